@@ -90,10 +90,10 @@ async fn reply(request: Request<Incoming>, session: Bytes) -> Response<Full<Byte
 const TOKEN: &[u8] = br#"{"access_token":"bench","token_type":"bearer","expires_in":3600,"scope":"webmessaging:guest webmessaging:guest:write webhooks:readwrite"}"#;
 
 /// One connection of a bare client.
-pub(crate) type Lane = SendRequest<Full<Bytes>>;
+pub(crate) type Sender = SendRequest<Full<Bytes>>;
 
 /// Opens a connection that trusts `ca`.
-pub(crate) async fn connect(host: &Host, ca: &str) -> Outcome<Lane> {
+pub(crate) async fn connect(host: &Host, ca: &str) -> Outcome<Sender> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca.as_bytes())?)?;
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -105,14 +105,14 @@ pub(crate) async fn connect(host: &Host, ca: &str) -> Outcome<Lane> {
     tcp.set_nodelay(true)?;
     let tls = TlsConnector::from(Arc::new(config));
     let stream = tls.connect(ServerName::from(address.ip()), tcp).await?;
-    let (lane, connection) = handshake(TokioIo::new(stream)).await?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    Ok(lane)
+    Ok(sender)
 }
 
 /// Posts `body` and reads the whole answer.
 pub(crate) async fn post(
-    lane: &mut Lane,
+    sender: &mut Sender,
     path: &'static str,
     bearer: &HeaderValue,
     body: Bytes,
@@ -124,7 +124,7 @@ pub(crate) async fn post(
     headers.insert(HOST, HeaderValue::from_static("127.0.0.1"));
     headers.insert(AUTHORIZATION, bearer.clone());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    lane.ready().await?;
-    let (head, body) = lane.send_request(request).await?.into_parts();
+    sender.ready().await?;
+    let (head, body) = sender.send_request(request).await?.into_parts();
     Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
 }

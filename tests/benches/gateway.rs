@@ -53,9 +53,7 @@ impl Gateway {
             .line()
             .map_err(|error| format!("{error}: {}", fs::read_to_string(&log).unwrap_or_default()))?;
         let ready: Value = serde_json::from_str(&ready)?;
-        let host = ready["http"]
-            .as_str()
-            .ok_or("the gateway does not say where it is")?;
+        let host = ready["http"].as_str().ok_or("the gateway printed no address")?;
         Ok(Self {
             process,
             host: host.parse()?,

@@ -7,7 +7,7 @@
 //! ```sh
 //! cargo bench -p end-to-end --bench idle_sessions
 //! ```
-#![expect(clippy::print_stdout, reason = "a bench tells its figures on stdout")]
+#![expect(clippy::print_stdout, reason = "a bench prints its figures on stdout")]
 
 mod gateway;
 mod process;
@@ -43,7 +43,7 @@ const FIRST: usize = 1_000;
 /// Sessions that are counted.
 const SIZES: [usize; 2] = [500, 1_000];
 /// Allowed difference of the two sizes, in percent.
-const AGREEMENT: f64 = 5.0;
+const MAX_DIFFERENCE: f64 = 5.0;
 /// Sessions that are opened at once.
 const AT_ONCE: usize = 8;
 /// Longest wait for one guest's conversation.
@@ -55,7 +55,7 @@ fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [DIRECT, genesys, deployment, folder] => hold_directly(
+        [DIRECT, genesys, deployment, folder] => run_direct(
             &runtime,
             &genesys.parse()?,
             deployment.parse()?,
@@ -76,25 +76,25 @@ fn bench(runtime: &Runtime) -> Outcome<()> {
 
     println!("KiB resident per idle guest session, after one message and its reply, all over TLS:\n");
     println!("{:44}{:>10}{:>10}", "", SIZES[0], SIZES[1]);
-    let figures = behind_a_gateway(runtime, &simulator, &pki)?;
+    let figures = with_gateway(runtime, &simulator, &pki)?;
     report("gateway: the guest's socket and Genesys'", figures);
-    let figures = directly(&simulator, &pki)?;
+    let figures = with_direct_mode(&simulator, &pki)?;
     report("guest-suite, direct mode: Genesys' socket", figures);
     Ok(())
 }
 
 /// Memory of a session in the gateway.
-fn behind_a_gateway(runtime: &Runtime, simulator: &Simulator, pki: &Pki) -> Outcome<[f64; 2]> {
+fn with_gateway(runtime: &Runtime, simulator: &Simulator, pki: &Pki) -> Outcome<[f64; 2]> {
     let gateway = Gateway::start(pki, simulator.host(), simulator.deployment_id())?;
     let suite = suite(&gateway.host, pki)?;
     let mut guests = Vec::new();
     per_session(gateway.process.id(), |count| {
-        runtime.block_on(welcome(&suite, &mut guests, count))
+        runtime.block_on(open_sessions(&suite, &mut guests, count))
     })
 }
 
 /// Memory of a session in a process in direct mode.
-fn directly(simulator: &Simulator, pki: &Pki) -> Outcome<[f64; 2]> {
+fn with_direct_mode(simulator: &Simulator, pki: &Pki) -> Outcome<[f64; 2]> {
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("ca.pem"), &pki.ca_pem)?;
     let mut process = Process::start(
@@ -132,17 +132,17 @@ fn resident(process: u32) -> Outcome<f64> {
 }
 
 fn report(what: &str, [small, large]: [f64; 2]) {
-    let apart = 100.0 * (large - small).abs() / large;
-    let verdict = if apart <= AGREEMENT {
-        format!("they agree within {apart:.1} %")
+    let difference = 100.0 * (large - small).abs() / large;
+    let verdict = if difference <= MAX_DIFFERENCE {
+        format!("they agree within {difference:.1} %")
     } else {
-        format!("{apart:.1} % APART: not one figure")
+        format!("{difference:.1} % DIFFERENT: not one figure")
     };
     println!("{what:44}{small:>10.1}{large:>10.1}   {verdict}");
 }
 
-/// The measured process of [`directly`].
-fn hold_directly(runtime: &Runtime, genesys: &Host, deployment: DeploymentId, folder: &Path) -> Outcome<()> {
+/// The measured process of [`with_direct_mode`].
+fn run_direct(runtime: &Runtime, genesys: &Host, deployment: DeploymentId, folder: &Path) -> Outcome<()> {
     let ca = fs::read(folder.join("ca.pem"))?;
     let keys = Keys {
         seal: SealKey::new(&entropy::bytes()),
@@ -167,29 +167,29 @@ fn hold_directly(runtime: &Runtime, genesys: &Host, deployment: DeploymentId, fo
     ))?;
     let mut guests = Vec::new();
     answer(|count| {
-        runtime.block_on(welcome(&suite, &mut guests, count.parse()?))?;
+        runtime.block_on(open_sessions(&suite, &mut guests, count.parse()?))?;
         Ok("done".to_owned())
     })
 }
 
 /// Opens sessions until there are `count`.
-async fn welcome(suite: &GuestSessions, guests: &mut Vec<GuestSession>, count: usize) -> Outcome<()> {
+async fn open_sessions(suite: &GuestSessions, guests: &mut Vec<GuestSession>, count: usize) -> Outcome<()> {
     let page = OriginPolicy::new([ORIGIN])?.admit_own(&ORIGIN.parse()?)?;
-    let mut arriving = JoinSet::new();
+    let mut opening = JoinSet::new();
     while guests.len() < count {
-        while arriving.len() < AT_ONCE.min(count - guests.len()) {
-            let talk = talk(suite.clone(), page.clone());
-            arriving.spawn(tokio::time::timeout(DEADLINE, talk));
+        while opening.len() < AT_ONCE.min(count - guests.len()) {
+            let session = open_session(suite.clone(), page.clone());
+            opening.spawn(tokio::time::timeout(DEADLINE, session));
         }
-        if let Some(arrived) = arriving.join_next().await {
-            guests.push(arrived???);
+        if let Some(opened) = opening.join_next().await {
+            guests.push(opened???);
         }
     }
     Ok(())
 }
 
 /// One guest, who sends a message and reads the reply.
-async fn talk(suite: GuestSessions, page: AdmittedOrigin) -> Outcome<GuestSession> {
+async fn open_session(suite: GuestSessions, page: AdmittedOrigin) -> Outcome<GuestSession> {
     let mut session = suite.create(guest()?).await?;
     session.connect(page).await?;
     session.send("Is the blue one back in stock?")?;
@@ -202,7 +202,7 @@ async fn talk(suite: GuestSessions, page: AdmittedOrigin) -> Outcome<GuestSessio
             }) => accepted = true,
             Some(Event::Message(_)) => answered = true,
             Some(Event::Session(SessionEvent::Typing { .. })) => {}
-            other => return Err(format!("in place of an answer came {other:?}").into()),
+            other => return Err(format!("expected an answer, got {other:?}").into()),
         }
     }
     Ok(session)

@@ -9,18 +9,18 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 /// A child process that writes lines. Dropping this value ends it.
 pub(crate) struct Process {
     child: Child,
-    ears: ChildStdin,
-    mouth: BufReader<ChildStdout>,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Process {
     pub(crate) fn start(command: &mut Command) -> Outcome<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let (ears, mouth) = child.stdin.take().zip(child.stdout.take()).ok_or("no pipes")?;
+        let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).ok_or("no pipes")?;
         Ok(Self {
             child,
-            ears,
-            mouth: BufReader::new(mouth),
+            stdin,
+            stdout: BufReader::new(stdout),
         })
     }
 
@@ -31,7 +31,7 @@ impl Process {
     /// The next line of its output. Blocks until it arrives.
     pub(crate) fn line(&mut self) -> Outcome<String> {
         let mut line = String::new();
-        match self.mouth.read_line(&mut line)? {
+        match self.stdout.read_line(&mut line)? {
             0 => Err("a measured process ended too early".into()),
             _ => Ok(line.trim_end().to_owned()),
         }
@@ -39,7 +39,7 @@ impl Process {
 
     /// Sends a request, and waits for the reply.
     pub(crate) fn ask(&mut self, question: &str) -> Outcome<String> {
-        writeln!(self.ears, "{question}")?;
+        writeln!(self.stdin, "{question}")?;
         self.line()
     }
 }

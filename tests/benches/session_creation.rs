@@ -7,7 +7,7 @@
 //! ```sh
 //! cargo bench -p end-to-end --bench session_creation
 //! ```
-#![expect(clippy::print_stdout, reason = "a bench tells its figures on stdout")]
+#![expect(clippy::print_stdout, reason = "a bench prints its figures on stdout")]
 
 mod bare;
 mod gateway;
@@ -31,15 +31,15 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-use self::bare::{CERTIFICATE, KEY, Lane, SESSION};
+use self::bare::{CERTIFICATE, KEY, SESSION, Sender};
 use self::gateway::{CHANNEL, CLIENT, Gateway, guest, suite};
 use self::process::{Outcome, Process};
 
 /// Requests at once.
 const AT_ONCE: usize = 64;
 /// Requests of one round, shared by the 64 connections.
-const CHEAP: usize = 300 * AT_ONCE;
-const DEAR: usize = 40 * AT_ONCE;
+const BARE_REQUESTS: usize = 300 * AT_ONCE;
+const GATEWAY_REQUESTS: usize = 40 * AT_ONCE;
 /// Rounds that are counted, after one that is not.
 const ROUNDS: usize = 5;
 /// The argument that makes this program the bare server.
@@ -64,8 +64,8 @@ fn bench(runtime: &Runtime) -> Outcome<()> {
     let mut bare = BareServer::start(&pki, &load.answer)?;
     let (own, server, real) = (std::process::id(), bare.process.id(), gateway.process.id());
 
-    let mut to_bare = runtime.block_on(lanes(&bare.host, &pki))?;
-    let mut to_gateway = runtime.block_on(lanes(&gateway.host, &pki))?;
+    let mut to_bare = runtime.block_on(connect_all(&bare.host, &pki))?;
+    let mut to_gateway = runtime.block_on(connect_all(&gateway.host, &pki))?;
     let http = Client::builder(Tls::only_ca(pki.ca_pem.as_bytes())?).build();
     let remote = suite(&bare.host, &pki)?;
     let mut rows = [
@@ -81,29 +81,29 @@ fn bench(runtime: &Runtime) -> Outcome<()> {
             rows.iter_mut().for_each(|row| row.rounds.clear());
             opened = bare.connections()?;
         }
-        let [client, served] = spent(CHEAP, [own, server], || {
-            runtime.block_on(through(&mut to_bare, CHEAP, &load))
+        let [client, served] = cpu_per_request(BARE_REQUESTS, [own, server], || {
+            runtime.block_on(over_open_connections(&mut to_bare, BARE_REQUESTS, &load))
         })?;
         rows[0].rounds.push(served);
         rows[2].rounds.push(client);
-        let [served] = spent(DEAR, [real], || {
-            runtime.block_on(through(&mut to_gateway, DEAR, &load))
+        let [served] = cpu_per_request(GATEWAY_REQUESTS, [real], || {
+            runtime.block_on(over_open_connections(&mut to_gateway, GATEWAY_REQUESTS, &load))
         })?;
         rows[1].rounds.push(served);
-        let [client] = spent(CHEAP, [own], || {
-            runtime.block_on(by_http(&http, &bare.host, &load))
+        let [client] = cpu_per_request(BARE_REQUESTS, [own], || {
+            runtime.block_on(over_http_client(&http, &bare.host, &load))
         })?;
         rows[3].rounds.push(client);
-        let [client] = spent(CHEAP, [own], || runtime.block_on(by_suite(&remote)))?;
+        let [client] = cpu_per_request(BARE_REQUESTS, [own], || runtime.block_on(over_suite(&remote)))?;
         rows[4].rounds.push(client);
     }
     opened = bare.connections()? - opened;
 
     println!("CPU per guest session created over TLS, {AT_ONCE} at once; medians of {ROUNDS} rounds:\n");
     println!("{:40}{:>12}{:>16}{:>10}", "", "median", "from to", "ratio");
-    let floors = [rows[0].median(), rows[2].median()];
+    let baselines = [rows[0].median(), rows[2].median()];
     for (at, row) in rows.iter().enumerate() {
-        row.report(floors[usize::from(at >= 2)]);
+        row.report(baselines[usize::from(at >= 2)]);
     }
     println!("\nconnections that our clients opened in these rounds: {opened}");
     Ok(())
@@ -126,9 +126,9 @@ impl Load {
         });
         let body = Bytes::from(body.to_string());
         runtime.block_on(async {
-            let mut lane = bare::connect(gateway, &pki.ca_pem).await?;
+            let mut sender = bare::connect(gateway, &pki.ca_pem).await?;
             let bearer = token(gateway, pki).await?;
-            let answer = bare::post(&mut lane, SESSIONS, &bearer, body.clone()).await?;
+            let answer = bare::post(&mut sender, SESSIONS, &bearer, body.clone()).await?;
             if answer.status() != StatusCode::CREATED {
                 return Err(format!("no session: {answer:?}").into());
             }
@@ -181,40 +181,40 @@ impl BareServer {
     }
 }
 
-async fn lanes(host: &Host, pki: &Pki) -> Outcome<Vec<Lane>> {
-    let mut lanes = Vec::new();
+async fn connect_all(host: &Host, pki: &Pki) -> Outcome<Vec<Sender>> {
+    let mut senders = Vec::new();
     for _ in 0..AT_ONCE {
-        lanes.push(bare::connect(host, &pki.ca_pem).await?);
+        senders.push(bare::connect(host, &pki.ca_pem).await?);
     }
-    Ok(lanes)
+    Ok(senders)
 }
 
 /// `count` requests over connections that are open.
-async fn through(lanes: &mut Vec<Lane>, count: usize, load: &Load) -> Outcome<()> {
-    let mut under_way = JoinSet::new();
-    for mut lane in lanes.drain(..) {
+async fn over_open_connections(senders: &mut Vec<Sender>, count: usize, load: &Load) -> Outcome<()> {
+    let mut requests = JoinSet::new();
+    for mut sender in senders.drain(..) {
         let (bearer, body) = (load.bearer.clone(), load.body.clone());
-        under_way.spawn(async move {
+        requests.spawn(async move {
             for _ in 0..count / AT_ONCE {
-                let answer = bare::post(&mut lane, SESSIONS, &bearer, body.clone()).await?;
+                let answer = bare::post(&mut sender, SESSIONS, &bearer, body.clone()).await?;
                 created(answer.status())?;
             }
-            Outcome::Ok(lane)
+            Outcome::Ok(sender)
         });
     }
-    while let Some(lane) = under_way.join_next().await {
-        lanes.push(lane??);
+    while let Some(sender) = requests.join_next().await {
+        senders.push(sender??);
     }
     Ok(())
 }
 
-async fn by_http(http: &Client, host: &Host, load: &Load) -> Outcome<()> {
+async fn over_http_client(http: &Client, host: &Host, load: &Load) -> Outcome<()> {
     let uri: http::Uri = format!("{host}{SESSIONS}").parse()?;
-    let mut under_way = JoinSet::new();
+    let mut requests = JoinSet::new();
     for _ in 0..AT_ONCE {
         let (http, uri, bearer, body) = (http.clone(), uri.clone(), load.bearer.clone(), load.body.clone());
-        under_way.spawn(async move {
-            for _ in 0..CHEAP / AT_ONCE {
+        requests.spawn(async move {
+            for _ in 0..BARE_REQUESTS / AT_ONCE {
                 let mut request = Request::new(body.clone());
                 *request.method_mut() = Method::POST;
                 *request.uri_mut() = uri.clone();
@@ -226,26 +226,26 @@ async fn by_http(http: &Client, host: &Host, load: &Load) -> Outcome<()> {
             Outcome::Ok(())
         });
     }
-    finished(under_way).await
+    finished(requests).await
 }
 
-async fn by_suite(suite: &GuestSessions) -> Outcome<()> {
+async fn over_suite(suite: &GuestSessions) -> Outcome<()> {
     let guest = guest()?;
-    let mut under_way = JoinSet::new();
+    let mut requests = JoinSet::new();
     for _ in 0..AT_ONCE {
         let (suite, guest) = (suite.clone(), guest.clone());
-        under_way.spawn(async move {
-            for _ in 0..CHEAP / AT_ONCE {
+        requests.spawn(async move {
+            for _ in 0..BARE_REQUESTS / AT_ONCE {
                 suite.create(guest.clone()).await?;
             }
             Outcome::Ok(())
         });
     }
-    finished(under_way).await
+    finished(requests).await
 }
 
-async fn finished(mut under_way: JoinSet<Outcome<()>>) -> Outcome<()> {
-    while let Some(done) = under_way.join_next().await {
+async fn finished(mut requests: JoinSet<Outcome<()>>) -> Outcome<()> {
+    while let Some(done) = requests.join_next().await {
         done??;
     }
     Ok(())
@@ -260,7 +260,7 @@ fn created(status: StatusCode) -> Outcome<()> {
 }
 
 /// CPU time of `work` in each process per request, in µs.
-fn spent<const N: usize>(
+fn cpu_per_request<const N: usize>(
     requests: usize,
     processes: [u32; N],
     work: impl FnOnce() -> Outcome<()>,
@@ -311,13 +311,13 @@ impl Row {
         self.sorted()[self.rounds.len() / 2]
     }
 
-    fn report(&self, floor: f64) {
+    fn report(&self, baseline: f64) {
         let (sorted, median) = (self.sorted(), self.median());
         let range = format!("{:.1} to {:.1}", sorted[0], sorted[sorted.len() - 1]);
         println!(
             "{:40}{median:>9.1} µs{range:>16}{:>10.2}",
             self.what,
-            median / floor
+            median / baseline
         );
     }
 }

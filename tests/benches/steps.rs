@@ -6,7 +6,7 @@
 //! ```sh
 //! cargo bench -p end-to-end --bench steps
 //! ```
-#![expect(clippy::print_stdout, reason = "a bench tells its figures on stdout")]
+#![expect(clippy::print_stdout, reason = "a bench prints its figures on stdout")]
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -38,8 +38,8 @@ const ROUND: Duration = Duration::from_millis(40);
 /// Rounds that are counted.
 const ROUNDS: usize = 7;
 /// Sessions at which growth is shown.
-const FEW: u32 = 10_000;
-const MANY: u32 = 1_000_000;
+const SMALL: u32 = 10_000;
+const LARGE: u32 = 1_000_000;
 
 fn main() -> Outcome<()> {
     let clock = Clock::system();
@@ -88,8 +88,8 @@ struct Row {
 
 enum Kind {
     /// The baseline of the following rows.
-    Floor,
-    Ours,
+    Baseline,
+    Measured,
 }
 
 fn row<T>(rows: &mut Vec<Row>, kind: Kind, what: &'static str, mut work: impl FnMut() -> T + 'static) {
@@ -106,16 +106,16 @@ fn row<T>(rows: &mut Vec<Row>, kind: Kind, what: &'static str, mut work: impl Fn
 
 fn report(rows: &mut [Row]) {
     println!("Nanoseconds, medians of {ROUNDS} rounds:\n");
-    let mut floor = f64::NAN;
+    let mut baseline = f64::NAN;
     for row in rows {
         row.rounds.sort_by(f64::total_cmp);
         let median = row.rounds[ROUNDS / 2];
         match row.kind {
-            Kind::Floor => {
-                floor = median;
+            Kind::Baseline => {
+                baseline = median;
                 println!("{:60}{median:>10.1}", row.what);
             }
-            Kind::Ours => println!("{:60}{median:>10.1}{:>10.2} x", row.what, median / floor),
+            Kind::Measured => println!("{:60}{median:>10.1}{:>10.2} x", row.what, median / baseline),
         }
     }
 }
@@ -128,18 +128,18 @@ fn webhooks(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
     let mut signed = format!("{id}.{}.", now.utc.unix_timestamp()).into_bytes();
     signed.extend(&body);
     let key = hmac::Key::new(hmac::HMAC_SHA256, &[9; 32]);
-    row(rows, Kind::Floor, "HMAC-SHA256 of 1 KiB", move || {
+    row(rows, Kind::Baseline, "HMAC-SHA256 of 1 KiB", move || {
         hmac::sign(&key, &signed)
     });
 
     let mut headers = HeaderMap::new();
     headers.extend(sign(&secret, &[], &id, now.utc, &body));
     let (to_sign, signer) = (body.clone(), secret.clone());
-    row(rows, Kind::Ours, "webhook: sign 1 KiB", move || {
+    row(rows, Kind::Measured, "webhook: sign 1 KiB", move || {
         sign(&signer, &[], &id, now.utc, &to_sign)
     });
     let verifier = Verifier::new([secret]);
-    row(rows, Kind::Ours, "webhook: verify 1 KiB", move || {
+    row(rows, Kind::Measured, "webhook: verify 1 KiB", move || {
         verifier.verify(&headers, &body, now.utc).is_ok()
     });
     Ok(())
@@ -156,13 +156,13 @@ fn log(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
         .detail("policy", "tutorial-strict 1.0.0")
         .detail("jurisdiction", "EU");
     let line = draft.seal(1, "guest-gateway/audit")?;
-    row(rows, Kind::Floor, "SHA-256 of an audit entry", move || {
+    row(rows, Kind::Baseline, "SHA-256 of an audit entry", move || {
         digest::digest(&digest::SHA256, &line)
     });
     let (mut tree, recorded) = (Tree::new(), draft.clone());
     row(
         rows,
-        Kind::Ours,
+        Kind::Measured,
         "audit: canonical JSON, hash, and place in the tree",
         move || {
             let line = recorded.seal(tree.size(), "guest-gateway/audit");
@@ -175,7 +175,7 @@ fn log(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
 fn verification(rows: &mut Vec<Row>, draft: &Draft) -> Outcome<()> {
     let mut log = audit::Log::new(Signer::from_seed("guest-gateway/audit", &[7; 32])?);
     let (mut lines, mut entries) = (Vec::new(), Vec::new());
-    for seq in 0..u64::from(FEW) {
+    for seq in 0..u64::from(SMALL) {
         entries.push(draft.seal(seq, "guest-gateway/audit")?);
         lines.push(log.append(draft)?);
         if (seq + 1) % 1_000 == 0 {
@@ -188,7 +188,7 @@ fn verification(rows: &mut Vec<Row>, draft: &Draft) -> Outcome<()> {
     let key = log.verifier_key().clone();
     row(
         rows,
-        Kind::Floor,
+        Kind::Baseline,
         "leaf and node hashes of 10,000 entries",
         move || {
             entries
@@ -198,16 +198,16 @@ fn verification(rows: &mut Vec<Row>, draft: &Draft) -> Outcome<()> {
                 .root()
         },
     );
-    let of_lines = key.clone();
+    let line_key = key.clone();
     row(
         rows,
-        Kind::Ours,
+        Kind::Measured,
         "audit: verification of 10,000 entries, on one core",
-        move || audit::verify(&of_lines, &lines).is_ok(),
+        move || audit::verify(&line_key, &lines).is_ok(),
     );
     row(
         rows,
-        Kind::Ours,
+        Kind::Measured,
         "audit: verification of a file of 10,000 entries, on all",
         move || {
             // the folder is removed with the row
@@ -222,15 +222,15 @@ fn schedule(rows: &mut Vec<Row>, now: Instant) -> Outcome<()> {
     let lifetime = Duration::from_secs(3_600);
     // in random order, so that neighbors in time are not neighbors in memory; each is queued again, as after a refresh
     let due = move |session: u32| {
-        let place = u64::from(session) * 611_953 % u64::from(MANY);
-        now + lifetime.mul_f64(place as f64 / f64::from(MANY))
+        let place = u64::from(session) * 611_953 % u64::from(LARGE);
+        now + lifetime.mul_f64(place as f64 / f64::from(LARGE))
     };
-    let mut heap: BinaryHeap<_> = (0..MANY)
+    let mut heap: BinaryHeap<_> = (0..LARGE)
         .map(|session| Reverse((due(session), session)))
         .collect();
     row(
         rows,
-        Kind::Floor,
+        Kind::Baseline,
         "a binary heap of 1,000,000: pop and push",
         move || {
             if let Some(Reverse((at, session))) = heap.pop() {
@@ -240,28 +240,28 @@ fn schedule(rows: &mut Vec<Row>, now: Instant) -> Outcome<()> {
     );
     for (sessions, rotate, idle) in [
         (
-            FEW,
+            SMALL,
             "token-window: pop what is due and reschedule, at 10,000",
             "token-window: nothing is due, at 10,000",
         ),
         (
-            MANY,
+            LARGE,
             "token-window: pop what is due and reschedule, at 1,000,000",
             "token-window: nothing is due, at 1,000,000",
         ),
     ] {
-        let mut schedule = Schedule::new(MANY as usize);
+        let mut schedule = Schedule::new(LARGE as usize);
         for session in 0..sessions {
             schedule.insert(session, due(session))?;
         }
-        let mut resting = schedule.clone();
-        row(rows, Kind::Ours, rotate, move || {
+        let mut idle_schedule = schedule.clone();
+        row(rows, Kind::Measured, rotate, move || {
             let at = schedule.next_deadline()?;
             let session = schedule.pop_due(at)?;
             schedule.insert(session, at + lifetime).ok()
         });
         let before = now - lifetime;
-        row(rows, Kind::Ours, idle, move || resting.pop_due(before));
+        row(rows, Kind::Measured, idle, move || idle_schedule.pop_due(before));
     }
     Ok(())
 }
@@ -269,15 +269,20 @@ fn schedule(rows: &mut Vec<Row>, now: Instant) -> Outcome<()> {
 fn metrics(rows: &mut Vec<Row>, now: Instant) {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
 
-    row(rows, Kind::Floor, "one atomic addition", || {
+    row(rows, Kind::Baseline, "one atomic addition", || {
         COUNTER.fetch_add(1, Ordering::Release)
     });
     let metrics = Metrics::new();
-    row(rows, Kind::Ours, "session-metrics: record an event", move || {
-        metrics.record(Journey::begin(now).1);
-    });
+    row(
+        rows,
+        Kind::Measured,
+        "session-metrics: record an event",
+        move || {
+            metrics.record(Journey::begin(now).1);
+        },
+    );
     let metrics = Metrics::new();
-    row(rows, Kind::Ours, "session-metrics: snapshot", move || {
+    row(rows, Kind::Measured, "session-metrics: snapshot", move || {
         metrics.snapshot()
     });
 }
@@ -300,13 +305,13 @@ fn payload(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
     let body: Value = serde_json::from_slice(request.body())?;
     row(
         rows,
-        Kind::Floor,
+        Kind::Baseline,
         "serde_json: write the body of a creation",
         move || body.to_string(),
     );
     row(
         rows,
-        Kind::Ours,
+        Kind::Measured,
         "guest-payload: decide consent and build the request",
         build,
     );
@@ -324,40 +329,48 @@ fn decisions(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
     };
     row(
         rows,
-        Kind::Floor,
+        Kind::Baseline,
         "three rules, by a search of the table",
         move || Purpose::ALL.map(|purpose| place.ancestors().find_map(|wider| holds(purpose, wider))),
     );
     row(
         rows,
-        Kind::Ours,
+        Kind::Measured,
         "guest-payload: three rules, looked up",
         move || Purpose::ALL.map(|purpose| policy.rule(Some(black_box(place)), purpose)),
     );
     let consent = Consent::together([Choice::Granted; 3], Evidence::at(now.utc));
-    row(rows, Kind::Ours, "guest-payload: a whole decision", move || {
-        let decision = policy.decide(&DecisionInput {
-            jurisdictions: &[black_box(place)],
-            age: Age::UNKNOWN,
-            signals: Signals::default(),
-            consent: &consent,
-            now: now.utc,
-        });
-        decision.is_ok()
-    });
+    row(
+        rows,
+        Kind::Measured,
+        "guest-payload: a whole decision",
+        move || {
+            let decision = policy.decide(&DecisionInput {
+                jurisdictions: &[black_box(place)],
+                age: Age::UNKNOWN,
+                signals: Signals::default(),
+                consent: &consent,
+                now: now.utc,
+            });
+            decision.is_ok()
+        },
+    );
     Ok(())
 }
 
 fn frames(rows: &mut Vec<Row>) {
     row(
         rows,
-        Kind::Floor,
+        Kind::Baseline,
         "serde_json: walk over a frame of 500 B",
         || serde_json::from_str::<&RawValue>(FRAME).is_ok(),
     );
-    row(rows, Kind::Ours, "ws-transport: read a frame of 500 B", || {
-        ServerFrame::parse(FRAME).is_ok()
-    });
+    row(
+        rows,
+        Kind::Measured,
+        "ws-transport: read a frame of 500 B",
+        || ServerFrame::parse(FRAME).is_ok(),
+    );
 }
 
 /// A message of an agent, as Genesys Cloud sends it.

@@ -31,7 +31,7 @@ pub(super) fn check(
         seed: plan.seed,
         invariant,
     };
-    let report = report.ok_or_else(|| broken("it does not come to rest".to_owned()))?;
+    let report = report.ok_or_else(|| broken("it does not terminate".to_owned()))?;
     state(plan, simulation).map_err(broken)?;
     guest(plan, simulation).map_err(broken)?;
     agent(plan, simulation).map_err(broken)?;
@@ -41,7 +41,7 @@ pub(super) fn check(
 /// Ten minutes after the last fault the conversation is in the expected state.
 fn state(plan: &Plan, simulation: &Simulation) -> Result<(), String> {
     match simulation.conversation.state() {
-        state if state == plan.ends => Ok(()),
+        state if state == plan.final_state => Ok(()),
         other => Err(format!(
             "it ends as {other:?}; last events: {:?}",
             last(simulation)
@@ -68,7 +68,7 @@ fn guest(plan: &Plan, simulation: &Simulation) -> Result<(), String> {
             Event::Delivery {
                 id,
                 status: DeliveryStatus::Unknown,
-            } => statuses.entry(*id).or_default().push(Status::InDoubt),
+            } => statuses.entry(*id).or_default().push(Status::Unknown),
             _ => {}
         }
     }
@@ -80,21 +80,21 @@ fn guest(plan: &Plan, simulation: &Simulation) -> Result<(), String> {
         let status = statuses.remove(id).unwrap_or_default();
         let last_process = *process == simulation.process;
         match status.as_slice() {
-            [Status::Delivered] | [Status::InDoubt, Status::Delivered] => {
+            [Status::Delivered] | [Status::Unknown, Status::Delivered] => {
                 *delivered.entry(text).or_default() += 1
             }
             // given up, but not before it was tried twice
             [Status::Failed(FailureReason::Ended | FailureReason::ReadOnly)]
-                if plan.ends != State::Configured => {}
+                if plan.final_state != State::Configured => {}
             [Status::Failed(FailureReason::NotDelivered)] if simulation.sent.get(id) >= Some(&2) => {}
             // its status stays unknown, and the application was notified; the transcript must not have it
-            [Status::InDoubt] if unread && last_process => {}
+            [Status::Unknown] if unread && last_process => {}
             // it cannot be known any more
-            [Status::InDoubt] if simulation.conversation.state().is_over() => {
+            [Status::Unknown] if simulation.conversation.state().is_over() => {
                 *open.entry(text).or_default() += 1
             }
             // the process that knew it has ended
-            [] | [Status::InDoubt] if !last_process => *open.entry(text).or_default() += 1,
+            [] | [Status::Unknown] if !last_process => *open.entry(text).or_default() += 1,
             other => {
                 return Err(format!(
                     "message {id} ({text:?}) has the delivery status {other:?}"
@@ -128,7 +128,7 @@ fn guest(plan: &Plan, simulation: &Simulation) -> Result<(), String> {
 enum Status {
     Delivered,
     Failed(FailureReason),
-    InDoubt,
+    Unknown,
 }
 
 /// Each process emits each agent message once, in order.
@@ -170,7 +170,7 @@ fn agent(plan: &Plan, simulation: &Simulation) -> Result<(), String> {
             // another process emitted it before
             None if simulation.process > 0 => {}
             // the transcript was deleted with the session
-            None if plan.ends != State::Configured => {}
+            None if plan.final_state != State::Configured => {}
             None => return Err(format!("{:?} was emitted, and never sent", message.text)),
         }
     }
@@ -180,7 +180,7 @@ fn agent(plan: &Plan, simulation: &Simulation) -> Result<(), String> {
     }
     // messages between two processes are not emitted by the next one
     match missing.first() {
-        Some(entry) if simulation.process == 0 && plan.ends == State::Configured => {
+        Some(entry) if simulation.process == 0 && plan.final_state == State::Configured => {
             Err(format!("{:?} was sent, and never emitted", entry.text))
         }
         _ => Ok(()),

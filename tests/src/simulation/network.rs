@@ -10,55 +10,55 @@ pub(super) struct Arrival<T> {
     pub(super) at: Instant,
     /// Of two that arrive together, the one sent first.
     order: u64,
-    pub(super) what: T,
+    pub(super) packet: T,
 }
 
 /// Packets in transit, soonest first.
 #[derive(Debug)]
 pub(super) struct Network<T> {
-    under_way: BinaryHeap<Reverse<Arrival<T>>>,
+    in_transit: BinaryHeap<Reverse<Arrival<T>>>,
     sent: u64,
 }
 
 impl<T> Network<T> {
     pub(super) fn new() -> Self {
         Self {
-            under_way: BinaryHeap::new(),
+            in_transit: BinaryHeap::new(),
             sent: 0,
         }
     }
 
-    pub(super) fn send(&mut self, what: T, at: Instant) {
+    pub(super) fn send(&mut self, packet: T, at: Instant) {
         self.sent += 1;
-        self.under_way.push(Reverse(Arrival {
+        self.in_transit.push(Reverse(Arrival {
             at,
             order: self.sent,
-            what,
+            packet,
         }));
     }
 
     /// Delays the matching packets in transit to `at` at the earliest, in their order.
-    pub(super) fn delay(&mut self, at: Instant, is_meant: impl Fn(&T) -> bool) {
-        let delayed = std::mem::take(&mut self.under_way)
+    pub(super) fn delay(&mut self, at: Instant, is_delayed: impl Fn(&T) -> bool) {
+        let delayed = std::mem::take(&mut self.in_transit)
             .into_iter()
             .map(|Reverse(mut arrival)| {
-                if is_meant(&arrival.what) {
+                if is_delayed(&arrival.packet) {
                     arrival.at = arrival.at.max(at);
                 }
                 Reverse(arrival)
             });
-        self.under_way = delayed.collect();
+        self.in_transit = delayed.collect();
     }
 
     pub(super) fn next_at(&self) -> Option<Instant> {
-        self.under_way.peek().map(|Reverse(arrival)| arrival.at)
+        self.in_transit.peek().map(|Reverse(arrival)| arrival.at)
     }
 
     pub(super) fn arrive(&mut self, now: Instant) -> Option<T> {
         if self.next_at()? > now {
             return None;
         }
-        self.under_way.pop().map(|Reverse(arrival)| arrival.what)
+        self.in_transit.pop().map(|Reverse(arrival)| arrival.packet)
     }
 }
 
@@ -82,18 +82,18 @@ impl<T> Ord for Arrival<T> {
     }
 }
 
-/// One direction of one connection: what is sent later never arrives sooner.
+/// One direction of one connection: packets arrive in the order in which they were sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lane {
+pub(super) struct Direction {
     free_at: Instant,
 }
 
-impl Lane {
+impl Direction {
     pub(super) fn new(now: Instant) -> Self {
         Self { free_at: now }
     }
 
-    pub(super) fn pass(&mut self, now: Instant, latency: Duration) -> Instant {
+    pub(super) fn arrival_time(&mut self, now: Instant, latency: Duration) -> Instant {
         self.free_at = self.free_at.max(now + latency);
         self.free_at
     }

@@ -13,7 +13,7 @@ pub struct Plan {
     /// Source of all other values.
     pub seed: u64,
     /// Messages of the guest, with their time after the start.
-    pub says: Vec<(Duration, String)>,
+    pub messages: Vec<(Duration, String)>,
     /// Failures of the network, with their time.
     pub breaks: Vec<(Duration, Break)>,
     /// Restarts of the guest's process with the same session.
@@ -21,13 +21,13 @@ pub struct Plan {
     /// Latency in one direction, in milliseconds.
     pub latency: RangeInclusive<u64>,
     /// Delay of the agent's reply.
-    pub thinking: Duration,
+    pub reply_delay: Duration,
     /// Faults of the cloud, as texts of `--fault`.
     pub faults: Vec<&'static str>,
     /// Time after which there are no faults.
-    pub calm: Duration,
+    pub faults_end: Duration,
     /// Final state of the conversation.
-    pub ends: State,
+    pub final_state: State,
 }
 
 /// Failure of a connection.
@@ -36,7 +36,7 @@ pub enum Break {
     /// Both ends are notified at once. Frames in transit are lost.
     Reset,
     /// Frames in transit to the cloud arrive, the replies do not.
-    AnswersLost,
+    RepliesLost,
     /// The guest is notified at once. Frames in transit to the cloud arrive up to two seconds later.
     Late,
     /// Nothing arrives any more, without a notification.
@@ -47,23 +47,23 @@ impl Plan {
     /// Draws the plan of `seed`.
     #[must_use]
     pub fn draw(seed: u64) -> Self {
-        let mut dice = fastrand::Rng::with_seed(seed);
-        let calm = Duration::from_secs(dice.u64(20..900));
-        let moments = |dice: &mut fastrand::Rng, most: usize| {
-            let mut moments: Vec<_> = (0..dice.usize(0..=most))
-                .map(|_| Duration::from_millis(dice.u64(0..calm.as_millis() as u64)))
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let faults_end = Duration::from_secs(rng.u64(20..900));
+        let times = |rng: &mut fastrand::Rng, most: usize| {
+            let mut times: Vec<_> = (0..rng.usize(0..=most))
+                .map(|_| Duration::from_millis(rng.u64(0..faults_end.as_millis() as u64)))
                 .collect();
-            moments.sort();
-            moments
+            times.sort();
+            times
         };
         // most guests send few messages, some so many that the history has several pages
-        let most = if dice.u8(0..10) == 0 { 150 } else { 20 };
-        let says = moments(&mut dice, most)
+        let most = if rng.u8(0..10) == 0 { 150 } else { 20 };
+        let messages = times(&mut rng, most)
             .into_iter()
             .enumerate()
-            // some messages are equal, as those of people are
+            // some messages have the same text
             .map(|(n, at)| {
-                let text = if dice.u8(0..4) == 0 {
+                let text = if rng.u8(0..4) == 0 {
                     "ok".to_owned()
                 } else {
                     format!("message {n}")
@@ -72,82 +72,85 @@ impl Plan {
             })
             .collect();
         // most simulations have a few failures, some a hundred
-        let most = if dice.u8(0..20) == 0 { 100 } else { 6 };
-        let breaks = moments(&mut dice, most)
+        let most = if rng.u8(0..20) == 0 { 100 } else { 6 };
+        let breaks = times(&mut rng, most)
             .into_iter()
-            .map(|at| (at, *dice.choice(&BREAKS).expect("there are four")))
+            .map(|at| (at, *rng.choice(&BREAKS).expect("there are four")))
             .collect();
-        let restarts = if dice.u8(0..8) == 0 {
-            moments(&mut dice, 2)
+        let restarts = if rng.u8(0..8) == 0 {
+            times(&mut rng, 2)
         } else {
             Vec::new()
         };
-        let quickest = dice.u64(1..80);
-        let latency = quickest..=quickest + dice.u64(0..400);
-        let thinking = Duration::from_millis(if dice.bool() { 0 } else { dice.u64(0..30_000) });
-        let faults = (0..dice.usize(0..=2))
-            .map(|_| *dice.choice(&FAULTS).expect("there are some"))
+        let min_latency = rng.u64(1..80);
+        let latency = min_latency..=min_latency + rng.u64(0..400);
+        let reply_delay = Duration::from_millis(if rng.bool() { 0 } else { rng.u64(0..30_000) });
+        let faults = (0..rng.usize(0..=2))
+            .map(|_| *rng.choice(&FAULTS).expect("there are some"))
             .collect();
         Self {
             seed,
-            says,
+            messages,
             breaks,
             restarts,
             latency,
-            thinking,
+            reply_delay,
             faults,
-            calm,
-            ends: State::Configured,
+            faults_end,
+            final_state: State::Configured,
         }
     }
 
     /// Ten messages in a minute over a good network that breaks once, and one fault.
     #[must_use]
-    pub fn with(fault: &'static str, ends: State) -> Self {
-        let says = (0..10).map(|n| (Duration::from_secs(5 + 6 * n), format!("message {n}")));
+    pub fn with(fault: &'static str, final_state: State) -> Self {
+        let messages = (0..10).map(|n| (Duration::from_secs(5 + 6 * n), format!("message {n}")));
         Self {
             seed: 0,
-            says: says.collect(),
+            messages: messages.collect(),
             breaks: vec![(Duration::from_secs(33), Break::Reset)],
             restarts: Vec::new(),
             latency: 20..=40,
-            thinking: Duration::from_secs(2),
+            reply_delay: Duration::from_secs(2),
             faults: vec![fault],
-            calm: Duration::from_secs(120),
-            ends,
+            faults_end: Duration::from_secs(120),
+            final_state,
         }
     }
 }
 
 /// One input at a given time.
 #[derive(Clone, Debug)]
-pub(super) enum Act {
+pub(super) enum Input {
     Break(Break),
     /// Faults of the cloud end.
-    Calm,
+    FaultsEnd,
     Restart,
-    Say(String),
+    Message(String),
 }
 
 impl Plan {
     /// All inputs, soonest first.
-    pub(super) fn acts(&self) -> VecDeque<(Duration, Act)> {
-        let says = self.says.iter().map(|(at, text)| (*at, Act::Say(text.clone())));
-        let breaks = self.breaks.iter().map(|(at, how)| (*at, Act::Break(*how)));
-        let restarts = self.restarts.iter().map(|at| (*at, Act::Restart));
+    pub(super) fn inputs(&self) -> VecDeque<(Duration, Input)> {
+        let messages = self
+            .messages
+            .iter()
+            .map(|(at, text)| (*at, Input::Message(text.clone())));
+        let breaks = self.breaks.iter().map(|(at, how)| (*at, Input::Break(*how)));
+        let restarts = self.restarts.iter().map(|at| (*at, Input::Restart));
         // messages that were missed because the history could not be read are emitted after one more reconnect
         let last = [
-            (self.calm, Act::Calm),
-            (self.calm + REST, Act::Break(Break::Reset)),
+            (self.faults_end, Input::FaultsEnd),
+            (self.faults_end + LAST_RECONNECT, Input::Break(Break::Reset)),
         ];
-        let mut acts: Vec<_> = says.chain(breaks).chain(restarts).chain(last).collect();
-        acts.sort_by_key(|(at, _)| *at);
-        acts.into()
+        let mut inputs: Vec<_> = messages.chain(breaks).chain(restarts).chain(last).collect();
+        inputs.sort_by_key(|(at, _)| *at);
+        inputs.into()
     }
 
     pub(super) fn rules(&self) -> Rules {
         Rules {
-            agent_delay: self.thinking,
+            agent_delay: self.reply_delay,
             faults: self
                 .faults
                 .iter()
@@ -159,9 +162,9 @@ impl Plan {
 }
 
 /// Time from the last fault to the last reconnect.
-const REST: Duration = Duration::from_secs(300);
+const LAST_RECONNECT: Duration = Duration::from_secs(300);
 
-const BREAKS: [Break; 4] = [Break::Reset, Break::AnswersLost, Break::Late, Break::Silence];
+const BREAKS: [Break; 4] = [Break::Reset, Break::RepliesLost, Break::Late, Break::Silence];
 
 /// Faults that a conversation has to survive. Those that end it are tested one by one.
 const FAULTS: [&str; 19] = [

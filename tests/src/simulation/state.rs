@@ -1,6 +1,6 @@
 //! State of a running simulation: the guest, the cloud, and the network between them.
 
-mod wires;
+mod transport;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,13 +17,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use ws_transport::{AdmittedOrigin, OriginPolicy};
 
-use self::wires::Wires;
-use super::plan::{Act, Plan};
+use self::transport::Transport;
+use super::plan::{Input, Plan};
 
 /// Time after the last fault: long enough for the slowest reconnect and two reads of the history.
-const AFTERMATH: Duration = Duration::from_secs(600);
+const RECOVERY: Duration = Duration::from_secs(600);
 /// More steps than any correct run takes.
-const MOST_STEPS: usize = 400_000;
+const MAX_STEPS: usize = 400_000;
 /// Figures of one run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -64,8 +64,8 @@ pub(super) struct Simulation {
     counted: (u64, u64),
     token: SecretString,
     base: Host,
-    wires: Wires,
-    dice: fastrand::Rng,
+    transport: Transport,
+    rng: fastrand::Rng,
     start: Instant,
     now: Now,
     /// Lead of the cloud's clock over the guest's.
@@ -82,8 +82,8 @@ impl Simulation {
         seed[..8].copy_from_slice(&plan.seed.to_be_bytes());
         let cloud = Cloud::new(plan.rules(), base.clone(), seed);
         let now = epoch();
-        let mut dice = fastrand::Rng::with_seed(!plan.seed);
-        let token = SecretString::from(uuid(&mut dice).to_string());
+        let mut rng = fastrand::Rng::with_seed(!plan.seed);
+        let token = SecretString::from(uuid(&mut rng).to_string());
         let conversation = Conversation::new(contract(&cloud, &token, &base));
         Self {
             cloud,
@@ -95,9 +95,9 @@ impl Simulation {
             process: 0,
             counted: (0, 0),
             token,
-            wires: Wires::new(&base, origin(), plan.latency.clone()),
+            transport: Transport::new(&base, origin(), plan.latency.clone()),
             base,
-            dice,
+            rng,
             start: now.instant,
             now,
             ahead: Duration::ZERO,
@@ -106,17 +106,17 @@ impl Simulation {
         }
     }
 
-    /// Runs to the end of the time after the last fault. `None` if it does not come to rest.
+    /// Runs to the end of the time after the last fault. `None` if it does not terminate.
     pub(super) fn run(&mut self, plan: &Plan) -> Option<Report> {
-        let end = self.start + plan.calm + AFTERMATH;
-        let mut acts = plan.acts();
+        let end = self.start + plan.faults_end + RECOVERY;
+        let mut inputs = plan.inputs();
         self.conversation.engine_mut().connect(self.now);
-        for steps in 1..MOST_STEPS {
+        for steps in 1..MAX_STEPS {
             self.settle();
-            let act = acts.front().map(|(after, _)| self.start + *after);
+            let act = inputs.front().map(|(after, _)| self.start + *after);
             let next = [
                 act,
-                self.wires.next_at(),
+                self.transport.next_at(),
                 self.conversation.poll_timeout().map(|(at, _)| at),
                 self.cloud.poll_timeout().map(|at| at - self.ahead),
             ];
@@ -128,7 +128,7 @@ impl Simulation {
             self.now.instant += passed;
             self.now.utc += passed;
             if act == Some(at) {
-                if let Some((_, act)) = acts.pop_front() {
+                if let Some((_, act)) = inputs.pop_front() {
                     self.act(act);
                 }
             } else if !self.arrive() {
@@ -140,25 +140,25 @@ impl Simulation {
         None
     }
 
-    fn act(&mut self, act: Act) {
+    fn act(&mut self, act: Input) {
         match act {
-            Act::Break(how) => {
+            Input::Break(how) => {
                 self.note(&("break", how as u8));
-                self.wires.cut(how, self.now.instant);
+                self.transport.break_connection(how, self.now.instant);
             }
-            Act::Calm => {
+            Input::FaultsEnd => {
                 self.cloud.remove_faults(None);
             }
-            Act::Restart => {
+            Input::Restart => {
                 self.note(&"restart");
                 self.process += 1;
-                self.wires.hang_up(self.now.instant, &mut self.dice);
+                self.transport.disconnect(self.now.instant, &mut self.rng);
                 let mut next = Conversation::new(contract(&self.cloud, &self.token, &self.base));
                 next.engine_mut().connect(self.now);
                 self.conversation = next;
             }
-            Act::Say(text) => {
-                let id = MessageId::from(uuid(&mut self.dice));
+            Input::Message(text) => {
+                let id = MessageId::from(uuid(&mut self.rng));
                 if self
                     .conversation
                     .engine_mut()
@@ -216,7 +216,7 @@ impl Simulation {
         };
         Report {
             trace: self.trace.finish(),
-            connections: self.wires.connections(),
+            connections: self.transport.connections(),
             messages: u32::try_from(self.messages.len()).unwrap_or(u32::MAX),
             received: count(|event| matches!(event, Event::Message(_))),
             reconnects: count(|event| {
@@ -241,8 +241,8 @@ fn origin() -> AdmittedOrigin {
     policy.admit(["https://shop.example"]).expect("the policy has it")
 }
 
-fn uuid(dice: &mut fastrand::Rng) -> uuid::Uuid {
-    uuid::Builder::from_random_bytes(dice.u128(..).to_be_bytes()).into_uuid()
+fn uuid(rng: &mut fastrand::Rng) -> uuid::Uuid {
+    uuid::Builder::from_random_bytes(rng.u128(..).to_be_bytes()).into_uuid()
 }
 
 fn epoch() -> Now {

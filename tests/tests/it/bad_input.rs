@@ -1,4 +1,4 @@
-//! Bad input: each wrong request gets its typed error, and changes nothing.
+//! Rejection input: each wrong request gets its typed error, and changes nothing.
 
 mod bodies;
 mod credentials;
@@ -22,7 +22,7 @@ use crate::api::{Answer, Api, Call, SESSIONS, WEBHOOKS, guest, path_of};
 use crate::world::{CLIENT, NEIGHBOR, READER, World};
 
 /// A request that must be refused, with the expected response.
-struct Bad {
+struct Rejection {
     what: String,
     call: Call,
     status: u16,
@@ -37,8 +37,8 @@ struct Bad {
     oauth: bool,
 }
 
-fn bad(what: impl Into<String>, call: Call, status: u16, code: &'static str) -> Bad {
-    Bad {
+fn rejection(what: impl Into<String>, call: Call, status: u16, code: &'static str) -> Rejection {
+    Rejection {
         what: what.into(),
         call,
         status,
@@ -51,16 +51,16 @@ fn bad(what: impl Into<String>, call: Call, status: u16, code: &'static str) -> 
 }
 
 /// A body with an invalid `field`, and the code of its detail.
-fn malformed(what: impl Into<String>, call: Call, field: &str, detail: &'static str) -> Bad {
+fn malformed(what: impl Into<String>, call: Call, field: &str, detail: &'static str) -> Rejection {
     let code = if detail == "field.value" {
         "invalid.value"
     } else {
         "bad.request"
     };
-    bad(what, call, 400, code).at(field).rule(detail)
+    rejection(what, call, 400, code).at(field).rule(detail)
 }
 
-impl Bad {
+impl Rejection {
     fn at(mut self, field: &str) -> Self {
         self.fields.push(field.to_owned());
         self
@@ -107,7 +107,7 @@ impl Bad {
         if answer.status == StatusCode::UNAUTHORIZED {
             must(
                 answer.headers.contains_key("www-authenticate"),
-                "it does not say how to authenticate",
+                "it names no way to authenticate",
             );
         }
         let id = answer.headers.get("inin-correlation-id");
@@ -120,7 +120,10 @@ impl Bad {
                 body["error"] == self.code,
                 &format!("the error is not {}", self.code),
             );
-            must(has_text("error_description"), "it does not say what is wrong");
+            must(
+                has_text("error_description"),
+                "it has no description of the error",
+            );
             return faults;
         }
         must(
@@ -129,7 +132,7 @@ impl Bad {
         );
         must(body["status"] == self.status, "the body's status is another one");
         must(body["contextId"] == id, "its contextId is not the correlation id");
-        must(has_text("message"), "it does not say what is wrong");
+        must(has_text("message"), "it has no description of the error");
         must(body["errors"] == json!([]), "it has no list of errors");
         let details = body["details"].as_array().cloned().unwrap_or_default();
         let named: Vec<&str> = details
@@ -163,14 +166,14 @@ struct Fixture {
     /// A token that the gateway issued more than an hour ago.
     expired: String,
     /// A session whose access token has expired.
-    stale: Value,
+    with_expired_token: Value,
     live: Value,
     /// A refresh token that `live` had before its present one.
     used: String,
     ended: Value,
     /// Resources of another owner.
-    strange: Value,
-    strange_webhook: Value,
+    foreign: Value,
+    foreign_webhook: Value,
     webhook: Value,
     other_webhook: Value,
 }
@@ -179,7 +182,7 @@ impl Fixture {
     async fn start() -> Self {
         let world = World::start().await;
         let api = Api::of(&world, CLIENT).await;
-        let (expired, stale) = (api.token.clone(), api.create(&guest()).await);
+        let (expired, with_expired_token) = (api.token.clone(), api.create(&guest()).await);
         world.clock.advance(Duration::from_secs(3_601));
         let api = Api::of(&world, CLIENT).await;
         let neighbor = Api::of(&world, NEIGHBOR).await;
@@ -198,10 +201,10 @@ impl Fixture {
             .await;
         Self {
             expired,
-            stale,
+            with_expired_token,
             used,
-            strange: neighbor.create(&guest()).await,
-            strange_webhook: neighbor.ask(Call::post(WEBHOOKS).json(&webhook("theirs"))).await,
+            foreign: neighbor.create(&guest()).await,
+            foreign_webhook: neighbor.ask(Call::post(WEBHOOKS).json(&webhook("theirs"))).await,
             webhook: api.ask(Call::post(WEBHOOKS).json(&webhook("crm"))).await,
             other_webhook: api.ask(Call::post(WEBHOOKS).json(&webhook("bi"))).await,
             reader: Api::of(&world, READER).await,
@@ -301,7 +304,7 @@ async fn invalid_requests_get_their_typed_error_and_change_nothing() {
         methods::rows(&fixture),
         queries::rows(&fixture),
     ];
-    let rows: Vec<Bad> = rows.into_iter().flatten().collect();
+    let rows: Vec<Rejection> = rows.into_iter().flatten().collect();
     assert!(rows.len() >= 60, "{} rows", rows.len());
 
     let before = fixture.state().await;
@@ -323,13 +326,17 @@ async fn invalid_requests_get_their_typed_error_and_change_nothing() {
             );
         }
     }
-    assert!(failures.is_empty(), "of {} bad requests:\n{failures}", rows.len());
+    assert!(
+        failures.is_empty(),
+        "of {} invalid requests:\n{failures}",
+        rows.len()
+    );
     assert_eq!(fixture.state().await, before);
     // valid requests still work
     fixture.api.ask(Call::get(&path_of(&fixture.live, ""))).await;
     fixture
         .neighbor
-        .ask(Call::get(&path_of(&fixture.strange, "")))
+        .ask(Call::get(&path_of(&fixture.foreign, "")))
         .await;
     fixture.world.stop().await;
 }

@@ -16,7 +16,7 @@ use crate::document::DOCUMENT;
 use crate::page::{Page, soon, upgrade};
 use crate::world::{CLIENT, ORIGIN, World};
 
-/// A gateway with sessions to try things on.
+/// A gateway with sessions.
 struct Fixture {
     world: World,
     api: Api,
@@ -29,9 +29,9 @@ impl Fixture {
         Self { world, api }
     }
 
-    /// A session with all that one can have.
+    /// A session with every optional field.
     async fn session(&self) -> Value {
-        self.api.create(&thorough_guest()).await
+        self.api.create(&guest_with_all_fields()).await
     }
 
     async fn webhook(&self) -> Value {
@@ -39,8 +39,8 @@ impl Fixture {
         self.api.ask(Call::post(WEBHOOKS).json(&webhook(&name))).await
     }
 
-    /// There may only be so many.
-    async fn forget_webhooks(&self) {
+    /// Deletes all webhooks, whose number is limited.
+    async fn delete_webhooks(&self) {
         let known = self.api.ask(Call::get(WEBHOOKS)).await;
         for webhook in known["entities"].as_array().unwrap() {
             let path = format!("{WEBHOOKS}/{}", webhook["id"].as_str().unwrap());
@@ -62,9 +62,11 @@ impl Fixture {
         );
         match operation {
             "changeConsent" => call.json(&json!({ "analytics": false })),
-            "createSession" => call.json(&thorough_guest()),
+            "createSession" => call.json(&guest_with_all_fields()),
             "fetchToken" => call.form(&token_form("")),
-            "openSocket" => shake(call, subject["accessToken"].as_str().unwrap()).header("origin", ORIGIN),
+            "openSocket" => {
+                with_upgrade(call, subject["accessToken"].as_str().unwrap()).header("origin", ORIGIN)
+            }
             "refreshSession" => call.json(&json!({ "refreshToken": subject["refreshToken"] })),
             "registerWebhook" | "replaceWebhook" => {
                 call.json(&webhook(&format!("n-{}", genesys_api::entropy::number())))
@@ -79,7 +81,7 @@ impl Fixture {
 }
 
 /// A choice with all its evidence fields.
-fn thorough_guest() -> Value {
+fn guest_with_all_fields() -> Value {
     let mut body = guest();
     let evidence = json!({
         "age": "18+", "how": "form", "actor": "agent", "notice": { "version": "2026-03", "language": "de" },
@@ -103,7 +105,7 @@ fn token_form(more: &str) -> String {
 }
 
 /// An upgrade with the token in the subprotocol.
-fn shake(call: Call, token: &str) -> Call {
+fn with_upgrade(call: Call, token: &str) -> Call {
     call.header("connection", "Upgrade")
         .header("upgrade", "websocket")
         .header("sec-websocket-version", "13")
@@ -116,20 +118,20 @@ fn shake(call: Call, token: &str) -> Call {
 
 /// The fixtures in which every status can be provoked.
 struct Fixtures {
-    sound: Fixture,
+    healthy: Fixture,
     /// Its API client has used up its requests.
-    hurried: Fixture,
+    rate_limited: Fixture,
     /// Its store fails. What to ask of it was made ready before.
     broken: (Fixture, HashMap<String, Call>),
 }
 
 impl Fixtures {
     async fn start() -> Self {
-        let hurried = World::configured(genesys_sim::Rules::default(), |toml| {
+        let rate_limited = World::configured(genesys_sim::Rules::default(), |toml| {
             toml.replacen("[listen]\n", "[listen]\nrequests_per_minute = 1\n", 1)
         })
         .await;
-        let api = Api::of(&hurried, CLIENT).await;
+        let api = Api::of(&rate_limited, CLIENT).await;
         let broken = Fixture::start().await;
         let mut ready = HashMap::new();
         for (operation, status) in DOCUMENT.answers() {
@@ -139,23 +141,26 @@ impl Fixtures {
         }
         destroy(&broken.world);
         Self {
-            sound: Fixture::start().await,
-            hurried: Fixture { world: hurried, api },
+            healthy: Fixture::start().await,
+            rate_limited: Fixture {
+                world: rate_limited,
+                api,
+            },
             broken: (broken, ready),
         }
     }
 
     /// The answer of an operation with this status; nothing if it is not known how to come by it.
     async fn provoke(&self, operation: &str, status: u16) -> Option<Answer> {
-        let sound = &self.sound;
+        let healthy = &self.healthy;
         let (method, template, value) = DOCUMENT.operation(operation);
-        sound.forget_webhooks().await;
-        let call = sound.call(operation).await;
+        healthy.delete_webhooks().await;
+        let call = healthy.call(operation).await;
         let path = call.path();
-        let nobody = Call::new(method.clone(), &template.replace("{id}", "nobody"));
+        let unknown = Call::new(method.clone(), &template.replace("{id}", "unknown"));
         Some(match (operation, status) {
             ("openSocket", 101) => {
-                Page::ask(upgrade(&sound.world.gateway.host().websocket_url(path)))
+                Page::ask(upgrade(&healthy.world.gateway.host().websocket_url(path)))
                     .await
                     .0
             }
@@ -166,7 +171,7 @@ impl Fixtures {
             ("openSocket", _) => self.socket(status, &call).await?,
             (_, 400) if value["requestBody"].is_null() => {
                 let known = call.path().to_owned();
-                sound.send(call.with_path(&format!("{known}?novelty=1"))).await
+                healthy.send(call.with_path(&format!("{known}?novelty=1"))).await
             }
             ("fetchToken", 200 | 413 | 415 | 429 | 400 | 401 | 408) | ("checkHealth", _) => {
                 self.open_to_all(operation, status, call).await?
@@ -175,38 +180,38 @@ impl Fixtures {
                 self.open_to_all(operation, status, call).await?
             }
             ("registerWebhook", 200) => {
-                sound.send(call.clone()).await;
-                sound.send(call).await
+                healthy.send(call.clone()).await;
+                healthy.send(call).await
             }
-            (_, 200 | 201 | 204) => sound.send(call).await,
-            (_, 400) => sound.send(call.with_body("application/json", "{}")).await,
-            (_, 401) => sound.api.send(call).await,
+            (_, 200 | 201 | 204) => healthy.send(call).await,
+            (_, 400) => healthy.send(call.with_body("application/json", "{}")).await,
+            (_, 401) => healthy.api.send(call).await,
             (_, 403) => {
-                sound
+                healthy
                     .api
-                    .send(call.bearer(&lesser_token(&sound.api, value).await))
+                    .send(call.bearer(&token_without_scope(&healthy.api, value).await))
                     .await
             }
             (_, 404) => {
-                let known = call.with_path(nobody.path());
-                sound.send(known).await
+                let known = call.with_path(unknown.path());
+                healthy.send(known).await
             }
-            (_, 408) => slow(&sound.world, call.bearer(&sound.api.token)).await,
+            (_, 408) => slow(&healthy.world, call.bearer(&healthy.api.token)).await,
             (_, 409) => self.conflict(operation, call).await?,
             (_, 413) => {
-                sound
+                healthy
                     .send(call.with_body("application/json", " ".repeat(65_537)))
                     .await
             }
-            (_, 415) => sound.send(call.with_body("text/plain", "{}")).await,
+            (_, 415) => healthy.send(call.with_body("text/plain", "{}")).await,
             ("createSession", 422) => {
                 let mut refused = guest();
                 refused["consent"]["marketing"] = false.into();
-                sound
+                healthy
                     .send(call.with_body("application/json", refused.to_string()))
                     .await
             }
-            (_, 429) => self.hurried.send(call).await,
+            (_, 429) => self.rate_limited.send(call).await,
             (_, 503) => {
                 let (broken, ready) = &self.broken;
                 broken.send(ready[operation].clone()).await
@@ -218,7 +223,7 @@ impl Fixtures {
     /// Operations without a token.
     async fn open_to_all(&self, operation: &str, status: u16, call: Call) -> Option<Answer> {
         const FORM: &str = "application/x-www-form-urlencoded";
-        let api = &self.sound.api;
+        let api = &self.healthy.api;
         Some(match (operation, status) {
             (_, 200) => api.send(call).await,
             (_, 304) => {
@@ -233,18 +238,18 @@ impl Fixtures {
                 api.send(call.with_body(FORM, "grant_type=client_credentials"))
                     .await
             }
-            (_, 408) => slow(&self.sound.world, call).await,
+            (_, 408) => slow(&self.healthy.world, call).await,
             (_, 413) => api.send(call.with_body(FORM, "x".repeat(65_537))).await,
             (_, 415) => api.send(call.with_body("text/plain", "")).await,
-            (_, 429) => self.hurried.api.send(call).await,
+            (_, 429) => self.rate_limited.api.send(call).await,
             _ => return None,
         })
     }
 
     async fn socket(&self, status: u16, call: &Call) -> Option<Answer> {
-        let api = &self.sound.api;
+        let api = &self.healthy.api;
         let plain = Call::get(call.path());
-        let other = |path: &str| shake(Call::get(path), "stranger").header("origin", ORIGIN);
+        let other = |path: &str| with_upgrade(Call::get(path), "invalid").header("origin", ORIGIN);
         Some(match status {
             400 => {
                 let short = plain
@@ -256,11 +261,11 @@ impl Fixtures {
                 api.send(short).await
             }
             401 => api.send(other(call.path())).await,
-            403 => api.send(shake(plain, "stranger")).await,
-            404 => api.send(other(&format!("{SESSIONS}/nobody/socket"))).await,
+            403 => api.send(with_upgrade(plain, "invalid")).await,
+            404 => api.send(other(&format!("{SESSIONS}/unknown/socket"))).await,
             409 => {
                 let session = call.path().trim_end_matches("/socket");
-                self.sound.send(Call::new(Method::DELETE, session)).await;
+                self.healthy.send(Call::new(Method::DELETE, session)).await;
                 api.send(call.clone()).await
             }
             426 => api.send(plain.header("origin", ORIGIN)).await,
@@ -273,31 +278,31 @@ impl Fixtures {
     }
 
     async fn conflict(&self, operation: &str, call: Call) -> Option<Answer> {
-        let sound = &self.sound;
+        let healthy = &self.healthy;
         Some(match operation {
             "createSession" => {
                 let mut named = guest();
                 named["guestId"] = "one".into();
                 let again = call.with_body("application/json", named.to_string());
-                sound.send(again.clone()).await;
-                sound.send(again).await
+                healthy.send(again.clone()).await;
+                healthy.send(again).await
             }
             "refreshSession" => {
-                sound.send(call.clone()).await;
-                sound.send(call).await
+                healthy.send(call.clone()).await;
+                healthy.send(call).await
             }
             "changeConsent" => {
                 let old = json!({ "analytics": true, "consentTimestamp": "2020-01-01T00:00:00Z" });
-                sound.send(call.clone()).await;
-                sound
+                healthy.send(call.clone()).await;
+                healthy
                     .send(call.with_body("application/json", old.to_string()))
                     .await
             }
             "registerWebhook" | "replaceWebhook" => {
-                let taken = sound.webhook().await;
+                let taken = healthy.webhook().await;
                 let mut other = webhook(taken["name"].as_str().unwrap());
                 other["uri"] = "http://127.0.0.1:9/other".into();
-                sound
+                healthy
                     .send(call.with_body("application/json", other.to_string()))
                     .await
             }
@@ -307,7 +312,7 @@ impl Fixtures {
 }
 
 /// A token of `api`'s client with all scopes but those that the operation requires.
-async fn lesser_token(api: &Api, operation: &Value) -> String {
+async fn token_without_scope(api: &Api, operation: &Value) -> String {
     let asked = &operation["security"][0]["oauth"];
     let others: Vec<&str> = [
         "webmessaging:guest",
@@ -387,7 +392,7 @@ async fn operations_answer_with_every_documented_status_and_field() {
     let fixtures = Fixtures::start().await;
     let mut seen = BTreeSet::new();
     let mut missing = Vec::new();
-    full_answers(&fixtures.sound, &mut seen).await;
+    full_answers(&fixtures.healthy, &mut seen).await;
     for (operation, status) in DOCUMENT.answers() {
         match fixtures.provoke(&operation, status).await {
             Some(answer) if answer.status == status => {
@@ -405,7 +410,7 @@ async fn operations_answer_with_every_documented_status_and_field() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
     let unseen: Vec<String> = DOCUMENT.properties().difference(&seen).cloned().collect();
     assert!(unseen.is_empty(), "no answer has these fields: {unseen:#?}");
-    fixtures.sound.world.stop().await;
+    fixtures.healthy.world.stop().await;
 }
 
 /// Answers with the fields that only a session with a past has.

@@ -52,7 +52,7 @@ fn resuming(session: &Value, after: u64) -> Value {
 async fn resume(session: &Value, after: u64) -> (Page, Value) {
     let url = session["websocketUrl"].as_str().unwrap();
     let mut page = Page::open(upgrade(url)).await.unwrap();
-    page.say(&resuming(session, after)).await;
+    page.send_frame(&resuming(session, after)).await;
     let accepted = page.until("handshake.accepted").await;
     (page, accepted)
 }
@@ -69,7 +69,7 @@ async fn numbered(page: &mut Page) -> Value {
 }
 
 /// Sends a message to the echoing agent, and returns the frames up to the acknowledgement and the reply.
-async fn converse(page: &mut Page, text: &str) -> Vec<Value> {
+async fn exchange_messages(page: &mut Page, text: &str) -> Vec<Value> {
     let id = page.message(text).await;
     let mut frames = Vec::new();
     let (mut accepted, mut answered) = (false, false);
@@ -169,7 +169,7 @@ async fn page_connects_with_the_token_in_any_place() {
             first.as_object_mut().unwrap().remove("accessToken");
         }
         let mut page = Page::open(request).await.unwrap();
-        page.say(&first).await;
+        page.send_frame(&first).await;
         let Received::Frame(accepted) = page.receive().await else {
             panic!("{place}: the socket closed");
         };
@@ -183,12 +183,12 @@ async fn page_connects_with_the_token_in_any_place() {
         );
         let mut frames = Vec::new();
         for text in ["one", "two", "three"] {
-            frames.extend(converse(&mut page, text).await);
+            frames.extend(exchange_messages(&mut page, text).await);
         }
         assert_in_order(&frames, 1);
         let reply = frames.iter().find(|frame| frame["type"] == "message").unwrap();
         assert_eq!(reply["from"], json!({ "kind": "agent", "name": "Ann" }));
-        page.say(&json!({ "type": "ping", "id": "p-1" })).await;
+        page.send_frame(&json!({ "type": "ping", "id": "p-1" })).await;
         assert_eq!(page.until("pong").await, json!({ "type": "pong", "id": "p-1" }));
     }
     assert_eq!(world.simulator.counters().guest_messages, 9);
@@ -200,30 +200,31 @@ async fn typing_is_relayed_in_both_directions() {
     let genesys = Genesys::start().await;
     let world = world_at(&genesys).await;
     let session = session(&world).await;
-    let (mut page, mut line) = tokio::join!(Page::of(&session), genesys.configured());
-    page.say(&json!({ "type": "typing" })).await;
-    let frame = line.receive().await.unwrap();
+    let (mut page, mut upstream) = tokio::join!(Page::of(&session), genesys.configured());
+    page.send_frame(&json!({ "type": "typing" })).await;
+    let frame = upstream.receive().await.unwrap();
     assert_eq!(frame["action"], "onMessage");
     assert_eq!(
         frame["message"]["events"],
         json!([{ "eventType": "Typing", "typing": { "type": "On" } }])
     );
 
-    line.say(&json!({
-        "type": "message", "class": "StructuredMessage", "code": 200,
-        "body": {
-            "type": "Event", "direction": "Outbound", "id": "t-1", "originatingEntity": "Bot",
-            "channel": { "time": "2026-11-22T12:30:00.000Z", "from": { "nickname": "Robot" } },
-            "events": [{ "eventType": "Typing", "typing": { "type": "On", "duration": 3000 } }],
-        },
-    }))
-    .await;
+    upstream
+        .send_frame(&json!({
+            "type": "message", "class": "StructuredMessage", "code": 200,
+            "body": {
+                "type": "Event", "direction": "Outbound", "id": "t-1", "originatingEntity": "Bot",
+                "channel": { "time": "2026-11-22T12:30:00.000Z", "from": { "nickname": "Robot" } },
+                "events": [{ "eventType": "Typing", "typing": { "type": "On", "duration": 3000 } }],
+            },
+        }))
+        .await;
     let typing = page.until("typing").await;
     assert_eq!(
         typing,
         json!({ "type": "typing", "sequence": 1, "from": { "kind": "bot", "name": "Robot" } })
     );
-    drop(line);
+    drop(upstream);
     world.stop().await;
 }
 
@@ -242,14 +243,14 @@ async fn repeated_message_is_acknowledged_and_not_sent_again() {
     let id = page.message("once").await;
     let accepted = page.until("message.accepted").await;
     let again = json!({ "type": "message", "id": id, "text": "once" });
-    page.say(&again).await;
+    page.send_frame(&again).await;
     assert_eq!(page.until("message.accepted").await, accepted);
 
     // on another socket it is answered too, and only there
     let mut other = Page::of(&session).await;
-    other.say(&again).await;
+    other.send_frame(&again).await;
     assert_eq!(other.until("message.accepted").await, accepted);
-    page.say(&json!({ "type": "ping" })).await;
+    page.send_frame(&json!({ "type": "ping" })).await;
     assert_eq!(page.receive().await, Received::Frame(json!({ "type": "pong" })));
     assert_eq!(world.simulator.counters().guest_messages, 1);
     world.stop().await;
@@ -260,19 +261,20 @@ async fn own_message_from_another_socket_is_not_echoed_as_an_agent_message() {
     let genesys = Genesys::start().await;
     let world = world_at(&genesys).await;
     let session = session(&world).await;
-    let (mut page, mut line) = tokio::join!(Page::of(&session), genesys.configured());
+    let (mut page, mut upstream) = tokio::join!(Page::of(&session), genesys.configured());
     // an echo of a message that this gateway did not send
-    line.say(&json!({
-        "type": "message", "class": "StructuredMessage", "code": 200,
-        "body": {
-            "type": "Text", "text": "from my telephone", "direction": "Inbound", "id": "e-1",
-            "channel": { "time": "2026-11-22T12:30:00.000Z" },
-        },
-    }))
-    .await;
-    line.agent("a-1", "hello").await;
+    upstream
+        .send_frame(&json!({
+            "type": "message", "class": "StructuredMessage", "code": 200,
+            "body": {
+                "type": "Text", "text": "from my telephone", "direction": "Inbound", "id": "e-1",
+                "channel": { "time": "2026-11-22T12:30:00.000Z" },
+            },
+        }))
+        .await;
+    upstream.agent("a-1", "hello").await;
     let frame = numbered(&mut page).await;
     assert_eq!((&frame["sequence"], &frame["text"]), (&json!(1), &json!("hello")));
-    drop(line);
+    drop(upstream);
     world.stop().await;
 }

@@ -80,7 +80,7 @@ impl Crm {
     }
 
     /// Answers to the next deliveries, in turn, then 204. A redirect leads to `/elsewhere`.
-    pub(crate) fn will_answer(&self, statuses: &[u16]) {
+    pub(crate) fn respond_with(&self, statuses: &[u16]) {
         self.shared.answers.lock().unwrap().extend(statuses);
     }
 

@@ -63,7 +63,7 @@ async fn webhook_is_redelivered_unchanged_after_an_outage() {
     failed(&world, 1).await;
     drop(closed);
     let crm = Crm::at(address, &world.clock).await;
-    crm.will_answer(&[500, 503, 400]);
+    crm.respond_with(&[500, 503, 400]);
     // the waits of Standard Webhooks, each up to a fifth longer
     for (attempts, wait) in [(2, 5), (3, 300), (4, 1_800)] {
         world.clock.advance(Duration::from_secs(wait * 6 / 5 + 1));
@@ -103,7 +103,7 @@ async fn webhook_is_disabled_by_410() {
         .await
         .unwrap()
         .unwrap();
-    crm.will_answer(&[410]);
+    crm.respond_with(&[410]);
     let mut session = suite.create(newcomer(&world.clock)).await.unwrap();
     crm.received(1).await;
     until(async || {
@@ -160,7 +160,7 @@ async fn webhook_redirect_is_not_followed() {
     let world = World::start().await;
     let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
     suite.ensure_webhook(&crm.subscription("/sync")).await.unwrap();
-    crm.will_answer(&[302, 307]);
+    crm.respond_with(&[302, 307]);
     suite.create(newcomer(&world.clock)).await.unwrap();
     failed(&world, 1).await;
     world.clock.advance(Duration::from_secs(7));

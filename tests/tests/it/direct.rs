@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::crm::Crm;
-use crate::genesys::{Genesys, Line};
+use crate::genesys::{Genesys, GenesysSocket};
 use crate::guests::{consenting, newcomer, next, page_origin, talk, until};
 use crate::page::soon;
 use crate::world::CHANNEL;
@@ -96,9 +96,12 @@ async fn scenario(store: Arc<dyn Store>) {
         ErrorKind::ConsentRequired
     );
     let mut session = suite.create(newcomer(&clock)).await.unwrap();
-    let mut twin = newcomer(&clock);
-    twin.guest = Some(session.info().await.unwrap().guest_id);
-    assert_eq!(suite.create(twin).await.unwrap_err().kind(), ErrorKind::Conflict);
+    let mut duplicate = newcomer(&clock);
+    duplicate.guest = Some(session.info().await.unwrap().guest_id);
+    assert_eq!(
+        suite.create(duplicate).await.unwrap_err().kind(),
+        ErrorKind::Conflict
+    );
     assert_eq!(session.send("too early").unwrap_err().kind(), ErrorKind::NotSent);
     soon(session.connect(page_origin())).await.unwrap();
     session.typing();
@@ -209,11 +212,14 @@ async fn direct_mode_runs_the_scenario_with_sqlite() {
 }
 
 /// A conversation with a hand-written Genesys, for a guest with these choices.
-async fn conversation(choices: [Choice; 3]) -> (Line, Clock, Direct, GuestSession) {
+async fn conversation(choices: [Choice; 3]) -> (GenesysSocket, Clock, Direct, GuestSession) {
     conversation_in(memory(), choices).await
 }
 
-async fn conversation_in(store: Arc<dyn Store>, choices: [Choice; 3]) -> (Line, Clock, Direct, GuestSession) {
+async fn conversation_in(
+    store: Arc<dyn Store>,
+    choices: [Choice; 3],
+) -> (GenesysSocket, Clock, Direct, GuestSession) {
     let (genesys, clock) = (Genesys::start().await, Clock::system());
     let config = DirectConfig {
         store,
@@ -223,9 +229,9 @@ async fn conversation_in(store: Arc<dyn Store>, choices: [Choice; 3]) -> (Line, 
     let direct = Direct::open(config).await.unwrap();
     let suite = GuestSessions::of(direct.clone(), "shop");
     let mut session = suite.create(consenting(&clock, choices)).await.unwrap();
-    let (connected, line) = tokio::join!(session.connect(page_origin()), genesys.configured());
+    let (connected, upstream) = tokio::join!(session.connect(page_origin()), genesys.configured());
     connected.unwrap();
-    (line, clock, direct, session)
+    (upstream, clock, direct, session)
 }
 
 #[tokio::test]
@@ -246,9 +252,9 @@ async fn genesys_gets_only_consented_attributes() {
         ),
         ([no, Choice::Unknown, no], json!({ "source": "web" })),
     ] {
-        let (mut line, _clock, _direct, session) = conversation(choices).await;
+        let (mut upstream, _clock, _direct, session) = conversation(choices).await;
         session.send("hello").unwrap();
-        let sent = line.take_message().await;
+        let sent = upstream.take_message().await;
         assert_eq!(
             sent["message"]["channel"]["metadata"]["customAttributes"], expected,
             "{choices:?}"
@@ -258,13 +264,13 @@ async fn genesys_gets_only_consented_attributes() {
 
 #[tokio::test]
 async fn agent_greeting_is_not_a_reply_and_hides_no_message() {
-    let (mut line, _clock, direct, mut session) = conversation([Choice::Granted; 3]).await;
-    line.agent("a-1", "Welcome!").await;
+    let (mut upstream, _clock, direct, mut session) = conversation([Choice::Granted; 3]).await;
+    upstream.agent("a-1", "Welcome!").await;
     assert!(matches!(next(&mut session).await, Event::Message(_)));
     let reached = |stage| direct.metrics().stage(stage).reached;
     assert_eq!(reached(SessionStage::FirstReply), 0);
     session.send("Hello").unwrap();
-    line.take_message().await;
+    upstream.take_message().await;
     assert!(matches!(
         next(&mut session).await,
         Event::Delivery {
@@ -273,7 +279,7 @@ async fn agent_greeting_is_not_a_reply_and_hides_no_message() {
         }
     ));
     assert_eq!(reached(SessionStage::FirstGuestMessage), 1);
-    line.agent("a-2", "What can I do?").await;
+    upstream.agent("a-2", "What can I do?").await;
     assert!(matches!(next(&mut session).await, Event::Message(_)));
     assert_eq!(reached(SessionStage::FirstReply), 1);
 }
@@ -282,11 +288,11 @@ async fn agent_greeting_is_not_a_reply_and_hides_no_message() {
 async fn canceled_wait_loses_no_event() {
     let folder = tempfile::tempdir().unwrap();
     for store in [memory(), sqlite(&folder)] {
-        let (mut line, _clock, direct, mut session) = conversation_in(store, [Choice::Granted; 3]).await;
+        let (mut upstream, _clock, direct, mut session) = conversation_in(store, [Choice::Granted; 3]).await;
         let sent = session.send("Hello").unwrap();
         let answering = async {
-            line.take_message().await;
-            line.agent("a-1", "Hello!").await;
+            upstream.take_message().await;
+            upstream.agent("a-1", "Hello!").await;
         };
         let mut events = Vec::new();
         let listening = async {
@@ -319,21 +325,21 @@ async fn canceled_wait_loses_no_event() {
 
 #[tokio::test]
 async fn withdrawn_consent_stops_attributes() {
-    let (mut line, clock, direct, session) = conversation([Choice::Granted; 3]).await;
+    let (mut upstream, clock, direct, session) = conversation([Choice::Granted; 3]).await;
     let attached = |sent: &Value| sent["message"]["channel"]["metadata"]["customAttributes"].clone();
     // five may leave in a second, and the sixth waits
     for _ in 0..6 {
         session.send("hello").unwrap();
     }
     for _ in 0..5 {
-        let sent = line.receive().await.unwrap();
+        let sent = upstream.receive().await.unwrap();
         assert_eq!(attached(&sent)["marketing.segment"], "spring-campaign");
     }
     let withdrawing = |purpose| ConsentChange::new(Evidence::at(clock.now().utc)).withdrawing(purpose);
     let marketing = withdrawing(Purpose::Marketing);
     session.update_consent(&marketing).await.unwrap();
     clock.advance(Duration::from_secs(2));
-    let sixth = line.receive().await.unwrap();
+    let sixth = upstream.receive().await.unwrap();
     assert_eq!(
         attached(&sixth),
         json!({ "source": "web", "favouriteColour": "blue" })
@@ -347,24 +353,24 @@ async fn withdrawn_consent_stops_attributes() {
         .unwrap();
     session.send("hello").unwrap();
     assert_eq!(
-        attached(&line.receive().await.unwrap()),
+        attached(&upstream.receive().await.unwrap()),
         json!({ "source": "web" })
     );
 }
 
 #[tokio::test]
 async fn session_end_by_the_guest_disconnects_the_conversation() {
-    let (mut line, _clock, _direct, mut session) = conversation([Choice::Granted; 3]).await;
+    let (mut upstream, _clock, _direct, mut session) = conversation([Choice::Granted; 3]).await;
     session.send("thank you, bye").unwrap();
     let (ended, ()) = tokio::join!(session.end(), async {
-        line.take_message().await;
-        let disconnect = line.receive().await.unwrap();
+        upstream.take_message().await;
+        let disconnect = upstream.receive().await.unwrap();
         let event = &disconnect["message"]["events"][0];
         assert_eq!(
             (&event["eventType"], &event["presence"]["type"]),
             (&json!("Presence"), &json!("Clear"))
         );
-        assert!(line.receive().await.is_none(), "the socket is closed");
+        assert!(upstream.receive().await.is_none(), "the socket is closed");
     });
     ended.unwrap();
     let info = session.info().await.unwrap();
@@ -380,7 +386,7 @@ async fn conversation_ends_with_its_session() {
     for reason in [EndReason::Agent, EndReason::Expired] {
         let created = direct.create("shop", newcomer(&clock)).await.unwrap();
         let id = created.session.id;
-        let (conversation, mut line) =
+        let (conversation, mut upstream) =
             tokio::join!(direct.connect("shop", &id, page_origin()), genesys.configured());
         let mut conversation = conversation.unwrap();
         assert!(matches!(
@@ -407,7 +413,10 @@ async fn conversation_ends_with_its_session() {
         }
         assert!(conversation.next_event().await.is_none());
         drop(conversation);
-        assert!(line.receive().await.is_none(), "the socket to Genesys is closed");
+        assert!(
+            upstream.receive().await.is_none(),
+            "the socket to Genesys is closed"
+        );
     }
     assert_eq!(direct.expire_idle().await.unwrap(), 0);
     let snapshot = direct.metrics();

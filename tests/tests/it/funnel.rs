@@ -166,15 +166,15 @@ async fn funnel_counts_two_hundred_sessions() {
         clock: world.clock.clone(),
     };
     let mut open = Vec::new();
-    let mut living = JoinSet::new();
+    let mut running = JoinSet::new();
     for plan in &plans {
-        if living.len() == AT_ONCE {
-            open.extend(living.join_next().await.unwrap().unwrap());
+        if running.len() == AT_ONCE {
+            open.extend(running.join_next().await.unwrap().unwrap());
         }
-        living.spawn(run_session(parts.clone(), *plan));
+        running.spawn(run_session(parts.clone(), *plan));
     }
-    while let Some(lived) = living.join_next().await {
-        open.extend(lived.unwrap());
+    while let Some(sessions) = running.join_next().await {
+        open.extend(sessions.unwrap());
     }
     // a refused session is not counted
     let refused = consenting(&world.clock, [Choice::Denied; 3]);

@@ -18,7 +18,7 @@ pub(crate) struct Genesys {
 }
 
 /// One guest's socket.
-pub(crate) struct Line {
+pub(crate) struct GenesysSocket {
     socket: WebSocketStream<TcpStream>,
 }
 
@@ -38,12 +38,12 @@ impl Genesys {
     }
 
     /// The next socket, before its first frame. Requests for the deployment's documents are refused.
-    pub(crate) async fn line(&self) -> Line {
+    pub(crate) async fn accept(&self) -> GenesysSocket {
         loop {
             let (mut stream, _) = soon(self.listener.accept()).await.unwrap();
             if is_upgrade(&stream).await {
                 let socket = soon(tokio_tungstenite::accept_async(stream)).await.unwrap();
-                return Line { socket };
+                return GenesysSocket { socket };
             }
             let mut head = [0; 8 * 1024];
             let _whole = soon(stream.read(&mut head)).await.unwrap();
@@ -53,10 +53,10 @@ impl Genesys {
     }
 
     /// The next socket, its session configured.
-    pub(crate) async fn configured(&self) -> Line {
-        let mut line = self.line().await;
-        line.configure().await;
-        line
+    pub(crate) async fn configured(&self) -> GenesysSocket {
+        let mut socket = self.accept().await;
+        socket.configure().await;
+        socket
     }
 }
 
@@ -73,7 +73,7 @@ async fn is_upgrade(stream: &TcpStream) -> bool {
     }
 }
 
-impl Line {
+impl GenesysSocket {
     /// The next frame; `None` once the socket is closed.
     pub(crate) async fn receive(&mut self) -> Option<Value> {
         loop {
@@ -86,7 +86,7 @@ impl Line {
         }
     }
 
-    pub(crate) async fn say(&mut self, frame: &Value) {
+    pub(crate) async fn send_frame(&mut self, frame: &Value) {
         soon(self.socket.send(Message::text(frame.to_string())))
             .await
             .unwrap();
@@ -96,7 +96,7 @@ impl Line {
     pub(crate) async fn configure(&mut self) {
         let asked = self.receive().await.unwrap();
         assert_eq!(asked["action"], "configureSession");
-        self.say(&json!({
+        self.send_frame(&json!({
             "type": "response", "class": "SessionResponse", "code": 200, "tracingId": asked["tracingId"],
             "body": { "connected": true, "newSession": true, "readOnly": false },
         }))
@@ -107,7 +107,7 @@ impl Line {
     pub(crate) async fn take_message(&mut self) -> Value {
         let sent = self.receive().await.unwrap();
         assert_eq!(sent["message"]["type"], "Text", "{sent}");
-        self.say(&json!({
+        self.send_frame(&json!({
             "type": "message", "class": "StructuredMessage", "code": 200, "tracingId": sent["tracingId"],
             "body": {
                 "type": "Text", "text": sent["message"]["text"], "direction": "Inbound",
@@ -120,7 +120,7 @@ impl Line {
 
     /// Sends a message of the agent with this id.
     pub(crate) async fn agent(&mut self, id: &str, text: &str) {
-        self.say(&json!({
+        self.send_frame(&json!({
             "type": "message", "class": "StructuredMessage", "code": 200,
             "body": {
                 "type": "Text", "text": text, "direction": "Outbound", "id": id, "originatingEntity": "Human",

@@ -99,14 +99,14 @@ impl Page {
         let mut page = Self::open(upgrade(session["websocketUrl"].as_str().unwrap()))
             .await
             .unwrap();
-        page.say(&handshake(session)).await;
+        page.send_frame(&handshake(session)).await;
         let accepted = page.until("handshake.accepted").await;
         assert_eq!(accepted["guestSessionId"], session["id"]);
         page
     }
 
     /// Sends a frame of the contract.
-    pub(crate) async fn say(&mut self, frame: &Value) {
+    pub(crate) async fn send_frame(&mut self, frame: &Value) {
         check_sent(frame);
         self.send_unchecked(frame).await;
     }
@@ -123,7 +123,7 @@ impl Page {
     /// Sends a new message, and returns its id.
     pub(crate) async fn message(&mut self, text: &str) -> String {
         let id = entropy::uuid().to_string();
-        self.say(&json!({ "type": "message", "id": id, "text": text }))
+        self.send_frame(&json!({ "type": "message", "id": id, "text": text }))
             .await;
         id
     }

@@ -1,4 +1,4 @@
-//! A TCP proxy with faults on demand: it cuts connections, and drops replies.
+//! A TCP proxy with injected faults: it cuts connections, and drops replies.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -27,7 +27,7 @@ impl ClosedPort {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Loss {
     /// The request arrives, and the reply is lost with the connection.
-    Answer,
+    Reply,
     /// The request is lost with the connection.
     Request,
 }
@@ -42,9 +42,9 @@ struct Shared {
     target: OnceLock<SocketAddr>,
     cuts: watch::Sender<u64>,
     closed: watch::Sender<bool>,
-    deaf: watch::Sender<u64>,
-    mute: watch::Sender<Option<usize>>,
-    trap: Mutex<Option<(Loss, &'static str)>>,
+    replies_dropped: watch::Sender<u64>,
+    requests_dropped: watch::Sender<Option<usize>>,
+    fault: Mutex<Option<(Loss, &'static str)>>,
 }
 
 impl Proxy {
@@ -56,9 +56,9 @@ impl Proxy {
             target: OnceLock::new(),
             cuts: watch::Sender::default(),
             closed: watch::Sender::default(),
-            deaf: watch::Sender::default(),
-            mute: watch::Sender::default(),
-            trap: Mutex::default(),
+            replies_dropped: watch::Sender::default(),
+            requests_dropped: watch::Sender::default(),
+            fault: Mutex::default(),
         });
         let task = tokio::spawn({
             let shared = Arc::clone(&shared);
@@ -98,29 +98,31 @@ impl Proxy {
 
     /// Discards the server's bytes on every open connection.
     pub(crate) fn drop_replies(&self) {
-        self.shared.deaf.send_modify(|times| *times += 1);
+        self.shared.replies_dropped.send_modify(|times| *times += 1);
     }
 
     /// Discards the clients' bytes, until reset.
-    pub(crate) fn drop_requests(&self, mute: bool) {
-        self.shared.mute.send_replace(mute.then_some(0));
+    pub(crate) fn drop_requests(&self, requests_dropped: bool) {
+        self.shared
+            .requests_dropped
+            .send_replace(requests_dropped.then_some(0));
     }
 
     /// Waits until a byte was discarded.
     pub(crate) async fn request_dropped(&self) {
-        let mut mute = self.shared.mute.subscribe();
-        let something = mute.wait_for(|bytes| bytes.is_some_and(|bytes| bytes > 0));
+        let mut requests_dropped = self.shared.requests_dropped.subscribe();
+        let something = requests_dropped.wait_for(|bytes| bytes.is_some_and(|bytes| bytes > 0));
         crate::page::soon(something).await.unwrap();
     }
 
     /// Arms a fault for the next request that contains `text`.
     pub(crate) fn lose(&self, loss: Loss, text: &'static str) {
-        *self.shared.trap.lock().unwrap() = Some((loss, text));
+        *self.shared.fault.lock().unwrap() = Some((loss, text));
     }
 
     /// Whether the fault has happened.
     pub(crate) fn has_lost(&self) -> bool {
-        self.shared.trap.lock().unwrap().is_none()
+        self.shared.fault.lock().unwrap().is_none()
     }
 }
 
@@ -133,44 +135,44 @@ impl Drop for Proxy {
 
 impl Shared {
     async fn forward(self: Arc<Self>, client: TcpStream) {
-        let (mut cuts, born) = (self.cuts.subscribe(), *self.deaf.borrow());
+        let (mut cuts, opened_at) = (self.cuts.subscribe(), *self.replies_dropped.borrow());
         let Some(target) = self.target.get() else { return };
         let Ok(server) = TcpStream::connect(target).await else {
             return;
         };
         tokio::select! {
             _ = cuts.changed() => {}
-            () = self.pump(client, server, born) => {}
+            () = self.forward_until_fault(client, server, opened_at) => {}
         }
     }
 
-    async fn pump(&self, mut client: TcpStream, mut server: TcpStream, born: u64) {
-        let (mut asked, mut answered) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
+    async fn forward_until_fault(&self, mut client: TcpStream, mut server: TcpStream, opened_at: u64) {
+        let (mut request, mut reply) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
         let mut lost = false;
         loop {
             tokio::select! {
-                read = client.read(&mut asked) => {
+                read = client.read(&mut request) => {
                     let Ok(bytes @ 1..) = read else { return };
-                    if self.mute.send_if_modified(|mute| {
-                        mute.as_mut().map(|swallowed| *swallowed += bytes).is_some()
+                    if self.requests_dropped.send_if_modified(|requests_dropped| {
+                        requests_dropped.as_mut().map(|dropped| *dropped += bytes).is_some()
                     }) {
                         continue;
                     }
-                    match self.trapped(&asked[..bytes]) {
+                    match self.take_fault(&request[..bytes]) {
                         Some(Loss::Request) => return,
-                        Some(Loss::Answer) => lost = true,
+                        Some(Loss::Reply) => lost = true,
                         None => {}
                     }
-                    if server.write_all(&asked[..bytes]).await.is_err() {
+                    if server.write_all(&request[..bytes]).await.is_err() {
                         return;
                     }
                 }
-                read = server.read(&mut answered) => {
+                read = server.read(&mut reply) => {
                     let Ok(bytes @ 1..) = read else { return };
                     if lost {
                         return;
                     }
-                    if *self.deaf.borrow() == born && client.write_all(&answered[..bytes]).await.is_err() {
+                    if *self.replies_dropped.borrow() == opened_at && client.write_all(&reply[..bytes]).await.is_err() {
                         return;
                     }
                 }
@@ -178,10 +180,10 @@ impl Shared {
         }
     }
 
-    fn trapped(&self, bytes: &[u8]) -> Option<Loss> {
-        let mut trap = self.trap.lock().unwrap();
-        let (_, text) = (*trap)?;
-        let caught = bytes.windows(text.len()).any(|window| window == text.as_bytes());
-        caught.then(|| trap.take().map(|(loss, _)| loss))?
+    fn take_fault(&self, bytes: &[u8]) -> Option<Loss> {
+        let mut fault = self.fault.lock().unwrap();
+        let (_, text) = (*fault)?;
+        let is_match = bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        is_match.then(|| fault.take().map(|(loss, _)| loss))?
     }
 }

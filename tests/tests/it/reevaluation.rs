@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::api::{Api, Call, path_of};
 use crate::conversation::upstream_at;
 use crate::crm::Crm;
-use crate::genesys::{Genesys, Line};
+use crate::genesys::{Genesys, GenesysSocket};
 use crate::page::Page;
 use crate::world::{CHANNEL, CLIENT, World};
 
@@ -56,8 +56,8 @@ fn guest(consent: &Value) -> Value {
 }
 
 /// Sends a message, and returns the attributes that Genesys receives with it.
-async fn attributes_sent(page: &mut Page, line: &mut Line) -> Value {
-    let (_id, sent) = tokio::join!(page.message("hello"), line.take_message());
+async fn attributes_sent(page: &mut Page, upstream: &mut GenesysSocket) -> Value {
+    let (_id, sent) = tokio::join!(page.message("hello"), upstream.take_message());
     sent["message"]["channel"]["metadata"]["customAttributes"].clone()
 }
 
@@ -96,15 +96,15 @@ async fn changed_policy_reaches_live_sessions_after_a_restart() {
     let webhook = crm.subscription("/sync");
     world.suite().ensure_webhook(&webhook).await.unwrap();
     let session = Api::of(&world, CLIENT).await.create(&guest(&json!({}))).await;
-    let (mut page, mut line) = tokio::join!(Page::of(&session), genesys.configured());
-    let before = attributes_sent(&mut page, &mut line).await;
+    let (mut page, mut upstream) = tokio::join!(Page::of(&session), genesys.configured());
+    let before = attributes_sent(&mut page, &mut upstream).await;
     assert_eq!(before["marketing.segment"], "gold");
     assert_eq!(crm.received(1).await.len(), 1);
     page.leave().await;
 
     std::fs::write(&file, policy("2.0.0", OPT_IN)).unwrap();
     let world = world.restart().await;
-    drop(line);
+    drop(upstream);
     assert_switched_off(&crm).await;
     let details = reevaluation(&Api::of(&world, CLIENT).await, &session).await;
     for (key, value) in [
@@ -115,8 +115,8 @@ async fn changed_policy_reaches_live_sessions_after_a_restart() {
     ] {
         assert_eq!(details[key], value, "{details}");
     }
-    let (mut page, mut line) = tokio::join!(Page::of(&session), genesys.configured());
-    let after = attributes_sent(&mut page, &mut line).await;
+    let (mut page, mut upstream) = tokio::join!(Page::of(&session), genesys.configured());
+    let after = attributes_sent(&mut page, &mut upstream).await;
     assert_eq!(after["marketing.segment"], Value::Null);
     assert_eq!(after["source"], "web");
 
@@ -144,8 +144,8 @@ async fn expired_agreement_is_switched_off_in_an_open_conversation() {
     let chosen_at = rfc3339(world.clock.now().utc - days(30) + left);
     let consent = json!({ "marketing": true, "consentTimestamp": chosen_at });
     let session = Api::of(&world, CLIENT).await.create(&guest(&consent)).await;
-    let (mut page, mut line) = tokio::join!(Page::of(&session), genesys.configured());
-    let before = attributes_sent(&mut page, &mut line).await;
+    let (mut page, mut upstream) = tokio::join!(Page::of(&session), genesys.configured());
+    let before = attributes_sent(&mut page, &mut upstream).await;
     assert_eq!(before["marketing.segment"], "gold");
 
     world.clock.advance(left);
@@ -158,7 +158,7 @@ async fn expired_agreement_is_switched_off_in_an_open_conversation() {
     ] {
         assert_eq!(details[key], value, "{details}");
     }
-    let after = attributes_sent(&mut page, &mut line).await;
+    let after = attributes_sent(&mut page, &mut upstream).await;
     assert_eq!(after["marketing.segment"], Value::Null);
     assert_eq!(after["source"], "web");
     drop(page);

@@ -92,7 +92,7 @@ async fn page_gets_retry_and_gap_notice_at_a_restart() {
     let mut page = Page::open(upgrade(url)).await.unwrap();
     let mut first = handshake(&session);
     first["lastSequence"] = last.into();
-    page.say(&first).await;
+    page.send_frame(&first).await;
     let Received::Frame(accepted) = page.receive().await else {
         panic!("the socket closed");
     };
@@ -120,11 +120,11 @@ async fn gateway_restarts_while_a_genesys_socket_stays_open() {
     let genesys = Genesys::start().await;
     let world = world_at(&genesys).await;
     let session = Api::of(&world, CLIENT).await.create(&guest()).await;
-    let (page, line) = tokio::join!(Page::of(&session), genesys.configured());
+    let (page, upstream) = tokio::join!(Page::of(&session), genesys.configured());
     page.leave().await;
     // its socket is open, and nothing reads from it
     let world = world.restart().await;
-    drop(line);
+    drop(upstream);
     let (page, _line) = tokio::join!(Page::of(&session), genesys.configured());
     drop(page);
     world.stop().await;
@@ -205,7 +205,7 @@ async fn store_does_not_open_with_other_keys() {
     let world = World::start().await;
     world.suite().create(newcomer(&world.clock)).await.unwrap();
     let (toml, keys) = (world.toml.clone(), world.folder.path().join("gateway.keys"));
-    let genuine = std::fs::read_to_string(&keys).unwrap();
+    let original = std::fs::read_to_string(&keys).unwrap();
     let World {
         simulator,
         gateway,
@@ -220,17 +220,17 @@ async fn store_does_not_open_with_other_keys() {
     assert!(error.source().unwrap().to_string().contains("missing"), "{error}");
     assert!(!keys.exists(), "no new keys are made for an old store");
     for name in ["seal ", "sign "] {
-        let line = genuine.lines().find(|line| line.starts_with(name)).unwrap();
+        let line = original.lines().find(|line| line.starts_with(name)).unwrap();
         let (key, first) = (&line[name.len() + 1..], &line[name.len()..=name.len()]);
         let other = format!("{name}{}{key}", if first == "A" { "B" } else { "A" });
-        write_keys(&keys, &genuine.replace(line, &other));
+        write_keys(&keys, &original.replace(line, &other));
         assert_eq!(
             store_error(&refused(&toml).await),
             StoreErrorKind::WrongKey,
             "{name}"
         );
     }
-    for damaged in ["", "seal AAAA\n", &genuine[..genuine.len() / 2]] {
+    for damaged in ["", "seal AAAA\n", &original[..original.len() / 2]] {
         write_keys(&keys, damaged);
         let error = refused(&toml).await;
         assert!(error.source().unwrap().to_string().contains("damaged"), "{error}");
@@ -238,7 +238,7 @@ async fn store_does_not_open_with_other_keys() {
         assert_eq!(kept, damaged, "a damaged key file is never written over");
     }
 
-    write_keys(&keys, &genuine);
+    write_keys(&keys, &original);
     std::fs::set_permissions(&keys, Permissions::from_mode(0o644)).unwrap();
     let error = refused(&toml).await;
     let source = error.source().unwrap().to_string();
@@ -246,7 +246,7 @@ async fn store_does_not_open_with_other_keys() {
         source.contains(&format!("`chmod 600 {}`", keys.display())),
         "{source}"
     );
-    write_keys(&keys, &genuine);
+    write_keys(&keys, &original);
     let gateway = Gateway::start(Config::parse(&toml).unwrap(), clock)
         .await
         .unwrap();

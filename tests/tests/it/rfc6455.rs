@@ -12,10 +12,10 @@ use self::peer::{Peer, Sent, text};
 use crate::page::soon;
 
 /// One end of a socket under test, with the peer on the other side of it.
-struct End {
+struct Endpoint {
     peer: Peer,
     /// Messages that this end accepts.
-    speech: String,
+    message: String,
     /// Longest message that it takes, in bytes.
     limit: usize,
 }
@@ -31,18 +31,18 @@ struct Answer {
     ended: bool,
 }
 
-impl End {
+impl Endpoint {
     /// Sends the bytes of a case and a probe, and receives all frames.
-    async fn play(&mut self, case: &Case) -> Answer {
+    async fn run(&mut self, case: &Case) -> Answer {
         const PROBE: &[u8] = b"still there?";
-        let bytes = (case.bytes)(&self.peer.pen(&self.speech, self.limit));
+        let bytes = (case.bytes)(&self.peer.writer(&self.message, self.limit));
         self.peer.write(&bytes).await;
         match case.then {
-            Then::GoesOn => {
-                let ping = self.peer.pen(&self.speech, self.limit).frame(0x89, PROBE);
+            Then::StaysOpen => {
+                let ping = self.peer.writer(&self.message, self.limit).frame(0x89, PROBE);
                 self.peer.write(&ping).await;
             }
-            Then::HangsUp => self.peer.hang_up().await,
+            Then::Ends => self.peer.shut_down().await,
             Then::Closes(_) => {}
         }
         let mut answer = Answer::default();
@@ -53,7 +53,7 @@ impl End {
                 Some(Sent::Text(_)) => answer.texts += 1,
                 Some(Sent::Close(code)) => {
                     answer.closed = Some(code);
-                    self.peer.hang_up().await;
+                    self.peer.shut_down().await;
                 }
                 None => {
                     answer.ended = true;
@@ -72,9 +72,9 @@ impl Case {
             pongs: self.pongs.iter().map(|payload| payload.to_vec()).collect(),
             closed: match self.then {
                 Then::Closes(code) => Some(code),
-                Then::GoesOn | Then::HangsUp => None,
+                Then::StaysOpen | Then::Ends => None,
             },
-            ended: !matches!(self.then, Then::GoesOn),
+            ended: !matches!(self.then, Then::StaysOpen),
         }
     }
 }
@@ -83,7 +83,7 @@ impl Case {
 async fn gateway_socket_conforms_to_rfc_6455() {
     for case in CASES {
         let mut end = servers::gateway().await;
-        let answer = end.play(case).await;
+        let answer = end.run(case).await;
         let expected = Answer {
             texts: case.received,
             ..case.expected()
@@ -97,7 +97,7 @@ async fn simulator_socket_conforms_to_rfc_6455() {
     let simulator = servers::simulator().await;
     for case in CASES {
         let mut end = servers::guest_of(&simulator).await;
-        let answer = end.play(case).await;
+        let answer = end.run(case).await;
         let expected = Answer {
             texts: case.received,
             ..case.expected()
@@ -111,8 +111,8 @@ async fn simulator_socket_conforms_to_rfc_6455() {
 async fn client_socket_conforms_to_rfc_6455() {
     let http = Client::builder(Tls::system().unwrap()).build();
     for case in CASES {
-        let (mut end, mut connection) = client::dialled(&http).await;
-        let answer = end.play(case).await;
+        let (mut end, mut connection) = client::connected(&http).await;
+        let answer = end.run(case).await;
         // frames that it sends by itself, such as a close, are not compared
         let answer = Answer { texts: 0, ..answer };
         assert_eq!(answer, case.expected(), "{} ({})", case.name, case.section);
@@ -126,12 +126,12 @@ async fn client_socket_conforms_to_rfc_6455() {
 #[tokio::test]
 async fn binary_messages_are_not_read_as_text() {
     let mut end = servers::gateway().await;
-    let answer = end.play(&cases::binary(Then::Closes(1003))).await;
+    let answer = end.run(&cases::binary(Then::Closes(1003))).await;
     assert_eq!((answer.closed, answer.texts), (Some(1003), 0));
 
     let simulator = servers::simulator().await;
     let mut end = servers::guest_of(&simulator).await;
-    let answer = end.play(&cases::binary(Then::GoesOn)).await;
+    let answer = end.run(&cases::binary(Then::StaysOpen)).await;
     assert_eq!(
         (answer.closed, answer.texts),
         (None, 1),
@@ -140,10 +140,10 @@ async fn binary_messages_are_not_read_as_text() {
     simulator.stop().await;
 
     let http = Client::builder(Tls::system().unwrap()).build();
-    let (mut end, mut connection) = client::dialled(&http).await;
-    let answer = end.play(&cases::binary(Then::GoesOn)).await;
+    let (mut end, mut connection) = client::connected(&http).await;
+    let answer = end.run(&cases::binary(Then::StaysOpen)).await;
     assert!(!answer.ended);
-    let bytes = end.peer.pen("", 0).frame(0x81, end.speech.as_bytes());
+    let bytes = end.peer.writer("", 0).frame(0x81, end.message.as_bytes());
     end.peer.write(&bytes).await;
     assert_eq!(
         client::received(&mut connection).await,

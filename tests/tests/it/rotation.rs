@@ -100,7 +100,7 @@ async fn sessions_created_together_refresh_at_different_times() {
     }
     let sessions = soon(creating.join_all()).await;
     // each was created at another time in this interval, and is due as much later
-    let blur = world.clock.now().instant - created;
+    let spread = world.clock.now().instant - created;
     let due_if_first = |session: &GuestSession| {
         Window::default().refresh_at(HOUR, Jitter::of(session.id().as_str()), created)
     };
@@ -111,7 +111,7 @@ async fn sessions_created_together_refresh_at_different_times() {
         let now = world.clock.now().instant;
         let mut now_due = 0;
         for session in &sessions {
-            if due_if_first(session) + blur <= now {
+            if due_if_first(session) + spread <= now {
                 until(async || generation(session).await == 1).await;
                 now_due += 1;
             } else {
@@ -147,7 +147,7 @@ async fn lose(loss: Loss) -> (World, Proxy, GuestSession) {
 
 #[tokio::test]
 async fn refresh_with_a_lost_reply_is_reported_and_audited() {
-    let (world, proxy, session) = lose(Loss::Answer).await;
+    let (world, proxy, session) = lose(Loss::Reply).await;
     let mut events = session.tokens().events();
     world.clock.advance(HOUR - Duration::from_secs(14 * 60));
     assert!(matches!(

@@ -270,7 +270,7 @@ async fn scenario(world: &World, api: &Api, canaries: &mut Searcher, seen: &mut 
         (upgrade(url), &handshake(&session)),
     ] {
         let mut page = Page::open(request).await.unwrap();
-        page.say(frame).await;
+        page.send_frame(frame).await;
         page.until("handshake.accepted").await;
         page.message(MESSAGE).await;
         page.until("message").await;
@@ -291,10 +291,10 @@ async fn scenario(world: &World, api: &Api, canaries: &mut Searcher, seen: &mut 
 /// The same by our own client, whose values a program may print.
 async fn suite_session(world: &World, canaries: &mut Searcher, seen: &mut Seen) {
     let suite = world.suite();
-    let mut newcomer = newcomer(&world.clock);
-    newcomer.attributes.insert("note", GRANTED).unwrap();
-    seen.debug("a newcomer", &newcomer);
-    let mut session = suite.create(newcomer).await.unwrap();
+    let mut new_guest = newcomer(&world.clock);
+    new_guest.attributes.insert("note", GRANTED).unwrap();
+    seen.debug("a new guest", &new_guest);
+    let mut session = suite.create(new_guest).await.unwrap();
     suite_tokens(&session, canaries, seen);
     session.connect(page_origin()).await.unwrap();
     let id = session.send(MESSAGE).unwrap();

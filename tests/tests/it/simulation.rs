@@ -44,7 +44,7 @@ fn simulation_repeats_for_the_same_seed() {
 #[test]
 fn simulation_ends_in_the_expected_state_for_each_fault() {
     // temporary faults, and faults that end a conversation: a final one is not retried
-    for (fault, times, ends) in [
+    for (fault, times, final_state) in [
         ("clock:+14m@in3", 1, State::Configured),
         ("clock:+80h@in3", 1, State::Failed),
         ("delay:30s:x3", 3, State::Configured),
@@ -72,7 +72,8 @@ fn simulation_ends_in_the_expected_state_for_each_fault() {
         ("unknown-class:always", 20, State::Configured),
         ("unknown-fields:always", 20, State::Configured),
     ] {
-        let report = run_plan(&Plan::with(fault, ends)).unwrap_or_else(|breach| panic!("{fault}: {breach}"));
+        let report =
+            run_plan(&Plan::with(fault, final_state)).unwrap_or_else(|breach| panic!("{fault}: {breach}"));
         assert!(
             report.faults >= times,
             "{fault}: happened {} times",

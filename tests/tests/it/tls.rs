@@ -35,11 +35,11 @@ async fn guest_is_notified_of_an_unknown_certificate_authority() {
     );
     drop(trusting);
 
-    let mut doubting = open(&other.ca_pem);
+    let mut untrusting = open(&other.ca_pem);
     let Some(Event::Connection(ConnectionEvent::Reconnecting {
         cause: Loss::Closed(cause),
         ..
-    })) = soon(doubting.next_event()).await
+    })) = soon(untrusting.next_event()).await
     else {
         panic!("the connection was made");
     };
@@ -49,6 +49,6 @@ async fn guest_is_notified_of_an_unknown_certificate_authority() {
         "{}",
         cause.reason()
     );
-    drop(doubting);
+    drop(untrusting);
     simulator.stop().await;
 }

@@ -4,7 +4,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Bad, Fixture, bad, changed, malformed, path_of, webhook};
+use super::{Fixture, Rejection, changed, malformed, path_of, rejection, webhook};
 use crate::api::{Call, SESSIONS, WEBHOOKS, guest};
 
 /// One byte more than a body may have.
@@ -101,7 +101,7 @@ fn endpoints(fixture: &Fixture) -> Vec<Endpoint> {
     ]
 }
 
-pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
+pub(super) fn rows(fixture: &Fixture) -> Vec<Rejection> {
     let mut rows = Vec::new();
     for endpoint in endpoints(fixture) {
         let token = &fixture.api.token;
@@ -118,14 +118,14 @@ pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
 }
 
 /// The wrong media type or size.
-fn transport(endpoint: &Endpoint, token: &str) -> Vec<Bad> {
+fn transport(endpoint: &Endpoint, token: &str) -> Vec<Rejection> {
     let call = || Call::new(endpoint.method.clone(), &endpoint.path).bearer(token);
     let body = endpoint.body.to_string();
-    let mut rows: Vec<Bad> = [TOO_LARGE, 1 << 20]
+    let mut rows: Vec<Rejection> = [TOO_LARGE, 1 << 20]
         .into_iter()
         .map(|bytes| {
             let call = call().body("application/json", vec![b' '; bytes]);
-            bad(format!("{bytes} bytes"), call, 413, "body.too.large")
+            rejection(format!("{bytes} bytes"), call, 413, "body.too.large")
         })
         .collect();
     for (what, call) in [
@@ -138,13 +138,13 @@ fn transport(endpoint: &Endpoint, token: &str) -> Vec<Bad> {
             call().body("application/jsonp", body.clone()),
         ),
     ] {
-        rows.push(bad(what, call, 415, "unsupported.media.type"));
+        rows.push(rejection(what, call, 415, "unsupported.media.type"));
     }
     rows
 }
 
 /// The body as a whole is at fault.
-fn whole(endpoint: &Endpoint, token: &str) -> Vec<Bad> {
+fn whole(endpoint: &Endpoint, token: &str) -> Vec<Rejection> {
     let bodies: [(&str, Vec<u8>); 12] = [
         ("no body", Vec::new()),
         ("half a body", br#"{"consent":{"#.to_vec()),
@@ -163,13 +163,13 @@ fn whole(endpoint: &Endpoint, token: &str) -> Vec<Bad> {
         let call = Call::new(endpoint.method.clone(), &endpoint.path)
             .body("application/json", body)
             .bearer(token);
-        bad(what, call, 400, "bad.request")
+        rejection(what, call, 400, "bad.request")
     };
     bodies.into_iter().map(row).collect()
 }
 
 /// One field is at fault.
-fn fields(endpoint: &Endpoint, token: &str) -> Vec<Bad> {
+fn fields(endpoint: &Endpoint, token: &str) -> Vec<Rejection> {
     let row = |what: &str, body: String, pointer: &str, detail| {
         let call = Call::new(endpoint.method.clone(), &endpoint.path)
             .body("application/json", body)
@@ -200,7 +200,7 @@ fn fields(endpoint: &Endpoint, token: &str) -> Vec<Bad> {
         with("an unknown null", "/extra", Value::Null, "field.unknown"),
         with("a string that is too long", endpoint.limited, long, "field.value"),
     ];
-    let spoiled: [(Option<&str>, &[Value]); 4] = [
+    let invalid_values: [(Option<&str>, &[Value]); 4] = [
         (
             Some(endpoint.text),
             &[json!(7), json!(true), json!([]), json!({}), Value::Null],
@@ -209,7 +209,7 @@ fn fields(endpoint: &Endpoint, token: &str) -> Vec<Bad> {
         (endpoint.boolean, &[json!(1), json!("true"), json!([])]),
         (endpoint.list, &[json!(7), json!("x"), json!({}), Value::Null]),
     ];
-    for (pointer, values) in spoiled {
+    for (pointer, values) in invalid_values {
         let Some(pointer) = pointer else { continue };
         for value in values {
             rows.push(with(

@@ -3,55 +3,55 @@
 use http::Method;
 use serde_json::json;
 
-use super::{Bad, Fixture, bad, path_of, webhook};
+use super::{Fixture, Rejection, path_of, rejection, webhook};
 use crate::api::{Call, SESSIONS, WEBHOOKS, guest};
 
-pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
+pub(super) fn rows(fixture: &Fixture) -> Vec<Rejection> {
     let mut rows = tokens(fixture);
     rows.extend(scopes(fixture));
-    rows.extend(strangers(fixture));
+    rows.extend(foreign_resources(fixture));
     rows.extend(ids(fixture));
     rows
 }
 
-fn tokens(fixture: &Fixture) -> Vec<Bad> {
+fn tokens(fixture: &Fixture) -> Vec<Rejection> {
     let get = || Call::get(&path_of(&fixture.live, ""));
     let good = &fixture.api.token;
     let (claims, mac) = good.split_once('.').unwrap();
     let forged = format!("{}A{}.{mac}", &claims[..9], &claims[10..]);
     let mut rows = vec![
-        bad("no token", get(), 401, "authentication.required"),
-        bad(
+        rejection("no token", get(), 401, "authentication.required"),
+        rejection(
             "two tokens",
             get().bearer(good).bearer(good),
             401,
             "authentication.required",
         ),
-        bad(
+        rejection(
             "an expired token",
             get().bearer(&fixture.expired),
             401,
             "credentials.expired",
         ),
-        bad(
+        rejection(
             "no token to create with",
             Call::post(SESSIONS).json(&guest()),
             401,
             "authentication.required",
         ),
-        bad(
+        rejection(
             "an expired token to create with",
             Call::post(SESSIONS).json(&guest()).bearer(&fixture.expired),
             401,
             "credentials.expired",
         ),
-        bad(
+        rejection(
             "no token to register with",
             Call::post(WEBHOOKS).json(&webhook("new")),
             401,
             "authentication.required",
         ),
-        bad(
+        rejection(
             "no token for the figures",
             Call::get(&format!("{SESSIONS}/metrics")),
             401,
@@ -75,7 +75,7 @@ fn tokens(fixture: &Fixture) -> Vec<Bad> {
             format!("Bearer {}", fixture.live["accessToken"].as_str().unwrap()),
         ),
     ] {
-        rows.push(bad(
+        rows.push(rejection(
             what,
             get().header("authorization", &value),
             401,
@@ -85,7 +85,7 @@ fn tokens(fixture: &Fixture) -> Vec<Bad> {
     rows
 }
 
-fn scopes(fixture: &Fixture) -> Vec<Bad> {
+fn scopes(fixture: &Fixture) -> Vec<Rejection> {
     let live = |rest: &str| path_of(&fixture.live, rest);
     let write = [
         Call::post(SESSIONS).json(&guest()),
@@ -108,7 +108,7 @@ fn scopes(fixture: &Fixture) -> Vec<Bad> {
         .chain(webhooks)
         .map(|(call, scope)| {
             let what = format!("without the scope {scope}: {call:?}");
-            bad(
+            rejection(
                 what,
                 call.bearer(&fixture.reader.token),
                 403,
@@ -119,23 +119,23 @@ fn scopes(fixture: &Fixture) -> Vec<Bad> {
         .collect()
 }
 
-fn strangers(fixture: &Fixture) -> Vec<Bad> {
-    let strange = |rest: &str| path_of(&fixture.strange, rest);
-    let webhook_of_others = format!("{WEBHOOKS}/{}", fixture.strange_webhook["id"].as_str().unwrap());
+fn foreign_resources(fixture: &Fixture) -> Vec<Rejection> {
+    let foreign = |rest: &str| path_of(&fixture.foreign, rest);
+    let webhook_of_others = format!("{WEBHOOKS}/{}", fixture.foreign_webhook["id"].as_str().unwrap());
     [
-        Call::get(&strange("")),
-        Call::get(&strange("/audit")),
-        Call::new(Method::DELETE, &strange("")),
-        Call::post(&strange("/refresh")).json(&json!({ "refreshToken": fixture.strange["refreshToken"] })),
-        Call::new(Method::PATCH, &strange("/consent")).json(&json!({ "marketing": false })),
+        Call::get(&foreign("")),
+        Call::get(&foreign("/audit")),
+        Call::new(Method::DELETE, &foreign("")),
+        Call::post(&foreign("/refresh")).json(&json!({ "refreshToken": fixture.foreign["refreshToken"] })),
+        Call::new(Method::PATCH, &foreign("/consent")).json(&json!({ "marketing": false })),
         Call::get(&webhook_of_others),
         Call::new(Method::PUT, &webhook_of_others).json(&webhook("mine")),
         Call::new(Method::DELETE, &webhook_of_others),
     ]
     .into_iter()
     .map(|call| {
-        bad(
-            format!("a stranger's: {call:?}"),
+        rejection(
+            format!("another owner's: {call:?}"),
             call.bearer(&fixture.api.token),
             404,
             "not.found",
@@ -144,7 +144,7 @@ fn strangers(fixture: &Fixture) -> Vec<Bad> {
     .collect()
 }
 
-fn ids(fixture: &Fixture) -> Vec<Bad> {
+fn ids(fixture: &Fixture) -> Vec<Rejection> {
     let long = "x".repeat(129);
     let mut rows = Vec::new();
     for id in [
@@ -182,7 +182,7 @@ fn ids(fixture: &Fixture) -> Vec<Bad> {
                 "webhook's end",
             ),
         ] {
-            rows.push(bad(
+            rows.push(rejection(
                 format!("the {what} of the id {id}"),
                 call.bearer(&fixture.api.token),
                 404,

@@ -61,12 +61,13 @@ async fn receive_error(page: &mut Page, code: &str) {
 }
 
 async fn assert_open(page: &mut Page) {
-    page.say(&json!({ "type": "ping", "id": "still there?" })).await;
+    page.send_frame(&json!({ "type": "ping", "id": "still there?" }))
+        .await;
     let pong = page.until("pong").await;
     assert_eq!(pong["id"], "still there?");
 }
 
-async fn converses(page: &mut Page) {
+async fn assert_conversation_works(page: &mut Page) {
     let id = page.message("hello").await;
     let accepted = page.until("message.accepted").await;
     assert_eq!(accepted["id"], id.as_str());
@@ -77,7 +78,7 @@ async fn converses(page: &mut Page) {
 async fn invalid_frames_are_refused_and_the_session_continues() {
     let fixture = Fixture::start().await;
     let session = &fixture.live;
-    converses(&mut Page::of(session).await).await;
+    assert_conversation_works(&mut Page::of(session).await).await;
     let (before, logged) = (fixture.state().await, fixture.audit_entries().await);
 
     invalid_frames_are_reported(session).await;
@@ -89,7 +90,7 @@ async fn invalid_frames_are_refused_and_the_session_continues() {
 
     assert_eq!(fixture.state().await, before);
     assert_eq!(fixture.audited(logged).await, Vec::<String>::new());
-    converses(&mut Page::of(session).await).await;
+    assert_conversation_works(&mut Page::of(session).await).await;
     fixture.world.stop().await;
 }
 
@@ -175,7 +176,7 @@ async fn frames_before_the_handshake_are_refused(session: &Value) {
             receive_error(&mut page, "bad.frame").await;
         }
         // the socket stays open for a valid one
-        page.say(&handshake(session)).await;
+        page.send_frame(&handshake(session)).await;
         page.until("handshake.accepted").await;
     }
 }
@@ -186,7 +187,7 @@ async fn mismatched_handshakes_are_refused(fixture: &Fixture) {
         frame[field] = value.clone();
         frame
     };
-    let (live, stale, ended) = (&fixture.live, &fixture.stale, &fixture.ended);
+    let (live, expired, ended) = (&fixture.live, &fixture.with_expired_token, &fixture.ended);
     let mut no_token = handshake(live);
     no_token.as_object_mut().unwrap().remove("accessToken");
     for (session, frame, code) in [
@@ -204,12 +205,12 @@ async fn mismatched_handshakes_are_refused(fixture: &Fixture) {
         ),
         (
             live,
-            with(live, "accessToken", &stale["accessToken"]),
+            with(live, "accessToken", &expired["accessToken"]),
             "bad.credentials",
         ),
-        (live, with(live, "guestSessionId", &stale["id"]), "not.found"),
-        (live, handshake(&fixture.strange), "not.found"),
-        (stale, handshake(stale), "credentials.expired"),
+        (live, with(live, "guestSessionId", &expired["id"]), "not.found"),
+        (live, handshake(&fixture.foreign), "not.found"),
+        (expired, handshake(expired), "credentials.expired"),
         (ended, handshake(ended), "session.ended"),
     ] {
         let mut page = silent(session).await;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use super::bad;
+use super::rejection;
 use crate::api::{Api, Call, SESSIONS, guest, path_of};
 use crate::page::{Page, handshake, soon, upgrade, upgrade_with_token};
 use crate::world::{CLIENT, NEIGHBOR, World};
@@ -30,7 +30,7 @@ async fn rate_limited_client_gets_retry_after() {
     world.clock.advance(Duration::from_secs(20));
     api.ask(metrics()).await;
     for call in [metrics().bearer(&api.token), token_call()] {
-        let refused = bad("the fourth request", call.clone(), 429, "too.many.requests");
+        let refused = rejection("the fourth request", call.clone(), 429, "too.many.requests");
         let answer = api.send(call).await;
         assert_eq!(refused.faults(&answer), "", "{answer:?}");
         let wait: u64 = answer.header("retry-after").parse().unwrap();
@@ -63,7 +63,7 @@ async fn session_limit_of_the_configuration_is_enforced() {
     let session = api.create(&guest()).await;
     let call = Call::post(SESSIONS).json(&guest()).bearer(&api.token);
     let answer = api.send(call.clone()).await;
-    let refused = bad("a session too many", call, 503, "service.unavailable").with("retry-after", "5");
+    let refused = rejection("a session too many", call, 503, "service.unavailable").with("retry-after", "5");
     assert_eq!(refused.faults(&answer), "", "{answer:?}");
     api.ask(Call::new(http::Method::DELETE, &path_of(&session, "")))
         .await;
@@ -90,7 +90,7 @@ async fn token_in_the_query_is_refused_if_disabled() {
     let mut page = Page::open(upgrade_with_token(url, token)).await.unwrap();
     let mut frame = handshake(&session);
     frame.as_object_mut().unwrap().remove("accessToken");
-    page.say(&frame).await;
+    page.send_frame(&frame).await;
     page.until("handshake.accepted").await;
     world.stop().await;
 }

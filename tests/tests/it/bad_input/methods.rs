@@ -2,10 +2,10 @@
 
 use http::Method;
 
-use super::{Bad, Fixture, bad, path_of};
+use super::{Fixture, Rejection, path_of, rejection};
 use crate::api::{Call, SESSIONS, WEBHOOKS};
 
-pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
+pub(super) fn rows(fixture: &Fixture) -> Vec<Rejection> {
     let live = |rest: &str| path_of(&fixture.live, rest);
     let one_webhook = format!("{WEBHOOKS}/{}", fixture.webhook["id"].as_str().unwrap());
     let mut rows = Vec::new();
@@ -28,7 +28,7 @@ pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
             if !allow.split(", ").any(|allowed| allowed == method) {
                 let call = Call::new(Method::from_bytes(method.as_bytes()).unwrap(), path);
                 rows.push(
-                    bad(
+                    rejection(
                         format!("{method} {path}"),
                         call.bearer(&fixture.api.token),
                         405,
@@ -52,7 +52,7 @@ pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
         "/api/v3/webhooks",
         &format!("{WEBHOOKS}/"),
     ] {
-        rows.push(bad(
+        rows.push(rejection(
             format!("GET {path}"),
             Call::get(path).bearer(&fixture.api.token),
             404,

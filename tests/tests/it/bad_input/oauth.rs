@@ -1,24 +1,25 @@
 //! `POST /oauth/token`.
 
-use super::{Bad, bad};
+use super::{Rejection, rejection};
 use crate::api::Call;
 use crate::world::{CLIENT, NEIGHBOR, READER};
 
 const GRANT: &str = "grant_type=client_credentials";
 
-pub(super) fn rows() -> Vec<Bad> {
-    let mut rows: Vec<Bad> = credentials()
+pub(super) fn rows() -> Vec<Rejection> {
+    let mut rows: Vec<Rejection> = credentials()
         .into_iter()
         .map(|(what, call)| {
-            bad(what, call, 401, "invalid_client").with("www-authenticate", "Basic realm=\"guest-sessions\"")
+            rejection(what, call, 401, "invalid_client")
+                .with("www-authenticate", "Basic realm=\"guest-sessions\"")
         })
         .collect();
     rows.extend(
         forms()
             .into_iter()
-            .map(|(what, call, error)| bad(what, call, 400, error)),
+            .map(|(what, call, error)| rejection(what, call, 400, error)),
     );
-    rows = rows.into_iter().map(Bad::in_oauth).collect();
+    rows = rows.into_iter().map(Rejection::in_oauth).collect();
     let json = serde_json::json!({ "grant_type": "client_credentials" });
     let huge = format!("{GRANT}&{}&scope={}", known(), "x".repeat(64 * 1024));
     rows.extend(
@@ -37,7 +38,7 @@ pub(super) fn rows() -> Vec<Bad> {
             ),
             ("a huge form", form(&huge), 413, "body.too.large"),
         ]
-        .map(|(what, call, status, code)| bad(what, call, status, code)),
+        .map(|(what, call, status, code)| rejection(what, call, status, code)),
     );
     for row in &mut rows {
         row.what.insert_str(0, "oauth: ");

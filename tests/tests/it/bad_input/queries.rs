@@ -1,11 +1,11 @@
 //! Queries outside the contract, on every path.
 
-use super::{Bad, Fixture, malformed, path_of};
+use super::{Fixture, Rejection, malformed, path_of};
 use crate::api::{Call, WEBHOOKS};
 use crate::document::DOCUMENT;
 
-pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
-    let bad = |call: Call, query: &str, field: &str, detail: &'static str| {
+pub(super) fn rows(fixture: &Fixture) -> Vec<Rejection> {
+    let rejection = |call: Call, query: &str, field: &str, detail: &'static str| {
         let path = format!("{}?{query}", call.path());
         let call = call.with_path(&path).bearer(&fixture.api.token);
         malformed(format!("the query {query}"), call, field, detail)
@@ -26,16 +26,21 @@ pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
                 ("Limit=1", "Limit"),
                 ("=1", ""),
             ] {
-                rows.push(bad(call(), query, field, "field.unknown"));
+                rows.push(rejection(call(), query, field, "field.unknown"));
             }
             if !template.ends_with("/socket") {
-                rows.push(bad(call(), "access_token=x", "access_token", "field.unknown"));
+                rows.push(rejection(
+                    call(),
+                    "access_token=x",
+                    "access_token",
+                    "field.unknown",
+                ));
             }
         }
     }
     let long = "x".repeat(100);
     let audit = || Call::get(&path_of(&fixture.live, "/audit"));
-    rows.push(bad(audit(), &long, &long[..64], "field.unknown"));
+    rows.push(rejection(audit(), &long, &long[..64], "field.unknown"));
     for (query, field, detail) in [
         ("limit=1&limit=1", "limit", "field.duplicate"),
         ("limit=0", "limit", "field.value"),
@@ -44,10 +49,10 @@ pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
         ("before=newest", "before", "field.value"),
         ("since=yesterday", "since", "field.value"),
     ] {
-        rows.push(bad(audit(), query, field, detail));
+        rows.push(rejection(audit(), query, field, detail));
     }
     let twice = "access_token=x&access_token=y";
     let socket = Call::get(&path_of(&fixture.live, "/socket"));
-    rows.push(bad(socket, twice, "access_token", "field.duplicate"));
+    rows.push(rejection(socket, twice, "access_token", "field.duplicate"));
     rows
 }

@@ -4,10 +4,10 @@ use genesys_api::rfc3339;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Bad, Fixture, bad, changed, malformed, path_of};
+use super::{Fixture, Rejection, changed, malformed, path_of, rejection};
 use crate::api::{Call, SESSIONS, guest};
 
-pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
+pub(super) fn rows(fixture: &Fixture) -> Vec<Rejection> {
     let mut rows = creation(fixture);
     rows.extend(attributes(fixture));
     rows.extend(refused(fixture));
@@ -16,7 +16,7 @@ pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
     rows
 }
 
-fn creation(fixture: &Fixture) -> Vec<Bad> {
+fn creation(fixture: &Fixture) -> Vec<Rejection> {
     let now = fixture.world.clock.now().utc;
     let at = |offset: time::Duration| Value::from(rfc3339(now + offset));
     [
@@ -82,7 +82,7 @@ fn creation(fixture: &Fixture) -> Vec<Bad> {
     .collect()
 }
 
-fn attributes(fixture: &Fixture) -> Vec<Bad> {
+fn attributes(fixture: &Fixture) -> Vec<Rejection> {
     let many: Map<String, Value> = (0..65).map(|n| (format!("k{n}"), json!("v"))).collect();
     [
         (json!({ "age": 7 }), "guestAttributes.age", "field.type"),
@@ -114,7 +114,7 @@ fn attributes(fixture: &Fixture) -> Vec<Bad> {
 }
 
 /// Requests that are well formed and still refused.
-fn refused(fixture: &Fixture) -> Vec<Bad> {
+fn refused(fixture: &Fixture) -> Vec<Rejection> {
     let create = |body: &Value| Call::post(SESSIONS).json(body).bearer(&fixture.api.token);
     let without = |purposes: [(&str, Value); 2]| {
         let mut body = guest();
@@ -125,7 +125,7 @@ fn refused(fixture: &Fixture) -> Vec<Bad> {
     };
     let nowhere = changed(&guest(), "/guestAttributes/region", Value::Null);
     vec![
-        bad(
+        rejection(
             "no marketing consent in the EU",
             without([("marketing", json!(false)), ("personalization", json!(true))]),
             422,
@@ -133,7 +133,7 @@ fn refused(fixture: &Fixture) -> Vec<Bad> {
         )
         .at("consent.marketing")
         .rule("tutorial-strict/EU/marketing"),
-        bad(
+        rejection(
             "no word on personalization in the EU",
             without([("marketing", json!(true)), ("personalization", json!(null))]),
             422,
@@ -141,7 +141,7 @@ fn refused(fixture: &Fixture) -> Vec<Bad> {
         )
         .at("consent.personalization")
         .rule("tutorial-strict/EU/personalization"),
-        bad(
+        rejection(
             "neither in the EU",
             without([("marketing", json!(false)), ("personalization", json!(false))]),
             422,
@@ -149,7 +149,7 @@ fn refused(fixture: &Fixture) -> Vec<Bad> {
         )
         .at("consent.marketing")
         .at("consent.personalization"),
-        bad(
+        rejection(
             "no consent and no place",
             create(&changed(&nowhere, "/consent", json!({}))),
             422,
@@ -157,7 +157,7 @@ fn refused(fixture: &Fixture) -> Vec<Bad> {
         )
         .at("consent.marketing")
         .at("consent.personalization"),
-        bad(
+        rejection(
             "a guest who has a live session",
             create(&changed(&guest(), "/guestId", json!("guest-1"))),
             409,
@@ -167,7 +167,7 @@ fn refused(fixture: &Fixture) -> Vec<Bad> {
     ]
 }
 
-fn refresh(fixture: &Fixture) -> Vec<Bad> {
+fn refresh(fixture: &Fixture) -> Vec<Rejection> {
     let refresh = |session: &Value, body: &Value| {
         Call::post(&path_of(session, "/refresh"))
             .json(body)
@@ -190,18 +190,18 @@ fn refresh(fixture: &Fixture) -> Vec<Bad> {
         ),
         malformed(
             "another session's refresh token",
-            live(token(&fixture.stale)),
+            live(token(&fixture.with_expired_token)),
             "refreshToken",
             "field.value",
         ),
-        bad(
+        rejection(
             "a used refresh token",
             live(json!({ "refreshToken": fixture.used })),
             409,
             "refresh.token.used",
         )
         .at("refreshToken"),
-        bad(
+        rejection(
             "a refresh after the end",
             refresh(&fixture.ended, &token(&fixture.ended)),
             409,
@@ -210,13 +210,13 @@ fn refresh(fixture: &Fixture) -> Vec<Bad> {
     ]
 }
 
-fn consent(fixture: &Fixture) -> Vec<Bad> {
+fn consent(fixture: &Fixture) -> Vec<Rejection> {
     let patch = |session: &Value, body: &Value| {
         Call::new(Method::PATCH, &path_of(session, "/consent"))
             .json(body)
             .bearer(&fixture.api.token)
     };
-    let mut rows: Vec<Bad> = [
+    let mut rows: Vec<Rejection> = [
         (json!({ "marketing": null }), "marketing", "field.type"),
         (json!({ "analytics": 0 }), "analytics", "field.type"),
         (
@@ -247,13 +247,13 @@ fn consent(fixture: &Fixture) -> Vec<Bad> {
     })
     .collect();
     rows.extend([
-        bad(
+        rejection(
             "a change of nothing",
             patch(&fixture.live, &json!({})),
             400,
             "bad.request",
         ),
-        bad(
+        rejection(
             "a change at no time but some time",
             patch(
                 &fixture.live,
@@ -262,7 +262,7 @@ fn consent(fixture: &Fixture) -> Vec<Bad> {
             400,
             "bad.request",
         ),
-        bad(
+        rejection(
             "a choice older than the one that is recorded",
             patch(
                 &fixture.live,
@@ -272,7 +272,7 @@ fn consent(fixture: &Fixture) -> Vec<Bad> {
             "consent.outdated",
         )
         .at("consentTimestamp"),
-        bad(
+        rejection(
             "a change of consent after the end",
             patch(&fixture.ended, &json!({ "marketing": false })),
             409,

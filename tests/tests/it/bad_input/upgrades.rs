@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Bad, Fixture, bad, path_of};
+use super::{Fixture, Rejection, path_of, rejection};
 use crate::api::Call;
 use crate::world::ORIGIN;
 
-pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
+pub(super) fn rows(fixture: &Fixture) -> Vec<Rejection> {
     let mut rows = origins(fixture);
     rows.extend(handshakes(fixture));
     rows.extend(tokens(fixture));
@@ -29,12 +29,12 @@ fn upgrade(session: &Value, query: &str) -> Call {
         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
-fn origins(fixture: &Fixture) -> Vec<Bad> {
+fn origins(fixture: &Fixture) -> Vec<Rejection> {
     let query = format!("?access_token={}", token(&fixture.live));
     let upgrade = || upgrade(&fixture.live, &query);
     let mut rows = vec![
-        bad("no Origin", upgrade(), 403, "origin.not.allowed"),
-        bad(
+        rejection("no Origin", upgrade(), 403, "origin.not.allowed"),
+        rejection(
             "two Origins",
             upgrade().header("origin", ORIGIN).header("origin", ORIGIN),
             403,
@@ -61,7 +61,7 @@ fn origins(fixture: &Fixture) -> Vec<Bad> {
             true => upgrade().header("origin", origin),
             false => upgrade().header("origin", "https://shop.xn--exmple-4nf"),
         };
-        rows.push(bad(
+        rows.push(rejection(
             format!("the Origin {origin:?}"),
             call,
             403,
@@ -71,7 +71,7 @@ fn origins(fixture: &Fixture) -> Vec<Bad> {
     rows
 }
 
-fn handshakes(fixture: &Fixture) -> Vec<Bad> {
+fn handshakes(fixture: &Fixture) -> Vec<Rejection> {
     let path = path_of(&fixture.live, "/socket");
     let get = || Call::get(&path).header("origin", ORIGIN);
     let asked = || {
@@ -81,7 +81,7 @@ fn handshakes(fixture: &Fixture) -> Vec<Bad> {
     };
     let version = |version: &str| asked().header("sec-websocket-version", version);
     let key = "dGhlIHNhbXBsZSBub25jZQ==";
-    let mut rows: Vec<Bad> = [
+    let mut rows: Vec<Rejection> = [
         ("no upgrade", get()),
         ("no Connection header", get().header("upgrade", "websocket")),
         (
@@ -93,20 +93,20 @@ fn handshakes(fixture: &Fixture) -> Vec<Bad> {
     ]
     .into_iter()
     .map(|(what, call)| {
-        bad(what, call, 426, "upgrade.required")
+        rejection(what, call, 426, "upgrade.required")
             .with("upgrade", "websocket")
             .with("sec-websocket-version", "13")
     })
     .collect();
     rows.extend([
-        bad("no key", version("13"), 400, "bad.request"),
-        bad(
+        rejection("no key", version("13"), 400, "bad.request"),
+        rejection(
             "an invalid key",
             version("13").header("sec-websocket-key", "short"),
             400,
             "bad.request",
         ),
-        bad(
+        rejection(
             "two keys",
             version("13")
                 .header("sec-websocket-key", key)
@@ -118,7 +118,7 @@ fn handshakes(fixture: &Fixture) -> Vec<Bad> {
     rows
 }
 
-fn tokens(fixture: &Fixture) -> Vec<Bad> {
+fn tokens(fixture: &Fixture) -> Vec<Rejection> {
     let query = |session: &Value, token: &str| {
         upgrade(session, &format!("?access_token={token}")).header("origin", ORIGIN)
     };
@@ -134,7 +134,7 @@ fn tokens(fixture: &Fixture) -> Vec<Bad> {
         (&fixture.live, "", 401, "bad.credentials", "an empty token"),
         (
             &fixture.live,
-            token(&fixture.stale),
+            token(&fixture.with_expired_token),
             401,
             "bad.credentials",
             "another session's token",
@@ -154,8 +154,8 @@ fn tokens(fixture: &Fixture) -> Vec<Bad> {
             "the API client's token",
         ),
         (
-            &fixture.stale,
-            token(&fixture.stale),
+            &fixture.with_expired_token,
+            token(&fixture.with_expired_token),
             401,
             "credentials.expired",
             "an expired token",
@@ -168,13 +168,13 @@ fn tokens(fixture: &Fixture) -> Vec<Bad> {
             "the token of an ended session",
         ),
     ] {
-        rows.push(bad(
+        rows.push(rejection(
             format!("{what} in the query"),
             query(session, token),
             status,
             code,
         ));
-        rows.push(bad(
+        rows.push(rejection(
             format!("{what} as a subprotocol"),
             protocol(session, token),
             status,

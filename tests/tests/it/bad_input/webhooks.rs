@@ -3,10 +3,10 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Bad, Fixture, bad, changed, malformed, webhook};
+use super::{Fixture, Rejection, changed, malformed, rejection, webhook};
 use crate::api::{Call, WEBHOOKS};
 
-pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
+pub(super) fn rows(fixture: &Fixture) -> Vec<Rejection> {
     let mut rows = shapes(fixture);
     rows.extend(values(fixture));
     rows.extend(names(fixture));
@@ -16,7 +16,7 @@ pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
     rows
 }
 
-fn row(fixture: &Fixture, pointer: &str, value: Value, field: &str, detail: &'static str) -> Bad {
+fn row(fixture: &Fixture, pointer: &str, value: Value, field: &str, detail: &'static str) -> Rejection {
     let what = format!("{pointer} is {:.60}", value.to_string());
     let body = changed(&webhook("new"), pointer, value);
     let call = Call::post(WEBHOOKS).json(&body).bearer(&fixture.api.token);
@@ -24,7 +24,7 @@ fn row(fixture: &Fixture, pointer: &str, value: Value, field: &str, detail: &'st
 }
 
 /// A field is missing, unknown, or of another type.
-fn shapes(fixture: &Fixture) -> Vec<Bad> {
+fn shapes(fixture: &Fixture) -> Vec<Rejection> {
     let predicate = "eventFilters[0].predicate";
     [
         ("/name", Value::Null, "name", "field.missing"),
@@ -90,11 +90,11 @@ fn shapes(fixture: &Fixture) -> Vec<Bad> {
 }
 
 /// A value that is not allowed.
-fn values(fixture: &Fixture) -> Vec<Bad> {
+fn values(fixture: &Fixture) -> Vec<Rejection> {
     let values = "eventFilters[0].predicate.values";
     let filter = webhook("new")["eventFilters"][0].clone();
     let many: Map<String, Value> = (0..17).map(|n| (format!("x-{n}"), json!("v"))).collect();
-    let mut rows: Vec<Bad> = [
+    let mut rows: Vec<Rejection> = [
         ("/name", json!(""), "name"),
         ("/name", json!("x".repeat(1_000)), "name"),
         ("/name", json!("a\nb"), "name"),
@@ -152,19 +152,19 @@ fn values(fixture: &Fixture) -> Vec<Bad> {
     rows
 }
 
-fn names(fixture: &Fixture) -> Vec<Bad> {
+fn names(fixture: &Fixture) -> Vec<Rejection> {
     let other = changed(&webhook("crm"), "/uri", json!("https://other.example/hook"));
     let one = format!("{WEBHOOKS}/{}", fixture.webhook["id"].as_str().unwrap());
     let put = |body: &Value| Call::new(Method::PUT, &one).json(body).bearer(&fixture.api.token);
     vec![
-        bad(
+        rejection(
             "a name in use, with other content",
             Call::post(WEBHOOKS).json(&other).bearer(&fixture.api.token),
             409,
             "webhook.name.in.use",
         )
         .at("name"),
-        bad(
+        rejection(
             "replaced under the name of another",
             put(&changed(
                 &webhook("new"),

@@ -1,7 +1,7 @@
 //! `chat` in a script: lines in, one line for each event out.
 
 mod content;
-mod trouble;
+mod failures;
 
 use std::io::{PipeWriter, Write as _};
 

@@ -228,7 +228,7 @@ async fn configuration_error_hides_a_secret_of_the_wrong_type() {
 async fn configuration_needs_the_files_that_it_names() {
     let secret = "secret = \"your_service_account_client_secret\"";
     for (old, new, hint) in [
-        (secret, "secret_file = \"/nowhere/secret\"", "/nowhere/secret"),
+        (secret, "secret_file = \"/missing/secret\"", "/missing/secret"),
         (
             secret,
             "secret_env = \"GUEST_SUITE_NO_SUCH\"",
@@ -236,13 +236,13 @@ async fn configuration_needs_the_files_that_it_names() {
         ),
         (
             "\"127.0.0.1:0\"",
-            "\"127.0.0.1:0\"\ncertificate = \"/nowhere/c.pem\"\nkey = \"/nowhere/k.pem\"",
-            "/nowhere/c.pem",
+            "\"127.0.0.1:0\"\ncertificate = \"/missing/c.pem\"\nkey = \"/missing/k.pem\"",
+            "/missing/c.pem",
         ),
         (
             "simulator = true",
-            "simulator = true\nextra_ca = \"/nowhere/ca.pem\"",
-            "/nowhere/ca.pem",
+            "simulator = true\nextra_ca = \"/missing/ca.pem\"",
+            "/missing/ca.pem",
         ),
     ] {
         let mut example = Example::new();
@@ -258,10 +258,10 @@ async fn configuration_needs_the_files_that_it_names() {
             );
         }
     }
-    let ended = run(["serve", "--config", "/nowhere/gateway.toml"]).await;
+    let ended = run(["serve", "--config", "/missing/gateway.toml"]).await;
     assert_eq!(ended.code, Some(2));
     assert!(
-        ended.error_line().contains("/nowhere/gateway.toml"),
+        ended.error_line().contains("/missing/gateway.toml"),
         "{}",
         ended.error_line()
     );

@@ -105,10 +105,10 @@ async fn invalid_arguments_exit_with_2_and_a_hint() {
         (vec!["sim", "--seed", "xyz"], "1 to 64 hexadecimal digits"),
         (vec!["sim", "--fault", "explode"], "use one of clock, delay"),
         (vec!["sim", "--session-duration", "long"], "--session-duration"),
-        (vec!["sim", "--agent", "/nowhere/ann.yaml"], "/nowhere/ann.yaml"),
+        (vec!["sim", "--agent", "/missing/ann.yaml"], "/missing/ann.yaml"),
         (vec!["sim", "advance"], "<TIME>"),
         (vec!["sim", "fault"], "<TEXT>"),
-        (vec!["sim", "state", "--ca", "/nowhere/ca.pem"], "use --ca FILE"),
+        (vec!["sim", "state", "--ca", "/missing/ca.pem"], "use --ca FILE"),
         (vec!["chat"], "--sim"),
         (vec!["chat", "--deployment", "d"], "--domain"),
         (
@@ -124,8 +124,8 @@ async fn invalid_arguments_exit_with_2_and_a_hint() {
         ),
         (vec!["chat", "--sim", "--origin", "shop"], "--origin"),
         (
-            vec!["chat", "--sim", "--ca", "/nowhere/ca.pem"],
-            "/nowhere/ca.pem",
+            vec!["chat", "--sim", "--ca", "/missing/ca.pem"],
+            "/missing/ca.pem",
         ),
         (
             vec![
@@ -140,12 +140,12 @@ async fn invalid_arguments_exit_with_2_and_a_hint() {
             "--fault",
         ),
         (
-            vec!["chat", "--sim", "--agent", "/nowhere/a.yaml"],
-            "/nowhere/a.yaml",
+            vec!["chat", "--sim", "--agent", "/missing/a.yaml"],
+            "/missing/a.yaml",
         ),
         (
-            vec!["chat", "--sim", "--attach", "/nowhere/cat.png"],
-            "/nowhere/cat.png",
+            vec!["chat", "--sim", "--attach", "/missing/cat.png"],
+            "/missing/cat.png",
         ),
         (vec!["audit"], "Usage:"),
         (vec!["audit", "verify", "x.jsonl"], "--key"),

@@ -88,7 +88,7 @@ fn request(session: &Value) -> http::Request<()> {
 
 async fn page_of(session: &Value) -> Page {
     let mut page = Page::open(request(session)).await.unwrap();
-    page.say(&handshake(session)).await;
+    page.send_frame(&handshake(session)).await;
     page.until("handshake.accepted").await;
     page
 }

@@ -18,7 +18,7 @@ async fn documented_frames_are_sent_with_all_fields() {
     for frame in with_the_simulator()
         .await
         .iter()
-        .chain(&with_a_talkative_genesys().await)
+        .chain(&frames_of_all_kinds().await)
     {
         see_frame(frame, &mut seen);
     }
@@ -34,7 +34,7 @@ async fn with_the_simulator() -> Vec<Value> {
         .await
         .unwrap();
     let mut received = Vec::new();
-    page.say(&handshake(&session)).await;
+    page.send_frame(&handshake(&session)).await;
     until(&mut page, "handshake.accepted", &mut received).await;
     page.message("hello").await;
     until(&mut page, "message", &mut received).await;
@@ -43,7 +43,7 @@ async fn with_the_simulator() -> Vec<Value> {
     until(&mut page, "message.failed", &mut received).await;
     page.send_unchecked(&json!({})).await;
     until(&mut page, "error", &mut received).await;
-    page.say(&json!({ "type": "ping", "id": "1" })).await;
+    page.send_frame(&json!({ "type": "ping", "id": "1" })).await;
     until(&mut page, "pong", &mut received).await;
     page.message("/disconnect").await;
     until(&mut page, "event", &mut received).await;
@@ -54,7 +54,7 @@ async fn with_the_simulator() -> Vec<Value> {
     received
 }
 
-async fn with_a_talkative_genesys() -> Vec<Value> {
+async fn frames_of_all_kinds() -> Vec<Value> {
     let genesys = Genesys::start().await;
     let world = world_at(&genesys).await;
     let session = Api::of(&world, CLIENT).await.create(&guest()).await;
@@ -72,13 +72,13 @@ async fn with_a_talkative_genesys() -> Vec<Value> {
     let mut received = Vec::new();
     let typing =
         json!({ "events": [{ "eventType": "Typing", "typing": { "type": "On", "duration": 3_000 } }] });
-    line.say(&sent("Event", typing)).await;
+    line.send_frame(&sent("Event", typing)).await;
     until(&mut page, "typing", &mut received).await;
     let reply = json!({ "text": "Yes", "payload": "yes", "action": "Message" });
     let choice = json!({
         "text": "Shall we?", "content": [{ "contentType": "QuickReply", "quickReply": reply }],
     });
-    line.say(&sent("Structured", choice)).await;
+    line.send_frame(&sent("Structured", choice)).await;
     until(&mut page, "message", &mut received).await;
     drop(line);
     world.stop().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use genesys_sim::{Disconnect, Rules};
 use serde_json::{Value, json};
 
-use super::{converse, resume, session};
+use super::{exchange_messages, resume, session};
 use crate::api::{Api, Call, path_of};
 use crate::guests::until;
 use crate::page::{Page, Received, handshake, upgrade};
@@ -26,7 +26,7 @@ async fn agent_disconnect_makes_the_conversation_read_only() {
     let world = World::start().await;
     let session = session(&world).await;
     let mut page = Page::of(&session).await;
-    converse(&mut page, "hello").await;
+    exchange_messages(&mut page, "hello").await;
     page.message("/disconnect").await;
     let event = page.until("event").await;
     assert_eq!(
@@ -63,7 +63,7 @@ async fn agent_disconnect_can_leave_the_conversation_writable() {
         (&event["name"], &event["detail"]),
         (&json!("conversation.ended"), &Value::Null)
     );
-    converse(&mut page, "one more thing").await;
+    exchange_messages(&mut page, "one more thing").await;
     world.stop().await;
 }
 
@@ -72,7 +72,7 @@ async fn session_deletion_closes_its_sockets() {
     let world = World::start().await;
     let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
     let mut pages = [Page::of(&session).await, Page::of(&session).await];
-    let sent = converse(&mut pages[0], "hello").await;
+    let sent = exchange_messages(&mut pages[0], "hello").await;
     delete(&api, &session).await;
     for page in &mut pages {
         let ended = page.until("session.ended").await;
@@ -85,7 +85,7 @@ async fn session_deletion_closes_its_sockets() {
     }
     let url = session["websocketUrl"].as_str().unwrap();
     let mut page = Page::open(upgrade(url)).await.unwrap();
-    page.say(&handshake(&session)).await;
+    page.send_frame(&handshake(&session)).await;
     assert_eq!(page.until("error").await["code"], "session.ended");
     assert_eq!(page.receive().await, Received::Closed(Some(1008)));
     let refused = Page::open(upgrade(&format!(
@@ -140,7 +140,7 @@ async fn session_ends_when_genesys_expires_it() {
     let world = World::with(rules, "").await;
     let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
     let mut page = Page::of(&session).await;
-    converse(&mut page, "hello").await;
+    exchange_messages(&mut page, "hello").await;
     world.clock.advance(Duration::from_secs(1_801));
     assert_eq!(page.until("session.ended").await["reason"], "expired");
     assert_eq!(page.receive().await, Received::Closed(Some(1000)));

@@ -6,7 +6,7 @@ use genesys_sim::Rules;
 use guest_suite::conversation::{ConnectionEvent, Event};
 use serde_json::json;
 
-use super::{assert_in_order, converse, numbered, resume, session};
+use super::{assert_in_order, exchange_messages, numbered, resume, session};
 use crate::guests::{answered, newcomer, next, page_origin, talk, until};
 use crate::page::{Page, Received, soon};
 use crate::proxy::Proxy;
@@ -60,7 +60,7 @@ async fn page_that_loses_its_socket_during_a_reply_misses_nothing() {
     // a page that has read everything receives nothing again
     let (mut other, accepted) = resume(&session, 3).await;
     assert_eq!(accepted["sequence"], 3);
-    other.say(&json!({ "type": "ping" })).await;
+    other.send_frame(&json!({ "type": "ping" })).await;
     assert_eq!(other.receive().await, Received::Frame(json!({ "type": "pong" })));
     let sent = other.message("bye").await;
     for page in [&mut page, &mut other] {
@@ -81,7 +81,7 @@ async fn sequence_numbers_continue_over_sockets() {
     for text in ["one", "two", "three"] {
         let (mut page, accepted) = resume(&session, read).await;
         assert_eq!(accepted["sequence"], read);
-        frames.extend(converse(&mut page, text).await);
+        frames.extend(exchange_messages(&mut page, text).await);
         read = frames.len() as u64;
     }
     assert_in_order(&frames, 1);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{converse, numbered, resume, session, world_at};
+use super::{exchange_messages, numbered, resume, session, world_at};
 use crate::api::{Api, Call, SESSIONS};
 use crate::genesys::Genesys;
 use crate::page::{Page, Received, handshake, upgrade};
@@ -22,7 +22,7 @@ async fn fourth_socket_closes_the_oldest() {
         Page::of(&session).await,
     ];
     assert_eq!(oldest.receive().await, Received::Closed(Some(1008)));
-    let sent = converse(&mut pages[0], "hello").await;
+    let sent = exchange_messages(&mut pages[0], "hello").await;
     for page in &mut pages[1..] {
         for frame in &sent {
             assert_eq!(&numbered(page).await, frame);
@@ -45,7 +45,7 @@ async fn closed_sockets_free_their_slots() {
     for _ in 0..5 {
         Page::of(&session).await.leave().await;
     }
-    converse(&mut page, "still here").await;
+    exchange_messages(&mut page, "still here").await;
     world.stop().await;
 }
 
@@ -57,22 +57,22 @@ async fn waiting_sockets_are_bounded_and_all_notified() {
     let waiting = async || {
         let url = session["websocketUrl"].as_str().unwrap();
         let mut page = Page::open(upgrade(url)).await.unwrap();
-        page.say(&handshake(&session)).await;
+        page.send_frame(&handshake(&session)).await;
         page
     };
     let mut oldest = waiting().await;
-    let mut line = genesys.line().await;
+    let mut upstream = genesys.accept().await;
     let mut pages = [waiting().await, waiting().await, waiting().await];
     assert_eq!(oldest.receive().await, Received::Closed(Some(1008)));
-    line.configure().await;
+    upstream.configure().await;
     for page in &mut pages {
         page.until("handshake.accepted").await;
     }
-    line.agent("a-1", "hello").await;
+    upstream.agent("a-1", "hello").await;
     for page in &mut pages {
         assert_eq!(numbered(page).await["text"], "hello");
     }
-    drop(line);
+    drop(upstream);
     world.stop().await;
 }
 
@@ -88,7 +88,7 @@ async fn socket_outlives_its_token_only_after_a_refresh() {
     let body = json!({ "refreshToken": session["refreshToken"] });
     let rotated = api.ask(Call::post(&path).json(&body)).await;
     world.clock.advance(minutes(20));
-    converse(&mut page, "after the old token's end").await;
+    exchange_messages(&mut page, "after the old token's end").await;
 
     world.clock.advance(minutes(40));
     assert_eq!(page.until("error").await["code"], "credentials.expired");
@@ -121,19 +121,19 @@ async fn slow_page_is_dropped_and_can_reconnect() {
     let genesys = Genesys::start().await;
     let world = world_at(&genesys).await;
     let session = session(&world).await;
-    let (mut slow, mut line) = tokio::join!(Page::of(&session), genesys.configured());
-    let mut attentive = Page::of(&session).await;
+    let (mut slow, mut upstream) = tokio::join!(Page::of(&session), genesys.configured());
+    let mut fast = Page::of(&session).await;
     let text = "x".repeat(4_000);
     let count = FLOOD / text.len();
     let flood = async {
         for number in 1..=count {
-            line.agent(&format!("a-{number}"), &text).await;
+            upstream.agent(&format!("a-{number}"), &text).await;
         }
     };
     let reading = async {
         let mut last = 0;
         while last < count as u64 {
-            let frame = numbered(&mut attentive).await;
+            let frame = numbered(&mut fast).await;
             assert_eq!(frame["sequence"], last + 1, "a reading page misses no frame");
             last += 1;
         }
@@ -165,12 +165,12 @@ async fn slow_page_is_dropped_and_can_reconnect() {
         assert!(last.is_none_or(|last| sequence == last + 1) && sequence > received);
         last = Some(sequence);
     }
-    line.agent("a-last", "hello again").await;
+    upstream.agent("a-last", "hello again").await;
     let frame: Value = numbered(&mut page).await;
     assert_eq!(
         (&frame["text"], &frame["sequence"]),
         (&json!("hello again"), &json!(count + 1))
     );
-    drop(line);
+    drop(upstream);
     world.stop().await;
 }

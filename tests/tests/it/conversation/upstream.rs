@@ -6,7 +6,7 @@ use genesys_sim::Rules;
 use guest_suite::conversation::{ConnectionEvent, Event};
 use serde_json::{Value, json};
 
-use super::{converse, resume, session, world_at};
+use super::{exchange_messages, resume, session, world_at};
 use crate::api::{Api, Call, path_of};
 use crate::genesys::Genesys;
 use crate::guests::{newcomer, next, page_origin, talk, until};
@@ -39,7 +39,7 @@ async fn gateway_reconnects_to_genesys_and_the_conversation_continues() {
     let proxy = Proxy::start().await;
     let world = world_through(&proxy).await;
     let mut page = Page::of(&session(&world).await).await;
-    converse(&mut page, "one").await;
+    exchange_messages(&mut page, "one").await;
     proxy.close(true);
     proxy.cut();
     let lost = page.until("event").await;
@@ -125,17 +125,17 @@ async fn message_before_the_loss_is_acknowledged_and_answered_once() {
     let proxy = Proxy::start().await;
     let world = world_through(&proxy).await;
     let mut page = Page::of(&session(&world).await).await;
-    converse(&mut page, "one").await;
+    exchange_messages(&mut page, "one").await;
     proxy.drop_replies();
     let id = page.message("two").await;
     until(async || world.simulator.counters().agent_messages == 2).await;
     proxy.cut();
     restored(&mut page).await;
     // the client does not wait: it sends it again, under the same id
-    page.say(&json!({ "type": "message", "id": id, "text": "two" }))
+    page.send_frame(&json!({ "type": "message", "id": id, "text": "two" }))
         .await;
     // the pong shows that the gateway has it before the history is read: a later one is acknowledged once more
-    page.say(&json!({ "type": "ping" })).await;
+    page.send_frame(&json!({ "type": "ping" })).await;
     page.until("pong").await;
     world.clock.advance(SETTLE);
     assert_eq!(status(&mut page, &id, "two").await, (1, 0, 1));
@@ -148,7 +148,7 @@ async fn message_lost_on_the_way_arrives_once() {
     let proxy = Proxy::start().await;
     let world = world_through(&proxy).await;
     let mut page = Page::of(&session(&world).await).await;
-    converse(&mut page, "one").await;
+    exchange_messages(&mut page, "one").await;
     proxy.drop_requests(true);
     let id = page.message("two").await;
     proxy.request_dropped().await;
@@ -168,7 +168,7 @@ async fn unreadable_history_is_reported_as_unknown_delivery_and_gap() {
     let world = world_with(&proxy, &format!("api = \"http://{}\"", closed.address())).await;
     let session = session(&world).await;
     let mut page = Page::of(&session).await;
-    let frames = converse(&mut page, "one").await;
+    let frames = exchange_messages(&mut page, "one").await;
     let read = frames.last().unwrap()["sequence"].as_u64().unwrap();
     proxy.drop_replies();
     let id = page.message("two").await;
@@ -179,14 +179,14 @@ async fn unreadable_history_is_reported_as_unknown_delivery_and_gap() {
     assert_eq!(page.until("error").await["code"], "replay.incomplete");
     let failed = page.until("message.failed").await;
     assert_eq!((&failed["id"], &failed["code"]), (&json!(id), &json!("in.doubt")));
-    page.say(&json!({ "type": "message", "id": id, "text": "two" }))
+    page.send_frame(&json!({ "type": "message", "id": id, "text": "two" }))
         .await;
     assert_eq!(
         page.until("message.failed").await,
         failed,
         "the message is not sent twice"
     );
-    converse(&mut page, "three").await;
+    exchange_messages(&mut page, "three").await;
     assert_eq!(world.simulator.counters().guest_messages, 3);
     // a page that reconnects receives it as well
     let (mut late, _) = resume(&session, read).await;
@@ -205,7 +205,7 @@ async fn refusal_by_the_deployment_is_reported_and_ends_nothing() {
     for _ in 0..2 {
         let url = session["websocketUrl"].as_str().unwrap();
         let mut page = Page::open(upgrade(url)).await.unwrap();
-        page.say(&handshake(&session)).await;
+        page.send_frame(&handshake(&session)).await;
         assert_eq!(page.until("error").await["code"], "genesys.refused");
         assert_eq!(page.receive().await, Received::Closed(Some(1011)));
     }
@@ -220,12 +220,13 @@ async fn session_ends_when_genesys_closes_the_conversation() {
     let genesys = Genesys::start().await;
     let world = world_at(&genesys).await;
     let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
-    let (mut page, mut line) = tokio::join!(Page::of(&session), genesys.configured());
-    line.say(&json!({
-        "type": "message", "class": "ConnectionClosedEvent", "code": 200,
-        "body": { "reason": "ConversationCleared" },
-    }))
-    .await;
+    let (mut page, mut upstream) = tokio::join!(Page::of(&session), genesys.configured());
+    upstream
+        .send_frame(&json!({
+            "type": "message", "class": "ConnectionClosedEvent", "code": 200,
+            "body": { "reason": "ConversationCleared" },
+        }))
+        .await;
     assert_eq!(page.until("session.ended").await["reason"], "server_closed");
     assert_eq!(page.receive().await, Received::Closed(Some(1000)));
     let path = path_of(&session, "");

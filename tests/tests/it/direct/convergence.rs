@@ -247,7 +247,7 @@ async fn receiver_that_was_down_with_a_full_queue_converges() {
 async fn receiver_that_was_disabled_converges() {
     let mut outage = Outage::new().await;
     let [first, second] = [outage.create().await, outage.create().await];
-    outage.crm.will_answer(&[410]);
+    outage.crm.respond_with(&[410]);
     outage.attempt_all().await;
     let webhook = outage.direct.webhooks(OWNER).await.unwrap().remove(0);
     assert!(!webhook.subscription.enabled);

@@ -72,15 +72,15 @@ async fn disabled_features_of_the_deployment_are_not_used() {
 #[tokio::test]
 async fn unreachable_configuration_host_does_not_block_guests() {
     let simulator = simulator(Rules::default()).await;
-    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let cdn = format!("http://{}", nobody.local_addr().unwrap())
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let cdn = format!("http://{}", listener.local_addr().unwrap())
         .parse()
         .unwrap();
     let (direct, id) = session(&simulator, cdn).await;
     let clock = simulator.clock().clone();
     let (connected, _) = tokio::join!(soon(direct.connect("shop", &id, page_origin())), async {
         // both files were requested, and neither was answered
-        let asked = (nobody.accept().await.unwrap(), nobody.accept().await.unwrap());
+        let asked = (listener.accept().await.unwrap(), listener.accept().await.unwrap());
         clock.advance(Duration::from_secs(5));
         asked
     });

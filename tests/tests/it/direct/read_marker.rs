@@ -38,7 +38,7 @@ async fn receive(conversation: &mut Conversation) -> String {
     }
 }
 
-async fn say(conversation: &mut Conversation, text: &str) {
+async fn send_echoed(conversation: &mut Conversation, text: &str) {
     conversation.send(text).unwrap();
     assert_eq!(receive(conversation).await, format!("You said: {text}"));
 }
@@ -67,21 +67,21 @@ async fn message_between_two_visits_is_delivered_once() {
     let direct = open().await;
     let id = direct.create("shop", newcomer(&clock)).await.unwrap().session.id;
     let mut conversation = connect(&direct, &id).await;
-    say(&mut conversation, "one").await;
+    send_echoed(&mut conversation, "one").await;
     conversation.close().await;
     late(2).await;
     let mut conversation = connect(&direct, &id).await;
     assert_eq!(receive(&mut conversation).await, "Later: one");
 
     // dropped without a close, and reconnected at once
-    say(&mut conversation, "two").await;
+    send_echoed(&mut conversation, "two").await;
     drop(conversation);
     late(4).await;
     let mut conversation = connect(&direct, &id).await;
     assert_eq!(receive(&mut conversation).await, "Later: two");
     drop(conversation);
     let mut conversation = connect(&direct, &id).await;
-    say(&mut conversation, "three").await;
+    send_echoed(&mut conversation, "three").await;
 
     // by another process
     conversation.close().await;
@@ -90,7 +90,7 @@ async fn message_between_two_visits_is_delivered_once() {
     let direct = open().await;
     let mut conversation = connect(&direct, &id).await;
     assert_eq!(receive(&mut conversation).await, "Later: three");
-    say(&mut conversation, "four").await;
+    send_echoed(&mut conversation, "four").await;
     drop(conversation);
     assert!(simulator.violations().is_empty(), "{:?}", simulator.violations());
     simulator.stop().await;

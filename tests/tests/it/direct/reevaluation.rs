@@ -34,7 +34,7 @@ async fn stored_decision_is_reevaluated_before_data_leaves() {
     }
 
     let direct = open("2.0.0", OPT_IN).await;
-    let (conversation, mut line) = tokio::join!(
+    let (conversation, mut upstream) = tokio::join!(
         direct.connect("shop", &ids[0], page_origin()),
         genesys.configured()
     );
@@ -45,7 +45,7 @@ async fn stored_decision_is_reevaluated_before_data_leaves() {
         "{first:?}"
     );
     conversation.send("hello").unwrap();
-    let sent = line.take_message().await;
+    let sent = upstream.take_message().await;
     assert_eq!(
         sent["message"]["channel"]["metadata"]["customAttributes"],
         json!({ "source": "web" })

@@ -1,13 +1,13 @@
 //! The cases: bytes, and the reaction that RFC 6455 requires.
 
-use super::peer::Pen;
+use super::peer::FrameWriter;
 
 /// Bytes that a peer writes, and the right answer.
 pub(super) struct Case {
     pub(super) name: &'static str,
     /// Of RFC 6455.
     pub(super) section: &'static str,
-    pub(super) bytes: fn(&Pen<'_>) -> Vec<u8>,
+    pub(super) bytes: fn(&FrameWriter<'_>) -> Vec<u8>,
     /// Number of times that the message is received.
     pub(super) received: usize,
     pub(super) pongs: &'static [&'static [u8]],
@@ -19,34 +19,34 @@ pub(super) struct Case {
 pub(super) enum Then {
     /// The end sends a close frame with this code (1005: with none) and ends the connection.
     Closes(u16),
-    GoesOn,
+    StaysOpen,
     /// The peer closes TCP in its direction, whereupon the end does.
-    HangsUp,
+    Ends,
 }
 
 const TEXT: u8 = 0x01;
 const BINARY: u8 = 0x02;
-const MORE: u8 = 0x00;
+const CONTINUATION: u8 = 0x00;
 const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 const FIN: u8 = 0x80;
 
-const fn received(name: &'static str, section: &'static str, bytes: fn(&Pen<'_>) -> Vec<u8>) -> Case {
+const fn received(name: &'static str, section: &'static str, bytes: fn(&FrameWriter<'_>) -> Vec<u8>) -> Case {
     Case {
         name,
         section,
         bytes,
         received: 1,
         pongs: &[],
-        then: Then::GoesOn,
+        then: Then::StaysOpen,
     }
 }
 
 const fn answered(
     name: &'static str,
     section: &'static str,
-    bytes: fn(&Pen<'_>) -> Vec<u8>,
+    bytes: fn(&FrameWriter<'_>) -> Vec<u8>,
     pongs: &'static [&'static [u8]],
 ) -> Case {
     Case {
@@ -58,7 +58,7 @@ const fn answered(
 const fn closed(
     name: &'static str,
     section: &'static str,
-    bytes: fn(&Pen<'_>) -> Vec<u8>,
+    bytes: fn(&FrameWriter<'_>) -> Vec<u8>,
     code: u16,
 ) -> Case {
     Case {
@@ -69,28 +69,28 @@ const fn closed(
 }
 
 /// The message in fragments that end before these bytes.
-fn cut(pen: &Pen<'_>, at: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
-    let speech = pen.speech.as_bytes();
-    let ends: Vec<usize> = at.into_iter().chain([speech.len()]).collect();
+fn fragments(writer: &FrameWriter<'_>, at: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
+    let message = writer.message.as_bytes();
+    let ends: Vec<usize> = at.into_iter().chain([message.len()]).collect();
     let starts = [0].into_iter().chain(ends.iter().copied());
     starts
         .zip(&ends)
         .enumerate()
         .map(|(number, (start, &end))| {
-            let first = if number == 0 { TEXT } else { MORE };
+            let first = if number == 0 { TEXT } else { CONTINUATION };
             let fin = if number + 1 == ends.len() { FIN } else { 0 };
-            pen.frame(first | fin, &speech[start..end])
+            writer.frame(first | fin, &message[start..end])
         })
         .collect()
 }
 
 /// The byte in the middle of the message's `ü`.
-fn within_a_character(pen: &Pen<'_>) -> usize {
-    pen.speech.find('ü').unwrap() + 1
+fn within_a_character(writer: &FrameWriter<'_>) -> usize {
+    writer.message.find('ü').unwrap() + 1
 }
 
-fn close(pen: &Pen<'_>, code: u16) -> Vec<u8> {
-    pen.frame(CLOSE, &code.to_be_bytes())
+fn close(writer: &FrameWriter<'_>, code: u16) -> Vec<u8> {
+    writer.frame(CLOSE, &code.to_be_bytes())
 }
 
 /// The message in a binary frame.
@@ -100,62 +100,64 @@ pub(super) const fn binary(then: Then) -> Case {
         ..closed(
             "a binary message",
             "5.6",
-            |pen| pen.frame(FIN | BINARY, pen.speech.as_bytes()),
+            |writer| writer.frame(FIN | BINARY, writer.message.as_bytes()),
             0,
         )
     }
 }
 
 pub(super) const CASES: &[Case] = &[
-    received("one frame", "5.6", |pen| {
-        pen.frame(FIN | TEXT, pen.speech.as_bytes())
+    received("one frame", "5.6", |writer| {
+        writer.frame(FIN | TEXT, writer.message.as_bytes())
     }),
-    received("three fragments", "5.4", |pen| cut(pen, [1, 3]).concat()),
-    received("empty fragments", "5.4", |pen| {
-        cut(pen, [0, 2, 2, 2, pen.speech.len()]).concat()
+    received("three fragments", "5.4", |writer| {
+        fragments(writer, [1, 3]).concat()
     }),
-    received("fragments of a byte", "5.4", |pen| {
-        cut(pen, 1..pen.speech.len()).concat()
+    received("empty fragments", "5.4", |writer| {
+        fragments(writer, [0, 2, 2, 2, writer.message.len()]).concat()
     }),
-    received("a character across fragments", "5.6", |pen| {
-        cut(pen, [within_a_character(pen)]).concat()
+    received("fragments of a byte", "5.4", |writer| {
+        fragments(writer, 1..writer.message.len()).concat()
+    }),
+    received("a character across fragments", "5.6", |writer| {
+        fragments(writer, [within_a_character(writer)]).concat()
     }),
     answered(
         "a ping between fragments",
         "5.4, 5.5.2",
-        |pen| cut(pen, [2]).join(&pen.frame(PING, b"between")[..]),
+        |writer| fragments(writer, [2]).join(&writer.frame(PING, b"between")[..]),
         &[b"between"],
     ),
     answered(
         "a ping inside a character",
         "5.4",
-        |pen| cut(pen, [within_a_character(pen)]).join(&pen.frame(PING, b"")[..]),
+        |writer| fragments(writer, [within_a_character(writer)]).join(&writer.frame(PING, b"")[..]),
         &[b""],
     ),
     answered(
         "a ping of 125 bytes",
         "5.5",
-        |pen| {
+        |writer| {
             [
-                pen.frame(PING, &[7; 125]),
-                pen.frame(FIN | TEXT, pen.speech.as_bytes()),
+                writer.frame(PING, &[7; 125]),
+                writer.frame(FIN | TEXT, writer.message.as_bytes()),
             ]
             .concat()
         },
         &[&[7; 125]],
     ),
-    received("a pong that nobody asked for", "5.5.3", |pen| {
+    received("a pong that nobody asked for", "5.5.3", |writer| {
         [
-            pen.frame(PONG, b"hm"),
-            pen.frame(FIN | TEXT, pen.speech.as_bytes()),
+            writer.frame(PONG, b"hm"),
+            writer.frame(FIN | TEXT, writer.message.as_bytes()),
         ]
         .concat()
     }),
     // section 5.2 requires the shortest form; the library accepts longer ones, which is harmless: the length is
     // the same
-    received("a length in eight bytes", "5.2", |pen| {
-        let length = pen.speech.len() as u64;
-        [pen.announced(length), pen.speech.as_bytes().to_vec()].concat()
+    received("a length in eight bytes", "5.2", |writer| {
+        let length = writer.message.len() as u64;
+        [writer.frame_header(length), writer.message.as_bytes().to_vec()].concat()
     }),
     // section 5.5.3 allows a reply to the last one only
     Case {
@@ -163,238 +165,266 @@ pub(super) const CASES: &[Case] = &[
         ..answered(
             "two pings at once",
             "5.5.3",
-            |pen| [pen.frame(PING, b"one"), pen.frame(PING, b"two")].concat(),
+            |writer| [writer.frame(PING, b"one"), writer.frame(PING, b"two")].concat(),
             &[b"one", b"two"],
         )
     },
     Case {
-        then: Then::HangsUp,
-        ..received("TCP half-closed after a message", "7.1.1", |pen| {
-            pen.frame(FIN | TEXT, pen.speech.as_bytes())
+        then: Then::Ends,
+        ..received("TCP half-closed after a message", "7.1.1", |writer| {
+            writer.frame(FIN | TEXT, writer.message.as_bytes())
         })
     },
     Case {
         received: 0,
-        then: Then::HangsUp,
-        ..received("TCP half-closed within a message", "7.1.5", |pen| {
-            cut(pen, [2]).swap_remove(0)
+        then: Then::Ends,
+        ..received("TCP half-closed within a message", "7.1.5", |writer| {
+            fragments(writer, [2]).swap_remove(0)
         })
     },
     Case {
         received: 0,
-        then: Then::HangsUp,
-        ..received("TCP half-closed within a frame", "7.1.5", |pen| {
-            let mut frame = pen.frame(FIN | TEXT, pen.speech.as_bytes());
+        then: Then::Ends,
+        ..received("TCP half-closed within a frame", "7.1.5", |writer| {
+            let mut frame = writer.frame(FIN | TEXT, writer.message.as_bytes());
             frame.pop();
             frame
         })
     },
-    closed("a close", "5.5.1", |pen| close(pen, 1000), 1000),
+    closed("a close", "5.5.1", |writer| close(writer, 1000), 1000),
     closed(
         "a close with a reason",
         "5.5.1",
-        |pen| pen.frame(CLOSE, b"\x03\xe9going"),
+        |writer| writer.frame(CLOSE, b"\x03\xe9going"),
         1001,
     ),
     closed(
         "a close without a code",
         "5.5.1, 7.1.5",
-        |pen| pen.frame(CLOSE, b""),
+        |writer| writer.frame(CLOSE, b""),
         1005,
     ),
     closed(
         "a close between fragments",
         "5.4",
-        |pen| cut(pen, [2]).join(&close(pen, 1000)[..]),
+        |writer| fragments(writer, [2]).join(&close(writer, 1000)[..]),
         1000,
     ),
     closed(
         "a message after a close",
         "5.5.1",
-        |pen| [close(pen, 1000), pen.frame(FIN | TEXT, pen.speech.as_bytes())].concat(),
+        |writer| {
+            [
+                close(writer, 1000),
+                writer.frame(FIN | TEXT, writer.message.as_bytes()),
+            ]
+            .concat()
+        },
         1000,
     ),
     closed(
         "an application's close code",
         "7.4.2",
-        |pen| close(pen, 4999),
+        |writer| close(writer, 4999),
         4999,
     ),
-    closed("a library's close code", "7.4.2", |pen| close(pen, 3000), 3000),
-    closed("close code 0", "7.4.2", |pen| close(pen, 0), 1002),
-    closed("close code 999", "7.4.2", |pen| close(pen, 999), 1002),
-    closed("close code 1004", "7.4.1", |pen| close(pen, 1004), 1002),
-    closed("close code 1005", "7.4.1", |pen| close(pen, 1005), 1002),
-    closed("close code 1006", "7.4.1", |pen| close(pen, 1006), 1002),
-    closed("close code 1015", "7.4.1", |pen| close(pen, 1015), 1002),
-    closed("close code 1016", "7.4.2", |pen| close(pen, 1016), 1002),
-    closed("close code 2999", "7.4.2", |pen| close(pen, 2999), 1002),
-    closed("close code 5000", "7.4.2", |pen| close(pen, 5000), 1002),
-    closed("half a close code", "5.5.1", |pen| pen.frame(CLOSE, &[3]), 1002),
+    closed(
+        "a library's close code",
+        "7.4.2",
+        |writer| close(writer, 3000),
+        3000,
+    ),
+    closed("close code 0", "7.4.2", |writer| close(writer, 0), 1002),
+    closed("close code 999", "7.4.2", |writer| close(writer, 999), 1002),
+    closed("close code 1004", "7.4.1", |writer| close(writer, 1004), 1002),
+    closed("close code 1005", "7.4.1", |writer| close(writer, 1005), 1002),
+    closed("close code 1006", "7.4.1", |writer| close(writer, 1006), 1002),
+    closed("close code 1015", "7.4.1", |writer| close(writer, 1015), 1002),
+    closed("close code 1016", "7.4.2", |writer| close(writer, 1016), 1002),
+    closed("close code 2999", "7.4.2", |writer| close(writer, 2999), 1002),
+    closed("close code 5000", "7.4.2", |writer| close(writer, 5000), 1002),
+    closed(
+        "half a close code",
+        "5.5.1",
+        |writer| writer.frame(CLOSE, &[3]),
+        1002,
+    ),
     closed(
         "a close reason that is not UTF-8",
         "5.5.1",
-        |pen| pen.frame(CLOSE, b"\x03\xe8\xff"),
+        |writer| writer.frame(CLOSE, b"\x03\xe8\xff"),
         1007,
     ),
     closed(
         "text that is not UTF-8",
         "8.1",
-        |pen| pen.frame(FIN | TEXT, b"gr\xfcn"),
+        |writer| writer.frame(FIN | TEXT, b"gr\xfcn"),
         1007,
     ),
     closed(
         "text that ends within a character",
         "8.1",
-        |pen| pen.frame(FIN | TEXT, b"gr\xc3"),
+        |writer| writer.frame(FIN | TEXT, b"gr\xc3"),
         1007,
     ),
     closed(
         "text that holds a surrogate",
         "8.1",
-        |pen| pen.frame(FIN | TEXT, b"\xed\xa0\x80"),
+        |writer| writer.frame(FIN | TEXT, b"\xed\xa0\x80"),
         1007,
     ),
     closed(
         "text that is longer than it need be",
         "8.1",
-        |pen| pen.frame(FIN | TEXT, b"\xc0\xaf"),
+        |writer| writer.frame(FIN | TEXT, b"\xc0\xaf"),
         1007,
     ),
     closed(
         "fragments that make no character",
         "8.1",
-        |pen| [pen.frame(TEXT, b"gr\xc3"), pen.frame(FIN | MORE, b"n")].concat(),
+        |writer| {
+            [
+                writer.frame(TEXT, b"gr\xc3"),
+                writer.frame(FIN | CONTINUATION, b"n"),
+            ]
+            .concat()
+        },
         1007,
     ),
     closed(
         "fragments that end within a character",
         "8.1",
-        |pen| [pen.frame(TEXT, b"gr"), pen.frame(FIN | MORE, b"\xc3")].concat(),
+        |writer| {
+            [
+                writer.frame(TEXT, b"gr"),
+                writer.frame(FIN | CONTINUATION, b"\xc3"),
+            ]
+            .concat()
+        },
         1007,
     ),
     closed(
         "a frame masked wrongly",
         "5.1",
-        |pen| pen.wrongly_masked(FIN | TEXT, pen.speech.as_bytes()),
+        |writer| writer.frame_with_wrong_mask(FIN | TEXT, writer.message.as_bytes()),
         1002,
     ),
     closed(
         "a ping masked wrongly",
         "5.1",
-        |pen| pen.wrongly_masked(PING, b"hm"),
+        |writer| writer.frame_with_wrong_mask(PING, b"hm"),
         1002,
     ),
     closed(
         "a ping of 126 bytes",
         "5.5",
-        |pen| pen.frame(PING, &[7; 126]),
+        |writer| writer.frame(PING, &[7; 126]),
         1002,
     ),
     closed(
         "a close of 126 bytes",
         "5.5",
-        |pen| pen.frame(CLOSE, &[3; 126]),
+        |writer| writer.frame(CLOSE, &[3; 126]),
         1002,
     ),
     closed(
         "a ping in fragments",
         "5.5",
-        |pen| pen.frame(PING & !FIN, b"hm"),
+        |writer| writer.frame(PING & !FIN, b"hm"),
         1002,
     ),
     closed(
         "a close in fragments",
         "5.5",
-        |pen| pen.frame(CLOSE & !FIN, &[3, 0xe8]),
+        |writer| writer.frame(CLOSE & !FIN, &[3, 0xe8]),
         1002,
     ),
     closed(
         "the first reserved bit",
         "5.2",
-        |pen| pen.frame(FIN | 0x40 | TEXT, b"hm"),
+        |writer| writer.frame(FIN | 0x40 | TEXT, b"hm"),
         1002,
     ),
     closed(
         "the second reserved bit",
         "5.2",
-        |pen| pen.frame(FIN | 0x20 | TEXT, b"hm"),
+        |writer| writer.frame(FIN | 0x20 | TEXT, b"hm"),
         1002,
     ),
     closed(
         "the third reserved bit, on a ping",
         "5.2",
-        |pen| pen.frame(PING | 0x10, b"hm"),
+        |writer| writer.frame(PING | 0x10, b"hm"),
         1002,
     ),
     closed(
         "a reserved opcode of data",
         "5.2",
-        |pen| pen.frame(FIN | 0x03, b"hm"),
+        |writer| writer.frame(FIN | 0x03, b"hm"),
         1002,
     ),
     closed(
         "the last reserved opcode of data",
         "5.2",
-        |pen| pen.frame(FIN | 0x07, b"hm"),
+        |writer| writer.frame(FIN | 0x07, b"hm"),
         1002,
     ),
     closed(
         "a reserved opcode of control",
         "5.2",
-        |pen| pen.frame(FIN | 0x0b, b"hm"),
+        |writer| writer.frame(FIN | 0x0b, b"hm"),
         1002,
     ),
     closed(
         "the last reserved opcode of control",
         "5.2",
-        |pen| pen.frame(FIN | 0x0f, b"hm"),
+        |writer| writer.frame(FIN | 0x0f, b"hm"),
         1002,
     ),
     closed(
         "a continuation of nothing",
         "5.4",
-        |pen| pen.frame(FIN | MORE, b"hm"),
+        |writer| writer.frame(FIN | CONTINUATION, b"hm"),
         1002,
     ),
     closed(
         "a message within a message",
         "5.4",
-        |pen| [pen.frame(TEXT, b"hm"), pen.frame(FIN | TEXT, b"hm")].concat(),
+        |writer| [writer.frame(TEXT, b"hm"), writer.frame(FIN | TEXT, b"hm")].concat(),
         1002,
     ),
     closed(
         "a binary message within a message",
         "5.4",
-        |pen| [pen.frame(TEXT, b"hm"), pen.frame(FIN | BINARY, b"hm")].concat(),
+        |writer| [writer.frame(TEXT, b"hm"), writer.frame(FIN | BINARY, b"hm")].concat(),
         1002,
     ),
     // a length beyond the limit is refused before any payload is read
     closed(
-        "a frame announced beyond the limit",
+        "a frame frame_header beyond the limit",
         "7.4.1, 10.4",
-        |pen| pen.announced(pen.limit as u64 + 1),
+        |writer| writer.frame_header(writer.limit as u64 + 1),
         1009,
     ),
     closed(
-        "a frame announced at 4 EiB",
+        "a frame frame_header at 4 EiB",
         "7.4.1, 10.4",
-        |pen| pen.announced(1 << 62),
+        |writer| writer.frame_header(1 << 62),
         1009,
     ),
     // section 5.2 requires the highest bit of a length to be 0; the limit of the length is checked first
     closed(
-        "a frame announced with the highest bit",
+        "a frame frame_header with the highest bit",
         "5.2, 7.4.1",
-        |pen| pen.announced(u64::MAX),
+        |writer| writer.frame_header(u64::MAX),
         1009,
     ),
     closed(
         "fragments beyond the limit in sum",
         "5.4, 10.4",
-        |pen| {
-            let half = vec![b'x'; pen.limit / 2 + 1];
-            [pen.frame(TEXT, &half), pen.frame(FIN | MORE, &half)].concat()
+        |writer| {
+            let half = vec![b'x'; writer.limit / 2 + 1];
+            [writer.frame(TEXT, &half), writer.frame(FIN | CONTINUATION, &half)].concat()
         },
         1009,
     ),

@@ -8,14 +8,14 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use ws_transport::{OriginPolicy, ServerHandshake};
 
-use super::End;
+use super::Endpoint;
 use super::peer::{Peer, Role, Sent, text};
 use super::servers::{read_head, request};
 use crate::page::soon;
 use crate::world::ORIGIN;
 
 /// A conversation, connected and configured.
-pub(super) async fn dialled(http: &Client) -> (End, Connection) {
+pub(super) async fn connected(http: &Client) -> (Endpoint, Connection) {
     const LIMIT: usize = 128 * 1024;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut connection = Connection::open(
@@ -49,22 +49,24 @@ pub(super) async fn dialled(http: &Client) -> (End, Connection) {
         "type": "response", "class": "SessionResponse", "code": 200, "tracingId": asked["tracingId"],
         "body": { "connected": true, "newSession": true, "readOnly": false },
     });
-    let bytes = peer.pen("", LIMIT).frame(0x81, configured.to_string().as_bytes());
+    let bytes = peer
+        .writer("", LIMIT)
+        .frame(0x81, configured.to_string().as_bytes());
     peer.write(&bytes).await;
     assert!(matches!(
         soon(connection.next_event()).await,
         Some(Event::Connection(ConnectionEvent::Ready(_)))
     ));
-    let speech = json!({
+    let message = json!({
         "type": "message", "class": "StructuredMessage", "code": 200,
         "body": {
             "type": "Text", "text": text(), "direction": "Outbound", "id": "a-1", "originatingEntity": "Human",
             "channel": { "time": "2026-11-22T12:30:01.000Z" },
         },
     });
-    let end = End {
+    let end = Endpoint {
         peer,
-        speech: speech.to_string(),
+        message: message.to_string(),
         limit: LIMIT,
     };
     (end, connection)

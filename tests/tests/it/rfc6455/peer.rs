@@ -22,9 +22,9 @@ pub(super) struct Peer {
 }
 
 /// Writes the frames of a case.
-pub(super) struct Pen<'a> {
+pub(super) struct FrameWriter<'a> {
     role: Role,
-    pub(super) speech: &'a str,
+    pub(super) message: &'a str,
     pub(super) limit: usize,
 }
 
@@ -37,10 +37,10 @@ pub(super) enum Sent {
 }
 
 impl Peer {
-    pub(super) fn pen<'a>(&self, speech: &'a str, limit: usize) -> Pen<'a> {
-        Pen {
+    pub(super) fn writer<'a>(&self, message: &'a str, limit: usize) -> FrameWriter<'a> {
+        FrameWriter {
             role: self.role,
-            speech,
+            message,
             limit,
         }
     }
@@ -51,7 +51,7 @@ impl Peer {
     }
 
     /// Closes its own direction of TCP.
-    pub(super) async fn hang_up(&mut self) {
+    pub(super) async fn shut_down(&mut self) {
         let _ = self.tcp.shutdown().await;
     }
 
@@ -92,19 +92,19 @@ impl Peer {
     }
 }
 
-impl Pen<'_> {
+impl FrameWriter<'_> {
     /// A frame as the peer has to write it; `first` holds FIN, reserved bits and opcode.
     pub(super) fn frame(&self, first: u8, payload: &[u8]) -> Vec<u8> {
         self.write(first, payload, self.role == Role::Client)
     }
 
     /// A frame with the wrong masking for its sender.
-    pub(super) fn wrongly_masked(&self, first: u8, payload: &[u8]) -> Vec<u8> {
+    pub(super) fn frame_with_wrong_mask(&self, first: u8, payload: &[u8]) -> Vec<u8> {
         self.write(first, payload, self.role == Role::Server)
     }
 
     /// A text frame of this many bytes, of which none follow. The mask is 0.
-    pub(super) fn announced(&self, length: u64) -> Vec<u8> {
+    pub(super) fn frame_header(&self, length: u64) -> Vec<u8> {
         let masked = self.role == Role::Client;
         let mut bytes = vec![0x81, 127 | u8::from(masked) << 7];
         bytes.extend(length.to_be_bytes());

@@ -9,18 +9,18 @@ use tokio::net::{TcpListener, TcpStream};
 use ws_transport::ServerHandshake;
 use ws_transport::server::{Incoming, Limits, accept};
 
-use super::End;
+use super::Endpoint;
 use super::peer::{Peer, Role, Sent, text};
 use crate::page::soon;
 
 /// The gateway's end, which echoes messages.
-pub(super) async fn gateway() -> End {
+pub(super) async fn gateway() -> Endpoint {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move { echo(listener.accept().await.unwrap().0).await });
-    End {
+    Endpoint {
         peer: upgraded(&address, "/").await,
-        speech: text().to_owned(),
+        message: text().to_owned(),
         limit: Limits::default().message,
     }
 }
@@ -51,7 +51,7 @@ pub(super) async fn simulator() -> Simulator {
 }
 
 /// A configured guest's socket that has requested an echo.
-pub(super) async fn guest_of(simulator: &Simulator) -> End {
+pub(super) async fn guest_of(simulator: &Simulator) -> Endpoint {
     const LIMIT: usize = 128 * 1024;
     let url = simulator.websocket_url().parse::<http::Uri>().unwrap();
     let path = format!("{}?deploymentId={}", url.path(), simulator.deployment_id());
@@ -60,16 +60,18 @@ pub(super) async fn guest_of(simulator: &Simulator) -> End {
     let configure = json!({
         "action": "configureSession", "token": token, "deploymentId": simulator.deployment_id(),
     });
-    let bytes = peer.pen("", LIMIT).frame(0x81, configure.to_string().as_bytes());
+    let bytes = peer
+        .writer("", LIMIT)
+        .frame(0x81, configure.to_string().as_bytes());
     peer.write(&bytes).await;
     let Some(Sent::Text(configured)) = soon(peer.receive()).await else {
         panic!("the session is not configured");
     };
     assert!(configured.contains("SessionResponse"), "{configured}");
     let echo = json!({ "action": "echo", "token": token, "message": { "type": "Text", "text": text() } });
-    End {
+    Endpoint {
         peer,
-        speech: echo.to_string(),
+        message: echo.to_string(),
         limit: LIMIT,
     }
 }

@@ -15,12 +15,12 @@ use crate::process::{Process, command};
 #[tokio::test]
 async fn program_at_trace_level_logs_no_secret() {
     let example = Example::new();
-    let mut talkative = command(["serve", "--json", "--config", &example.write()]);
-    talkative
+    let mut verbose = command(["serve", "--json", "--config", &example.write()]);
+    verbose
         .env("RUST_LOG", "trace")
         .env("RUST_BACKTRACE", "1")
         .stdin(Stdio::null());
-    let mut process = Process::start(talkative);
+    let mut process = Process::start(verbose);
     let ready = process.json().await;
     let serving = Serving {
         url: text(&ready["http"]).to_owned(),
@@ -47,7 +47,7 @@ async fn program_at_trace_level_logs_no_secret() {
     assert_eq!(Page::open(other).await.err().unwrap().0, 403);
     let request = upgrade_with(&url, "origin", "https://yourdomain.com");
     let mut page = Page::open(request).await.unwrap();
-    page.say(&handshake(&session)).await;
+    page.send_frame(&handshake(&session)).await;
     page.until("handshake.accepted").await;
     page.message(MESSAGE).await;
     page.until("message").await;

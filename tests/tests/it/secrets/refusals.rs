@@ -56,7 +56,7 @@ pub(super) async fn provoke(world: &World, api: &Api, session: &Value, seen: &mu
             .body("application/json", refresh.repeat(2_000)),
         Call::get(&format!("{path}/socket?access_token={token}")),
         Call::post(&format!("{path}/socket?access_token={token}")),
-        Call::get(&format!("/nowhere?access_token={token}")),
+        Call::get(&format!("/missing?access_token={token}")),
         create(&api.token, "/guestId", &json!(GUESS)),
         create(&api.token, "/guestAttributes/note", &json!([GRANTED])),
         create(&api.token, "/guestAttributes/note", &json!(GRANTED.repeat(100))),

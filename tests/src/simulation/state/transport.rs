@@ -15,18 +15,18 @@ use web_messaging::rest::history::{History, HistoryPage};
 use ws_transport::{AdmittedOrigin, CloseInfo, SocketUrl, Transmit};
 
 use super::Simulation;
-use crate::simulation::network::{Lane, Network};
+use crate::simulation::network::{Direction, Network};
 use crate::simulation::plan::Break;
 
 /// Time after which the cloud detects that a silent guest has closed.
-const CLOUD_NOTICES: Duration = Duration::from_secs(90);
+const SILENCE_DETECTED: Duration = Duration::from_secs(90);
 /// Longest delay of a frame whose connection has closed.
-const LATE: Duration = Duration::from_secs(2);
+const MAX_DELAY: Duration = Duration::from_secs(2);
 /// Time after which a caller detects a lost call.
 const CALL_LOST: Duration = Duration::from_secs(10);
 
 /// Packets in transit, and the guest's connection.
-pub(super) struct Wires {
+pub(super) struct Transport {
     network: Network<Packet>,
     latency: RangeInclusive<u64>,
     url: SocketUrl,
@@ -37,15 +37,15 @@ pub(super) struct Wires {
     /// The cloud's ends that are open in its view, by connection.
     sockets: BTreeMap<u32, SocketId>,
     /// Ends that answer no pings until a time of the cloud's clock.
-    hung: BTreeMap<u32, Option<Instant>>,
+    unresponsive: BTreeMap<u32, Option<Instant>>,
     reads: u32,
 }
 
 /// A connection, as the guest has it.
 struct Link {
     id: u32,
-    up: Lane,
-    down: Lane,
+    up: Direction,
+    down: Direction,
     /// Whether frames of the guest arrive.
     sends: bool,
     /// Whether frames of the cloud arrive.
@@ -53,14 +53,14 @@ struct Link {
 }
 
 enum Packet {
-    Answer(u32, Result<(), Refusal>),
-    CloudNotices(u32),
-    Dial(u32, Box<Request<()>>),
+    HandshakeReply(u32, Result<(), Refusal>),
+    CloseDetected(u32),
+    Connect(u32, Box<Request<()>>),
     Read(u32, Box<History>),
-    ReadAnswer(u32, Box<Result<HistoryPage, HistoryFailure>>),
+    ReadReply(u32, Box<Result<HistoryPage, HistoryFailure>>),
     ToCloud(u32, String),
     Ping(u32),
-    ToGuest(u32, Down),
+    ToGuest(u32, ToGuest),
 }
 
 struct Refusal {
@@ -68,17 +68,17 @@ struct Refusal {
     retry_after: Option<Duration>,
 }
 
-enum Down {
+enum ToGuest {
     Close(u16),
     /// By the cloud, without a close frame.
     Dropped,
     Frame(String),
     /// By the network: the guest is always notified.
-    Gone,
+    Reset,
     Pong,
 }
 
-impl Wires {
+impl Transport {
     pub(super) fn new(host: &Host, origin: AdmittedOrigin, latency: RangeInclusive<u64>) -> Self {
         Self {
             network: Network::new(),
@@ -89,7 +89,7 @@ impl Wires {
             link: None,
             links: 0,
             sockets: BTreeMap::new(),
-            hung: BTreeMap::new(),
+            unresponsive: BTreeMap::new(),
             reads: 0,
         }
     }
@@ -103,45 +103,46 @@ impl Wires {
     }
 
     /// Breaks the connection, if there is one.
-    pub(super) fn cut(&mut self, how: Break, now: Instant) {
+    pub(super) fn break_connection(&mut self, how: Break, now: Instant) {
         let Some(link) = &mut self.link else { return };
         let id = link.id;
         match how {
             Break::Silence => {
                 (link.sends, link.receives) = (false, false);
-                self.network.send(Packet::CloudNotices(id), now + CLOUD_NOTICES);
+                self.network
+                    .send(Packet::CloseDetected(id), now + SILENCE_DETECTED);
             }
             Break::Reset => {
                 (link.sends, link.receives) = (false, false);
-                self.network.send(Packet::CloudNotices(id), now);
-                self.network.send(Packet::ToGuest(id, Down::Gone), now);
+                self.network.send(Packet::CloseDetected(id), now);
+                self.network.send(Packet::ToGuest(id, ToGuest::Reset), now);
             }
-            Break::AnswersLost => {
+            Break::RepliesLost => {
                 link.receives = false;
-                let last = link.up.pass(now, Duration::ZERO);
-                self.network.send(Packet::CloudNotices(id), last);
-                self.network.send(Packet::ToGuest(id, Down::Gone), now);
+                let last = link.up.arrival_time(now, Duration::ZERO);
+                self.network.send(Packet::CloseDetected(id), last);
+                self.network.send(Packet::ToGuest(id, ToGuest::Reset), now);
             }
             Break::Late => {
                 link.receives = false;
-                let last = link.up.pass(now, LATE);
+                let last = link.up.arrival_time(now, MAX_DELAY);
                 self.network.delay(
                     last,
                     |packet| matches!(packet, Packet::ToCloud(to, _) if *to == id),
                 );
-                self.network.send(Packet::CloudNotices(id), last);
-                self.network.send(Packet::ToGuest(id, Down::Gone), now);
+                self.network.send(Packet::CloseDetected(id), last);
+                self.network.send(Packet::ToGuest(id, ToGuest::Reset), now);
             }
         }
     }
 
     /// The guest drops its connection: what it sent before still arrives, unless the connection was broken.
-    pub(super) fn hang_up(&mut self, now: Instant, dice: &mut fastrand::Rng) {
+    pub(super) fn disconnect(&mut self, now: Instant, rng: &mut fastrand::Rng) {
         if let Some(mut link) = self.link.take()
             && link.sends
         {
-            let at = link.up.pass(now, latency(&self.latency, dice));
-            self.network.send(Packet::CloudNotices(link.id), at);
+            let at = link.up.arrival_time(now, latency(&self.latency, rng));
+            self.network.send(Packet::CloseDetected(link.id), at);
         }
     }
 
@@ -149,11 +150,11 @@ impl Wires {
         self.link.as_mut().filter(|link| link.id == id)
     }
 
-    fn send_down(&mut self, id: u32, what: Down, now: Instant, dice: &mut fastrand::Rng) {
-        let latency = latency(&self.latency, dice);
+    fn send_to_guest(&mut self, id: u32, packet: ToGuest, now: Instant, rng: &mut fastrand::Rng) {
+        let latency = latency(&self.latency, rng);
         if let Some(link) = self.link(id) {
-            let at = link.down.pass(now, latency);
-            self.network.send(Packet::ToGuest(id, what), at);
+            let at = link.down.arrival_time(now, latency);
+            self.network.send(Packet::ToGuest(id, packet), at);
         }
     }
 }
@@ -182,34 +183,34 @@ impl Simulation {
     /// Delivers one packet that is due.
     pub(super) fn arrive(&mut self) -> bool {
         let (now, instant) = (self.now, self.now.instant);
-        let Some(packet) = self.wires.network.arrive(instant) else {
+        let Some(packet) = self.transport.network.arrive(instant) else {
             return false;
         };
         match packet {
-            Packet::Answer(id, answer) => {
-                if self.wires.link(id).is_none_or(|link| !link.receives) {
+            Packet::HandshakeReply(id, answer) => {
+                if self.transport.link(id).is_none_or(|link| !link.receives) {
                     return true;
                 }
                 match answer {
                     Ok(()) => self.conversation.handle_connected(now),
                     Err(Refusal { status, retry_after }) => {
-                        self.wires.link = None;
-                        let random = self.dice.u64(..);
+                        self.transport.link = None;
+                        let random = self.rng.u64(..);
                         self.conversation.handle_refused(status, retry_after, now, random);
                     }
                 }
             }
-            Packet::CloudNotices(id) => {
-                if let Some(socket) = self.wires.sockets.remove(&id) {
+            Packet::CloseDetected(id) => {
+                if let Some(socket) = self.transport.sockets.remove(&id) {
                     self.cloud.handle_closed(socket, self.cloud_now());
                 }
             }
-            Packet::Dial(id, request) => {
+            Packet::Connect(id, request) => {
                 let mut opens = instant;
                 let cloud = self.cloud_now();
                 let answer = match self.cloud.handle_handshake(&request, cloud) {
                     Ok(socket) => {
-                        self.wires.sockets.insert(id, socket);
+                        self.transport.sockets.insert(id, socket);
                         opens = self
                             .cloud
                             .handshake_due(socket)
@@ -221,99 +222,108 @@ impl Simulation {
                         retry_after: genesys_api::retry::retry_after(response.headers(), cloud.utc),
                     }),
                 };
-                let wait = latency(&self.wires.latency, &mut self.dice);
-                if let Some(link) = self.wires.link(id) {
-                    let at = link.down.pass(opens, wait);
-                    self.wires.network.send(Packet::Answer(id, answer), at);
+                let wait = latency(&self.transport.latency, &mut self.rng);
+                if let Some(link) = self.transport.link(id) {
+                    let at = link.down.arrival_time(opens, wait);
+                    self.transport
+                        .network
+                        .send(Packet::HandshakeReply(id, answer), at);
                 }
             }
             Packet::Read(read, history) => {
                 let response = self
                     .cloud
-                    .handle_request(request(&history, &self.wires.host), self.cloud_now());
-                let answer = Box::new(reading(&history, response));
-                let wait = latency(&self.wires.latency, &mut self.dice);
-                self.wires
+                    .handle_request(request(&history, &self.transport.host), self.cloud_now());
+                let answer = Box::new(read_reply(&history, response));
+                let wait = latency(&self.transport.latency, &mut self.rng);
+                self.transport
                     .network
-                    .send(Packet::ReadAnswer(read, answer), instant + wait);
+                    .send(Packet::ReadReply(read, answer), instant + wait);
             }
-            Packet::ReadAnswer(read, answer) => {
+            Packet::ReadReply(read, answer) => {
                 // a later read has replaced it
-                if read == self.wires.reads {
+                if read == self.transport.reads {
                     self.conversation
                         .handle_outcome(JobOutcome::History(*answer), now);
                 }
             }
             Packet::ToCloud(id, frame) => {
-                if let Some(socket) = self.wires.sockets.get(&id).copied() {
+                if let Some(socket) = self.transport.sockets.get(&id).copied() {
                     self.note(&frame);
                     self.cloud.handle_frame(socket, &frame, self.cloud_now());
                 }
             }
             Packet::Ping(id) => {
                 let cloud = self.cloud_now().instant;
-                let hung = self.wires.hung.get(&id);
-                if !hung.is_some_and(|until| until.is_none_or(|until| until > cloud)) {
-                    self.wires.send_down(id, Down::Pong, instant, &mut self.dice);
+                let unresponsive = self.transport.unresponsive.get(&id);
+                if !unresponsive.is_some_and(|until| until.is_none_or(|until| until > cloud)) {
+                    self.transport
+                        .send_to_guest(id, ToGuest::Pong, instant, &mut self.rng);
                 }
             }
-            Packet::ToGuest(id, down) => self.come_down(id, down),
+            Packet::ToGuest(id, down) => self.deliver(id, down),
         }
         true
     }
 
-    fn come_down(&mut self, id: u32, down: Down) {
-        let Some(link) = self.wires.link(id) else { return };
-        let random = self.dice.u64(..);
+    fn deliver(&mut self, id: u32, down: ToGuest) {
+        let Some(link) = self.transport.link(id) else {
+            return;
+        };
+        let random = self.rng.u64(..);
         match down {
-            Down::Close(_) | Down::Dropped | Down::Frame(_) | Down::Pong if !link.receives => {}
-            Down::Dropped | Down::Gone => {
-                self.wires.link = None;
+            ToGuest::Close(_) | ToGuest::Dropped | ToGuest::Frame(_) | ToGuest::Pong if !link.receives => {}
+            ToGuest::Dropped | ToGuest::Reset => {
+                self.transport.link = None;
                 let close = CloseInfo::abrupt("reset by peer");
                 self.conversation.handle_closed(close, self.now, random);
             }
-            Down::Close(code) => {
-                self.wires.link = None;
+            ToGuest::Close(code) => {
+                self.transport.link = None;
                 let close = CloseInfo::with_code(code, "");
                 self.conversation.handle_closed(close, self.now, random);
             }
-            Down::Frame(frame) => {
+            ToGuest::Frame(frame) => {
                 self.note(&frame);
                 self.conversation.handle_frame(&frame, self.now);
             }
-            Down::Pong => self.conversation.handle_alive(),
+            ToGuest::Pong => self.conversation.handle_alive(),
         }
     }
 
     fn run_command(&mut self, command: Command) {
         let (now, instant) = (self.now, self.now.instant);
-        let wait = latency(&self.wires.latency, &mut self.dice);
+        let wait = latency(&self.transport.latency, &mut self.rng);
         match command {
             Command::Connect => {
-                self.wires.hang_up(instant, &mut self.dice);
-                self.wires.links += 1;
-                let id = self.wires.links;
+                self.transport.disconnect(instant, &mut self.rng);
+                self.transport.links += 1;
+                let id = self.transport.links;
                 let mut link = Link {
                     id,
-                    up: Lane::new(instant),
-                    down: Lane::new(instant),
+                    up: Direction::new(instant),
+                    down: Direction::new(instant),
                     sends: true,
                     receives: true,
                 };
-                let handshake = self.conversation.handshake(&self.wires.url, &self.wires.origin);
-                let dial = Packet::Dial(id, Box::new(handshake.request([7; 16])));
-                self.wires.network.send(dial, link.up.pass(instant, wait));
-                self.wires.link = Some(link);
+                let handshake = self
+                    .conversation
+                    .handshake(&self.transport.url, &self.transport.origin);
+                let connect = Packet::Connect(id, Box::new(handshake.request([7; 16])));
+                self.transport
+                    .network
+                    .send(connect, link.up.arrival_time(instant, wait));
+                self.transport.link = Some(link);
             }
             Command::Disconnect => {
-                self.wires.hang_up(instant, &mut self.dice);
+                self.transport.disconnect(instant, &mut self.rng);
                 let close = CloseInfo::abrupt("dropped by this side");
-                self.conversation.handle_closed(close, now, self.dice.u64(..));
+                self.conversation.handle_closed(close, now, self.rng.u64(..));
             }
             Command::Run(_, Job::ReadHistory(history)) => {
-                self.wires.reads += 1;
-                let read = Packet::Read(self.wires.reads, history);
-                self.wires.network.send(read, instant + wait);
+                self.transport.reads += 1;
+                let read = Packet::Read(self.transport.reads, history);
+                self.transport.network.send(read, instant + wait);
             }
             Command::Run(_, Job::Upload(_)) => unreachable!("no simulation attaches a file"),
         }
@@ -321,22 +331,22 @@ impl Simulation {
 
     fn transmit(&mut self, transmit: Transmit) {
         let instant = self.now.instant;
-        let wait = latency(&self.wires.latency, &mut self.dice);
+        let wait = latency(&self.transport.latency, &mut self.rng);
         if let Transmit::Frame(frame) = &transmit {
             self.count(frame);
         }
-        let Some(link) = self.wires.link.as_mut() else {
+        let Some(link) = self.transport.link.as_mut() else {
             return;
         };
         let id = link.id;
-        let at = link.up.pass(instant, wait);
+        let at = link.up.arrival_time(instant, wait);
         if !link.sends {
             return;
         }
         match transmit {
-            Transmit::Close { .. } => self.wires.network.send(Packet::CloudNotices(id), at),
-            Transmit::Frame(frame) => self.wires.network.send(Packet::ToCloud(id, frame), at),
-            Transmit::Ping => self.wires.network.send(Packet::Ping(id), at),
+            Transmit::Close { .. } => self.transport.network.send(Packet::CloseDetected(id), at),
+            Transmit::Frame(frame) => self.transport.network.send(Packet::ToCloud(id, frame), at),
+            Transmit::Ping => self.transport.network.send(Packet::Ping(id), at),
         }
     }
 
@@ -346,28 +356,29 @@ impl Simulation {
             self.ahead += by;
             return;
         }
-        let mut sockets = self.wires.sockets.iter();
+        let mut sockets = self.transport.sockets.iter();
         let of = sockets.find_map(|(id, socket)| (Some(*socket) == output.socket()).then_some(*id));
         let Some(id) = of else { return };
         let down = match output {
-            Output::Close { code, .. } => Down::Close(code),
-            Output::Drop { .. } => Down::Dropped,
-            Output::Frame { text, .. } => Down::Frame(text),
+            Output::Close { code, .. } => ToGuest::Close(code),
+            Output::Drop { .. } => ToGuest::Dropped,
+            Output::Frame { text, .. } => ToGuest::Frame(text),
             Output::Hang { until, .. } => {
-                self.wires.hung.insert(id, until);
+                self.transport.unresponsive.insert(id, until);
                 return;
             }
-            other => panic!("this simulation has no part for {other:?}"),
+            other => panic!("unsupported output of the cloud: {other:?}"),
         };
-        if matches!(down, Down::Close(_) | Down::Dropped) {
-            self.wires.sockets.remove(&id);
+        if matches!(down, ToGuest::Close(_) | ToGuest::Dropped) {
+            self.transport.sockets.remove(&id);
         }
-        self.wires.send_down(id, down, self.now.instant, &mut self.dice);
+        self.transport
+            .send_to_guest(id, down, self.now.instant, &mut self.rng);
     }
 }
 
-fn latency(range: &RangeInclusive<u64>, dice: &mut fastrand::Rng) -> Duration {
-    Duration::from_millis(dice.u64(range.clone()))
+fn latency(range: &RangeInclusive<u64>, rng: &mut fastrand::Rng) -> Duration {
+    Duration::from_millis(rng.u64(range.clone()))
 }
 
 fn request(history: &History, host: &Host) -> Request<Bytes> {
@@ -379,7 +390,7 @@ fn request(history: &History, host: &Host) -> Request<Bytes> {
 }
 
 /// Parses a reply as the driver does.
-fn reading(history: &History, response: Response<Bytes>) -> Result<HistoryPage, HistoryFailure> {
+fn read_reply(history: &History, response: Response<Bytes>) -> Result<HistoryPage, HistoryFailure> {
     history.reply(response).map_err(|error| match error.problem() {
         Some(problem) if problem.status == 401 => HistoryFailure::Unauthorized,
         Some(problem) if problem.status == 429 => HistoryFailure::RateLimited {
