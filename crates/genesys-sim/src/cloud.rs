@@ -56,12 +56,13 @@ pub use counters::Counters;
 pub use history::TranscriptEntry;
 pub use output::Output;
 pub use socket::SocketId;
+pub use timers::Reason;
 pub use violation::{Violation, ViolationKind};
 
 pub(crate) use channel::MAX_TOPICS;
 pub(crate) use limits::{FixedWindow, LimitKey, Usage};
 pub(crate) use origin::admits;
-pub(crate) use output::{later, moved};
+pub(crate) use output::{advanced, later};
 pub(crate) use problem::Problem;
 pub(crate) use rng::SeededRng;
 pub(crate) use sign_in::AuthorizationRequest;
@@ -107,7 +108,7 @@ pub struct Cloud {
     pub(crate) seed_text: String,
     last_input: Option<Now>,
     /// Distance by which the clock was moved since then.
-    moved: Duration,
+    advanced: Duration,
     closing: bool,
 }
 
@@ -159,7 +160,7 @@ impl Cloud {
             delayed: BTreeMap::new(),
             seed_text,
             last_input: None,
-            moved: Duration::ZERO,
+            advanced: Duration::ZERO,
             closing: false,
         }
     }
@@ -222,11 +223,11 @@ impl Cloud {
         loop {
             if let Some(output) = self.ready.pop_front() {
                 if let (Output::Advance(by), Some(now)) = (&output, self.last_input) {
-                    let by = self.moved.saturating_add(*by);
-                    if moved(now, by).is_none() {
+                    let by = self.advanced.saturating_add(*by);
+                    if advanced(now, by).is_none() {
                         continue;
                     }
-                    self.moved = by;
+                    self.advanced = by;
                 }
                 return Some(output);
             }
@@ -235,8 +236,8 @@ impl Cloud {
         }
     }
 
-    /// The time of the next call to [`handle_timeout`](Self::handle_timeout), once there is no more output.
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    /// The time of the next call to [`handle_timeout`](Self::handle_timeout) and its reason, once there is no more output.
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         self.timers.next()
     }
 
@@ -261,7 +262,7 @@ impl Cloud {
     /// Handles the timers that are due.
     pub fn handle_timeout(&mut self, now: Now) {
         self.last_input = Some(now);
-        self.moved = Duration::ZERO;
+        self.advanced = Duration::ZERO;
         while let Some((timer, due)) = self.timers.take_due(now.instant) {
             match timer {
                 Timer::ChannelEnd(channel) => self.close_channel(channel),

@@ -12,7 +12,7 @@ mod rest;
 mod script;
 mod server;
 
-pub use cloud::{Cloud, Counters, Output, SocketId, TranscriptEntry, Violation, ViolationKind};
+pub use cloud::{Cloud, Counters, Output, Reason, SocketId, TranscriptEntry, Violation, ViolationKind};
 pub use config::{
     AttachmentRules, Config, Disconnect, Limits, Rules, SignInRules, SocketTimeouts, Tls, User,
 };

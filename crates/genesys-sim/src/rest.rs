@@ -141,8 +141,8 @@ fn route(cloud: &mut Cloud, request: &Request<Bytes>, now: Now) -> HandlerResult
             allowed.extend(methods.iter().map(Method::as_str));
         }
     }
-    let place = format!("{} {path}", request.method());
-    context.violation(ViolationKind::UnknownEndpoint, &place);
+    let location = format!("{} {path}", request.method());
+    context.violation(ViolationKind::UnknownEndpoint, &location);
     match &*allowed {
         [] => Err(Problem::NOT_FOUND),
         allowed => Err(Problem::method_not_allowed(allowed)),
@@ -197,7 +197,7 @@ mod tests {
                 "contextId": response.headers()[CORRELATION].to_str().unwrap(), "details": [], "errors": []
             })
         );
-        assert_eq!(cloud.violations.list()[0].place, "GET /api/v2/nowhere");
+        assert_eq!(cloud.violations.list()[0].location, "GET /api/v2/nowhere");
     }
 
     #[test]

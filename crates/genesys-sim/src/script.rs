@@ -141,10 +141,10 @@ pub(crate) enum Texts {
 
 /// Invalid script: too large, or invalid YAML, or an invalid key or value.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("invalid script {place}: {reason}")]
+#[error("invalid script {location}: {reason}")]
 pub struct ScriptError {
     /// The file, with line and column if they are known.
-    place: String,
+    location: String,
     reason: String,
 }
 
@@ -156,18 +156,18 @@ impl Script {
     pub fn parse(file: &str, text: &str) -> Result<Self, ScriptError> {
         let check = |what, number, limit| match number {
             number if number > limit => Err(ScriptError {
-                place: file.to_owned(),
+                location: file.to_owned(),
                 reason: format!("it has {number} {what}, use at most {limit}"),
             }),
             _ => Ok(()),
         };
         check("bytes", text.len(), MAX_BYTES)?;
         let script: Self = serde_saphyr::from_str(text).map_err(|error| {
-            let place = error.location().map_or(String::new(), |it| {
+            let location = error.location().map_or(String::new(), |it| {
                 format!(", line {}, column {}", it.line(), it.column())
             });
             ScriptError {
-                place: format!("{file}{place}"),
+                location: format!("{file}{location}"),
                 reason: error.without_snippet().to_string(),
             }
         })?;

@@ -72,7 +72,7 @@ async fn call(sim: &Simulator, request: http::request::Builder, body: &str) -> (
     (response, body)
 }
 
-async fn converse(config: Config) {
+async fn exchange_messages(config: Config) {
     let sim = Simulator::start(config).await.unwrap();
     let mut guest = configured(&sim).await;
     send_frame(
@@ -115,12 +115,12 @@ async fn converse(config: Config) {
 
 #[tokio::test]
 async fn conversation_works_over_tls() {
-    converse(Config::default()).await;
+    exchange_messages(Config::default()).await;
 }
 
 #[tokio::test]
 async fn conversation_works_without_tls() {
-    converse(Config::plain()).await;
+    exchange_messages(Config::plain()).await;
 }
 
 #[tokio::test]

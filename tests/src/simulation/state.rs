@@ -118,7 +118,7 @@ impl Simulation {
                 act,
                 self.transport.next_at(),
                 self.conversation.poll_timeout().map(|(at, _)| at),
-                self.cloud.poll_timeout().map(|at| at - self.ahead),
+                self.cloud.poll_timeout().map(|(at, _)| at - self.ahead),
             ];
             let next = next.into_iter().flatten().min().filter(|at| *at <= end);
             let Some(at) = next else {

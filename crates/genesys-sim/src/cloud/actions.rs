@@ -336,10 +336,10 @@ fn check_length(text: &str) -> ActionResult {
 }
 
 /// Clients put custom attributes in either place: browsers inside `message`, the Java SDK beside it.
-fn custom_attributes(places: [Fields<'_>; 2]) -> Result<Vec<(String, String)>, Refusal> {
+fn custom_attributes(objects: [Fields<'_>; 2]) -> Result<Vec<(String, String)>, Refusal> {
     let mut attributes = Vec::new();
-    for place in places {
-        if let Some(channel) = place.optional_object("channel")?
+    for object in objects {
+        if let Some(channel) = object.optional_object("channel")?
             && let Some(metadata) = channel.optional_object("metadata")?
         {
             attributes.extend(metadata.texts("customAttributes")?);

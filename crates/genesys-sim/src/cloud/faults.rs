@@ -293,8 +293,8 @@ fn with_unknown_fields(text: String) -> String {
     let Ok(mut frame) = serde_json::from_str::<Value>(&text) else {
         return text;
     };
-    for place in ["", "/body", "/body/channel"] {
-        if let Some(Value::Object(fields)) = frame.pointer_mut(place) {
+    for pointer in ["", "/body", "/body/channel"] {
+        if let Some(Value::Object(fields)) = frame.pointer_mut(pointer) {
             let unknown = json!({"nested": [1, null, {"deep": true}]});
             fields.insert("simulatedField".to_owned(), unknown);
         }

@@ -7,11 +7,11 @@ use time::OffsetDateTime;
 
 use crate::cloud::SocketId;
 
-/// Last year to which the clock can be moved: times counted from it have to fit RFC 3339.
+/// Last year to which the clock can be advanced: times counted from it have to fit RFC 3339.
 const LAST_YEAR: i32 = 9_000;
 
 /// Time of a clock that is moved forward; `None` beyond the year 9000.
-pub(crate) fn moved(now: Now, by: Duration) -> Option<OffsetDateTime> {
+pub(crate) fn advanced(now: Now, by: Duration) -> Option<OffsetDateTime> {
     let by = time::Duration::try_from(by).ok()?;
     let utc = now.utc.checked_add(by)?;
     (utc.year() <= LAST_YEAR).then_some(utc)

@@ -40,7 +40,7 @@ pub(crate) struct Session {
     last_timestamp: OffsetDateTime,
 }
 
-/// The state of a session that a new conversation begins anew.
+/// The state of a session that a new conversation resets.
 #[derive(Default)]
 pub(crate) struct Conversation {
     /// Its id in the platform API.

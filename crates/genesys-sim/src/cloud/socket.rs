@@ -83,7 +83,7 @@ impl Cloud {
         }
     }
 
-    /// Closes a socket whose idle timeout has passed, or sets the timer anew.
+    /// Closes a socket whose idle timeout has passed, or sets the timer again.
     pub(super) fn check_idle(&mut self, socket: SocketId, now: Now) {
         let (Some(state), Some(idle)) = (self.sockets.get(&socket), self.rules.socket_timeouts.idle) else {
             return;

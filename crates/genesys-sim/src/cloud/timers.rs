@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::cloud::{SessionKey, SocketId};
 
-/// A timer, which is set for one time only: setting it anew replaces the earlier time.
+/// A timer, which is set for one time only: setting it again replaces the earlier time.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Timer {
     ChannelEnd(u64),
@@ -17,6 +17,43 @@ pub(crate) enum Timer {
     /// Outputs of a socket are held back until this time.
     Release(SocketId, Instant),
     Step(SessionKey, u64),
+}
+
+/// The reason for a deadline of [`Cloud::poll_timeout`](super::Cloud::poll_timeout).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A notification channel expires.
+    ChannelEnd,
+    /// A notification channel warns of its end.
+    ChannelWarning,
+    /// A session expires.
+    Expiry,
+    /// A notification channel sends its heartbeat.
+    Heartbeat,
+    /// The idle timeout of a socket.
+    Idle,
+    /// The longest lifetime of a socket.
+    Lifetime,
+    /// A fault releases the outputs of a socket.
+    Release,
+    /// The next step of an agent's script.
+    Step,
+}
+
+impl Timer {
+    fn reason(self) -> Reason {
+        match self {
+            Self::ChannelEnd(_) => Reason::ChannelEnd,
+            Self::ChannelWarning(_) => Reason::ChannelWarning,
+            Self::Expiry(_) => Reason::Expiry,
+            Self::Heartbeat(_) => Reason::Heartbeat,
+            Self::Idle(_) => Reason::Idle,
+            Self::Lifetime(_) => Reason::Lifetime,
+            Self::Release(..) => Reason::Release,
+            Self::Step(..) => Reason::Step,
+        }
+    }
 }
 
 /// Timers of one instant fire in the order in which they were set.
@@ -51,7 +88,8 @@ impl Timers {
         Some((timer, at))
     }
 
-    pub(crate) fn next(&self) -> Option<Instant> {
-        self.queue.keys().next().map(|(at, _)| *at)
+    pub(crate) fn next(&self) -> Option<(Instant, Reason)> {
+        let ((at, _), timer) = self.queue.first_key_value()?;
+        Some((*at, timer.reason()))
     }
 }

@@ -12,7 +12,7 @@ use crate::generated::actions::ACTIONS;
 
 /// Limit of distinct violations; further ones are only counted.
 const MAX_VIOLATIONS: usize = 1_000;
-const MAX_PLACE: usize = 120;
+const MAX_LOCATION: usize = 120;
 
 /// A request or a frame that no official client sends.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -22,7 +22,8 @@ pub struct Violation {
     #[serde(rename = "what")]
     pub kind: ViolationKind,
     /// An action, a path of field names, or a method and path. Never a value.
-    pub place: String,
+    #[serde(rename = "place")]
+    pub location: String,
     /// Number of times it was seen.
     pub count: u64,
     /// Time at which it was first seen, by the simulator's clock.
@@ -55,17 +56,17 @@ pub(crate) struct Violations {
 }
 
 impl Violations {
-    pub(crate) fn add(&mut self, kind: ViolationKind, place: &str, utc: OffsetDateTime) {
-        let place = place.chars().take(MAX_PLACE);
-        let place: String = place.map(|c| if c.is_control() { ' ' } else { c }).collect();
+    pub(crate) fn add(&mut self, kind: ViolationKind, location: &str, utc: OffsetDateTime) {
+        let location = location.chars().take(MAX_LOCATION);
+        let location: String = location.map(|c| if c.is_control() { ' ' } else { c }).collect();
         let full = self.seen.len() >= MAX_VIOLATIONS;
-        match self.seen.entry((kind, place.clone())) {
+        match self.seen.entry((kind, location.clone())) {
             Entry::Occupied(mut entry) => entry.get_mut().count += 1,
             Entry::Vacant(_) if full => self.dropped += 1,
             Entry::Vacant(entry) => {
                 entry.insert(Violation {
                     kind,
-                    place,
+                    location,
                     count: 1,
                     first_seen: utc,
                 });
@@ -127,7 +128,7 @@ mod tests {
     use crate::cloud::socket::SocketId;
     use crate::cloud::tests::now;
 
-    fn places(frames: &[&str]) -> Vec<String> {
+    fn locations(frames: &[&str]) -> Vec<String> {
         let mut violations = Violations::default();
         for frame in frames {
             violations.check(&Request::parse(SocketId(1), frame, now()).unwrap());
@@ -135,7 +136,7 @@ mod tests {
         violations
             .list()
             .iter()
-            .map(|it| format!("{:?} {} x{}", it.kind, it.place, it.count))
+            .map(|it| format!("{:?} {} x{}", it.kind, it.location, it.count))
             .collect()
     }
 
@@ -154,13 +155,13 @@ mod tests {
             r#"{"action":"onAttachment","token":"T","fileName":"f","fileType":"t","fileSize":1,"errorsAsJson":true}"#,
         ]
         .map(|frame| frame.replace("\"T\"", &format!("\"{token}\"")));
-        assert_eq!(places(&frames.each_ref().map(String::as_str)), [""; 0]);
+        assert_eq!(locations(&frames.each_ref().map(String::as_str)), [""; 0]);
     }
 
     #[test]
     fn violation_names_the_field_without_its_value() {
         assert_eq!(
-            places(&[
+            locations(&[
                 r#"{"action":"typing","token":"x"}"#,
                 r#"{"action":"getJwt","token":"x","secret":"hunter2"}"#,
                 r#"{"action":"getJwt","token":"x","tracingId":7}"#,
@@ -192,6 +193,11 @@ mod tests {
             );
         }
         assert_eq!((violations.list().len(), violations.dropped), (MAX_VIOLATIONS, 5));
-        assert!(violations.list().iter().all(|it| it.place.len() <= MAX_PLACE));
+        assert!(
+            violations
+                .list()
+                .iter()
+                .all(|it| it.location.len() <= MAX_LOCATION)
+        );
     }
 }

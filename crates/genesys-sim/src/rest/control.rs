@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::response::{Context, HandlerResult, ok};
-use crate::cloud::{Output, Problem, moved};
+use crate::cloud::{Output, Problem, advanced};
 use crate::duration;
 use crate::fault::{Fault, FaultError};
 
@@ -58,7 +58,7 @@ pub(super) fn advance(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
     let valid = r#"invalid body: use {"advance":"14m"}, with a whole number of ms, s, m, h or d"#;
     let by = by.ok_or_else(|| Problem::bad_request(valid))?;
     let beyond = "cannot move the clock beyond the year 9000: use a shorter time";
-    let utc = moved(context.now, by).ok_or_else(|| Problem::bad_request(beyond))?;
+    let utc = advanced(context.now, by).ok_or_else(|| Problem::bad_request(beyond))?;
     context.cloud.emit(Output::Advance(by));
     Ok(ok(&json!({"utc": rfc3339(utc)})))
 }

@@ -236,7 +236,7 @@ mod tests {
             "grant_type=client_credentials&scope=webmessaging%3Aguest",
         );
         assert_eq!(response.status(), 200);
-        assert_eq!(cloud.violations.list()[0].place, "POST /oauth/token scope");
+        assert_eq!(cloud.violations.list()[0].location, "POST /oauth/token scope");
     }
 
     #[test]

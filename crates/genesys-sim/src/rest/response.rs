@@ -35,22 +35,22 @@ impl<'a> Context<'a> {
         parameter(self.request.uri().query().unwrap_or_default(), name)
     }
 
-    /// The body, which has to be a JSON object. Fields outside `known` are reported as violations at `place`.
-    pub(super) fn object(&mut self, known: &[&str], place: &str) -> Result<Map<String, Value>, Problem> {
+    /// The body, which has to be a JSON object. Fields outside `known` are reported as violations at `location`.
+    pub(super) fn object(&mut self, known: &[&str], location: &str) -> Result<Map<String, Value>, Problem> {
         let body: Map<String, Value> = serde_json::from_slice(self.request.body())
             .map_err(|_| Problem::bad_request("invalid body: use a JSON object"))?;
-        self.check_fields(&body, known, place);
+        self.check_fields(&body, known, location);
         Ok(body)
     }
 
-    pub(super) fn check_fields(&mut self, object: &Map<String, Value>, known: &[&str], place: &str) {
+    pub(super) fn check_fields(&mut self, object: &Map<String, Value>, known: &[&str], location: &str) {
         for name in object.keys().filter(|name| !known.contains(&name.as_str())) {
-            self.violation(ViolationKind::UnknownField, &format!("{place}.{name}"));
+            self.violation(ViolationKind::UnknownField, &format!("{location}.{name}"));
         }
     }
 
-    pub(super) fn violation(&mut self, kind: ViolationKind, place: &str) {
-        self.cloud.violations.add(kind, place, self.now.utc);
+    pub(super) fn violation(&mut self, kind: ViolationKind, location: &str) {
+        self.cloud.violations.add(kind, location, self.now.utc);
     }
 }
 

@@ -17,7 +17,7 @@ const MAX_QUEUED: usize = 256;
 pub(crate) struct Shared {
     pub(super) clock: Clock,
     state: Mutex<State>,
-    deadline_moved: Notify,
+    deadline_changed: Notify,
 }
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Shared {
                 cloud,
                 queues: HashMap::new(),
             }),
-            deadline_moved: Notify::new(),
+            deadline_changed: Notify::new(),
         }
     }
 
@@ -44,10 +44,10 @@ impl Shared {
         let deadline = state.cloud.poll_timeout();
         let result = input(&mut state, self.clock.now());
         self.dispatch(&mut state);
-        let moved = state.cloud.poll_timeout() != deadline;
+        let changed = state.cloud.poll_timeout() != deadline;
         drop(state);
-        if moved {
-            self.deadline_moved.notify_one();
+        if changed {
+            self.deadline_changed.notify_one();
         }
         result
     }
@@ -78,9 +78,9 @@ impl Shared {
 
     /// Waits for the cloud's deadline, or until it has changed. Returns whether it has passed.
     pub(super) async fn deadline(&self) -> bool {
-        let deadline = self.read(Cloud::poll_timeout);
+        let deadline = self.read(Cloud::poll_timeout).map(|(at, _)| at);
         tokio::select! {
-            () = self.deadline_moved.notified() => false,
+            () = self.deadline_changed.notified() => false,
             () = self.sleep_until(deadline) => true,
         }
     }

@@ -59,14 +59,14 @@ async fn run(shared: Arc<Shared>, socket: SocketId, outputs: mpsc::Receiver<Outp
                 .max_frame_size(Some(MAX_MESSAGE));
             let stream =
                 WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-            converse(&shared, socket, outputs, stream).await;
+            run_socket(&shared, socket, outputs, stream).await;
         }
         Err(error) => tracing::debug!(%error, "cannot upgrade the connection"),
     }
     shared.closed(socket);
 }
 
-async fn converse(
+async fn run_socket(
     shared: &Shared,
     socket: SocketId,
     mut outputs: mpsc::Receiver<Output>,

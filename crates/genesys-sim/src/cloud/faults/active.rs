@@ -19,7 +19,7 @@ struct ActiveFault {
     fault: Fault,
     session: Option<String>,
     seen: u64,
-    happened: u64,
+    triggered: u64,
 }
 
 impl ActiveFaults {
@@ -51,7 +51,7 @@ impl ActiveFaults {
             fault,
             session,
             seen: 0,
-            happened: 0,
+            triggered: 0,
         });
         Ok(self.last_id)
     }
@@ -76,11 +76,11 @@ impl ActiveFaults {
             if active.seen < u64::from(active.fault.from) || !chance(rng, active.fault.percent) {
                 return true;
             }
-            active.happened += 1;
+            active.triggered += 1;
             *counts.entry(active.fault.kind).or_default() += 1;
             effects.push(active.fault.effect.clone());
             let times = active.fault.times;
-            times.is_none_or(|times| active.happened < u64::from(times))
+            times.is_none_or(|times| active.triggered < u64::from(times))
         });
         effects
     }
@@ -92,7 +92,7 @@ impl ActiveFaults {
                 "fault": active.fault.to_string(),
                 "session": active.session.as_deref().map(redacted),
                 "seen": active.seen,
-                "happened": active.happened,
+                "happened": active.triggered,
             })
         });
         shown.collect()

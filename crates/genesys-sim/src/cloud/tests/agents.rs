@@ -104,11 +104,11 @@ fn survey_script_offers_choices_and_transfers() {
         json!({"contentType": "QuickReply", "quickReply": {"text": "Bad", "payload": "BAD", "action": "Message"}})
     );
     harness.send_frame(socket, pressed("BAD"));
-    let sorry = received(&mut harness);
+    let fallback = received(&mut harness);
     assert_eq!(
         (
-            &sorry[0]["channel"]["from"]["nickname"],
-            &sorry[0]["originatingEntity"]
+            &fallback[0]["channel"]["from"]["nickname"],
+            &fallback[0]["originatingEntity"]
         ),
         (&json!("Shop Bot"), &json!("Bot"))
     );
@@ -140,7 +140,7 @@ fn survey_script_offers_choices_and_transfers() {
 #[test]
 fn script_sends_every_kind_of_content() {
     let (mut harness, socket) = harness(&["card"]);
-    for (sent, kind, place, value) in [
+    for (sent, kind, pointer, value) in [
         (
             "a card",
             "Card",
@@ -165,7 +165,7 @@ fn script_sends_every_kind_of_content() {
         harness.send_frame(socket, text(sent));
         let content = received(&mut harness)[0]["content"][0].clone();
         assert_eq!(
-            (&content["contentType"], content.pointer(place)),
+            (&content["contentType"], content.pointer(pointer)),
             (&json!(kind), Some(&value))
         );
     }

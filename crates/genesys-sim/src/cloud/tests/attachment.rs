@@ -302,9 +302,9 @@ fn attachment_bytes_are_bounded_and_freed_with_their_session() {
     assert_eq!(ask(&mut harness, "c", 1), 5000);
     harness.advance(Duration::from_secs(600));
     assert_eq!(ask(&mut harness, "d", 1), 200, "unused grants hold little");
-    let mut anew = configure();
-    anew["startNew"] = json!(true);
-    harness.ask(socket, anew);
+    let mut again = configure();
+    again["startNew"] = json!(true);
+    harness.ask(socket, again);
     assert_eq!(
         ask(&mut harness, "a", 3 * 1024),
         200,

@@ -1,7 +1,7 @@
 //! Handshakes, sessions and messages.
 
 use super::*;
-use crate::Disconnect;
+use crate::{Disconnect, Reason};
 
 #[test]
 fn handshake_needs_a_deployment_and_an_allowed_origin() {
@@ -63,9 +63,9 @@ fn token_names_a_session_new_resumed_or_restarted() {
         "configuring twice changes nothing"
     );
 
-    let mut anew = configure();
-    anew["startNew"] = json!(true);
-    let answer = harness.ask(second, anew);
+    let mut again = configure();
+    again["startNew"] = json!(true);
+    let answer = harness.ask(second, again);
     assert_eq!(answer["body"]["newSession"], true);
     let jwt = harness.jwt(second);
     assert_eq!(harness.history(&jwt, "").1["total"], 0);
@@ -315,9 +315,9 @@ fn read_only_conversation_is_readable_and_can_be_closed_or_restarted() {
     assert_eq!(closed, [two, third]);
     assert_eq!(code(&harness.ask(one, text("too soon"))), 4007);
 
-    let mut anew = configure();
-    anew["startNew"] = json!(true);
-    let answer = harness.ask(one, anew);
+    let mut again = configure();
+    again["startNew"] = json!(true);
+    let answer = harness.ask(one, again);
     assert_eq!(
         (&answer["body"]["newSession"], &answer["body"]["readOnly"]),
         (&json!(true), &json!(false))
@@ -360,7 +360,7 @@ fn agent_replies_in_turn_after_its_delay() {
         harness.send_frame(socket, text("hi"));
         assert_eq!(harness.received().len(), 2, "an echo, and the agent types");
         let due = harness.now.instant + Duration::from_secs(2);
-        assert_eq!(harness.cloud.poll_timeout(), Some(due));
+        assert_eq!(harness.cloud.poll_timeout(), Some((due, Reason::Step)));
         harness.advance(Duration::from_millis(1_999));
         assert_eq!(harness.received(), []);
         harness.advance(Duration::from_millis(1));

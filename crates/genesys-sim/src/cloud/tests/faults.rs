@@ -1,6 +1,7 @@
 //! Every fault, on a virtual clock.
 
 use super::*;
+use crate::Reason;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -116,7 +117,10 @@ fn hang_ends_and_nothing_is_lost() {
     );
     harness.advance(9 * SECOND);
     assert_eq!(harness.observed(socket), []);
-    assert_eq!(harness.cloud.poll_timeout(), Some(harness.now.instant + SECOND));
+    assert_eq!(
+        harness.cloud.poll_timeout(),
+        Some((harness.now.instant + SECOND, Reason::Release))
+    );
     harness.advance(SECOND);
     assert_eq!(summaries(&harness.observed(socket)), ["one", "two"]);
 }

@@ -121,10 +121,10 @@ fn folder(folder: &str) -> BTreeMap<String, (Golden, Value)> {
     files
 }
 
-fn excepted(file: &str, place: &str) -> bool {
+fn is_exempt(file: &str, pointer: &str) -> bool {
     EXCEPTIONS
         .iter()
-        .any(|(other, at, _)| (*other, *at) == (file, place))
+        .any(|(other, at, _)| (*other, *at) == (file, pointer))
 }
 
 /// Asserts that every file of a folder is produced, but for the exceptions, and nothing else is.
@@ -136,7 +136,7 @@ fn covered(folder: &str, files: &BTreeMap<String, (Golden, Value)>, produced: &B
     let mut wrong = Vec::new();
     for (name, (golden, value)) in files {
         let file = format!("{folder}/{name}");
-        match (produced.get(name.as_str()), excepted(&file, "")) {
+        match (produced.get(name.as_str()), is_exempt(&file, "")) {
             (Some(actual), false) => {
                 let is_genesys_text = matches!(golden.provenance.as_str(), "capture" | "official");
                 Shape {
@@ -161,34 +161,34 @@ struct Shape<'a> {
 
 impl Shape<'_> {
     /// Whether `actual` has every field of the golden one, of the same type.
-    fn compare(&self, place: &str, actual: &Value, golden: &Value, wrong: &mut Vec<String>) {
-        if excepted(self.file, place) {
+    fn compare(&self, pointer: &str, actual: &Value, golden: &Value, wrong: &mut Vec<String>) {
+        if is_exempt(self.file, pointer) {
             return;
         }
-        let name = place.rsplit('/').next().unwrap_or_default();
-        let mut report = |what: String| wrong.push(format!("{}{place}: {what}", self.file));
+        let name = pointer.rsplit('/').next().unwrap_or_default();
+        let mut report = |what: String| wrong.push(format!("{}{pointer}: {what}", self.file));
         match (actual, golden) {
             (Value::Object(actual), Value::Object(golden)) => {
                 for (name, golden) in golden {
-                    let place = format!("{place}/{name}");
+                    let pointer = format!("{pointer}/{name}");
                     match actual.get(name) {
-                        Some(actual) => self.compare(&place, actual, golden, wrong),
-                        None if excepted(self.file, &place) => {}
-                        None => wrong.push(format!("{}{place} is missing", self.file)),
+                        Some(actual) => self.compare(&pointer, actual, golden, wrong),
+                        None if is_exempt(self.file, &pointer) => {}
+                        None => wrong.push(format!("{}{pointer} is missing", self.file)),
                     }
                 }
             }
             (Value::Array(actual), Value::Array(golden)) => {
                 for (index, golden) in golden.iter().enumerate() {
-                    let place = format!("{place}/{index}");
+                    let pointer = format!("{pointer}/{index}");
                     let fits = |actual: &Value| {
                         let mut wrong = Vec::new();
-                        self.compare(&place, actual, golden, &mut wrong);
+                        self.compare(&pointer, actual, golden, &mut wrong);
                         wrong.is_empty()
                     };
-                    if !excepted(self.file, &place) && !actual.iter().any(fits) {
+                    if !is_exempt(self.file, &pointer) && !actual.iter().any(fits) {
                         wrong.push(format!(
-                            "{}{place}: none of {actual:?} is like {golden}",
+                            "{}{pointer}: none of {actual:?} is like {golden}",
                             self.file
                         ));
                     }
@@ -197,7 +197,7 @@ impl Shape<'_> {
             (Value::String(actual), Value::String(golden)) => {
                 let words = golden.split(':').next().unwrap_or_default();
                 if VOCABULARY.contains(&name) && actual != golden
-                    || place == "/body" && self.is_genesys_text && !actual.starts_with(words)
+                    || pointer == "/body" && self.is_genesys_text && !actual.starts_with(words)
                 {
                     report(format!("{actual:?} is not {golden:?}"));
                 }
@@ -215,18 +215,18 @@ impl Shape<'_> {
 
 /// The fields of a value, without their values; those that people name themselves are left out.
 fn fields(value: &Value) -> BTreeSet<String> {
-    fn collect(place: &str, value: &Value, found: &mut BTreeSet<String>) {
+    fn collect(pointer: &str, value: &Value, found: &mut BTreeSet<String>) {
         match value {
             Value::Object(fields) => {
                 for (name, value) in fields {
-                    let place = format!("{place}/{name}");
-                    if !place.ends_with("/metadata") {
-                        collect(&place, value, found);
+                    let pointer = format!("{pointer}/{name}");
+                    if !pointer.ends_with("/metadata") {
+                        collect(&pointer, value, found);
                     }
-                    found.insert(place);
+                    found.insert(pointer);
                 }
             }
-            Value::Array(items) => items.iter().for_each(|item| collect(place, item, found)),
+            Value::Array(items) => items.iter().for_each(|item| collect(pointer, item, found)),
             _ => {}
         }
     }
@@ -279,11 +279,11 @@ impl Harness {
 
 #[test]
 fn exceptions_name_a_file_and_a_reason() {
-    for (file, place, why) in EXCEPTIONS {
+    for (file, pointer, why) in EXCEPTIONS {
         let (folder_name, name) = file.split_once('/').unwrap();
         let files = folder(folder_name);
         let (_, golden) = files.get(name).unwrap_or_else(|| panic!("{file}"));
-        assert!(golden.pointer(place).is_some(), "{file}{place}");
+        assert!(golden.pointer(pointer).is_some(), "{file}{pointer}");
         assert!(!why.is_empty());
     }
 }

@@ -252,8 +252,8 @@ proptest! {
             harness.now = at(harness.now, Duration::from_millis(ms));
             harness.send_frame(sockets[index], frame);
             for (socket, received) in harness.received() {
-                if let (Received::Closed(_), Some(place)) = (received, sockets.iter().position(|it| *it == socket)) {
-                    sockets[place] = harness.connect();
+                if let (Received::Closed(_), Some(index)) = (received, sockets.iter().position(|it| *it == socket)) {
+                    sockets[index] = harness.connect();
                 }
             }
             prop_assert_eq!(harness.cloud.counters().open, 4);

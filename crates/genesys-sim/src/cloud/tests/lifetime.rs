@@ -1,6 +1,7 @@
 //! Expiry of sessions and JWTs, and shutdown.
 
 use super::*;
+use crate::Reason;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -23,7 +24,10 @@ fn session_expires_after_its_last_message() {
     let socket = harness.guest();
     harness.advance(HOUR / 2);
     harness.ask(socket, text("still here"));
-    assert_eq!(harness.cloud.poll_timeout(), Some(harness.now.instant + HOUR));
+    assert_eq!(
+        harness.cloud.poll_timeout(),
+        Some((harness.now.instant + HOUR, Reason::Expiry))
+    );
     harness.advance(HOUR - Duration::from_millis(1));
     assert_eq!(harness.received(), []);
     harness.advance(Duration::from_millis(1));
@@ -41,17 +45,17 @@ fn session_expires_after_its_last_message() {
 
 #[test]
 fn agent_message_extends_a_session_and_other_traffic_does_not() {
-    let mut talkative = Harness::new(Rules {
+    let mut active = Harness::new(Rules {
         session_duration: HOUR,
         agent_delay: HOUR / 2,
         ..rules()
     });
-    let socket = talkative.guest();
-    talkative.send_frame(socket, text("hi"));
-    talkative.advance(HOUR / 2);
-    talkative.received();
-    talkative.advance(HOUR - Duration::from_secs(1));
-    assert_eq!(talkative.received(), []);
+    let socket = active.guest();
+    active.send_frame(socket, text("hi"));
+    active.advance(HOUR / 2);
+    active.received();
+    active.advance(HOUR - Duration::from_secs(1));
+    assert_eq!(active.received(), []);
 
     let mut harness = harness();
     let socket = harness.guest();

@@ -265,7 +265,7 @@ fn channel_socket_gets_heartbeats_and_pongs_until_the_channel_ends() {
     );
     harness.send_frame(listener, configure());
     assert_eq!(harness.received(), [], "it is no guest's socket");
-    assert_eq!(harness.cloud.violations.list()[0].place, "/channels");
+    assert_eq!(harness.cloud.violations.list()[0].location, "/channels");
 
     let path = format!("{CHANNELS}/{id}/subscriptions");
     harness.advance(Duration::from_secs(3_600));

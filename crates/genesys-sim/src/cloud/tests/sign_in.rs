@@ -39,9 +39,9 @@ impl Harness {
     }
 
     pub(super) fn code(&mut self, extra: &str) -> String {
-        let place = self.location(&authorize(extra));
-        let (_, query) = place.split_once("?a=1&").unwrap();
-        assert!(query.ends_with("&state=s+1"), "{place}");
+        let location = self.location(&authorize(extra));
+        let (_, query) = location.split_once("?a=1&").unwrap();
+        assert!(query.ends_with("&state=s+1"), "{location}");
         crate::query::parameter(query, "code").unwrap()
     }
 
@@ -134,22 +134,25 @@ fn provider_refuses_invalid_authorization_requests() {
             "unsupported_response_type",
         ),
     ] {
-        let place = harness.location(&bad);
-        assert!(place.contains(&format!("error={error}&state=s+1")), "{place}");
+        let location = harness.location(&bad);
+        assert!(
+            location.contains(&format!("error={error}&state=s+1")),
+            "{location}"
+        );
     }
     harness.cloud.rules.sign_in.redirect_uris = Some(vec!["https://app.test/".to_owned()]);
     assert_eq!(
         get(&mut harness.cloud, &good, harness.now).0.status(),
         400,
-        "not exactly that place"
+        "not exactly that location"
     );
 }
 
 #[test]
 fn id_token_yields_a_jwt_without_refresh() {
     let mut harness = Harness::quiet();
-    let place = harness.location(&authorize("").replace("response_type=code", "response_type=id_token"));
-    let (_, fragment) = place.split_once('#').unwrap();
+    let location = harness.location(&authorize("").replace("response_type=code", "response_type=id_token"));
+    let (_, fragment) = location.split_once('#').unwrap();
     let token = crate::query::parameter(fragment, "id_token").unwrap();
     let body = |nonce: &str| json!({"deploymentId": DEPLOYMENT, "oauth": {"idToken": token, "nonce": nonce}});
     assert_eq!(harness.status("POST", EXCHANGE, "", &body("other")), 401);
@@ -339,7 +342,7 @@ fn unknown_field_of_a_sign_in_call_is_a_violation() {
     let body = json!({"deploymentId": DEPLOYMENT, "oauth": {"code": "1.x", "redirect_uri": "y"}});
     harness.status("POST", EXCHANGE, "", &body);
     assert_eq!(
-        harness.cloud.violations.list()[0].place,
+        harness.cloud.violations.list()[0].location,
         "token exchange oauth.redirect_uri"
     );
 }

@@ -6,7 +6,7 @@ use crate::config::AttachmentRules;
 type Produced = BTreeMap<&'static str, Value>;
 
 /// An agent who sends what a golden file holds when the guest writes its name.
-fn parrot(files: &BTreeMap<String, (Golden, Value)>) -> Agent {
+fn golden_agent(files: &BTreeMap<String, (Golden, Value)>) -> Agent {
     let mut scripts = [true, false].map(|bot| {
         let rules: Vec<_> = files
             .iter()
@@ -55,7 +55,7 @@ fn offers(files: &BTreeMap<String, (Golden, Value)>, produced: &mut Produced) {
     const BY_PERSON: [&str; 4] = ["agent-typing-duration-ms", "co-browse", "reactions", "video"];
     for (agent, names) in [("bot", &BY_BOT[..]), ("person", &BY_PERSON[..])] {
         let mut harness = Harness::new(Rules {
-            agent: parrot(files),
+            agent: golden_agent(files),
             limits: Limits::none(),
             ..rules()
         });
@@ -192,9 +192,9 @@ fn refusals(produced: &mut Produced) {
     let long = harness.ask(socket, text(&"x".repeat(5_000)));
     produced.insert("error-string", long.clone());
     produced.insert("message-too-long-4011", long);
-    let mut heavy = text("x");
-    heavy["message"]["channel"] = json!({"metadata": {"customAttributes": {"a": "x".repeat(3_000)}}});
-    produced.insert("attributes-too-large-4013", harness.ask(socket, heavy));
+    let mut oversized = text("x");
+    oversized["message"]["channel"] = json!({"metadata": {"customAttributes": {"a": "x".repeat(3_000)}}});
+    produced.insert("attributes-too-large-4013", harness.ask(socket, oversized));
     for _ in 0..5 {
         harness.ask(socket, text("x"));
     }
@@ -299,11 +299,11 @@ fn produced_frames_have_no_field_outside_the_golden_set() {
         known.entry(class(frame)).or_default().extend(fields(frame));
     }
     for (name, frame) in produced(&files) {
-        let strange: Vec<_> = fields(&frame)
+        let unexpected: Vec<_> = fields(&frame)
             .into_iter()
             .filter(|field| !known[&class(&frame)].contains(field))
             .collect();
-        assert_eq!(strange, Vec::<String>::new(), "{name}");
+        assert_eq!(unexpected, Vec::<String>::new(), "{name}");
     }
 }
 
@@ -330,7 +330,7 @@ fn script_content_has_the_fields_of_the_golden_content() {
         let offered = harness.frames(socket).pop().unwrap()["body"]["content"][0].clone();
         let golden = content(name);
         assert_eq!(offered["contentType"], golden["contentType"]);
-        let strange: Vec<_> = fields(&offered).difference(&fields(&golden)).cloned().collect();
-        assert_eq!(strange, Vec::<String>::new(), "{name}");
+        let unexpected: Vec<_> = fields(&offered).difference(&fields(&golden)).cloned().collect();
+        assert_eq!(unexpected, Vec::<String>::new(), "{name}");
     }
 }
