@@ -319,7 +319,7 @@ impl Sequence {
     fn compare(&mut self, checkpoint: &Checkpoint) {
         let computed = self.computed.take();
         if checkpoint.root == self.tree.root() {
-            self.proved();
+            self.count_checkpoint();
         } else if let Some(computed) = computed.filter(|tree| tree.root() == checkpoint.root) {
             // the entries are the signed ones, so the written hashes were changed
             for fault in &mut self.faults {
@@ -330,7 +330,7 @@ impl Sequence {
                 }
             }
             self.tree = computed;
-            self.proved();
+            self.count_checkpoint();
         } else {
             self.fault(Fault::RootMismatch {
                 since: self.covered,
@@ -340,7 +340,7 @@ impl Sequence {
         }
     }
 
-    fn proved(&mut self) {
+    fn count_checkpoint(&mut self) {
         self.checkpoints += 1;
         self.covered = self.tree.size();
     }

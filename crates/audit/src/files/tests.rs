@@ -168,9 +168,9 @@ fn export_appears_whole_or_not_at_all() {
     }
     drop(export);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-    let nowhere = folder.path().join("missing/audit.jsonl");
-    assert_eq!(Export::create(&nowhere).unwrap_err().kind(), FileErrorKind::Write);
-    let error = verify_file(&nowhere, signer().verifier_key(), None).unwrap_err();
+    let missing = folder.path().join("missing/audit.jsonl");
+    assert_eq!(Export::create(&missing).unwrap_err().kind(), FileErrorKind::Write);
+    let error = verify_file(&missing, signer().verifier_key(), None).unwrap_err();
     assert_eq!(error.kind(), FileErrorKind::Read);
     assert!(error.source().is_some() && error.failure().is_none());
 }

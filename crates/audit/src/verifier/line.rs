@@ -141,8 +141,8 @@ mod tests {
         };
         let at = genesys_api::parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
         // a text that ends as an entry does
-        let trap = r#"","log":"log","outcome":"ok","seq":9,"time":"2026-11-22T12:30:00.000Z","v":1}"#;
-        let draft = Draft::new(at, Actor::client(trap), "a").detail("b", trap);
+        let injected = r#"","log":"log","outcome":"ok","seq":9,"time":"2026-11-22T12:30:00.000Z","v":1}"#;
+        let draft = Draft::new(at, Actor::client(injected), "a").detail("b", injected);
         let with_subject = draft.clone().subject(Pseudonym::of(&[0; 32], "guest"));
         for draft in [draft, with_subject] {
             for seq in [0, 7, 10, u64::MAX] {
