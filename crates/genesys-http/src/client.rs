@@ -113,14 +113,14 @@ impl Client {
             .or_insert(HeaderValue::from_static(PRODUCT));
         let mut request = request.map(Full::new);
         let connection = capture_connection(&mut request);
-        let handed_over = || connection.connection_metadata().is_some();
+        let has_connection = || connection.connection_metadata().is_some();
         tokio::select! {
             biased;
-            response = self.exchange(request, &endpoint, handed_over) => response,
+            response = self.exchange(request, &endpoint, has_connection) => response,
             () = self.clock().sleep_until(deadline) => {
                 let limit = self.deadline;
                 let message = format!("no complete response from {endpoint} within {limit:?}");
-                Err(Error::sent(ErrorKind::Timeout, message, handed_over()))
+                Err(Error::sent(ErrorKind::Timeout, message, has_connection()))
             }
         }
     }
@@ -129,7 +129,7 @@ impl Client {
         &self,
         request: Request<Full<Bytes>>,
         endpoint: &Endpoint,
-        handed_over: impl Fn() -> bool,
+        has_connection: impl Fn() -> bool,
     ) -> Result<Response<Bytes>, Error> {
         let limit = self.shared.body_limit;
         let response = self
@@ -137,7 +137,7 @@ impl Client {
             .pool
             .request(request)
             .await
-            .map_err(|error| Error::of_exchange(error, endpoint, handed_over()))?;
+            .map_err(|error| Error::of_exchange(error, endpoint, has_connection()))?;
         let (head, body) = response.into_parts();
         let body = match Limited::new(body, limit).collect().await {
             Ok(body) => body.to_bytes(),

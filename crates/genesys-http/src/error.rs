@@ -47,10 +47,10 @@ impl Error {
         Self::build(kind, message, sent, None)
     }
 
-    /// An error of the connection pool or of a body. `handed_over`: whether a connection received the request.
-    pub(crate) fn of_exchange(error: impl Into<Source>, endpoint: &Endpoint, handed_over: bool) -> Self {
+    /// An error of the connection pool or of a body. `has_connection`: whether a connection received the request.
+    pub(crate) fn of_exchange(error: impl Into<Source>, endpoint: &Endpoint, has_connection: bool) -> Self {
         let error = error.into();
-        let mut sent = handed_over;
+        let mut sent = has_connection;
         let mut found = None;
         let mut link: Option<&(dyn StdError + 'static)> = Some(&*error);
         while let Some(cause) = link {

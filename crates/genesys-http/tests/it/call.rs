@@ -61,7 +61,7 @@ async fn scripted(answers: Vec<Answer>) -> (Loopback, Arc<AtomicU32>) {
     (server, requests)
 }
 
-fn later(status: u16, retry_after: impl AsRef<str>) -> Answer {
+fn retry_after(status: u16, retry_after: impl AsRef<str>) -> Answer {
     let mut answer = answer(status, r#"{"code":"too.many.requests","message":"slow down"}"#);
     answer
         .headers_mut()
@@ -181,7 +181,7 @@ async fn retry_after_is_obeyed_as_seconds_or_date() {
                 times.push(clock.now().instant);
                 let first = times.len() == 1;
                 let answer = if first {
-                    later(429, requested(&clock))
+                    retry_after(429, requested(&clock))
                 } else {
                     answer(200, "{}")
                 };
@@ -209,7 +209,7 @@ async fn retry_after_is_obeyed_as_seconds_or_date() {
 async fn retry_after_beyond_deadline_fails_at_once() {
     let clock = Clock::system();
     for requested in ["60".to_owned(), http_date(&clock, 60)] {
-        let (server, requests) = scripted(vec![later(429, requested)]).await;
+        let (server, requests) = scripted(vec![retry_after(429, requested)]).await;
         let client = builder().clock(clock.clone()).build();
         let error = client.call(&Read, &server.host, None).await.unwrap_err();
         assert_eq!((error.kind(), error.attempts()), (CallErrorKind::Refused, 1));

@@ -126,8 +126,8 @@ async fn excepted_and_local_hosts_bypass_proxy() {
     assert!(proxy_server.heads().is_empty());
     client.send(by_another_address(&server)).await.unwrap();
     assert_eq!(proxy_server.heads().len(), 1);
-    let spared = Proxy::new(&format!("http://{}", proxy_server.address).into(), "0.0.0.0/8").unwrap();
-    let client = builder().proxy(spared).build();
+    let exempt = Proxy::new(&format!("http://{}", proxy_server.address).into(), "0.0.0.0/8").unwrap();
+    let client = builder().proxy(exempt).build();
     client.send(by_another_address(&server)).await.unwrap();
     assert_eq!(proxy_server.heads().len(), 1);
 }

@@ -263,14 +263,18 @@ fn server_survives_lack_of_file_descriptors() {
 async fn exhaust_file_descriptors() {
     let server = Loopback::plain(|_| async { answer(200, "hello") }).await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    let hoard: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
-    assert!(!hoard.is_empty() && hoard.len() < 64, "{}", hoard.len());
+    let descriptors: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    assert!(
+        !descriptors.is_empty() && descriptors.len() < 64,
+        "{}",
+        descriptors.len()
+    );
     let mut tcp = socket.connect(server.address).await.unwrap();
     write(&mut tcp, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }
     assert!(!server.ended.is_finished());
-    drop(hoard);
+    drop(descriptors);
     assert!(read_head(&mut tcp).await.starts_with("HTTP/1.1 200"));
 }
