@@ -125,17 +125,17 @@ mod tests {
         #[test]
         fn quantiles_equal_those_of_hdrhistogram(values in proptest::collection::vec(0_u64..3_600_000_000, 1..400)) {
             let histogram = Histogram::default();
-            let mut judge = hdrhistogram::Histogram::<u64>::new_with_bounds(1, 1 << 42, 4).unwrap();
+            let mut reference = hdrhistogram::Histogram::<u64>::new_with_bounds(1, 1 << 42, 4).unwrap();
             for value in &values {
                 histogram.record(Duration::from_micros(*value));
-                judge.record(*value).unwrap();
+                reference.record(*value).unwrap();
             }
             let read = histogram.read().unwrap();
             prop_assert_eq!(read.sum.as_micros(), u128::from(values.iter().sum::<u64>()));
-            for (ours, quantile) in [(read.p50, 0.50), (read.p95, 0.95), (read.p99, 0.99)] {
-                let theirs = judge.value_at_quantile(quantile);
-                let ours = ours.as_micros() as u64;
-                prop_assert!(ours.abs_diff(theirs) * 100 <= theirs.max(100), "{quantile}: {ours} for {theirs}");
+            for (actual, quantile) in [(read.p50, 0.50), (read.p95, 0.95), (read.p99, 0.99)] {
+                let expected = reference.value_at_quantile(quantile);
+                let actual = actual.as_micros() as u64;
+                prop_assert!(actual.abs_diff(expected) * 100 <= expected.max(100), "{quantile}: {actual} for {expected}");
             }
         }
     }

@@ -38,8 +38,9 @@ impl Journey {
     ///
     /// `None` if it has reached `stage` before or has ended, and for a reply before the guest's first message.
     pub fn reach(&mut self, stage: SessionStage, now: Instant) -> Option<Event> {
-        let is_unasked = stage == SessionStage::FirstReply && self.stage < SessionStage::FirstGuestMessage;
-        if self.ended || stage <= self.stage || is_unasked {
+        let is_unsolicited =
+            stage == SessionStage::FirstReply && self.stage < SessionStage::FirstGuestMessage;
+        if self.ended || stage <= self.stage || is_unsolicited {
             return None;
         }
         let from = std::mem::replace(&mut self.stage, stage);

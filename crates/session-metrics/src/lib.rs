@@ -12,4 +12,4 @@ pub use genesys_api::SessionStage;
 pub use journey::{Event, Journey};
 pub use metrics::{Metrics, StoredSession};
 pub use prometheus::render_prometheus;
-pub use snapshot::{Durations, EndCounts, Snapshot, StageFigures};
+pub use snapshot::{Durations, EndCounts, Snapshot, StageMetrics};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::histogram::Histogram;
 use crate::journey::Kind;
-use crate::{EndCounts, EndReason, Event, SessionStage, Snapshot, StageFigures};
+use crate::{EndCounts, EndReason, Event, SessionStage, Snapshot, StageMetrics};
 
 const STAGES: usize = SessionStage::ALL.len();
 const REASONS: usize = EndReason::ALL.len();
@@ -120,7 +120,7 @@ impl Metrics {
         let mut stages = SessionStage::ALL.map(|stage| {
             let ended = &self.ended[stage as usize];
             let ended_by = EndCounts::by(|reason| ended[reason as usize].load(Acquire));
-            StageFigures {
+            StageMetrics {
                 stage,
                 reached: 0,
                 open: 0,
@@ -373,12 +373,12 @@ mod tests {
                 Step::End(reason) => Some((*reason, *at)),
                 Step::Reach(_) => None,
             });
-            let lived = self
+            let live = self
                 .0
                 .iter()
                 .take_while(|(_, step)| matches!(step, Step::Reach(_)));
             let (mut stage, mut asked, mut answered) = (SessionStage::Created, None, None);
-            for (at, step) in lived {
+            for (at, step) in live {
                 match step {
                     Step::Reach(SessionStage::FirstReply) if asked.is_some() => {
                         answered = answered.or(Some(*at))

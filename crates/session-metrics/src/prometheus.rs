@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::{Durations, EndReason, Snapshot, StageFigures};
+use crate::{Durations, EndReason, Snapshot, StageMetrics};
 
 /// Appends the figures to `page`. Labels are stages and reasons only, so a scrape has a fixed number of lines. A figure
 /// without data has no sample.
@@ -17,7 +17,7 @@ fn render(snapshot: &Snapshot, page: &mut String) -> fmt::Result {
 
     let help = "Guest sessions that reached a stage of the funnel.";
     family(page, "reached_total", "counter", help)?;
-    for StageFigures { stage, reached, .. } in &snapshot.stages {
+    for StageMetrics { stage, reached, .. } in &snapshot.stages {
         writeln!(
             page,
             "guest_sessions_reached_total{{stage=\"{stage}\"}} {reached}"
@@ -26,13 +26,13 @@ fn render(snapshot: &Snapshot, page: &mut String) -> fmt::Result {
 
     let help = "Open guest sessions, by stage.";
     family(page, "open", "gauge", help)?;
-    for StageFigures { stage, open, .. } in &snapshot.stages {
+    for StageMetrics { stage, open, .. } in &snapshot.stages {
         writeln!(page, "guest_sessions_open{{stage=\"{stage}\"}} {open}")?;
     }
 
     let help = "Ended guest sessions, by stage and reason.";
     family(page, "ended_total", "counter", help)?;
-    for StageFigures { stage, ended_by, .. } in &snapshot.stages {
+    for StageMetrics { stage, ended_by, .. } in &snapshot.stages {
         for reason in EndReason::ALL {
             let labels = format_args!("stage=\"{stage}\",reason=\"{reason}\"");
             writeln!(

@@ -29,7 +29,7 @@ pub struct Snapshot {
     /// 0.0.
     pub tutorial_drop_off_rate: Option<f64>,
     /// The funnel, in order.
-    pub stages: [StageFigures; 5],
+    pub stages: [StageMetrics; 5],
     /// Durations of ended sessions, from creation to end.
     pub durations: Option<Durations>,
     /// Times from the guest's first message to the first reply, of all sessions that had one.
@@ -39,7 +39,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// The figures of one stage.
     #[must_use]
-    pub fn stage(&self, stage: SessionStage) -> &StageFigures {
+    pub fn stage(&self, stage: SessionStage) -> &StageMetrics {
         &self.stages[stage as usize]
     }
 }
@@ -48,7 +48,7 @@ impl Snapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
-pub struct StageFigures {
+pub struct StageMetrics {
     /// The stage.
     pub stage: SessionStage,
     /// Sessions that reached this stage.
