@@ -64,14 +64,17 @@ impl Verifier {
         if age < -TOLERANCE {
             return Err(VerifyError::TooNew { seconds: -age });
         }
-        let mut given = [Mac::default(); MAX_SIGNATURES];
-        let given = signatures(single(headers, &SIGNATURE_HEADER)?, &mut given)?;
-        if given.is_empty() {
+        let mut macs = [Mac::default(); MAX_SIGNATURES];
+        let signatures = signatures(single(headers, &SIGNATURE_HEADER)?, &mut macs)?;
+        if signatures.is_empty() {
             return Err(VerifyError::Forged);
         }
         for secret in &self.secrets {
             let mac = secret.mac(id, written, body);
-            if given.iter().any(|given| bool::from(given.ct_eq(mac.as_ref()))) {
+            if signatures
+                .iter()
+                .any(|signature| bool::from(signature.ct_eq(mac.as_ref())))
+            {
                 return Ok(Verified { id, timestamp });
             }
         }
@@ -292,7 +295,7 @@ mod tests {
         let url_safe = mac.replace('+', "-").replace('/', "_");
         let unpadded = mac.trim_end_matches('=');
         // the last character before the padding has two bits that must be zero
-        let loose = mac.replace("1OE=", "1OF=");
+        let altered = mac.replace("1OE=", "1OF=");
         for (signature, error) in [
             ("", not_a_list()),
             ("v1", not_a_list()),
@@ -305,7 +308,7 @@ mod tests {
             (&format!("v1,{hex}"), VerifyError::Forged),
             (&format!("v1,{url_safe}"), VerifyError::Forged),
             (&format!("v1,{unpadded}"), VerifyError::Forged),
-            (&format!("v1,{loose}"), VerifyError::Forged),
+            (&format!("v1,{altered}"), VerifyError::Forged),
             (
                 &format!("v1,{}", STANDARD.encode(&raw[..16])),
                 VerifyError::Forged,
@@ -363,9 +366,9 @@ mod tests {
         let id: MessageId = "msg_1".parse().unwrap();
         let body = format!("{SENT}.{BODY}");
         let [_, _, (_, signature)] = sign(&secret, &[], &id, at(SENT), body.as_bytes());
-        let shifted = format!("msg_1.{SENT}");
+        let misaligned = format!("msg_1.{SENT}");
         assert_eq!(
-            verify(&shifted, &SENT.to_string(), signature.to_str().unwrap(), BODY),
+            verify(&misaligned, &SENT.to_string(), signature.to_str().unwrap(), BODY),
             Err(invalid_id())
         );
     }
@@ -381,10 +384,10 @@ mod tests {
                 verifier.verify(&missing, BODY.as_bytes(), at(SENT)),
                 Err(VerifyError::Missing { header: name.clone() })
             );
-            let mut twice = complete.clone();
-            twice.append(&name, value);
+            let mut duplicated = complete.clone();
+            duplicated.append(&name, value);
             assert_eq!(
-                verifier.verify(&twice, BODY.as_bytes(), at(SENT)),
+                verifier.verify(&duplicated, BODY.as_bytes(), at(SENT)),
                 Err(not_single(name.clone()))
             );
             let mut binary = complete;
