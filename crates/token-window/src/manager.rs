@@ -50,7 +50,7 @@ struct Shared {
     clock: Clock,
     view: watch::Receiver<View>,
     /// Lowest generation that callers of `refresh_now` wait for.
-    wanted: watch::Sender<u64>,
+    requested: watch::Sender<u64>,
     events: broadcast::WeakSender<Event>,
     task: AbortHandle,
 }
@@ -92,7 +92,7 @@ impl TokenManager {
     #[must_use]
     pub fn spawn_with(refresh: Refresh, refresher: impl Refresher, clock: Clock) -> Self {
         let (publish, view) = watch::channel(View::of(&refresh, 0));
-        let (wanted, requests) = watch::channel(0);
+        let (requested, requests) = watch::channel(0);
         let events = broadcast::Sender::new(MAX_EVENTS);
         let weak = events.downgrade();
         let task = tokio::spawn(drive(
@@ -107,7 +107,7 @@ impl TokenManager {
             shared: Arc::new(Shared {
                 clock,
                 view,
-                wanted,
+                requested,
                 events: weak,
                 task: task.abort_handle(),
             }),
@@ -123,12 +123,12 @@ impl TokenManager {
         let mut view = self.shared.view.clone();
         let failures = view.borrow().failures;
         loop {
-            let seen = view.borrow_and_update().clone();
+            let latest = view.borrow_and_update().clone();
             let now = self.shared.clock.now().instant;
-            if now < seen.expires_at {
-                return Ok(seen.token(now));
+            if now < latest.expires_at {
+                return Ok(latest.token(now));
             }
-            seen.check(failures, now)?;
+            latest.check(failures, now)?;
             view.changed().await.map_err(|_| TokenError::Stopped)?;
         }
     }
@@ -143,16 +143,16 @@ impl TokenManager {
         let before = view.borrow_and_update().clone();
         before.check(before.failures, self.shared.clock.now().instant)?;
         self.shared
-            .wanted
-            .send_modify(|wanted| *wanted = (*wanted).max(before.generation + 1));
+            .requested
+            .send_modify(|requested| *requested = (*requested).max(before.generation + 1));
         loop {
             view.changed().await.map_err(|_| TokenError::Stopped)?;
-            let seen = view.borrow_and_update().clone();
+            let latest = view.borrow_and_update().clone();
             let now = self.shared.clock.now().instant;
-            if seen.generation > before.generation {
-                return Ok(seen.token(now));
+            if latest.generation > before.generation {
+                return Ok(latest.token(now));
             }
-            seen.check(before.failures, now)?;
+            latest.check(before.failures, now)?;
         }
     }
 
