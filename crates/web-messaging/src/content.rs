@@ -6,7 +6,7 @@ use genesys_api::wire::{OwnedText, RawFrame, RawJson};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
-use crate::server_frame::loose::{Tagged, null_as_default, number};
+use crate::server_frame::lenient::{Tagged, null_as_default, number};
 
 /// An item of a message.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@
 
 mod attachment;
 mod event;
-pub(crate) mod loose;
+pub(crate) mod lenient;
 mod session;
 mod structured;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use genesys_api::wire::{SecretText, Text};
 use serde::Deserialize;
 
-use super::loose::number;
+use super::lenient::number;
 
 /// A URL for the upload or the download of a file.
 #[derive(Clone, Debug, Deserialize)]

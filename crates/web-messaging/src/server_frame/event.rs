@@ -3,7 +3,7 @@
 use genesys_api::wire::{RawJson, SecretText, Text};
 use serde::{Deserialize, Deserializer};
 
-use super::loose::Tagged;
+use super::lenient::Tagged;
 
 /// One event.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use genesys_api::wire::{SecretText, Text};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use super::loose::{null_as_default, number, time};
+use super::lenient::{null_as_default, number, time};
 
 /// The response to configuring and closing a session.
 #[derive(Clone, Debug, Deserialize)]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::event::MessageEvent;
-use super::loose::{flag, null_as_default, number, time};
+use super::lenient::{flag, null_as_default, number, time};
 use crate::content::{Content, items};
 use crate::message::{Author, AuthorKind, Direction, Message};
 

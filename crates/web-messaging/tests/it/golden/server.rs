@@ -13,7 +13,7 @@ use super::{folder, text};
 
 /// Fields whose change `Debug` does not show: secrets, fields that no client uses, and a class of file whose unknown
 /// values are files too.
-const UNSHOWN: [&str; 18] = [
+const HIDDEN_IN_DEBUG: [&str; 18] = [
     "attachment /body/content/0/attachment/mediaType",
     "attachment /body/content/0/attachment/url",
     "attachment-content-size /body/content/0/attachment/url",
@@ -36,7 +36,7 @@ const UNSHOWN: [&str; 18] = [
 
 #[test]
 fn golden_frame_fields_are_all_parsed() {
-    let mut unshown = BTreeSet::new();
+    let mut hidden = BTreeSet::new();
     for golden in folder("server") {
         let text = golden.text();
         let debug = shown(&text);
@@ -58,11 +58,11 @@ fn golden_frame_fields_are_all_parsed() {
             let mut changed = value.clone();
             alter(changed.pointer_mut(&path).unwrap());
             if shown(&changed.to_string()) == debug {
-                unshown.insert(format!("{} {path}", golden.name()));
+                hidden.insert(format!("{} {path}", golden.name()));
             }
         }
     }
-    assert_eq!(unshown.iter().collect::<Vec<_>>(), UNSHOWN);
+    assert_eq!(hidden.iter().collect::<Vec<_>>(), HIDDEN_IN_DEBUG);
 }
 
 /// `Debug` of a frame: its typed fields, with the length of each text.
@@ -184,8 +184,8 @@ fn content_of_both_quick_reply_types_is_equal() {
     assert!(
         matches!(&message("quick-replies-v2").content[0], Content::Text(title) if &**title == "Which colour?")
     );
-    let pictured = message("quick-replies");
-    let images = pictured.quick_replies().map(|reply| reply.image.as_deref());
+    let with_images = message("quick-replies");
+    let images = with_images.quick_replies().map(|reply| reply.image.as_deref());
     assert_eq!(
         images.collect::<Vec<_>>(),
         [None, Some("https://shop.example/blue.png")]
@@ -340,9 +340,9 @@ fn unknown_class_or_body_is_kept_unparsed() {
         ServerFrame::parse(other_class).unwrap().body,
         Body::LoggedOut
     ));
-    let late_class = r#"{"body":{"type":"Text","direction":"Inbound"},"tracingId":"c0ffee00-4d5e-4f60-8718-293a4b5c6d7e","type":"message","code":200,"class":"StructuredMessage"}"#;
+    let class_last = r#"{"body":{"type":"Text","direction":"Inbound"},"tracingId":"c0ffee00-4d5e-4f60-8718-293a4b5c6d7e","type":"message","code":200,"class":"StructuredMessage"}"#;
     assert!(matches!(
-        ServerFrame::parse(late_class).unwrap().body,
+        ServerFrame::parse(class_last).unwrap().body,
         Body::Structured(_)
     ));
     let newer_kind = r#"{"type":"whisper","class":"LogoutEvent","code":200,"body":{}}"#;

@@ -43,19 +43,19 @@ pub(crate) fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + D
 
 /// A flag, or its name; `false` for anything else.
 pub(crate) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Ok(match Loose::deserialize(deserializer)? {
-        Loose::Flag(flag) => flag,
-        Loose::Text(text) => text.eq_ignore_ascii_case("true"),
-        Loose::Number(_) | Loose::Other(_) => false,
+    Ok(match Lenient::deserialize(deserializer)? {
+        Lenient::Flag(flag) => flag,
+        Lenient::Text(text) => text.eq_ignore_ascii_case("true"),
+        Lenient::Number(_) | Lenient::Other(_) => false,
     })
 }
 
 /// A number, or its digits; `None` for anything else.
 pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    Ok(match Loose::deserialize(deserializer)? {
-        Loose::Number(number) => Some(number),
-        Loose::Text(text) => text.parse().ok(),
-        Loose::Flag(_) | Loose::Other(_) => None,
+    Ok(match Lenient::deserialize(deserializer)? {
+        Lenient::Number(number) => Some(number),
+        Lenient::Text(text) => text.parse().ok(),
+        Lenient::Flag(_) | Lenient::Other(_) => None,
     })
 }
 
@@ -72,7 +72,7 @@ fn epoch(value: i64) -> Option<OffsetDateTime> {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Loose<'a> {
+enum Lenient<'a> {
     Flag(bool),
     Number(i64),
     Text(#[serde(borrow)] Text<'a>),
