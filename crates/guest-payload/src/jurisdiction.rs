@@ -26,13 +26,13 @@ impl Jurisdiction {
     /// The code, as in `US-CA`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
-        self.place().code
+        self.entry().code
     }
 
     /// The English name, as in `California`.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.place().name
+        self.entry().name
     }
 
     /// The name, with the country of a state or a province: some names exist twice.
@@ -51,7 +51,7 @@ impl Jurisdiction {
 
     /// Every place: unions, countries, subdivisions, each in the order of the codes.
     pub fn all() -> impl ExactSizeIterator<Item = Self> {
-        (0..PLACES.len()).map(|index| Self(index as u16))
+        (0..ENTRIES.len()).map(|index| Self(index as u16))
     }
 
     /// Its index in a table of all places.
@@ -61,11 +61,11 @@ impl Jurisdiction {
 
     /// The place itself, then each place that contains it, narrowest first: `US-CA` and `US`, or `FR`, `EU` and `EEA`.
     pub fn ancestors(self) -> impl Iterator<Item = Self> {
-        std::iter::successors(Some(self), |place| find(place.place().container))
+        std::iter::successors(Some(self), |place| find(place.entry().container))
     }
 
-    fn place(self) -> &'static Place {
-        &PLACES[self.index()]
+    fn entry(self) -> &'static Entry {
+        &ENTRIES[self.index()]
     }
 }
 
@@ -76,14 +76,14 @@ impl FromStr for Jurisdiction {
         if text.is_empty() {
             return Err(JurisdictionError::Empty);
         }
-        if text.len() <= LONGEST_CODE
+        if text.len() <= MAX_CODE
             && let Some(place) = find(&text.to_ascii_uppercase())
         {
             return Ok(place);
         }
         Err(JurisdictionError::Unknown {
-            text: text.chars().take(LONGEST_ECHO).collect(),
-            meanings: suggestion::suggestions(text),
+            text: text.chars().take(MAX_ECHO).collect(),
+            candidates: suggestion::suggestions(text),
         })
     }
 }
@@ -182,17 +182,17 @@ pub enum JurisdictionError {
         count: usize,
     },
     /// Not a known code.
-    #[error("invalid region {text:?}: {}", remedy(.meanings))]
+    #[error("invalid region {text:?}: {}", remedy(.candidates))]
     Unknown {
         /// The first 40 characters of the input.
         text: String,
         /// The places that may be meant, the likeliest first.
-        meanings: Vec<Jurisdiction>,
+        candidates: Vec<Jurisdiction>,
     },
 }
 
-fn remedy(meanings: &[Jurisdiction]) -> String {
-    let remedies: Vec<String> = match meanings {
+fn remedy(candidates: &[Jurisdiction]) -> String {
+    let remedies: Vec<String> = match candidates {
         [] => return "use an ISO 3166 code such as FR or US-CA, or EU, EEA or UK".to_owned(),
         [place] => return format!("write {place} for {}", place.name()),
         places => places
@@ -207,16 +207,16 @@ fn remedy(meanings: &[Jurisdiction]) -> String {
 const MAX_COUNT: usize = 8;
 
 /// Length of `US-CA`.
-const LONGEST_CODE: usize = 5;
+const MAX_CODE: usize = 5;
 
 /// Maximum characters of a wrong region that an error repeats.
-const LONGEST_ECHO: usize = 40;
+const MAX_ECHO: usize = 40;
 
 /// The text of an empty list.
 const UNKNOWN: &str = "unknown";
 
-/// A line of `places.txt`.
-struct Place {
+/// A line of `entries.txt`.
+struct Entry {
     code: &'static str,
     alpha3: &'static str,
     /// Code of the narrowest place that contains it, if there is one.
@@ -226,12 +226,12 @@ struct Place {
     aliases: &'static str,
 }
 
-static PLACES: LazyLock<Vec<Place>> = LazyLock::new(|| {
-    let lines = include_str!("jurisdiction/places.txt").lines();
+static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+    let lines = include_str!("jurisdiction/entries.txt").lines();
     let places = lines.filter(|line| !line.starts_with('#')).map(|line| {
         let mut columns = line.split('|').map(str::trim);
         let mut column = || columns.next().unwrap_or_default();
-        Place {
+        Entry {
             code: column(),
             alpha3: column(),
             container: column(),
@@ -254,7 +254,7 @@ fn find(code: &str) -> Option<Jurisdiction> {
 /// Every code of a place, for tests over all of them.
 #[cfg(test)]
 pub(crate) fn every_code() -> impl Iterator<Item = &'static str> {
-    std::iter::once("UK").chain(PLACES.iter().map(|place| place.code))
+    std::iter::once("UK").chain(ENTRIES.iter().map(|place| place.code))
 }
 
 #[cfg(test)]
@@ -269,8 +269,8 @@ mod tests {
 
     fn suggested(text: &str) -> Vec<String> {
         match text.parse::<Jurisdiction>() {
-            Err(JurisdictionError::Unknown { meanings, .. }) => {
-                meanings.iter().map(Jurisdiction::to_string).collect()
+            Err(JurisdictionError::Unknown { candidates, .. }) => {
+                candidates.iter().map(Jurisdiction::to_string).collect()
             }
             other => panic!("{text:?} should be unknown, and is {other:?}"),
         }
@@ -290,9 +290,9 @@ mod tests {
     #[test]
     fn table_is_complete() {
         assert_eq!((parse("EU"), parse("EEA")), (Jurisdiction::EU, Jurisdiction::EEA));
-        let codes: Vec<&str> = PLACES.iter().map(|place| place.code).collect();
+        let codes: Vec<&str> = ENTRIES.iter().map(|place| place.code).collect();
         assert!(codes[2..251].is_sorted() && codes[251..].is_sorted());
-        for place in PLACES.iter() {
+        for place in ENTRIES.iter() {
             let is_country = place.code.len() == 2 && place.code != "EU";
             assert_eq!(
                 place.alpha3.len(),
@@ -302,7 +302,7 @@ mod tests {
             );
             assert!(place.container.is_empty() || find(place.container).is_some());
         }
-        let members = |union| PLACES.iter().filter(|place| place.container == union).count();
+        let members = |union| ENTRIES.iter().filter(|place| place.container == union).count();
         assert_eq!((members("EU"), members("EEA")), (27, 4));
     }
 

@@ -14,9 +14,11 @@ pub enum Obligation {
     /// Ask the guest again: the agreement is too old.
     AskAgain,
     /// Ask separately from everything else.
-    AskApart,
+    #[serde(rename = "ask-apart")]
+    AskSeparately,
     /// Have the guest confirm from their address (double opt-in).
-    AskTwice,
+    #[serde(rename = "ask-twice")]
+    DoubleOptIn,
     /// Ask a parent or guardian.
     AskGuardian,
     /// Let a person review automated decisions at the guest's request.
@@ -35,8 +37,8 @@ impl Obligation {
     pub const ALL: [Self; 9] = [
         Self::Ask,
         Self::AskAgain,
-        Self::AskApart,
-        Self::AskTwice,
+        Self::AskSeparately,
+        Self::DoubleOptIn,
         Self::AskGuardian,
         Self::HumanReview,
         Self::OfferObjection,
@@ -50,8 +52,8 @@ impl Obligation {
         match self {
             Self::Ask => "ask the guest",
             Self::AskAgain => "ask the guest again",
-            Self::AskApart => "ask for it apart from everything else",
-            Self::AskTwice => "have the guest confirm it from their address",
+            Self::AskSeparately => "ask for it apart from everything else",
+            Self::DoubleOptIn => "have the guest confirm it from their address",
             Self::AskGuardian => "ask a parent or guardian",
             Self::HumanReview => "let a person review automated decisions on request",
             Self::OfferObjection => "show an easy way to object",
@@ -108,10 +110,14 @@ mod tests {
     #[test]
     fn set_contains_its_obligations() {
         let set = Obligations::of(&[Obligation::InformFirst, Obligation::Ask]);
-        let more = set.and(Obligations::of(&[Obligation::AskApart]));
+        let more = set.and(Obligations::of(&[Obligation::AskSeparately]));
         assert_eq!(
             more.iter().collect::<Vec<_>>(),
-            [Obligation::Ask, Obligation::AskApart, Obligation::InformFirst]
+            [
+                Obligation::Ask,
+                Obligation::AskSeparately,
+                Obligation::InformFirst
+            ]
         );
         assert_eq!(
             Obligations::of(&Obligation::ALL).iter().count(),

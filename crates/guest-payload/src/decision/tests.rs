@@ -260,7 +260,7 @@ fn choices_have_separate_evidence() {
         to_do,
         [
             Obligation::AskAgain,
-            Obligation::AskApart,
+            Obligation::AskSeparately,
             Obligation::InformFirst
         ]
     );

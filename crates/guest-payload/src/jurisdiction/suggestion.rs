@@ -112,7 +112,7 @@ const LONGEST: usize = 64;
 /// Each normalized name and code, with its place.
 static NAMES: LazyLock<Vec<(String, Jurisdiction)>> = LazyLock::new(|| {
     let names = Jurisdiction::all().flat_map(|jurisdiction| {
-        let place = jurisdiction.place();
+        let place = jurisdiction.entry();
         [place.code, place.name, place.alpha3]
             .into_iter()
             .chain(place.aliases.split(' '))

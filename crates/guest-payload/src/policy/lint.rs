@@ -18,7 +18,7 @@ impl Policy {
         if self.valid_until.is_some_and(|last| last < today) {
             lint(LintKind::Expired, &self.id);
         }
-        if let Some(kind) = unsound(&self.functional.sources, today) {
+        if let Some(kind) = source_objection(&self.functional.sources, today) {
             lint(kind, &self.id);
         }
         for rule in &self.rules {
@@ -28,7 +28,7 @@ impl Policy {
             if rule.basis == Basis::Consent && rule.default == Switch::On {
                 lint(LintKind::Preticked, &rule.id);
             }
-            if let Some(kind) = unsound(&rule.sources, today) {
+            if let Some(kind) = source_objection(&rule.sources, today) {
                 lint(kind, &rule.id);
             }
             if !rule.doubts.is_empty() {
@@ -39,7 +39,7 @@ impl Policy {
     }
 }
 
-fn unsound(sources: &[Source], today: Date) -> Option<LintKind> {
+fn source_objection(sources: &[Source], today: Date) -> Option<LintKind> {
     let named = |source: &Source| !source.law.is_empty() && !source.article.is_empty();
     if sources.is_empty() || !sources.iter().all(named) {
         return Some(LintKind::Unsourced);

@@ -7,7 +7,7 @@ const SCOPED: &str = include_str!("../../../policies/purpose-scoped.toml");
 const STRICT: &str = include_str!("../../../policies/tutorial-strict.toml");
 
 /// A minimal policy.
-const LEAST: &str = r#"id = "mine"
+const MINIMAL: &str = r#"id = "mine"
 version = "1.0.0"
 about = "Nothing without a yes."
 valid-from = 2026-01-01
@@ -48,7 +48,7 @@ fn shipped_policies_are_valid_and_their_examples_hold() {
 
 #[test]
 fn minimal_file_is_a_policy() {
-    let policy = Policy::parse(LEAST).unwrap();
+    let policy = Policy::parse(MINIMAL).unwrap();
     let outcome = |choice| {
         let case = Case {
             purpose: Purpose::Analytics,
@@ -78,7 +78,7 @@ fn refused_as(cases: &[(String, &str)]) {
 
 #[test]
 fn error_names_line_and_cause() {
-    let with = |from: &str, to: &str| LEAST.replacen(from, to, 1);
+    let with = |from: &str, to: &str| MINIMAL.replacen(from, to, 1);
     refused_as(&[
         (with("version =", "versoin ="), "line 2: unknown field `versoin`"),
         (
@@ -142,7 +142,7 @@ fn error_names_line_and_cause() {
 fn rule_error_names_line_and_cause() {
     let rule = |places: &str, more: &str| {
         format!(
-            "{LEAST}\n[[rule]]\narea = \"A\"\nplaces = {places}\npurposes = [\"marketing\"]\nbasis = \"consent\"\n\
+            "{MINIMAL}\n[[rule]]\narea = \"A\"\nplaces = {places}\npurposes = [\"marketing\"]\nbasis = \"consent\"\n\
              default = \"off\"\nmissing = \"ask\"\nsources = [\"us\"]\n{more}"
         )
     };
@@ -199,7 +199,7 @@ fn rule_error_names_line_and_cause() {
 #[test]
 fn failed_example_names_actual_outcome() {
     let text = format!(
-        "{LEAST}examples = [{{ place = \"unknown\", choice = \"granted\", days = 31, is = \"on\" }}]"
+        "{MINIMAL}examples = [{{ place = \"unknown\", choice = \"granted\", days = 31, is = \"on\" }}]"
     );
     let file = PolicyFile::parse(&text).unwrap();
     let failures: Vec<String> = file.test().iter().map(ToString::to_string).collect();
@@ -244,13 +244,13 @@ fn corrupted_policies_are_refused() {
         }
     };
     // every byte of the least policy, cut off or made into another
-    for at in 0..LEAST.len() {
-        refuse(LEAST[..at].to_owned());
+    for at in 0..MINIMAL.len() {
+        refuse(MINIMAL[..at].to_owned());
         for other in [
             "\0", "\"", "[", "]", "=", "é", "\n", "#", "{", "}", "'", "\\", ",", ".",
         ] {
-            refuse(format!("{}{other}{}", &LEAST[..at], &LEAST[at + 1..]));
-            refuse(format!("{}{other}{}", &LEAST[..at], &LEAST[at..]));
+            refuse(format!("{}{other}{}", &MINIMAL[..at], &MINIMAL[at + 1..]));
+            refuse(format!("{}{other}{}", &MINIMAL[..at], &MINIMAL[at..]));
         }
     }
     assert!(refused.len() >= 10_000, "{}", refused.len());
