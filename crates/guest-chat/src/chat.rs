@@ -37,7 +37,7 @@ use self::uploads::Uploads;
 /// Longest wait for deliveries after the end of a script. A message still missing then counts as undelivered.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Unacknowledged messages of a script at which no further line is read.
-const SCRIPT_AHEAD: usize = 64;
+const MAX_UNACKNOWLEDGED: usize = 64;
 /// Longest display of a typing indicator. The default of Genesys is 5 s.
 const MAX_TYPING: Duration = Duration::from_secs(60);
 
@@ -63,12 +63,12 @@ pub struct Chat {
     input_mode: InputMode,
     /// The state of the conversation as far as its events were handled.
     state: State,
-    /// Whether the rate limit of the connection has been shown.
-    throttle_shown: bool,
+    /// Whether the service has limited the rate since the last ready connection.
+    rate_limited: bool,
     /// The reason for which no answer can arrive, or an empty text.
     end_reason: String,
     /// Whether the conversation is cleared after the outstanding deliveries.
-    clear_pending: bool,
+    clear_after_delivery: bool,
     deliveries: Deliveries,
     uploads: Uploads,
     choices: PendingChoices,
@@ -165,7 +165,7 @@ impl Chat {
         match request {
             Request::Attach(path) => self.attach(path),
             Request::Clear => {
-                self.clear_pending = true;
+                self.clear_after_delivery = true;
                 self.clear_when_delivered();
             }
             _ => self.requests.push_back(request),
@@ -258,7 +258,7 @@ impl Chat {
             }
             Event::Session(SessionEvent::History(page)) => self.show_history(page),
             Event::Connection(ConnectionEvent::Throttled { .. }) if self.is_connecting() => {
-                if !std::mem::replace(&mut self.throttle_shown, true) {
+                if !std::mem::replace(&mut self.rate_limited, true) {
                     self.announce(
                         "rate limited by the service: the connection is retried until it is accepted",
                     );
@@ -333,7 +333,7 @@ impl Chat {
     pub fn wants_input(&self) -> bool {
         let busy = self.awaited.is_some()
             || !self.uploads.is_empty()
-            || self.deliveries.outstanding() >= SCRIPT_AHEAD;
+            || self.deliveries.outstanding() >= MAX_UNACKNOWLEDGED;
         !self.left && self.leave_by.is_none() && !(self.is_scripted() && busy)
     }
 
@@ -367,7 +367,7 @@ impl Chat {
         }
         self.state = match event {
             Event::Connection(ConnectionEvent::Ready(session) | ConnectionEvent::Restored(session)) => {
-                self.throttle_shown = false;
+                self.rate_limited = false;
                 if session.read_only {
                     self.end_reason = "the conversation is read-only".to_owned();
                     State::ReadOnly
@@ -403,9 +403,9 @@ impl Chat {
     }
 
     fn clear_when_delivered(&mut self) {
-        let on_its_way = self.state == State::Configured && self.deliveries.outstanding() > 0;
-        if self.clear_pending && !on_its_way {
-            self.clear_pending = false;
+        let delivering = self.state == State::Configured && self.deliveries.outstanding() > 0;
+        if self.clear_after_delivery && !delivering {
+            self.clear_after_delivery = false;
             self.requests.push_back(Request::Clear);
         }
     }

@@ -14,7 +14,7 @@ use crate::chat::{InputMode, Line, Style};
 const MAX_LINE: usize = 65_536;
 
 /// Lines read ahead of the chat.
-const LINES_AHEAD: usize = 16;
+const MAX_QUEUED_LINES: usize = 16;
 
 #[derive(Debug)]
 pub(super) enum TerminalEvent {
@@ -42,7 +42,7 @@ impl Frontend {
     /// idle timeout.
     #[must_use]
     pub fn open(idle_timeout: Duration) -> Self {
-        let (events, input) = mpsc::channel(LINES_AHEAD);
+        let (events, input) = mpsc::channel(MAX_QUEUED_LINES);
         let terminal = match std::io::stdin().is_terminal() {
             true => Terminal::open(events.clone()),
             false => None,

@@ -138,22 +138,22 @@ fn script_ends_at_its_deadline() {
         Some("a message was not delivered")
     );
 
-    let mut chatty = Fixture::connected(SCRIPT);
-    chatty.chat.handle_end_of_input(chatty.now);
+    let mut active = Fixture::connected(SCRIPT);
+    active.chat.handle_end_of_input(active.now);
     for _ in 0..31 {
-        chatty.advance(1.0);
-        chatty.event(message("and another thing", ""));
+        active.advance(1.0);
+        active.event(message("and another thing", ""));
     }
-    assert!(chatty.requests().is_empty());
-    chatty.advance(1.0);
-    assert_eq!(chatty.requests(), [Request::Leave]);
+    assert!(active.requests().is_empty());
+    active.advance(1.0);
+    assert_eq!(active.requests(), [Request::Leave]);
 
-    let mut patient = Fixture::connected(InputMode::Script {
+    let mut idle = Fixture::connected(InputMode::Script {
         idle_timeout: Duration::MAX,
     });
-    patient.chat.handle_end_of_input(patient.now);
-    patient.advance(86_401.0);
-    assert_eq!(patient.requests(), [Request::Leave]);
+    idle.chat.handle_end_of_input(idle.now);
+    idle.advance(86_401.0);
+    assert_eq!(idle.requests(), [Request::Leave]);
 
     let mut refused = Fixture::new(SCRIPT);
     refused.event(Event::Ended(Ending::Refused { status: 403 }));
