@@ -28,17 +28,15 @@ pub(crate) const MESSAGE_LIMIT: &str = "the limit of messages";
 /// Text of the limit of requests of a connection.
 pub(crate) const REQUEST_LIMIT: &str = "the limit of requests";
 /// Shortest wait that is recorded.
-const NOTABLE: Duration = Duration::from_millis(50);
+const MIN_WAIT: Duration = Duration::from_millis(50);
 
 /// The last 48 events and the last 16 runs of frames of a conversation: at most 3 KiB. The oldest are dropped.
 #[derive(Clone, Debug, Default)]
-pub struct Timeline(Option<Box<Log>>);
-
-#[derive(Clone, Debug)]
-struct Log {
-    began: Now,
-    /// Time of the latest input.
-    now: Instant,
+pub struct Timeline {
+    /// Time of the first input.
+    began: Option<Now>,
+    /// Time from then to the latest input.
+    elapsed: Duration,
     /// Oldest first. The last loss or ending stays.
     entries: VecDeque<Entry>,
     /// End of the wait that was recorded last.
@@ -96,44 +94,35 @@ pub enum TimelineEvent {
 impl Timeline {
     /// Sets the time of the events that follow.
     pub(crate) fn handle_time(&mut self, now: Now) {
-        let log = self.0.get_or_insert_with(|| {
-            Box::new(Log {
-                began: now,
-                now: now.instant,
-                entries: VecDeque::new(),
-                waiting: None,
-            })
-        });
-        log.now = now.instant;
+        let began = self.began.get_or_insert(now);
+        self.elapsed = now.instant.saturating_duration_since(began.instant);
     }
 
     /// Records an event. The texts of a loss or an ending are reduced.
     pub(crate) fn record(&mut self, mut event: TimelineEvent) {
-        let Some(log) = &mut self.0 else { return };
         match &mut event {
             TimelineEvent::Ended(ending) => explain::reduce_ending(ending),
             TimelineEvent::Lost(loss) => explain::reduce_loss(loss),
             _ => {}
         }
-        log.push(event, EVENTS);
+        self.push(event, EVENTS);
     }
 
     /// Records a frame from the service ([`Direction::Outbound`]) or to it. Consecutive ones of a class are one entry.
     pub(crate) fn record_frame(&mut self, direction: Direction, class: &'static str, bytes: usize) {
-        let Some(log) = &mut self.0 else { return };
         let (mut count, mut bytes) = (1, u32::try_from(bytes).unwrap_or(u32::MAX));
-        if let Some(last) = log.entries.iter().rposition(Entry::is_frames)
+        if let Some(last) = self.entries.iter().rposition(Entry::is_frames)
             && let TimelineEvent::Frames {
                 direction: last_direction,
                 class: last_class,
                 count: last_count,
                 bytes: last_bytes,
-            } = log.entries[last].event
+            } = self.entries[last].event
             && (last_direction, last_class) == (direction, class)
         {
             count = last_count.saturating_add(1);
             bytes = last_bytes.saturating_add(bytes);
-            log.entries.remove(last);
+            self.entries.remove(last);
         }
         let event = TimelineEvent::Frames {
             direction,
@@ -141,15 +130,15 @@ impl Timeline {
             count,
             bytes,
         };
-        log.push(event, FRAMES);
+        self.push(event, FRAMES);
     }
 
     /// Records the wait for a limit. The same wait is recorded once.
     pub(crate) fn record_wait(&mut self, limit: &'static str, until: Instant) {
-        let Some(log) = &mut self.0 else { return };
-        let wait = until.saturating_duration_since(log.now);
-        if wait >= NOTABLE && log.waiting.is_none_or(|known| known < until) {
-            log.waiting = Some(until);
+        let Some(began) = self.began else { return };
+        let wait = until.saturating_duration_since(began.instant + self.elapsed);
+        if wait >= MIN_WAIT && self.waiting.is_none_or(|known| known < until) {
+            self.waiting = Some(until);
             let millis = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
             self.record(TimelineEvent::Waited { limit, millis });
         }
@@ -157,18 +146,14 @@ impl Timeline {
 
     /// The entries, oldest first, each with its time by this process' clock, to 10 ms.
     pub fn entries(&self) -> impl Iterator<Item = (OffsetDateTime, &TimelineEvent)> {
-        self.0.iter().flat_map(|log| {
-            let entries = log.entries.iter();
-            entries.map(|entry| (log.began.utc + entry.since_began(), &entry.event))
-        })
+        let began = self.began.map_or(OffsetDateTime::UNIX_EPOCH, |began| began.utc);
+        let entries = self.entries.iter();
+        entries.map(move |entry| (began + entry.elapsed(), &entry.event))
     }
-}
 
-impl Log {
     /// Adds an entry. Beyond `limit` entries of its kind, the oldest of them is dropped.
     fn push(&mut self, event: TimelineEvent, limit: usize) {
-        let since = self.now.saturating_duration_since(self.began.instant);
-        let at = u32::try_from(since.as_millis() / 10).unwrap_or(u32::MAX);
+        let at = u32::try_from(self.elapsed.as_millis() / 10).unwrap_or(u32::MAX);
         let entry = Entry { at, event };
         let is_same_kind = |other: &&Entry| other.is_frames() == entry.is_frames();
         if self.entries.iter().filter(is_same_kind).count() >= limit {
@@ -195,7 +180,7 @@ impl Entry {
         matches!(self.event, TimelineEvent::Ended(_) | TimelineEvent::Lost(_))
     }
 
-    fn since_began(&self) -> Duration {
+    fn elapsed(&self) -> Duration {
         Duration::from_millis(u64::from(self.at) * 10)
     }
 }

@@ -166,7 +166,7 @@ pub(crate) struct Sessions {
     #[serde(default = "Policy::tutorial_strict", deserialize_with = "policy")]
     pub(crate) policy: &'static Policy,
     /// Whether `?access_token=` is accepted.
-    #[serde(default = "yes")]
+    #[serde(default = "enabled")]
     pub(crate) token_in_query: bool,
     #[serde(default = "hours::<1>", deserialize_with = "duration")]
     pub(crate) access_token_lifetime: Duration,
@@ -177,7 +177,7 @@ pub(crate) struct Sessions {
     #[serde(default = "hours::<720>", deserialize_with = "duration")]
     pub(crate) retention: Duration,
     /// Largest number of live sessions.
-    #[serde(default = "hundred_thousand", deserialize_with = "at_least_one")]
+    #[serde(default = "default_limit", deserialize_with = "at_least_one")]
     pub(crate) limit: usize,
 }
 
@@ -420,7 +420,7 @@ fn scopes<'de, D: Deserializer<'de>>(from: D) -> Result<Scopes, D::Error> {
     names.join(" ").parse().map_err(D::Error::custom)
 }
 
-fn yes() -> bool {
+fn enabled() -> bool {
     true
 }
 
@@ -428,7 +428,7 @@ fn hours<const COUNT: u64>() -> Duration {
     Duration::from_secs(COUNT * 3_600)
 }
 
-fn hundred_thousand() -> usize {
+fn default_limit() -> usize {
     100_000
 }
 
@@ -439,23 +439,23 @@ mod tests {
     #[test]
     fn policy_file_is_read_with_its_examples() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("mine.toml");
+        let path = folder.path().join("custom.toml");
         let read = |text: &str| {
             std::fs::write(&path, text).unwrap();
             policy_file(&path)
         };
         let shipped = include_str!("../../guest-payload/policies/purpose-scoped.toml");
-        let mine = shipped.replacen("id = \"purpose-scoped\"", "id = \"mine\"", 1);
-        assert_eq!(read(&mine).unwrap().id, "mine");
+        let custom = shipped.replacen("id = \"purpose-scoped\"", "id = \"custom\"", 1);
+        assert_eq!(read(&custom).unwrap().id, "custom");
         for (from, to, expected) in [
-            ("basis", "bases", "mine.toml: line 18: unknown field `bases`"),
+            ("basis", "bases", "custom.toml: line 18: unknown field `bases`"),
             (
                 "is = \"off\"",
                 "is = \"on\"",
-                "should be on by mine/EU/marketing, and is off",
+                "should be on by custom/EU/marketing, and is off",
             ),
         ] {
-            let error = read(&mine.replacen(from, to, 1)).unwrap_err().to_string();
+            let error = read(&custom.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
         let missing = policy_file(&folder.path().join("no.toml")).unwrap_err();

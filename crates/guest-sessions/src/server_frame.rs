@@ -272,9 +272,9 @@ mod tests {
 
     #[test]
     fn unknown_frame_is_none_and_unknown_field_is_ignored() {
-        let grown = r#"{"type":"pong","id":"7","novelty":{"x":1}}"#;
+        let extended = r#"{"type":"pong","id":"7","novelty":{"x":1}}"#;
         assert_eq!(
-            ServerFrame::parse(grown),
+            ServerFrame::parse(extended),
             Some(ServerFrame::Pong { id: Some("7".into()) })
         );
         for text in [

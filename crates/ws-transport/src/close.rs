@@ -23,7 +23,7 @@ impl CloseInfo {
 
     /// An end without a close frame, or a failed attempt; `reason` is text for an operator.
     #[must_use]
-    pub fn abrupt(reason: &str) -> Self {
+    pub fn abnormal(reason: &str) -> Self {
         Self {
             code: None,
             reason: sanitize(reason),

@@ -76,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
                 Ok(Incoming::Closed(close_info(frame.as_ref())))
             }
             Some(Err(error)) => Err(error.into()),
-            None => Ok(Incoming::Closed(CloseInfo::abrupt("the connection ended"))),
+            None => Ok(Incoming::Closed(CloseInfo::abnormal("the connection ended"))),
         }
     }
 

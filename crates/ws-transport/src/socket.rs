@@ -22,7 +22,7 @@ pub(crate) fn config(message_limit: usize, write_limit: usize) -> WebSocketConfi
 pub(crate) fn close_info(frame: Option<&CloseFrame>) -> CloseInfo {
     match frame {
         Some(frame) => CloseInfo::with_code(frame.code.into(), &frame.reason),
-        None => CloseInfo::abrupt("closed without a code"),
+        None => CloseInfo::abnormal("closed without a code"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Attachments from the file to the message.
 
-mod laws;
+mod properties;
 
 use bytes::Bytes;
 use genesys_api::Call as _;
@@ -34,7 +34,7 @@ impl Harness {
     /// With one attachment in `stage`.
     fn with(stage: Stage) -> Self {
         let mut harness = Self::new();
-        harness.bring(1, stage);
+        harness.advance_to(1, stage);
         harness
     }
 
@@ -95,7 +95,7 @@ impl Harness {
         self.attachments.attach_to(message(), &ids)
     }
 
-    fn bring(&mut self, n: u128, stage: Stage) {
+    fn advance_to(&mut self, n: u128, stage: Stage) {
         self.attach(n, 10).unwrap();
         while self.stage(n) != Some(stage) {
             match self.stage(n).unwrap() {
@@ -235,7 +235,7 @@ fn attach_is_refused_above_5_uploads_or_50_mebibytes() {
 fn attach_is_refused_above_32_attachments() {
     let mut harness = Harness::new();
     for n in 0..32 {
-        harness.bring(n, Stage::Uploaded);
+        harness.advance_to(n, Stage::Uploaded);
     }
     assert_eq!(harness.attach(32, 1), Err(AttachError::TooMany { count: 32 }));
     assert_eq!(harness.attach(0, 1), Err(AttachError::Known));
@@ -360,18 +360,18 @@ fn invalid_upload_url_fails_the_attachment() {
 fn attachment_can_be_deleted_before_it_is_sent() {
     let mut harness = Harness::new();
     for stage in [Stage::Waiting].into_iter().chain(IN_FLIGHT) {
-        harness.bring(1, stage);
+        harness.advance_to(1, stage);
         harness.attachments.delete(&id(1)).unwrap();
         harness.assert_deleted();
         assert_eq!(harness.request(), None, "{stage}");
     }
-    harness.bring(1, Stage::Deleting);
+    harness.advance_to(1, Stage::Deleting);
     harness.attachments.delete(&id(1)).unwrap();
     assert_eq!(harness.request(), None, "requested once");
     harness.confirm_deletion(1);
     harness.assert_deleted();
     assert_eq!(harness.attachments.delete(&id(1)), Err(DeleteError::Unknown));
-    harness.bring(1, Stage::Sending);
+    harness.advance_to(1, Stage::Sending);
     assert_eq!(harness.attachments.delete(&id(1)), Err(DeleteError::Sending));
 }
 
@@ -390,7 +390,7 @@ fn refused_deletion_leaves_the_attachment_uploaded() {
 #[test]
 fn message_takes_all_its_attachments_or_none() {
     let mut harness = Harness::with(Stage::Uploaded);
-    harness.bring(2, Stage::Uploaded);
+    harness.advance_to(2, Stage::Uploaded);
     let id = id(3).to_string();
     assert_eq!(
         harness.attach_to(&[1, 3]),
@@ -468,8 +468,8 @@ fn link_may_be_refused_lost_or_late() {
 #[test]
 fn debug_of_attachments_shows_no_secret_and_no_name() {
     let mut harness = Harness::with(Stage::Uploading);
-    harness.bring(2, Stage::Requested);
-    harness.bring(3, Stage::Waiting);
+    harness.advance_to(2, Stage::Requested);
+    harness.advance_to(3, Stage::Waiting);
     let shown = format!("{:?}", harness.attachments);
     assert!(!shown.contains("5ec2e7") && !shown.contains("cat.png"), "{shown}");
 }

@@ -10,7 +10,7 @@ const NOTICE: time::Duration = time::Duration::seconds(limits::EXPIRY_NOTICE.as_
 /// Time before the expiry at which an echo confirms it (the same).
 const REFRESH: time::Duration = time::Duration::seconds(310);
 /// Time after the expiry at which an echo checks whether the session is over (the same).
-const AFTERWARDS: time::Duration = time::Duration::seconds(2);
+const GRACE_PERIOD: time::Duration = time::Duration::seconds(2);
 /// Longest wait for that echo. Our choice.
 const LAST_ANSWER: Duration = Duration::from_secs(10);
 /// Time until the next echo, if the session outlives the expiry that the service named. Our choice.
@@ -50,7 +50,7 @@ impl ExpiryPhase {
         match self {
             Self::Early => at.saturating_sub(REFRESH),
             Self::Confirmed => at.saturating_sub(NOTICE),
-            Self::Announced | Self::Overdue => at.saturating_add(AFTERWARDS),
+            Self::Announced | Self::Overdue => at.saturating_add(GRACE_PERIOD),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ws_transport::CloseInfo;
 
-use super::{Entry, Log, Timeline, TimelineEvent};
+use super::{Entry, Timeline, TimelineEvent};
 use crate::event::{Ending, Loss, ServiceRefusal};
 use crate::{Direction, State};
 
@@ -20,12 +20,12 @@ impl Timeline {
     /// message.
     #[must_use]
     pub fn explain(&self) -> String {
-        let Some(log) = &self.0 else {
+        if self.began.is_none() {
             return "Nothing has happened to this conversation so far. Connect it.".to_owned();
-        };
-        let mut latest = log.entries.iter().enumerate().rev();
+        }
+        let mut latest = self.entries.iter().enumerate().rev();
         let cause = latest.find_map(|(cause, entry)| match &entry.event {
-            TimelineEvent::Lost(loss) if log.is_ready_after(cause) => {
+            TimelineEvent::Lost(loss) if self.is_ready_after(cause) => {
                 Some((cause, loss.to_string(), "It is connected again."))
             }
             TimelineEvent::Lost(loss) => Some((cause, loss.to_string(), loss.advice())),
@@ -35,7 +35,7 @@ impl Timeline {
         let Some((cause, text, advice)) = cause else {
             return "Nothing has broken this conversation so far.".to_owned();
         };
-        let before = match log.preceding(cause).as_slice() {
+        let before = match self.preceding(cause).as_slice() {
             [] => String::new(),
             [only] => format!("Before that, {only}."),
             [first @ .., last] => format!("Before that, {}, and {last}.", first.join(", ")),
@@ -47,9 +47,7 @@ impl Timeline {
         let sentences: Vec<_> = sentences.into_iter().filter(|text| !text.is_empty()).collect();
         sentences.join(" ")
     }
-}
 
-impl Log {
     fn is_ready_after(&self, cause: usize) -> bool {
         let mut latest = self.entries.range(cause..).rev();
         let state = latest.find_map(|entry| match entry.event {
@@ -83,8 +81,8 @@ impl Log {
                 _ => {}
             }
         }
-        let end = self.entries[cause].since_began();
-        let since = |entry: &Entry| end.saturating_sub(entry.since_began());
+        let end = self.entries[cause].elapsed();
+        let since = |entry: &Entry| end.saturating_sub(entry.elapsed());
         let state = match (losses, ready) {
             (0, ready) => ready.map(|ready| format!("it had been ready for {}", span(since(ready)))),
             (1, _) => Some("the connection had been lost once already".to_owned()),

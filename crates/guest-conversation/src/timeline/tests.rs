@@ -109,7 +109,7 @@ fn explanation_of_an_ending_keeps_only_a_code_or_a_word() {
 #[test]
 fn explanation_of_a_loss_has_its_meaning_and_advice() {
     let closed = |code| Loss::Closed(CloseInfo::with_code(code, CANARY));
-    let broken = Loss::Closed(CloseInfo::abrupt("no address is known for a.example"));
+    let broken = Loss::Closed(CloseInfo::abnormal("no address is known for a.example"));
     for (loss, cause, advice) in [
         (
             closed(1001),
@@ -302,10 +302,9 @@ fn timeline_displays_its_entries() {
 
 #[test]
 fn timeline_is_small() {
-    assert!(size_of::<Log>() < 200, "{}", size_of::<Log>());
+    assert!(size_of::<Timeline>() < 200, "{}", size_of::<Timeline>());
     let (mut timeline, now) = start();
-    let log = timeline.0.as_deref().unwrap();
-    assert_eq!(log.entries.capacity(), 0);
+    assert_eq!(timeline.entries.capacity(), 0);
     for n in 0..1000 {
         timeline
             .at(now)
@@ -313,9 +312,8 @@ fn timeline_is_small() {
         let class = if n % 2 == 0 { "echo" } else { "getJwt" };
         timeline.at(now).record_frame(Direction::Inbound, class, 1);
     }
-    let log = timeline.0.as_deref().unwrap();
-    let entries = log.entries.capacity();
-    let bytes = entries * size_of::<Entry>() + size_of::<Log>();
+    let entries = timeline.entries.capacity();
+    let bytes = entries * size_of::<Entry>() + size_of::<Timeline>();
     assert!(
         bytes <= 3072,
         "{entries} entries of {} bytes: {bytes}",

@@ -167,7 +167,7 @@ async fn connection_is_restored_after_a_cut() {
     let mut connection = site.open(web_messaging());
     let mut guest = site.configure().await;
     configured(&mut connection).await;
-    let doubted = connection.send("lost on the way").unwrap();
+    let unknown = connection.send("lost on the way").unwrap();
     guest.receive().await;
     drop(guest);
     assert!(matches!(
@@ -185,7 +185,7 @@ async fn connection_is_restored_after_a_cut() {
         Some(Event::Connection(ConnectionEvent::Restored(_)))
     ));
     assert!(
-        matches!(connection.next_event().await, Some(Event::Delivery { id, status: DeliveryStatus::Unknown }) if id == doubted)
+        matches!(connection.next_event().await, Some(Event::Delivery { id, status: DeliveryStatus::Unknown }) if id == unknown)
     );
     let next = connection.send("after").unwrap();
     guest.echo().await;
@@ -254,7 +254,7 @@ async fn connection_to_a_silent_service_is_dropped() {
     let guest = site.configure().await;
     configured(&mut connection).await;
     // nobody reads `guest`, so no ping is answered
-    let mover = tokio::spawn({
+    let clock_task = tokio::spawn({
         let clock = site.clock.clone();
         async move {
             loop {
@@ -270,7 +270,7 @@ async fn connection_to_a_silent_service_is_dropped() {
             ..
         }))
     ));
-    mover.abort();
+    clock_task.abort();
     drop(guest);
 }
 

@@ -86,13 +86,13 @@ fn unknown_frame_is_emitted_and_changes_nothing() {
     peer.conversation.handle_frame("no json", peer.now);
     let events = peer.events();
     let [
-        Event::Session(SessionEvent::Unknown(novelty)),
+        Event::Session(SessionEvent::Unknown(unknown)),
         Event::Session(SessionEvent::Unknown(garbage)),
     ] = &events[..]
     else {
         panic!()
     };
-    assert_eq!(novelty.class(), Some("NoveltyEvent"));
+    assert_eq!(unknown.class(), Some("NoveltyEvent"));
     assert_eq!(garbage.as_str(), "no json");
     assert!(!format!("{events:?}").contains("canary"));
     assert_eq!(peer.state(), State::Configured);

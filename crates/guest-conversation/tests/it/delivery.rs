@@ -15,7 +15,7 @@ use crate::virtual_peer::{VirtualPeer, echo, id, refused, session_response, too_
 #[derive(Clone, Debug)]
 enum Input {
     AnswerPing,
-    Cut,
+    Disconnect,
     EchoOldest,
     EchoTwice,
     EndWithin(u64),
@@ -23,13 +23,13 @@ enum Input {
     RefuseOldest,
     Send,
     ThrottleOldest,
-    ThrottleSomething,
+    ThrottleUntraced,
 }
 
 fn input() -> impl Strategy<Value = Input> {
     prop_oneof![
         3 => Just(Input::AnswerPing),
-        2 => Just(Input::Cut),
+        2 => Just(Input::Disconnect),
         6 => Just(Input::EchoOldest),
         1 => Just(Input::EchoTwice),
         1 => (0_u64..10_000).prop_map(Input::EndWithin),
@@ -37,22 +37,22 @@ fn input() -> impl Strategy<Value = Input> {
         1 => Just(Input::RefuseOldest),
         12 => Just(Input::Send),
         1 => Just(Input::ThrottleOldest),
-        1 => Just(Input::ThrottleSomething),
+        1 => Just(Input::ThrottleUntraced),
     ]
 }
 
 /// Statuses of each message, and the time of each frame.
 #[derive(Default)]
-struct Ledger {
+struct Recorded {
     statuses: HashMap<MessageId, Vec<&'static str>>,
     left: Vec<Instant>,
     requests: Vec<Vec<Instant>>,
-    on_the_way: Vec<u128>,
+    in_transit: Vec<u128>,
 }
 
 struct Simulation {
     peer: VirtualPeer,
-    ledger: Ledger,
+    recorded: Recorded,
     next: u128,
 }
 
@@ -60,7 +60,7 @@ impl Simulation {
     fn new() -> Self {
         let mut simulation = Self {
             peer: VirtualPeer::new(web_messaging()),
-            ledger: Ledger::default(),
+            recorded: Recorded::default(),
             next: 0,
         };
         simulation
@@ -80,8 +80,8 @@ impl Simulation {
                 idle = false;
                 match command {
                     Command::Connect => {
-                        self.ledger.requests.push(Vec::new());
-                        self.ledger.on_the_way.clear();
+                        self.recorded.requests.push(Vec::new());
+                        self.recorded.in_transit.clear();
                         self.peer.conversation.handle_connected(self.peer.now);
                     }
                     Command::Disconnect => self.peer.drop_socket(),
@@ -92,7 +92,7 @@ impl Simulation {
             for transmit in self.peer.transmits() {
                 idle = false;
                 let Transmit::Frame(text) = transmit else { continue };
-                if let Some(connection) = self.ledger.requests.last_mut() {
+                if let Some(connection) = self.recorded.requests.last_mut() {
                     connection.push(self.peer.now.instant);
                 }
                 let frame: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -101,8 +101,8 @@ impl Simulation {
                 } else {
                     let name = &frame["tracingId"];
                     let number = (0..self.next).find(|n| *name == id(*n).to_string()).unwrap();
-                    self.ledger.left.push(self.peer.now.instant);
-                    self.ledger.on_the_way.push(number);
+                    self.recorded.left.push(self.peer.now.instant);
+                    self.recorded.in_transit.push(number);
                 }
             }
             for event in self.peer.events() {
@@ -116,7 +116,7 @@ impl Simulation {
     }
 
     fn note(&mut self, event: Event) {
-        let mut record = |id, name| self.ledger.statuses.entry(id).or_default().push(name);
+        let mut record = |id, name| self.recorded.statuses.entry(id).or_default().push(name);
         match event {
             Event::Delivery {
                 id,
@@ -142,21 +142,21 @@ impl Simulation {
     }
 
     fn input(&mut self, input: &Input) {
-        let oldest = self.ledger.on_the_way.first().copied();
+        let oldest = self.recorded.in_transit.first().copied();
         match (input, oldest) {
             (Input::AnswerPing, _) => self.peer.conversation.handle_alive(),
-            (Input::Cut, _) => {
+            (Input::Disconnect, _) => {
                 if !matches!(self.peer.conversation.state(), State::Reconnecting) {
                     self.peer.drop_socket();
                 }
-                self.ledger.on_the_way.clear();
+                self.recorded.in_transit.clear();
             }
             (Input::EchoOldest, Some(n)) => {
-                self.ledger.on_the_way.remove(0);
+                self.recorded.in_transit.remove(0);
                 self.acknowledge(n);
             }
             (Input::EchoTwice, Some(n)) => {
-                self.ledger.on_the_way.remove(0);
+                self.recorded.in_transit.remove(0);
                 self.acknowledge(n);
                 self.acknowledge(n);
             }
@@ -166,15 +166,15 @@ impl Simulation {
             }
             (Input::Pass(millis), _) => self.pass(Duration::from_millis(*millis)),
             (Input::RefuseOldest, Some(n)) => {
-                self.ledger.on_the_way.remove(0);
+                self.recorded.in_transit.remove(0);
                 self.peer.receive(&refused(4011, Some(id(n))));
             }
             (Input::ThrottleOldest, Some(n)) => {
-                self.ledger.on_the_way.remove(0);
+                self.recorded.in_transit.remove(0);
                 self.peer.receive(&too_many(2, Some(id(n))));
             }
-            (Input::ThrottleSomething, Some(_)) if self.ledger.on_the_way.len() == 1 => {
-                self.ledger.on_the_way.clear();
+            (Input::ThrottleUntraced, Some(_)) if self.recorded.in_transit.len() == 1 => {
+                self.recorded.in_transit.clear();
                 self.peer.receive(&too_many(2, None));
             }
             (Input::Send, _) => {
@@ -186,7 +186,7 @@ impl Simulation {
                     .send(name, OutgoingMessage::new("x".to_owned()))
                 {
                     Ok(()) => {
-                        self.ledger.statuses.entry(name).or_default();
+                        self.recorded.statuses.entry(name).or_default();
                     }
                     Err(error) => assert!(matches!(error, SendError::Ended | SendError::Full { .. })),
                 }
@@ -242,15 +242,15 @@ proptest! {
         simulation.settle();
         simulation.pass(Duration::from_secs(10));
         prop_assert!(simulation.peer.conversation.state().is_over());
-        for (id, statuses) in &simulation.ledger.statuses {
+        for (id, statuses) in &simulation.recorded.statuses {
             // an unknown status may be decided later; each other one is reported once
             prop_assert!(
                 matches!(statuses[..], [_] | ["unknown", "accepted" | "failed"]),
                 "{} ended as {:?}", id, statuses
             );
         }
-        prop_assert!(windows_hold(&simulation.ledger.left, 5, Duration::from_secs(1)));
-        for connection in &simulation.ledger.requests {
+        prop_assert!(windows_hold(&simulation.recorded.left, 5, Duration::from_secs(1)));
+        for connection in &simulation.recorded.requests {
             prop_assert!(windows_hold(connection, 60, Duration::from_secs(60)));
         }
     }

@@ -37,9 +37,9 @@ fn message_of_the_guest_is_never_emitted_as_an_answer() {
 fn message_without_a_known_direction_is_unknown() {
     let mut peer = VirtualPeer::web_messaging();
     for (field, value) in [("direction", "Sideways"), ("type", "Receipt")] {
-        let mut odd = agent_message(value, "x");
-        odd["body"][field] = value.into();
-        peer.receive(&odd);
+        let mut unusual = agent_message(value, "x");
+        unusual["body"][field] = value.into();
+        peer.receive(&unusual);
         let events = peer.events();
         assert!(
             matches!(events[..], [Event::Session(SessionEvent::Unknown(_))]),
@@ -98,8 +98,8 @@ fn debug_of_events_shows_no_text() {
     let typing = json!({"type": "message", "class": "StructuredMessage", "code": 200,
         "body": {"type": "Event", "direction": "Outbound", "id": "t", "channel": {"from": {"nickname": "canary"}},
             "events": [{"eventType": "Typing", "typing": {"type": "On"}}]}});
-    let novelty = json!({"type": "message", "class": "Novelty", "code": 200, "body": {"text": "canary"}});
-    for frame in [&own, &answer, &typing, &novelty] {
+    let unknown = json!({"type": "message", "class": "Novelty", "code": 200, "body": {"text": "canary"}});
+    for frame in [&own, &answer, &typing, &unknown] {
         peer.receive(frame);
         let text = frame.to_string();
         let shown = format!("{:?}", theirs::ServerFrame::parse(&text).unwrap());

@@ -40,21 +40,21 @@ struct Model {
 enum Input {
     Answer,
     CheckHealth,
-    Cut,
+    Disconnect,
     End,
     Expire,
     Pass(u64),
     ReadHistory,
-    Rest { works: bool },
+    HistoryApi { works: bool },
     Send,
-    Swallow(Swallow),
+    Discard(Discard),
     Throttle,
     Typing,
     Unknown,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Swallow {
+enum Discard {
     Both,
     Down,
 }
@@ -71,13 +71,13 @@ impl ReferenceStateMachine for Model {
         prop_oneof![
             8 => Just(Input::Answer),
             1 => Just(Input::CheckHealth),
-            4 => Just(Input::Cut),
+            4 => Just(Input::Disconnect),
             12 => (1_u64..40_000).prop_map(Input::Pass),
             1 => Just(Input::ReadHistory),
-            2 => any::<bool>().prop_map(|works| Input::Rest { works }),
+            2 => any::<bool>().prop_map(|works| Input::HistoryApi { works }),
             12 => Just(Input::Send),
-            2 => Just(Input::Swallow(Swallow::Both)),
-            3 => Just(Input::Swallow(Swallow::Down)),
+            2 => Just(Input::Discard(Discard::Both)),
+            3 => Just(Input::Discard(Discard::Down)),
             2 => Just(Input::Throttle),
             2 => Just(Input::Typing),
             1 => Just(Input::Unknown),
@@ -102,7 +102,7 @@ impl ReferenceStateMachine for Model {
 /// The conversation, and the service behind it.
 struct World {
     peer: VirtualPeer,
-    swallow: Option<Swallow>,
+    discard: Option<Discard>,
     /// Whether the socket is configured; before that nothing arrives on it.
     joined: bool,
     rest: bool,
@@ -134,7 +134,7 @@ impl StateMachineTest for World {
         let contract = with_history();
         let mut world = Self {
             peer: VirtualPeer::new(contract),
-            swallow: None,
+            discard: None,
             joined: false,
             rest: true,
             unread: false,
@@ -171,7 +171,7 @@ impl StateMachineTest for World {
                     .conversation
                     .request(Request::CheckHealth, world.peer.now),
             ),
-            Input::Cut => world.cut(),
+            Input::Disconnect => world.cut(),
             Input::End => {
                 world.ended = true;
                 world.peer.conversation.end(world.peer.now);
@@ -188,7 +188,7 @@ impl StateMachineTest for World {
                     .conversation
                     .request(Request::ReadHistory { page: 1 }, world.peer.now),
             ),
-            Input::Rest { works } => world.rest = works,
+            Input::HistoryApi { works } => world.rest = works,
             Input::Send => {
                 let taken = world
                     .peer
@@ -202,8 +202,8 @@ impl StateMachineTest for World {
                 }
             }
             // what follows a lost frame on the same socket is lost as well
-            Input::Swallow(_) if world.swallow == Some(Swallow::Both) => {}
-            Input::Swallow(swallow) => world.swallow = Some(swallow),
+            Input::Discard(_) if world.discard == Some(Discard::Both) => {}
+            Input::Discard(discard) => world.discard = Some(discard),
             Input::Throttle => world.throttled = true,
             Input::Typing => world.peer.conversation.send_typing(world.peer.now),
             Input::Unknown => world.down(&json!({"type": "message", "class": "Novelty", "code": 200})),
@@ -278,10 +278,10 @@ impl StateMachineTest for World {
                 .log
                 .iter()
                 .filter(|entry| matches!(entry, Entry::Guest { number, .. } if text(*number) == text_sent));
-            let (delivered, doubted, copies) = (count("delivered"), count("unknown"), copies.count());
+            let (delivered, unknown, copies) = (count("delivered"), count("unknown"), copies.count());
             assert!(
-                (delivered..=delivered + doubted).contains(&copies),
-                "{text_sent}: {delivered} delivered, {doubted} unknown, {copies} copies"
+                (delivered..=delivered + unknown).contains(&copies),
+                "{text_sent}: {delivered} delivered, {unknown} unknown, {copies} copies"
             );
         }
     }
@@ -299,7 +299,7 @@ fn text(number: u128) -> String {
 impl World {
     /// Whether frames of the service arrive.
     fn receives(&self) -> bool {
-        self.swallow.is_none()
+        self.discard.is_none()
             && matches!(
                 self.peer.conversation.state(),
                 State::Configured | State::ReadOnly
@@ -307,13 +307,13 @@ impl World {
     }
 
     fn down(&mut self, frame: &Value) {
-        if self.swallow.is_none() && self.joined {
+        if self.discard.is_none() && self.joined {
             self.peer.receive(frame);
         }
     }
 
     fn cut(&mut self) {
-        self.swallow = None;
+        self.discard = None;
         self.peer.drop_socket();
     }
 
@@ -325,7 +325,7 @@ impl World {
                 idle = false;
                 match command {
                     Command::Connect => {
-                        self.swallow = None;
+                        self.discard = None;
                         self.joined = false;
                         self.requests.push(Vec::new());
                         self.peer.conversation.handle_connected(self.peer.now);
@@ -339,7 +339,7 @@ impl World {
                 idle = false;
                 match transmit {
                     Transmit::Frame(text) => self.take(&serde_json::from_str(&text).unwrap()),
-                    Transmit::Ping if self.swallow.is_none() => self.peer.conversation.handle_alive(),
+                    Transmit::Ping if self.discard.is_none() => self.peer.conversation.handle_alive(),
                     Transmit::Ping => {}
                     Transmit::Close { .. } => self.peer.drop_socket(),
                 }
@@ -383,7 +383,7 @@ impl World {
         if known.is_some() {
             self.messages.push(now.instant);
         }
-        if self.swallow == Some(Swallow::Both) {
+        if self.discard == Some(Discard::Both) {
             return;
         }
         match (frame["action"].as_str(), known) {

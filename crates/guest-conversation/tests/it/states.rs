@@ -175,7 +175,7 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
             Ok(())
         }
         "handle_closed" => {
-            conversation.handle_closed(CloseInfo::abrupt("gone"), now, 0);
+            conversation.handle_closed(CloseInfo::abnormal("gone"), now, 0);
             Ok(())
         }
         "handle_refused: 503" => {

@@ -111,7 +111,7 @@ impl VirtualPeer {
     }
 
     pub(crate) fn drop_socket(&mut self) {
-        self.close(CloseInfo::abrupt("reset by peer"));
+        self.close(CloseInfo::abnormal("reset by peer"));
     }
 
     pub(crate) fn receive(&mut self, frame: &Value) {

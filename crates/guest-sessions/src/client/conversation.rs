@@ -253,7 +253,7 @@ impl Machine for GatewayConversation {
     type Reason = Reason;
 
     fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake {
-        let (url, protocols) = self.session.place_token(url);
+        let (url, protocols) = self.session.attach_token(url);
         let handshake = ClientHandshake::new(url, origin.clone());
         match protocols {
             Some(protocols) => handshake.with_protocols(protocols),

@@ -38,9 +38,9 @@ impl GatewaySession {
 
     /// The URL and the subprotocols of the upgrade, with the token unless it is sent in the first frame. A token that
     /// fits neither is sent in the first frame from now on.
-    pub(super) fn place_token(&mut self, url: &SocketUrl) -> (SocketUrl, Option<HeaderValue>) {
+    pub(super) fn attach_token(&mut self, url: &SocketUrl) -> (SocketUrl, Option<HeaderValue>) {
         let token = &self.access_token;
-        let placed = match self.placement {
+        let attached = match self.placement {
             TokenPlacement::Frame => None,
             TokenPlacement::Query => {
                 let url = url.clone().with_query(TOKEN_QUERY, token).ok();
@@ -48,7 +48,7 @@ impl GatewaySession {
             }
             TokenPlacement::Subprotocol => subprotocols(token).map(|value| (url.clone(), Some(value))),
         };
-        placed.unwrap_or_else(|| {
+        attached.unwrap_or_else(|| {
             self.placement = TokenPlacement::Frame;
             (url.clone(), None)
         })

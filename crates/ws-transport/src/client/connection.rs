@@ -353,7 +353,7 @@ mod tests {
     fn text_queued_while_reconnecting_is_sent_on_the_next_connection() {
         let now = epoch();
         let mut connection = open(now);
-        connection.handle_closed(CloseInfo::abrupt("cut"), now, 7);
+        connection.handle_closed(CloseInfo::abnormal("cut"), now, 7);
         assert!(matches!(
             connection.poll_event(),
             Some(Event::Reconnecting { attempt: 1, .. })
@@ -410,7 +410,7 @@ mod tests {
             connection.handle_timeout(now);
         }
         assert!(matches!(connection.poll_command(), Some(Command::Disconnect)));
-        connection.handle_closed(CloseInfo::abrupt("dropped by this side"), now, 1);
+        connection.handle_closed(CloseInfo::abnormal("dropped by this side"), now, 1);
         let event = connection.poll_event();
         assert!(
             matches!(

@@ -243,7 +243,7 @@ impl<M: Machine> Task<M> {
                 }
                 Command::Disconnect => {
                     self.link = Link::Down;
-                    let close = CloseInfo::abrupt("dropped by this side");
+                    let close = CloseInfo::abnormal("dropped by this side");
                     machine.handle_closed(close, now, entropy::number());
                 }
                 Command::Run(id, job) => {

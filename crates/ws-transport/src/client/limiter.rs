@@ -17,10 +17,10 @@ use genesys_api::Clock;
 pub struct ConnectLimiter {
     /// Time between two slots.
     interval: Duration,
-    /// Time that a slot may be ahead of an even pace.
+    /// Time that a slot may be ahead of its theoretical arrival time.
     tolerance: Duration,
-    /// Time of the next slot if all were evenly spread.
-    even: Arc<Mutex<Option<Instant>>>,
+    /// Theoretical arrival time of the next connection.
+    theoretical_arrival: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Default for ConnectLimiter {
@@ -39,17 +39,20 @@ impl ConnectLimiter {
         Self {
             interval,
             tolerance: interval * (burst.get() - 1),
-            even: Arc::default(),
+            theoretical_arrival: Arc::default(),
         }
     }
 
     /// Reserves the next slot and returns its time, which is never before `now` or an earlier slot.
     #[must_use = "a slot that is not used is lost"]
     pub fn reserve(&self, now: Instant) -> Instant {
-        let mut next = self.even.lock().unwrap_or_else(PoisonError::into_inner);
-        let even = next.map_or(now, |even| even.max(now));
-        *next = Some(even + self.interval);
-        let ahead = even.saturating_duration_since(now);
+        let mut next = self
+            .theoretical_arrival
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let arrival = next.map_or(now, |arrival| arrival.max(now));
+        *next = Some(arrival + self.interval);
+        let ahead = arrival.saturating_duration_since(now);
         now + ahead.saturating_sub(self.tolerance)
     }
 

@@ -105,7 +105,7 @@ impl Socket {
         }
         Pin::new(&mut self.stream)
             .start_send(message)
-            .map_err(|error| CloseInfo::abrupt(&error_chain(&error)))
+            .map_err(|error| CloseInfo::abnormal(&error_chain(&error)))
     }
 
     /// Writes every queued frame.
@@ -118,7 +118,7 @@ impl Socket {
         if self.writes != Writes::Done {
             match stream.as_mut().poll_flush(cx) {
                 Poll::Ready(Err(error)) => {
-                    return Poll::Ready(LinkEvent::Closed(CloseInfo::abrupt(&error_chain(&error))));
+                    return Poll::Ready(LinkEvent::Closed(CloseInfo::abnormal(&error_chain(&error))));
                 }
                 Poll::Ready(Ok(())) if self.writes == Writes::Blocked => {
                     self.writes = Writes::Done;
@@ -150,9 +150,9 @@ impl Socket {
                         .start_send(Message::Close(Some(CloseFrame { code, reason })));
                     let _ = stream.poll_flush(cx);
                 }
-                LinkEvent::Closed(CloseInfo::abrupt(&error_chain(&error)))
+                LinkEvent::Closed(CloseInfo::abnormal(&error_chain(&error)))
             }
-            None => LinkEvent::Closed(CloseInfo::abrupt("the connection ended without a close frame")),
+            None => LinkEvent::Closed(CloseInfo::abnormal("the connection ended without a close frame")),
         })
     }
 }
@@ -168,7 +168,7 @@ async fn connect(http: genesys_http::Client, handshake: ClientHandshake, start: 
         .await
     {
         Ok(upgrade) => upgrade,
-        Err(error) => return LinkEvent::Closed(CloseInfo::abrupt(&error_chain(&error))),
+        Err(error) => return LinkEvent::Closed(CloseInfo::abnormal(&error_chain(&error))),
     };
     let response = upgrade.response;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -178,10 +178,10 @@ async fn connect(http: genesys_http::Client, handshake: ClientHandshake, start: 
         };
     }
     if let Err(error) = handshake.verify(key, &response) {
-        return LinkEvent::Closed(CloseInfo::abrupt(&error.to_string()));
+        return LinkEvent::Closed(CloseInfo::abnormal(&error.to_string()));
     }
     let Some((stream, read)) = upgrade.connection else {
-        return LinkEvent::Closed(CloseInfo::abrupt("the connection ended during the handshake"));
+        return LinkEvent::Closed(CloseInfo::abnormal("the connection ended during the handshake"));
     };
     let config = Some(config(MESSAGE_LIMIT, WRITE_LIMIT));
     // a fresh codec: the one of the handshake would keep its read buffer

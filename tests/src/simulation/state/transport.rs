@@ -275,7 +275,7 @@ impl Simulation {
             ToGuest::Close(_) | ToGuest::Dropped | ToGuest::Frame(_) | ToGuest::Pong if !link.receives => {}
             ToGuest::Dropped | ToGuest::Reset => {
                 self.transport.link = None;
-                let close = CloseInfo::abrupt("reset by peer");
+                let close = CloseInfo::abnormal("reset by peer");
                 self.conversation.handle_closed(close, self.now, random);
             }
             ToGuest::Close(code) => {
@@ -317,7 +317,7 @@ impl Simulation {
             }
             Command::Disconnect => {
                 self.transport.disconnect(instant, &mut self.rng);
-                let close = CloseInfo::abrupt("dropped by this side");
+                let close = CloseInfo::abnormal("dropped by this side");
                 self.conversation.handle_closed(close, now, self.rng.u64(..));
             }
             Command::Run(_, Job::ReadHistory(history)) => {
