@@ -423,19 +423,19 @@ export interface SessionEnded {
   type: "session.ended";
 }
 
-/** The session at the time of the event. A snapshot has a `range`, and the session at the time of the attempt. */
+/** The session at the time of the attempt, which may be later than the event. Its `state` may therefore be `ended` in a `created` event. A snapshot has a `range`. */
 export interface SessionEvent {
   channelConfigurationId: Id;
   consent: Consent;
   createdAt: string;
   endReason?: EndReason;
   endedAt?: string;
-  /** The attributes that the consent allows at the time of sending. */
+  /** The attributes that the consent allows at the time of the attempt. An ended session has none: they are deleted at its end. */
   guestAttributes: Record<string, string>;
   guestId: Id;
   id: Id;
   range?: SequenceRange;
-  /** Increases with each event of a session, by one or more. Drop an event with a lower number than the last one. */
+  /** Sequence number of the event, fixed when it occurs. It increases with each event of a session, by one or more. Drop an event with a lower number than the last one. */
   sequence: number;
   state: State;
 }

@@ -8,6 +8,7 @@ mod problem;
 mod secret;
 mod server_frame;
 mod session;
+mod session_event;
 mod webhooks;
 
 #[cfg(feature = "client")]
@@ -19,6 +20,7 @@ pub use client_frame::{BadFrame, ClientFrame};
 pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};
 pub use server_frame::{Sender, SenderKind, ServerFrame, SessionEventName, SuggestedReply};
 pub use session::{AuditTrail, ConsentChangeBody, CreatedSession, RefreshBody, RefreshedTokens, SessionInfo};
+pub use session_event::{SessionEvent, erased_event};
 pub use webhooks::{SubscriptionBody, Webhook, WebhookList};
 
 pub use genesys_api::strict_json::BodyError;

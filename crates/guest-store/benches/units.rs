@@ -33,7 +33,6 @@ async fn run(units: usize, rounds: usize) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let limits = Limits {
         webhook_queue_rows: u64::MAX,
-        webhook_queue_bytes: u64::MAX,
         ..Limits::default()
     };
     let store = SqliteStore::open(folder.path().join("guest.db"), Keys::ephemeral(), limits)?;
@@ -85,7 +84,6 @@ fn unit(guest: &str) -> Unit {
             session: session.id.clone(),
             sequence: 1,
             name: "created".to_owned(),
-            body: vec![b'x'; 500].into(),
             at: now,
         }],
         change: Some(Change::CreateSession(session)),

@@ -14,8 +14,6 @@ pub struct Stats {
     pub live_sessions: u64,
     /// Pending deliveries of events.
     pub outbox_pending: u64,
-    /// The bytes of their bodies.
-    pub outbox_bytes: u64,
     /// Time of the oldest event that was not delivered, also of one that joined a snapshot.
     pub outbox_oldest: Option<OffsetDateTime>,
     /// Snapshots and erasures that were not delivered.
@@ -32,8 +30,6 @@ pub struct Stats {
 pub struct QueueStats {
     /// Pending deliveries of events.
     pub pending: u64,
-    /// The bytes of their bodies.
-    pub bytes: u64,
     /// Snapshots and erasures that were not delivered.
     pub snapshots: u64,
 }
@@ -41,15 +37,10 @@ pub struct QueueStats {
 /// A metric name, its description, and its figure of a queue.
 type Gauge = (&'static str, &'static str, fn(&QueueStats) -> u64);
 
-const QUEUE_GAUGES: [Gauge; 3] = [
+const QUEUE_GAUGES: [Gauge; 2] = [
     ("guest_outbox_pending", "Pending events of a webhook.", |queue| {
         queue.pending
     }),
-    (
-        "guest_outbox_bytes",
-        "Bytes of the pending events of a webhook.",
-        |queue| queue.bytes,
-    ),
     (
         "guest_outbox_snapshots_pending",
         "Sessions whose snapshot or erasure was not delivered to a webhook.",
@@ -94,7 +85,6 @@ mod tests {
     fn prometheus_text_names_each_webhook() {
         let queue = QueueStats {
             pending: 3,
-            bytes: 40,
             snapshots: 2,
         };
         let stats = Stats {
@@ -109,13 +99,12 @@ mod tests {
             samples,
             [
                 "guest_outbox_pending{webhook=\"w-1\"} 3",
-                "guest_outbox_bytes{webhook=\"w-1\"} 40",
                 "guest_outbox_snapshots_pending{webhook=\"w-1\"} 2",
                 "guest_outbox_oldest_timestamp_seconds 7",
             ]
         );
         let mut empty = String::new();
         Stats::default().render_prometheus(&mut empty);
-        assert!(empty.lines().count() == 8 && empty.lines().all(|line| line.starts_with('#')));
+        assert!(empty.lines().count() == 6 && empty.lines().all(|line| line.starts_with('#')));
     }
 }

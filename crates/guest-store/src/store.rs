@@ -224,8 +224,6 @@ pub struct StoredCheckpoint {
 pub struct Limits {
     /// Pending events of one webhook. Later ones join the snapshots of their sessions. Default: 5,000.
     pub webhook_queue_rows: u64,
-    /// Bytes of their bodies. Default: 8 MiB.
-    pub webhook_queue_bytes: u64,
     /// Webhooks of one owner. Default: 20.
     pub owner_webhooks: u64,
     /// Webhooks of all owners. Default: 1,000.
@@ -238,7 +236,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             webhook_queue_rows: 5_000,
-            webhook_queue_bytes: 8 * 1024 * 1024,
             owner_webhooks: 20,
             webhooks: 1_000,
             queue: 1_024,

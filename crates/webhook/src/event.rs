@@ -106,7 +106,7 @@ impl fmt::Debug for EventBody<'_> {
 }
 
 impl EventBody<'_> {
-    /// Serializes the body. Store the bytes: every attempt sends the same ones.
+    /// Serializes the body. Build it for each attempt: consent at the time of sending decides its data.
     ///
     /// # Panics
     /// Never: strings and a JSON value always serialize.

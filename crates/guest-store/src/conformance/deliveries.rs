@@ -6,7 +6,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::Make;
-use super::samples::{at, bad_draft, draft, event, events, stored, unit, webhook};
+use super::samples::{at, bad_draft, draft, event, events, store_sessions, stored, unit, webhook};
 use crate::{Change, Leased, Limits, Payload, Settled, Settlement, Stats, Store, StoreErrorKind};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -38,6 +38,7 @@ pub(super) async fn fenced(store: &dyn Store, settlement: Settlement) {
 /// A delivery is leased to one caller at a time, with a growing fencing token.
 pub(crate) async fn lease_is_exclusive_until_it_ends(make: Make) {
     let store = make(Limits::default());
+    store_sessions(&*store, &["s-1"]).await;
     stored(
         &*store,
         unit(Change::PutWebhook(webhook("w", "o", "crm", &["created"]))),
@@ -49,8 +50,9 @@ pub(crate) async fn lease_is_exclusive_until_it_ends(make: Make) {
     let first = lease(&*store, at(0), 10).await.remove(0);
     assert_eq!((first.attempt, first.at), (1, at(0)));
     let expected = Payload::Event {
+        session: "s-1".parse().expect("a valid id"),
         name: "created".to_owned(),
-        body: event("e", "o", "").body,
+        sequence: 1,
     };
     assert_eq!(first.payload, expected);
     assert_eq!(first.webhook.document, webhook("w", "o", "crm", &[]).document);
@@ -80,6 +82,7 @@ pub(crate) async fn lease_is_exclusive_until_it_ends(make: Make) {
 /// An endpoint that does not answer delays no other one.
 pub(crate) async fn leases_are_fair(make: Make) {
     let store = make(Limits::default());
+    store_sessions(&*store, &["s-1"]).await;
     for id in ["a", "b", "c"] {
         stored(&*store, unit(Change::PutWebhook(webhook(id, "o", id, &[id])))).await;
     }
@@ -128,6 +131,7 @@ pub(crate) async fn leases_are_fair(make: Make) {
     assert_eq!(count(&leased), counts(&[("a", 2), ("b", 1)]));
 
     let store = make(Limits::default());
+    store_sessions(&*store, &["s-1"]).await;
     for id in ["a", "b", "c"] {
         stored(&*store, unit(Change::PutWebhook(webhook(id, "o", id, &["n"])))).await;
     }
@@ -145,6 +149,7 @@ pub(crate) async fn leases_are_fair(make: Make) {
 /// No delivery is leased before the `rest_until` of its webhook.
 pub(crate) async fn webhook_is_not_leased_before_rest_until(make: Make) {
     let store = make(Limits::default());
+    store_sessions(&*store, &["s-1"]).await;
     stored(
         &*store,
         unit(Change::PutWebhook(webhook("w", "o", "crm", &["created"]))),
@@ -173,6 +178,7 @@ pub(crate) async fn webhook_is_not_leased_before_rest_until(make: Make) {
 /// A settlement counts for its webhook, and is stored with its entries or not at all.
 pub(crate) async fn settlement_counts_failures(make: Make) {
     let store = make(Limits::default());
+    store_sessions(&*store, &["s-1"]).await;
     stored(
         &*store,
         unit(Change::PutWebhook(webhook("w", "o", "crm", &["created"]))),
@@ -236,16 +242,14 @@ pub(crate) async fn settlement_counts_failures(make: Make) {
     store.settle_delivery(last).await.expect("settled");
     assert_eq!(health().await, (Some(at(30)), 1, false, 2));
     let stats = store.stats().await.expect("readable");
-    assert_eq!(
-        (stats.outbox_pending, stats.outbox_bytes, stats.snapshots_pending),
-        (0, 0, 1)
-    );
+    assert_eq!((stats.outbox_pending, stats.snapshots_pending), (0, 1));
     assert_eq!((stats.audit_entries, stats.outbox_oldest), (2, Some(at(0))));
 }
 
 /// The removal of a webhook removes its deliveries.
 pub(crate) async fn webhook_removal_removes_deliveries(make: Make) {
     let store = make(Limits::default());
+    store_sessions(&*store, &["s-1"]).await;
     let sample = webhook("w", "o", "crm", &["created"]);
     stored(&*store, unit(Change::PutWebhook(sample.clone()))).await;
     stored(

@@ -42,7 +42,6 @@ pub(crate) fn store_behaves_like_model(make: Make) {
 
 const LIMITS: Limits = Limits {
     webhook_queue_rows: 3,
-    webhook_queue_bytes: 20,
     owner_webhooks: 2,
     webhooks: 3,
     queue: 4,
@@ -91,7 +90,7 @@ struct Delivery {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
     Erasure,
-    Event { bytes: u64 },
+    Event,
     Snapshot,
 }
 
@@ -174,7 +173,7 @@ async fn compare(store: &dyn Store, requests: Vec<Request>) {
 }
 
 impl Model {
-    fn unit(&self, change: Option<&Changed>, entries: u8, events: &[(u8, u8)]) -> Unit {
+    fn unit(&self, change: Option<&Changed>, entries: u8, events: &[u8]) -> Unit {
         let removed = removed(change);
         let stored = |id: u8, stale: bool| {
             self.sessions.get(&id).map_or(0, |(.., version)| *version) + u64::from(stale)
@@ -209,17 +208,13 @@ impl Model {
             }
             Changed::RemoveWebhook { id } => Change::RemoveWebhook(webhook_id(id)),
         });
-        let events = events
-            .iter()
-            .zip(self.sequence + 1..)
-            .map(|((id, bytes), sequence)| {
-                let mut event = event(&id.to_string(), owner(*id), "created");
-                event.session = self.session_of(*id, removed).parse().expect("a valid id");
-                event.sequence = sequence;
-                event.body = vec![b'x'; usize::from(*bytes)].into();
-                event.at = at(self.now);
-                event
-            });
+        let events = events.iter().zip(self.sequence + 1..).map(|(id, sequence)| {
+            let mut event = event(&id.to_string(), owner(*id), "created");
+            event.session = self.session_of(*id, removed).parse().expect("a valid id");
+            event.sequence = sequence;
+            event.at = at(self.now);
+            event
+        });
         Unit {
             change,
             entries: (0..entries).map(|_| draft("g")).collect(),
@@ -232,15 +227,15 @@ impl Model {
         &mut self,
         change: Option<Changed>,
         entries: u8,
-        events: &[(u8, u8)],
+        events: &[u8],
     ) -> Result<(Option<u64>, u64, [usize; 2]), StoreErrorKind> {
         let sessions: Vec<_> = events
             .iter()
-            .map(|(id, _)| self.session_of(*id, removed(change.as_ref())))
+            .map(|id| self.session_of(*id, removed(change.as_ref())))
             .collect();
         let version = change.map_or(Ok(None), |change| self.change(change))?;
         let (mut queued, mut overflowed) = (0, 0);
-        for ((id, bytes), session) in events.iter().zip(sessions) {
+        for (id, session) in events.iter().zip(sessions) {
             self.sequence += 1;
             let subscribed = self.webhooks.keys().copied();
             for webhook in subscribed
@@ -251,7 +246,7 @@ impl Model {
                 if self.outbox.iter().any(|other| other.id == delivery) {
                     return Err(StoreErrorKind::Conflict(Conflict::EventIdInUse));
                 }
-                match self.queue_event(webhook, delivery, session.clone(), u64::from(*bytes)) {
+                match self.queue_event(webhook, delivery, session.clone()) {
                     true => queued += 1,
                     false => overflowed += 1,
                 }
@@ -368,10 +363,9 @@ impl Model {
         for delivery in &self.outbox {
             let queue = stats.queues.entry(webhook_id(delivery.webhook)).or_default();
             match delivery.kind {
-                Kind::Event { bytes } => {
-                    (queue.pending, queue.bytes) = (queue.pending + 1, queue.bytes + bytes);
+                Kind::Event => {
+                    queue.pending += 1;
                     stats.outbox_pending += 1;
-                    stats.outbox_bytes += bytes;
                 }
                 Kind::Erasure | Kind::Snapshot => {
                     queue.snapshots += 1;

@@ -58,7 +58,6 @@ pub(super) fn event(id: &str, owner: &str, name: &str) -> Event {
         session: "s-1".parse().expect("a valid id"),
         sequence: 1,
         name: name.to_owned(),
-        body: format!("canary-body-{id}").into(),
         at: at(0),
     }
 }
@@ -92,6 +91,15 @@ pub(super) fn events(events: Vec<Event>) -> Unit {
     Unit {
         events,
         ..Unit::default()
+    }
+}
+
+/// Stores sessions that have ended, in which version 1 is the creation.
+pub(super) async fn store_sessions(store: &dyn Store, ids: &[&str]) {
+    for id in ids {
+        let mut ended = session(id, "o", id);
+        ended.ended_at = Some(at(0));
+        stored(store, unit(Change::CreateSession(ended))).await;
     }
 }
 

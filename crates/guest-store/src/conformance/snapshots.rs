@@ -4,18 +4,17 @@ use std::ops::RangeInclusive;
 
 use super::Make;
 use super::deliveries::{fenced, lease, settlement};
-use super::samples::{at, event, events, removal, session, stored, unit, webhook};
+use super::samples::{at, event, events, removal, session, store_sessions, stored, unit, webhook};
 use crate::{
     Change, Committed, Event, Leased, Limits, Payload, QueueStats, Settled, Settlement, Stats, Store, Unit,
     Webhook,
 };
 
-/// An event of 10 bytes, at as many seconds as its sequence number.
+/// An event at as many seconds as its sequence number.
 fn numbered(session: &str, sequence: u64) -> Event {
     Event {
         session: session.parse().expect("a valid id"),
         sequence,
-        body: vec![b'x'; 10].into(),
         at: at(i64::try_from(sequence).expect("a small number")),
         ..event(&format!("{session}-{sequence}"), "o", "n")
     }
@@ -24,15 +23,6 @@ fn numbered(session: &str, sequence: u64) -> Event {
 async fn commit(store: &dyn Store, session: &str, sequence: u64) -> Committed {
     let unit = events(vec![numbered(session, sequence)]);
     store.commit(unit).await.expect("it is stored")
-}
-
-/// Stores sessions that have ended, in which version 1 is the creation.
-async fn store_sessions(store: &dyn Store, ids: &[&str]) {
-    for id in ids {
-        let mut ended = session(id, "o", id);
-        ended.ended_at = Some(at(0));
-        stored(store, unit(Change::CreateSession(ended))).await;
-    }
 }
 
 async fn put(store: &dyn Store, id: &str, version: u64, enabled: bool) {
@@ -88,69 +78,56 @@ async fn accept_all(store: &dyn Store) -> Vec<Payload> {
     }
 }
 
-/// A queue holds so many events and so many bytes. Later events of a session make one snapshot with their range.
+/// A queue holds so many events. Later events of a session make one snapshot with their range.
 pub(crate) async fn queue_is_bounded(make: Make) {
-    let most = Limits::default();
-    for limits in [
-        Limits {
-            webhook_queue_rows: 2,
-            ..most
-        },
-        Limits {
-            webhook_queue_bytes: 20,
-            ..most
-        },
-    ] {
-        let store = make(limits);
-        store_sessions(&*store, &["s-1", "s-2"]).await;
-        put(&*store, "w", 0, true).await;
-        for (sequence, queued) in [(1, 1), (2, 1), (3, 0), (4, 0), (7, 0)] {
-            let committed = commit(&*store, "s-1", sequence).await;
-            assert_eq!(
-                (committed.deliveries, committed.overflowed),
-                (queued, 1 - queued),
-                "{sequence}"
-            );
-        }
-        commit(&*store, "s-2", 1).await;
-        let queue = QueueStats {
-            pending: 2,
-            bytes: 20,
-            snapshots: 2,
-        };
-        let found = stats(&*store).await;
-        assert_eq!(found.queues, [("w".parse().expect("a valid id"), queue)].into());
+    let store = make(Limits {
+        webhook_queue_rows: 2,
+        ..Limits::default()
+    });
+    store_sessions(&*store, &["s-1", "s-2", "s-3"]).await;
+    put(&*store, "w", 0, true).await;
+    for (sequence, queued) in [(1, 1), (2, 1), (3, 0), (4, 0), (7, 0)] {
+        let committed = commit(&*store, "s-1", sequence).await;
         assert_eq!(
-            (found.outbox_pending, found.outbox_bytes, found.snapshots_pending),
-            (2, 20, 2)
+            (committed.deliveries, committed.overflowed),
+            (queued, 1 - queued),
+            "{sequence}"
         );
-        assert_eq!(found.outbox_oldest, Some(at(1)));
-
-        // no snapshot is due before a delivery succeeds
-        let leased = lease(&*store, at(100), 10).await;
-        assert_eq!(leased.len(), 2);
-        assert!(leased.iter().all(is_event));
-        settle(&*store, &leased[0], Settled::RetryAt(at(200))).await;
-        assert!(lease(&*store, at(101), 10).await.is_empty());
-        assert_eq!(
-            commit(&*store, "s-1", 9).await.overflowed,
-            1,
-            "a retry keeps its place"
-        );
-        settle(&*store, &leased[1], Settled::Delivered).await;
-        assert_eq!(
-            commit(&*store, "s-3", 1).await.deliveries,
-            1,
-            "there is room again"
-        );
-        let payloads: Vec<_> = lease(&*store, at(102), 10).await;
-        let payloads: Vec<_> = payloads.into_iter().map(|leased| leased.payload).collect();
-        assert!(payloads.contains(&snapshot("s-1", 3..=9)), "{payloads:?}");
-        assert!(payloads.contains(&snapshot("s-2", 1..=1)), "{payloads:?}");
-        assert_eq!(payloads.len(), 3);
-        assert!(accept_all(&*store).await.len() == 2, "their leases ended");
-        assert_eq!(stats(&*store).await, Stats::default());
     }
+    commit(&*store, "s-2", 1).await;
+    let queue = QueueStats {
+        pending: 2,
+        snapshots: 2,
+    };
+    let found = stats(&*store).await;
+    assert_eq!(found.queues, [("w".parse().expect("a valid id"), queue)].into());
+    assert_eq!((found.outbox_pending, found.snapshots_pending), (2, 2));
+    assert_eq!(found.outbox_oldest, Some(at(1)));
+
+    // no snapshot is due before a delivery succeeds
+    let leased = lease(&*store, at(100), 10).await;
+    assert_eq!(leased.len(), 2);
+    assert!(leased.iter().all(is_event));
+    settle(&*store, &leased[0], Settled::RetryAt(at(200))).await;
+    assert!(lease(&*store, at(101), 10).await.is_empty());
+    assert_eq!(
+        commit(&*store, "s-1", 9).await.overflowed,
+        1,
+        "a retry keeps its place"
+    );
+    settle(&*store, &leased[1], Settled::Delivered).await;
+    assert_eq!(
+        commit(&*store, "s-3", 1).await.deliveries,
+        1,
+        "there is room again"
+    );
+    let payloads: Vec<_> = lease(&*store, at(102), 10).await;
+    let payloads: Vec<_> = payloads.into_iter().map(|leased| leased.payload).collect();
+    assert!(payloads.contains(&snapshot("s-1", 3..=9)), "{payloads:?}");
+    assert!(payloads.contains(&snapshot("s-2", 1..=1)), "{payloads:?}");
+    assert_eq!(payloads.len(), 3);
+    assert!(accept_all(&*store).await.len() == 2, "their leases ended");
+    assert_eq!(stats(&*store).await, Stats::default());
 }
 
 /// Units are stored whatever a queue holds, and other webhooks and owners get their events.
@@ -159,6 +136,7 @@ pub(crate) async fn full_queue_affects_no_session_and_no_other_webhook(make: Mak
         webhook_queue_rows: 1,
         ..Limits::default()
     });
+    store_sessions(&*store, &["s-0"]).await;
     put(&*store, "dead", 0, true).await;
     commit(&*store, "s-0", 1).await;
     put(&*store, "healthy", 0, true).await;
@@ -241,7 +219,7 @@ pub(crate) async fn dead_event_joins_snapshot(make: Make) {
     settle(&*store, &leased[0], Settled::Dead).await;
     fenced(&*store, settlement(&leased[0], Settled::Delivered)).await;
     let queue = *stats(&*store).await.queues.values().next().expect("there is one");
-    assert_eq!((queue.pending, queue.bytes, queue.snapshots), (1, 10, 1));
+    assert_eq!((queue.pending, queue.snapshots), (1, 1));
     assert!(lease(&*store, at(20), 10).await.is_empty(), "an event is pending");
     settle(&*store, &leased[1], Settled::Dead).await;
 
@@ -310,16 +288,14 @@ pub(crate) async fn disabled_webhook_keeps_what_it_misses(make: Make) {
     let queue = async |id: &str| {
         let id = id.parse().expect("a valid id");
         let queues = stats(&*store).await.queues;
-        queues
-            .get(&id)
-            .map(|queue| (queue.pending, queue.bytes, queue.snapshots))
+        queues.get(&id).map(|queue| (queue.pending, queue.snapshots))
     };
-    assert_eq!(queue("w").await, Some((0, 0, 2)));
+    assert_eq!(queue("w").await, Some((0, 2)));
     let committed = commit(&*store, "s-2", 4).await;
     assert_eq!((committed.deliveries, committed.overflowed), (1, 1));
     commit(&*store, "s-3", 1).await;
-    assert_eq!(queue("w").await, Some((0, 0, 3)));
-    assert_eq!(queue("other").await, Some((5, 50, 0)));
+    assert_eq!(queue("w").await, Some((0, 3)));
+    assert_eq!(queue("other").await, Some((5, 0)));
     assert!(accept_all(&*store).await.is_empty(), "it is disabled");
 
     put(&*store, "w", 2, true).await;
@@ -373,8 +349,8 @@ pub(crate) async fn removed_session_leaves_one_erasure(make: Make) {
     let in_flight = lease(&*store, at(10), 1).await.remove(0);
     stored(&*store, removal("s-1")).await;
     fenced(&*store, settlement(&in_flight, Settled::Delivered)).await;
-    let counts = |stats: &Stats| (stats.outbox_pending, stats.outbox_bytes, stats.snapshots_pending);
-    assert_eq!(counts(&stats(&*store).await), (0, 0, 2));
+    let counts = |stats: &Stats| (stats.outbox_pending, stats.snapshots_pending);
+    assert_eq!(counts(&stats(&*store).await), (0, 2));
 
     let first = lease(&*store, at(10), 10).await.remove(0);
     // the version of the session is 4, so the removal is number 5
@@ -392,5 +368,5 @@ pub(crate) async fn removed_session_leaves_one_erasure(make: Make) {
     put(&*store, "off", 1, true).await;
     let missed = accept_all(&*store).await;
     assert_eq!(missed, [erased("s-1", 1..=5), erased("s-2", 2..=2)]);
-    assert_eq!(counts(&stats(&*store).await), (0, 0, 0));
+    assert_eq!(counts(&stats(&*store).await), (0, 0));
 }

@@ -45,6 +45,10 @@ impl Transaction<'_, '_> {
                 Ok(None)
             }
             Change::RemoveWebhook(id) => {
+                let sql = "SELECT slot FROM outbox WHERE webhook = ?1 AND slot IS NOT NULL";
+                for slot in self.prepared.rows(sql, [id.as_str()], |row| Ok(row.get(0)?))? {
+                    self.erase_subject(slot)?;
+                }
                 let sql = "DELETE FROM webhooks WHERE id = ?1";
                 if self.prepared.execute(sql, [id.as_str()])? == 0 {
                     return Err(StoreErrorKind::NotFound.into());
@@ -119,7 +123,7 @@ impl Transaction<'_, '_> {
         }
         write_webhook(
             self.prepared,
-            "INSERT INTO webhooks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL, 0, 0, 0)
+            "INSERT INTO webhooks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL, 0, 0)
              ON CONFLICT (id) DO UPDATE SET name = ?3, events = ?4, enabled = ?5, failing_since = ?6, failures = ?7,
              rest_until = ?8, version = ?9, secrets = ?10, document = ?11",
             webhook,

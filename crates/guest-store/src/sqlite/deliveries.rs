@@ -7,12 +7,12 @@ use rusqlite::{Row, params};
 use time::OffsetDateTime;
 
 use super::error::SqliteError;
-use super::outbox::{ERASURE, EVENT, SNAPSHOT, Undelivered};
+use super::outbox::{ERASED, ERASURE, EVENT, SNAPSHOT, Undelivered};
 use super::personal;
-use super::rows::{aad, integer, micros, number, subject_key, time, webhook};
+use super::rows::{integer, micros, number, subject_key, time, webhook};
 use super::writer::Transaction;
 use crate::outbox::range_id;
-use crate::seal::LookupHash;
+use crate::seal::{Aead, LookupHash};
 use crate::store::PAGE;
 use crate::{Leased, Payload, SealKey, Settled, Settlement, StoreErrorKind, Webhook};
 
@@ -67,7 +67,8 @@ impl Transaction<'_, '_> {
         let until = micros(now.saturating_add(lease));
         for (place, delivery) in &leased {
             self.prepared.execute(
-                "UPDATE outbox SET id = ?2, due_at = ?3, leased = 1, fence = ?4, attempts = ?5 WHERE place = ?1",
+                "UPDATE outbox SET id = ?2, due_at = ?3, leased = 1, fence = ?4, attempts = ?5, grown = 0
+                 WHERE place = ?1",
                 params![
                     place,
                     delivery.id,
@@ -131,22 +132,21 @@ impl Transaction<'_, '_> {
     ) -> Result<Vec<(i64, Leased)>, SqliteError> {
         let seal = &self.keys.seal;
         let (due, unreadable) = self.prepared.readable(
-            "SELECT id, place, fence + 1, attempts + 1, at, webhook, session, kind, first, last, event, body,
-                 sessions.slot, subjects.key, sessions.personal
-             FROM outbox LEFT JOIN sessions ON sessions.key = session AND kind = 1
-                 LEFT JOIN subjects ON subjects.slot = sessions.slot
+            "SELECT id, place, fence + 1, attempts + 1, at, kind, first, last, event, grown, body, personal,
+                 subjects.slot, subjects.key
+             FROM outbox LEFT JOIN sessions ON sessions.key = session
+                 LEFT JOIN subjects ON subjects.slot = coalesce(outbox.slot, sessions.slot)
              WHERE webhook = ?1 AND due_at <= ?2 ORDER BY due_at, place",
             params![turn.webhook, micros(now)],
             count,
             |row| {
-                let (id, payload) = payload(row, seal)?;
                 let delivery = Leased {
-                    id,
+                    id: if row.get(9)? { range_id() } else { row.get(0)? },
                     fence: number(row, 2)?,
                     attempt: number(row, 3)?,
                     webhook: webhook.clone(),
                     at: time(row.get(4)?)?,
-                    payload,
+                    payload: payload(row, seal)?,
                 };
                 Ok((row.get(1)?, delivery))
             },
@@ -164,7 +164,8 @@ impl Transaction<'_, '_> {
             delivery,
             "a delivery or its session cannot be read: restore it from a backup; an event joins a snapshot of its session"
         );
-        let sql = "SELECT place, kind, session, first, last, at, bytes, webhook FROM outbox WHERE id = ?1";
+        let sql =
+            "SELECT place, kind, session, first, last, at, grown, slot, webhook FROM outbox WHERE id = ?1";
         let held = self.prepared.row(sql, [delivery], held)?;
         let held = held.ok_or(StoreErrorKind::Corrupt)?;
         if held.kind == EVENT {
@@ -179,7 +180,7 @@ impl Transaction<'_, '_> {
     }
 
     pub(super) fn settle(&mut self, settlement: &Settlement) -> Result<(), SqliteError> {
-        let sql = "SELECT place, kind, session, first, last, at, bytes, webhook FROM outbox
+        let sql = "SELECT place, kind, session, first, last, at, grown, slot, webhook FROM outbox
                    WHERE id = ?1 AND fence = ?2 AND attempts > 0 AND due_at IS NOT NULL";
         let leased = params![settlement.delivery, integer(settlement.fence)?];
         let held = self.prepared.row(sql, leased, held)?;
@@ -202,7 +203,7 @@ impl Transaction<'_, '_> {
             Settled::Delivered => {
                 self.remove(&held)?;
                 // events joined it after it was leased
-                if held.kind == SNAPSHOT && held.snapshot_id() != settlement.delivery {
+                if held.kind == SNAPSHOT && held.has_grown {
                     self.join_snapshot(&held.webhook, &held.undelivered())?;
                 }
             }
@@ -219,9 +220,12 @@ impl Transaction<'_, '_> {
     fn remove(&mut self, held: &Held) -> Result<(), SqliteError> {
         let sql = "DELETE FROM outbox WHERE place = ?1";
         self.prepared.execute(sql, [held.place])?;
+        if let Some(slot) = held.slot {
+            self.erase_subject(slot)?;
+        }
         match held.kind {
-            EVENT => self.count(&held.webhook, -1, -held.bytes, 0),
-            _ => self.count(&held.webhook, 0, 0, -1),
+            EVENT => self.count(&held.webhook, -1, 0),
+            _ => self.count(&held.webhook, 0, -1),
         }
     }
 
@@ -264,7 +268,8 @@ struct Held {
     first: i64,
     last: i64,
     at: i64,
-    bytes: i64,
+    has_grown: bool,
+    slot: Option<i64>,
     webhook: String,
 }
 
@@ -277,11 +282,6 @@ impl Held {
             at: self.at,
         }
     }
-
-    /// The id of the delivery of its present range.
-    fn snapshot_id(&self) -> String {
-        range_id(&self.webhook, &self.session, self.first, self.last)
-    }
 }
 
 fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
@@ -292,40 +292,31 @@ fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
         first: row.get(3)?,
         last: row.get(4)?,
         at: row.get(5)?,
-        bytes: row.get(6)?,
-        webhook: row.get(7)?,
+        has_grown: row.get(6)?,
+        slot: row.get(7)?,
+        webhook: row.get(8)?,
     })
 }
 
-/// The content of a delivery and its id, which for a snapshot depends on its range.
-fn payload(row: &Row<'_>, seal: &SealKey) -> Result<(String, Payload), SqliteError> {
-    let id: String = row.get(0)?;
-    let (webhook, session): (String, LookupHash) = (row.get(5)?, row.get(6)?);
-    let (kind, first, last): (i64, i64, i64) = (row.get(7)?, row.get(8)?, row.get(9)?);
-    let range = number(row, 8)?..=number(row, 9)?;
-    if kind == SNAPSHOT {
-        let key = subject_key(seal, row.get(12)?, row.get(13)?)?;
-        let personal = personal::open(&key, row.get(14)?).ok_or(StoreErrorKind::Corrupt)?;
-        let snapshot = Payload::Snapshot {
-            session: personal.id.parse().map_err(|_| StoreErrorKind::Corrupt)?,
-            range,
-        };
-        return Ok((range_id(&webhook, &session, first, last), snapshot));
-    }
-    let body = seal.open(&aad("outbox", &id, "body"), row.get(11)?);
-    let body = body.ok_or(StoreErrorKind::Corrupt)?;
-    let payload = match kind {
-        ERASURE => Payload::Erased {
-            session: String::from_utf8(body)
-                .ok()
-                .and_then(|id| id.parse().ok())
-                .ok_or(StoreErrorKind::Corrupt)?,
-            range,
-        },
-        _ => Payload::Event {
-            name: row.get(10)?,
-            body: body.into(),
-        },
+/// The content of a delivery.
+fn payload(row: &Row<'_>, seal: &SealKey) -> Result<Payload, SqliteError> {
+    let kind: i64 = row.get(5)?;
+    let subject_key = subject_key(seal, row.get(12)?, row.get(13)?)?;
+    let id = match kind {
+        ERASURE => Aead::of_subject(&subject_key)
+            .open(ERASED, row.get(10)?)
+            .and_then(|id| String::from_utf8(id).ok()),
+        _ => personal::open(&subject_key, row.get(11)?).map(|personal| personal.id),
     };
-    Ok((id, payload))
+    let session = id.and_then(|id| id.parse().ok()).ok_or(StoreErrorKind::Corrupt)?;
+    let range = number(row, 6)?..=number(row, 7)?;
+    Ok(match kind {
+        ERASURE => Payload::Erased { session, range },
+        SNAPSHOT => Payload::Snapshot { session, range },
+        _ => Payload::Event {
+            session,
+            name: row.get(8)?,
+            sequence: *range.end(),
+        },
+    })
 }

@@ -9,10 +9,12 @@ use rusqlite::{Connection, Row};
 
 use super::error::SqliteError;
 use super::migrate::VACUUM_DUE;
+use super::outbox::ERASED;
 use super::prepared::Prepared;
 use super::reader::Reader;
-use super::rows::{aad, select_sessions, session, webhook};
+use super::rows::{select_sessions, session, subject_key, webhook};
 use super::{Keys, SqliteStore, lock, lock_name, private, schema, unavailable};
+use crate::seal::Aead;
 use crate::{StoreError, StoreErrorKind};
 
 impl SqliteStore {
@@ -210,11 +212,11 @@ fn check(connection: &Connection, keys: &Keys) -> Result<Vec<String>, SqliteErro
         "webhook",
         unreadable(&mut prepared, sql, |row| webhook(row, seal).map(drop))?,
     );
-    // a snapshot has no body
-    let sql = "SELECT id, body FROM outbox WHERE kind <> 1";
+    // only an erasure has a body
+    let sql = "SELECT id, slot, key, body FROM outbox LEFT JOIN subjects USING (slot) WHERE kind = 2";
     let body = |row: &Row<'_>| {
-        let id: String = row.get(0)?;
-        let body = seal.open(&aad("outbox", &id, "body"), row.get(1)?);
+        let subject_key = subject_key(seal, row.get(1)?, row.get(2)?)?;
+        let body = Aead::of_subject(&subject_key).open(ERASED, row.get(3)?);
         body.map(drop).ok_or_else(|| StoreErrorKind::Corrupt.into())
     };
     add("delivery", unreadable(&mut prepared, sql, body)?);

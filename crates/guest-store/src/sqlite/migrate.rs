@@ -16,20 +16,35 @@ use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, TokenH
 /// Present in `meta` until the file has been vacuumed after its migration.
 pub(super) const VACUUM_DUE: &str = "vacuum_due";
 
-/// From version 1, which has ids of sessions and guests in plain and no subject keys.
+/// From an earlier version to the current one.
 ///
 /// # Errors
-/// `Corrupt` if a session cannot be read, or the audit log does not match its last checkpoint. The file is then
-/// unchanged.
-pub(super) fn from_1(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
-    let seal = &keys.seal;
+/// `Corrupt` if a session of version 1 cannot be read, or its audit log does not match its last checkpoint. The file is
+/// then unchanged.
+pub(super) fn from(connection: &Connection, keys: &Keys, version: i32) -> Result<(), SqliteError> {
     let transaction = connection.unchecked_transaction()?;
-    transaction.execute_batch(
+    if version == 1 {
+        sessions_from_1(&transaction, &keys.seal)?;
+        migrate_outbox::from_1(&transaction, &keys.seal)?;
+        log::from_1(&transaction, keys)?;
+        transaction.execute("INSERT INTO meta VALUES (?1, x'')", [VACUUM_DUE])?;
+    } else {
+        migrate_outbox::from_2(&transaction, &keys.seal)?;
+    }
+    let proof = keys.seal.seal(seal_aad(VERSION), b"");
+    transaction.execute("UPDATE meta SET value = ?1 WHERE name = 'seal'", [proof])?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    Ok(transaction.commit()?)
+}
+
+/// Seals the ids of sessions and guests, which version 1 has in plain, under subject keys.
+fn sessions_from_1(connection: &Connection, seal: &SealKey) -> Result<(), SqliteError> {
+    connection.execute_batch(
         "DROP INDEX sessions_live_guest; DROP INDEX sessions_due; DROP INDEX sessions_ended;
          ALTER TABLE sessions RENAME TO sessions_1;",
     )?;
-    transaction.execute_batch(TABLES_2)?;
-    let mut sessions = transaction.prepare("SELECT * FROM sessions_1 ORDER BY created_at, id")?;
+    connection.execute_batch(TABLES_2)?;
+    let mut sessions = connection.prepare("SELECT * FROM sessions_1 ORDER BY created_at, id")?;
     let mut insert = super::prepared::Prepared::new(connection);
     let mut rows = sessions.query([])?;
     let mut slot = 0;
@@ -44,18 +59,11 @@ pub(super) fn from_1(connection: &Connection, keys: &Keys) -> Result<(), SqliteE
     }
     drop(rows);
     drop((sessions, insert));
-    transaction.execute_batch(
+    Ok(connection.execute_batch(
         "DROP TABLE sessions_1;
          UPDATE counts SET value = (SELECT count(*) FROM sessions WHERE ended_at IS NULL)
          WHERE name = 'live_sessions';",
-    )?;
-    migrate_outbox::from_1(&transaction, seal)?;
-    log::from_1(&transaction, keys)?;
-    let proof = seal.seal(seal_aad(VERSION), b"");
-    transaction.execute("UPDATE meta SET value = ?1 WHERE name = 'seal'", [proof])?;
-    transaction.execute("INSERT INTO meta VALUES (?1, x'')", [VACUUM_DUE])?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    Ok(transaction.commit()?)
+    )?)
 }
 
 /// Whether the file was migrated and not vacuumed since.

@@ -4,16 +4,19 @@ use genesys_api::{SessionId, entropy};
 use rusqlite::params;
 
 use super::error::SqliteError;
-use super::rows::{aad, integer, micros, number, time};
+use super::rows::{integer, micros, number, time};
 use super::writer::Transaction;
-use crate::outbox::{delivery_id, event_id};
-use crate::seal::LookupHash;
+use crate::outbox::{event_id, range_id};
+use crate::seal::{Aead, LookupHash};
 use crate::{Conflict, Event, QueueStats, Stats, StoreErrorKind};
 
 /// Kinds of rows of the outbox.
 pub(super) const EVENT: i64 = 0;
 pub(super) const SNAPSHOT: i64 = 1;
 pub(super) const ERASURE: i64 = 2;
+
+/// Associated data of the session's id in an erasure.
+pub(super) const ERASED: &str = "outbox/erased";
 
 /// Largest number of snapshots and erasures of one webhook that are due or under lease, without those whose last attempt
 /// failed. Our choice: each success makes the next ones due, so an endpoint that fails again costs few attempts.
@@ -38,7 +41,7 @@ impl Transaction<'_, '_> {
     /// Writes the deliveries of an event. Returns the number of queued ones, and of those that joined a snapshot.
     pub(super) fn fan_out(&mut self, event: &Event) -> Result<(usize, usize), SqliteError> {
         let queues = self.prepared.rows(
-            "SELECT id, enabled, pending, bytes, snapshots FROM webhooks WHERE owner = ?1
+            "SELECT id, enabled, pending, snapshots FROM webhooks WHERE owner = ?1
              AND EXISTS (SELECT 1 FROM json_each(events) WHERE value = ?2) ORDER BY id",
             [&event.owner, &event.name],
             queue,
@@ -50,10 +53,7 @@ impl Transaction<'_, '_> {
             if self.prepared.row(sql, [&id], |_| Ok(()))?.is_some() {
                 return Err(Conflict::EventIdInUse.into());
             }
-            let has_room = queue.stats.pending < self.limits.webhook_queue_rows
-                && queue.stats.bytes.saturating_add(event.body.len() as u64)
-                    <= self.limits.webhook_queue_bytes;
-            if queue.is_enabled && has_room {
+            if queue.is_enabled && queue.stats.pending < self.limits.webhook_queue_rows {
                 self.enqueue(&queue.webhook, &id, event)?;
                 queued += 1;
             } else {
@@ -64,24 +64,19 @@ impl Transaction<'_, '_> {
     }
 
     fn enqueue(&mut self, webhook: &str, id: &str, event: &Event) -> Result<(), SqliteError> {
-        let bytes = integer(event.body.len() as u64)?;
-        let at = micros(event.at);
-        let body = self.keys.seal.seal(&aad("outbox", id, "body"), &event.body);
         self.prepared.execute(
-            "INSERT INTO outbox (id, webhook, session, kind, first, last, event, at, due_at, bytes, body)
-             VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6, ?6, ?7, ?8)",
+            "INSERT INTO outbox (id, webhook, session, kind, first, last, event, at, due_at)
+             VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6, ?6)",
             params![
                 id,
                 webhook,
                 self.keys.seal.session_key(&event.session),
                 integer(event.sequence)?,
                 event.name,
-                at,
-                bytes,
-                body,
+                micros(event.at),
             ],
         )?;
-        self.count(webhook, 1, bytes, 0)
+        self.count(webhook, 1, 0)
     }
 
     fn overflow(&mut self, queue: &Queue, event: &Event) -> Result<(), SqliteError> {
@@ -108,18 +103,19 @@ impl Transaction<'_, '_> {
     pub(super) fn join_snapshot(&mut self, webhook: &str, events: &Undelivered) -> Result<(), SqliteError> {
         let params = params![webhook, events.session, events.first, events.last, events.at];
         // `due_at = at` marks a released snapshot
-        let sql = "UPDATE outbox SET first = min(first, ?3), last = max(last, ?4), at = min(at, ?5),
+        let sql = "UPDATE outbox SET grown = grown OR first > ?3 OR last < ?4,
+                   first = min(first, ?3), last = max(last, ?4), at = min(at, ?5),
                    due_at = CASE WHEN due_at = at THEN min(at, ?5) ELSE due_at END
                    WHERE webhook = ?1 AND session = ?2 AND kind > 0";
         if self.prepared.execute(sql, params)? > 0 {
             return Ok(());
         }
         self.prepared.execute(
-            "INSERT INTO outbox (id, webhook, session, kind, first, last, at)
-             VALUES (hex(randomblob(16)), ?1, ?2, 1, ?3, ?4, ?5)",
+            "INSERT INTO outbox (id, webhook, session, kind, first, last, at, grown)
+             VALUES (hex(randomblob(16)), ?1, ?2, 1, ?3, ?4, ?5, 1)",
             params,
         )?;
-        self.count(webhook, 0, 0, 1)
+        self.count(webhook, 0, 1)
     }
 
     /// Adds all pending events of a webhook to the snapshots of their sessions. None of them is due.
@@ -127,13 +123,14 @@ impl Transaction<'_, '_> {
         for sql in [
             "UPDATE outbox SET due_at = NULL, leased = 0, fence = fence + 1, attempts = 0
              WHERE webhook = ?1 AND kind > 0 AND due_at IS NOT NULL",
-            "INSERT INTO outbox (id, webhook, session, kind, first, last, at)
-             SELECT hex(randomblob(16)), webhook, session, 1, min(first), max(last), min(at) FROM outbox
+            "INSERT INTO outbox (id, webhook, session, kind, first, last, at, grown)
+             SELECT hex(randomblob(16)), webhook, session, 1, min(first), max(last), min(at), 1 FROM outbox
              WHERE webhook = ?1 AND kind = 0 GROUP BY session ORDER BY min(place)
              ON CONFLICT (webhook, session) WHERE kind > 0 DO UPDATE SET
+             grown = grown OR first > excluded.first OR last < excluded.last,
              first = min(first, excluded.first), last = max(last, excluded.last), at = min(at, excluded.at)",
             "DELETE FROM outbox WHERE webhook = ?1 AND kind = 0",
-            "UPDATE webhooks SET pending = 0, bytes = 0,
+            "UPDATE webhooks SET pending = 0,
              snapshots = (SELECT count(*) FROM outbox WHERE webhook = ?1) WHERE id = ?1",
         ] {
             self.prepared.execute(sql, [webhook])?;
@@ -157,25 +154,25 @@ impl Transaction<'_, '_> {
             .prepared
             .rows(sql, [owner], |row| Ok(row.get::<_, String>(0)?))?;
         for webhook in &webhooks {
-            let sql = "SELECT count(*) FILTER (WHERE kind = 0), coalesce(sum(bytes), 0),
-                       count(*) FILTER (WHERE kind > 0), coalesce(min(first), ?3), coalesce(max(last), ?3)
+            let sql = "SELECT count(*) FILTER (WHERE kind = 0), count(*) FILTER (WHERE kind > 0),
+                       coalesce(min(first), ?3), coalesce(max(last), ?3)
                        FROM outbox WHERE session = ?1 AND webhook = ?2";
             let mut held = self.prepared.rows(sql, params![key, webhook, erased], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             })?;
-            let (rows, bytes, snapshots, first, last): (i64, i64, i64, i64, i64) =
-                held.pop().unwrap_or_default();
+            let (rows, snapshots, first, last): (i64, i64, i64, i64) = held.pop().unwrap_or_default();
             let sql = "DELETE FROM outbox WHERE session = ?1 AND webhook = ?2";
             self.prepared.execute(sql, params![key, webhook])?;
-            let delivery = delivery_id(entropy::bytes());
-            let aad = aad("outbox", &delivery, "body");
-            let sealed = self.keys.seal.seal(&aad, session.as_str().as_bytes());
+            let subject_key = entropy::bytes();
+            let slot = self.put_subject(None, &subject_key)?;
+            let body = Aead::of_subject(&subject_key).seal(ERASED, session.as_str().as_bytes());
+            let (first, last) = (first.min(erased), last.max(erased));
             self.prepared.execute(
-                "INSERT INTO outbox (id, webhook, session, kind, first, last, at, body)
-                 VALUES (?1, ?2, randomblob(16), 2, ?3, ?4, ?5, ?6)",
-                params![delivery, webhook, first.min(erased), last.max(erased), at, sealed],
+                "INSERT INTO outbox (id, webhook, session, kind, first, last, at, slot, body)
+                 VALUES (?1, ?2, randomblob(16), 2, ?3, ?4, ?5, ?6, ?7)",
+                params![range_id(), webhook, first, last, at, slot, body],
             )?;
-            self.count(webhook, -rows, -bytes, 1 - snapshots)?;
+            self.count(webhook, -rows, 1 - snapshots)?;
             self.release_if_idle(webhook)?;
         }
         Ok(())
@@ -210,22 +207,14 @@ impl Transaction<'_, '_> {
     }
 
     /// Adds to the counts of a webhook's queue.
-    pub(super) fn count(
-        &mut self,
-        webhook: &str,
-        rows: i64,
-        bytes: i64,
-        snapshots: i64,
-    ) -> Result<(), SqliteError> {
-        let sql = "UPDATE webhooks SET pending = pending + ?2, bytes = bytes + ?3, snapshots = snapshots + ?4
-                   WHERE id = ?1";
-        self.prepared
-            .execute(sql, params![webhook, rows, bytes, snapshots])?;
+    pub(super) fn count(&mut self, webhook: &str, rows: i64, snapshots: i64) -> Result<(), SqliteError> {
+        let sql = "UPDATE webhooks SET pending = pending + ?2, snapshots = snapshots + ?3 WHERE id = ?1";
+        self.prepared.execute(sql, params![webhook, rows, snapshots])?;
         Ok(())
     }
 
     fn queue(&mut self, webhook: &str) -> Result<Option<Queue>, SqliteError> {
-        let sql = "SELECT id, enabled, pending, bytes, snapshots FROM webhooks WHERE id = ?1";
+        let sql = "SELECT id, enabled, pending, snapshots FROM webhooks WHERE id = ?1";
         Ok(self.prepared.rows(sql, [webhook], queue)?.pop())
     }
 
@@ -241,11 +230,9 @@ impl Transaction<'_, '_> {
             audit_entries: self.head.log.tree.size(),
             ..Stats::default()
         };
-        let sql =
-            "SELECT id, enabled, pending, bytes, snapshots FROM webhooks WHERE pending > 0 OR snapshots > 0";
+        let sql = "SELECT id, enabled, pending, snapshots FROM webhooks WHERE pending > 0 OR snapshots > 0";
         for queue in self.prepared.rows(sql, [], queue)? {
             stats.outbox_pending += queue.stats.pending;
-            stats.outbox_bytes += queue.stats.bytes;
             stats.snapshots_pending += queue.stats.snapshots;
             let id = queue.webhook.parse().map_err(|_| StoreErrorKind::Corrupt)?;
             stats.queues.insert(id, queue.stats);
@@ -260,8 +247,7 @@ fn queue(row: &rusqlite::Row<'_>) -> Result<Queue, SqliteError> {
         is_enabled: row.get(1)?,
         stats: QueueStats {
             pending: number(row, 2)?,
-            bytes: number(row, 3)?,
-            snapshots: number(row, 4)?,
+            snapshots: number(row, 3)?,
         },
     })
 }

@@ -18,9 +18,9 @@ use crate::{StoreError, StoreErrorKind};
 /// Marks the file as a guest store (`PRAGMA application_id`): "gst1" in ASCII.
 const APPLICATION: i32 = 0x6773_7431;
 /// The version of the tables (`PRAGMA user_version`).
-pub(super) const VERSION: i32 = 2;
+pub(super) const VERSION: i32 = 3;
 
-/// Tables that version 1 has too, with fewer columns of `webhooks`.
+/// Tables that every version has, with other counts of `webhooks`.
 const TABLES: &str = "
     CREATE TABLE meta (
         name TEXT PRIMARY KEY,
@@ -41,9 +41,8 @@ const TABLES: &str = "
         document BLOB NOT NULL,
         -- when something was leased of it last
         last_turn INTEGER,
-        -- its pending events with the bytes of their bodies, and its snapshots and erasures
+        -- its pending events, and its snapshots and erasures
         pending INTEGER NOT NULL DEFAULT 0,
-        bytes INTEGER NOT NULL DEFAULT 0,
         snapshots INTEGER NOT NULL DEFAULT 0,
         UNIQUE (owner, name)
     ) STRICT;
@@ -74,7 +73,7 @@ pub(super) const LOG_TABLES: &str = "
     ) STRICT;
 ";
 
-/// Tables of version 2. They have no id of a session or a guest in plain text.
+/// Tables that version 2 has too. They have no id of a session or a guest in plain text.
 pub(super) const TABLES_2: &str = "
     -- sealed subject keys, overwritten in place
     CREATE TABLE subjects (
@@ -115,10 +114,11 @@ pub(super) const TABLES_2: &str = "
     INSERT INTO counts VALUES ('live_sessions', 0);
 ";
 
-/// The outbox of version 2.
+/// The outbox.
 ///
-/// An event has its sequence number as `first` and `last`, and its sealed body. A snapshot (kind 1) has no body. An
-/// erasure (kind 2) has the sealed id of the session as its body, and random bytes in place of the key of the session.
+/// An event (kind 0) has its sequence number as `first` and `last`. Neither it nor a snapshot (kind 1) has a body: the
+/// session is read when they are sent. An erasure (kind 2) has random bytes in place of the key of the session. Its body is
+/// the id of the session, sealed under the subject key in its own slot.
 pub(super) const OUTBOX: &str = "
     -- due_at is when a delivery may be leased next, so a lease moves it to its end; NULL waits for a success
     CREATE TABLE outbox (
@@ -135,7 +135,9 @@ pub(super) const OUTBOX: &str = "
         leased INTEGER NOT NULL DEFAULT 0,
         fence INTEGER NOT NULL DEFAULT 0,
         attempts INTEGER NOT NULL DEFAULT 0,
-        bytes INTEGER NOT NULL DEFAULT 0,
+        -- whether the range has grown since the last lease, so that the next one has another id
+        grown INTEGER NOT NULL DEFAULT 0,
+        slot INTEGER REFERENCES subjects (slot),
         body BLOB NOT NULL DEFAULT x''
     ) STRICT;
     -- also leads from a webhook that goes to all that goes with it
@@ -198,9 +200,9 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, Sqli
     match (application, version) {
         (0, 0) if tables == 0 => create(connection, keys)?,
         (APPLICATION, VERSION) => check_keys(connection, keys, VERSION)?,
-        (APPLICATION, 1) => {
-            check_keys(connection, keys, 1)?;
-            migrate::from_1(connection, keys)?;
+        (APPLICATION, earlier @ 1..VERSION) => {
+            check_keys(connection, keys, earlier)?;
+            migrate::from(connection, keys, earlier)?;
         }
         (APPLICATION, found) if found > VERSION => {
             return Err(StoreErrorKind::NewerSchema {
@@ -285,7 +287,8 @@ fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
 pub(super) fn seal_aad(version: i32) -> &'static str {
     match version {
         1 => "meta/seal/value",
-        _ => "meta/seal/value/2",
+        2 => "meta/seal/value/2",
+        _ => "meta/seal/value/3",
     }
 }
 

@@ -1,5 +1,7 @@
 //! Subject keys and the erasure of sessions.
 //!
+//! A session has one, and so has an erasure that was not delivered, whose body is the id of the session.
+//!
 //! A sealed key occupies a slot of a fixed size that is overwritten in place. Slots are reused, never deleted: SQLite
 //! copies rows when it balances pages and may leave the old bytes in unused space, even with `secure_delete`.
 
@@ -52,13 +54,19 @@ impl Transaction<'_, '_> {
         })?;
         let (slot, was_live, owner, version): (i64, bool, String, i64) =
             stored.ok_or(StoreErrorKind::NotFound)?;
-        let sql = "UPDATE subjects SET key = ?2, free = 1 WHERE slot = ?1";
-        self.prepared.execute(sql, params![slot, EMPTY])?;
+        self.erase_subject(slot)?;
         self.prepared
             .execute("DELETE FROM sessions WHERE key = ?1", [key])?;
         self.count_live(was_live, false);
-        self.erased = true;
         self.announce_erasure(id, &owner, version + 1, at)
+    }
+
+    /// Overwrites a key, so that nothing sealed under it can be opened.
+    pub(super) fn erase_subject(&mut self, slot: i64) -> Result<(), SqliteError> {
+        let sql = "UPDATE subjects SET key = ?2, free = 1 WHERE slot = ?1";
+        self.prepared.execute(sql, params![slot, EMPTY])?;
+        self.erased = true;
+        Ok(())
     }
 
     pub(super) fn count_live(&mut self, before: bool, after: bool) {

@@ -1,20 +1,19 @@
 //! The row of a session with its parsed document.
 
-use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use audit::{Actor, Draft};
-use genesys_api::{Now, SessionId, SessionStage, SessionState, entropy, rfc3339};
+use bytes::Bytes;
+use genesys_api::{Now, SessionStage, SessionState, entropy};
 use guest_payload::GuestData;
-use guest_store::{Event, Opaque, Session, StoreErrorKind};
+use guest_sessions::SessionEvent;
+use guest_store::{Event, Leased, Payload, Session, StoreErrorKind};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use session_metrics::{EndReason, Journey, StoredSession};
 use time::OffsetDateTime;
 use time::serde::timestamp::milliseconds::option as milliseconds;
 use web_messaging::CustomAttributes;
-use webhook::{EventBody, EventName};
+use webhook::EventName;
 
 use crate::{Error, SessionInfo};
 
@@ -112,13 +111,6 @@ impl SessionRow {
         self.row.ended_at.is_none() && self.row.idle_deadline <= now
     }
 
-    fn state(&self) -> SessionState {
-        match self.row.ended_at {
-            Some(_) => SessionState::Ended,
-            None => SessionState::Live(self.document.stage),
-        }
-    }
-
     fn end_reason(&self) -> EndReason {
         self.document.end_reason.unwrap_or(EndReason::Error)
     }
@@ -141,56 +133,35 @@ impl SessionRow {
         }
     }
 
-    /// An event for webhooks: ids, consent, and the attributes that the consent allows. `sequence` grows with each
-    /// change of the session, because deliveries may arrive in another order.
+    /// An event for webhooks. `sequence` grows with each change of the session, because deliveries may arrive in another
+    /// order.
     pub(super) fn event(&self, name: EventName, at: OffsetDateTime) -> Event {
         let row = &self.row;
-        let sequence = row.version + 1;
-        let body = EventBody {
-            event: name,
-            timestamp: at,
-            data: &self.event_data(sequence),
-        };
         Event {
             id: entropy::ordered_uuid(at).to_string(),
             owner: row.owner.clone(),
             session: row.id.clone(),
-            sequence,
+            sequence: row.version + 1,
             name: name.as_str().to_owned(),
-            body: body.to_bytes().into(),
             at,
         }
     }
 
-    /// The body of an event that stands for those of a range: the session as it is stored.
-    pub(super) fn snapshot(&self, range: &RangeInclusive<u64>, now: OffsetDateTime) -> Opaque {
-        let mut data = self.event_data(self.row.version);
-        data["range"] = range_data(range);
-        let body = EventBody {
-            event: EventName::Snapshot,
-            timestamp: now,
-            data: &data,
+    /// The body of a delivery about this session at `now`. An event that this version does not know has none.
+    pub(super) fn delivery_body(&self, delivery: &Leased, now: OffsetDateTime) -> Option<Bytes> {
+        let (name, at, sequence, range) = match &delivery.payload {
+            Payload::Event { name, sequence, .. } => (name.parse().ok()?, delivery.at, *sequence, None),
+            Payload::Snapshot { range, .. } => (EventName::Snapshot, now, self.row.version, Some(range)),
+            Payload::Erased { .. } => return None,
         };
-        body.to_bytes().into()
-    }
-
-    fn event_data(&self, sequence: u64) -> Value {
-        let row = &self.row;
-        let mut data = json!({
-            "id": row.id,
-            "sequence": sequence,
-            "guestId": row.guest,
-            "channelConfigurationId": row.channel,
-            "state": self.state(),
-            "createdAt": rfc3339(row.created_at),
-            "consent": self.document.data.consent(),
-            "guestAttributes": self.document.data.attributes().collect::<BTreeMap<_, _>>(),
-        });
-        if let Some(at) = row.ended_at {
-            data["endedAt"] = rfc3339(at).into();
-            data["endReason"] = self.end_reason().name().into();
-        }
-        data
+        let event = SessionEvent {
+            session: &self.info(now),
+            channel: &self.row.channel,
+            data: &self.document.data,
+            sequence,
+            range,
+        };
+        Some(event.to_bytes(name, at))
     }
 }
 
@@ -198,24 +169,6 @@ impl SessionRow {
 pub(super) fn instant_at(now: Now, when: OffsetDateTime) -> Instant {
     let ago = Duration::try_from(now.utc - when).unwrap_or_default();
     now.instant.checked_sub(ago).unwrap_or(now.instant)
-}
-
-/// The body of the event of an erased session, of which nothing else is known.
-pub(super) fn erased(session: &SessionId, range: &RangeInclusive<u64>, at: OffsetDateTime) -> Opaque {
-    let body = EventBody {
-        event: EventName::Erased,
-        timestamp: at,
-        data: &json!({
-            "id": session,
-            "sequence": range.end(),
-            "range": range_data(range),
-        }),
-    };
-    body.to_bytes().into()
-}
-
-fn range_data(range: &RangeInclusive<u64>) -> Value {
-    json!({ "first": range.start(), "last": range.end() })
 }
 
 /// The attributes that may be sent to Genesys.
@@ -241,6 +194,7 @@ mod tests {
     use guest_payload::{Choice, Consent, Evidence, NewGuest, Policy};
     use guest_store::{SessionSecrets, StoreErrorKind, TokenHash};
     use secrecy::ExposeSecret as _;
+    use serde_json::Value;
 
     use super::*;
 
@@ -346,40 +300,6 @@ mod tests {
     fn attributes_without_consent_are_not_stored() {
         let row = row();
         assert!(!String::from_utf8_lossy(&row.document).contains("canary"));
-        let event = SessionRow::load(row).unwrap().event(EventName::Updated, at());
-        let body: Value = serde_json::from_slice(&event.body).unwrap();
-        assert_eq!(body["data"]["guestAttributes"], json!({ "source": "web" }));
-        assert_eq!(body["data"]["sequence"], 5);
-    }
-
-    #[test]
-    fn snapshot_is_the_stored_session_with_its_range() {
-        let mut record = SessionRow::load(row()).unwrap();
-        record.row.ended_at = Some(at());
-        record.document.end_reason = Some(EndReason::Guest);
-        let now = at() + Duration::from_secs(60);
-        let body: Value = serde_json::from_slice(&record.snapshot(&(2..=3), now)).unwrap();
-        assert_eq!(body["type"], "webmessaging.guestsession.snapshot");
-        assert_eq!(body["timestamp"], "2026-11-22T12:31:00.125Z");
-        let data = &body["data"];
-        assert_eq!(
-            (&data["sequence"], &data["range"]),
-            (&json!(4), &json!({ "first": 2, "last": 3 }))
-        );
-        assert_eq!(
-            (&data["state"], &data["endReason"]),
-            (&json!("ended"), &json!("guest"))
-        );
-        assert_eq!(data["consent"]["marketing"], "denied");
-        assert_eq!(data["guestAttributes"], json!({ "source": "web" }));
-    }
-
-    #[test]
-    fn erased_event_names_session_and_range_only() {
-        let body: Value = serde_json::from_slice(&erased(&"s-1".parse().unwrap(), &(2..=7), at())).unwrap();
-        let expected = json!({ "id": "s-1", "sequence": 7, "range": { "first": 2, "last": 7 } });
-        assert_eq!(body["type"], "webmessaging.guestsession.erased");
-        assert_eq!(body["data"], expected);
     }
 
     #[test]

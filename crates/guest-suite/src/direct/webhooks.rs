@@ -3,18 +3,16 @@
 use std::time::Duration;
 
 use audit::{Actor, Draft, Outcome};
+use bytes::Bytes;
 use genesys_api::{WebhookId, entropy, error_chain};
-use guest_sessions::{SubscriptionBody, Webhook};
-use guest_store::{
-    Change, Leased, Opaque, Payload, Settled, Settlement, StoreErrorKind, Webhook as WebhookRow,
-};
+use guest_sessions::{SubscriptionBody, Webhook, erased_event};
+use guest_store::{Change, Leased, Payload, Settled, Settlement, StoreErrorKind, Webhook as WebhookRow};
 use secrecy::{ExposeSecret as _, SecretString};
 use webhook::{
     Attempt, DisableReason, Dispatcher, EndpointHealth, MessageId, NextStep, Secret, Subscription,
 };
 
 use super::Direct;
-use super::session_row::erased;
 use super::update::{Mutation, is_conflict};
 use crate::Error;
 
@@ -145,7 +143,7 @@ impl Direct {
                 headers: &subscription.headers,
                 secret: &secret,
                 old_secrets: &[],
-                body: body.0,
+                body,
             })
             .await;
         let at = self.clock().now().utc;
@@ -211,23 +209,22 @@ impl Direct {
         }
     }
 
-    /// The body to send now. A snapshot of a session that cannot be read has none.
-    async fn body(&self, leased: &Leased) -> Result<Option<Opaque>, Error> {
-        let (session, range) = match &leased.payload {
-            Payload::Event { body, .. } => return Ok(Some(body.clone())),
-            Payload::Erased { session, range } => return Ok(Some(erased(session, range, leased.at))),
-            Payload::Snapshot { session, range } => (session, range),
+    /// The body to send now: of the session as it is, with the consent that is in force.
+    async fn body(&self, leased: &Leased) -> Result<Option<Bytes>, Error> {
+        let session = match &leased.payload {
+            Payload::Erased { session, range } => return Ok(Some(erased_event(session, range, leased.at))),
+            Payload::Event { session, .. } | Payload::Snapshot { session, .. } => session,
         };
         let reevaluated = match self.load_any(session).await {
             Ok(record) => self.reevaluated(record).await,
             Err(error) => Err(error),
         };
         match reevaluated {
-            Ok(record) => Ok(Some(record.snapshot(range, self.clock().now().utc))),
+            Ok(record) => Ok(record.delivery_body(leased, self.clock().now().utc)),
             // it was erased after the lease
             Err(Error::NotFound) => Ok(None),
             Err(Error::Store(error)) if error.kind() == StoreErrorKind::Corrupt => {
-                tracing::error!(%session, webhook = %leased.webhook.id, "a session cannot be read, so its snapshot is not sent: restore it from a backup");
+                tracing::error!(%session, webhook = %leased.webhook.id, "a session cannot be read, so its delivery is not sent: restore it from a backup");
                 Ok(None)
             }
             Err(error) => Err(error),

@@ -7,15 +7,13 @@ use crate::{Leased, Payload, Settled, StoreErrorKind};
 
 impl Model {
     /// Whether the event is queued. Otherwise it joins the snapshot of its session.
-    pub(super) fn queue_event(&mut self, webhook: u8, id: String, session: String, bytes: u64) -> bool {
-        let queued: Vec<_> = self.events_of(webhook).collect();
-        let has_room = (queued.len() as u64) < LIMITS.webhook_queue_rows
-            && queued.iter().sum::<u64>() + bytes <= LIMITS.webhook_queue_bytes;
+    pub(super) fn queue_event(&mut self, webhook: u8, id: String, session: String) -> bool {
+        let has_room = (self.pending(webhook) as u64) < LIMITS.webhook_queue_rows;
         let delivery = Delivery {
             id,
             webhook,
             session,
-            kind: Kind::Event { bytes },
+            kind: Kind::Event,
             range: (self.sequence, self.sequence),
             at: self.now,
             due: Some(self.now),
@@ -32,16 +30,10 @@ impl Model {
         false
     }
 
-    /// The bytes of each pending event of a webhook.
-    fn events_of(&self, webhook: u8) -> impl Iterator<Item = u64> {
-        let of_it = self
-            .outbox
-            .iter()
-            .filter(move |delivery| delivery.webhook == webhook);
-        of_it.filter_map(|delivery| match delivery.kind {
-            Kind::Event { bytes } => Some(bytes),
-            _ => None,
-        })
+    /// Number of pending events of a webhook.
+    fn pending(&self, webhook: u8) -> usize {
+        let of_it = self.outbox.iter().filter(|delivery| delivery.webhook == webhook);
+        of_it.filter(|delivery| delivery.kind == Kind::Event).count()
     }
 
     fn join_snapshot(&mut self, lost: &Delivery) {
@@ -73,9 +65,7 @@ impl Model {
     pub(super) fn withhold_all(&mut self, webhook: u8) {
         let (withheld, others) = std::mem::take(&mut self.outbox)
             .into_iter()
-            .partition::<Vec<_>, _>(|delivery| {
-                delivery.webhook == webhook && matches!(delivery.kind, Kind::Event { .. })
-            });
+            .partition::<Vec<_>, _>(|delivery| delivery.webhook == webhook && delivery.kind == Kind::Event);
         self.outbox = others;
         for delivery in self.outbox.iter_mut().filter(|other| other.webhook == webhook) {
             if delivery.due.take().is_some() {
@@ -124,11 +114,10 @@ impl Model {
         if !self.webhooks[&webhook].is_on {
             return;
         }
-        let is_event = |delivery: &Delivery| matches!(delivery.kind, Kind::Event { .. });
         let mut active = 0;
         for delivery in self.outbox.iter().filter(|delivery| delivery.webhook == webhook) {
             let is_fresh = delivery.is_leased || delivery.due == Some(delivery.at);
-            active += usize::from(!is_event(delivery) && is_fresh);
+            active += usize::from(delivery.kind != Kind::Event && is_fresh);
         }
         let waits = |delivery: &&mut Delivery| delivery.webhook == webhook && delivery.due.is_none();
         let waiting = self.outbox.iter_mut().filter(waits);
@@ -138,7 +127,7 @@ impl Model {
     }
 
     fn release_if_idle(&mut self, webhook: u8) {
-        if self.events_of(webhook).next().is_none() {
+        if self.pending(webhook) == 0 {
             self.release(webhook);
         }
     }
@@ -204,7 +193,7 @@ impl Model {
         match (settled, delivery.kind) {
             (Settled::Delivered, Kind::Snapshot) if has_grown => self.join_snapshot(&delivery),
             (Settled::Delivered, _) => {}
-            (Settled::Dead, Kind::Event { .. }) => self.join_snapshot(&delivery),
+            (Settled::Dead, Kind::Event) => self.join_snapshot(&delivery),
             (Settled::Dead, _) => {
                 (delivery.due, delivery.attempt) = (None, 0);
                 self.outbox.insert(found.expect("it was found"), delivery);
@@ -245,7 +234,14 @@ impl Delivery {
         assert_eq!((lease.attempt, lease.at), (self.attempt, at(self.at)), "{self:?}");
         assert!(lease.fence > self.fence);
         match self.kind {
-            Kind::Event { .. } => assert_eq!(lease.id, self.id),
+            Kind::Event => {
+                let expected = Payload::Event {
+                    session: self.session.parse().expect("a valid id"),
+                    name: "created".to_owned(),
+                    sequence: self.range.0,
+                };
+                assert_eq!((&lease.id, &lease.payload), (&self.id, &expected));
+            }
             Kind::Erasure | Kind::Snapshot => {
                 assert_eq!(self.payload_range(lease), Some(self.range), "{self:?}");
                 lease.id.clone_into(&mut self.id);

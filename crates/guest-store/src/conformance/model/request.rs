@@ -12,7 +12,7 @@ pub(super) enum Request {
     Commit {
         change: Option<Changed>,
         entries: u8,
-        events: Vec<(u8, u8)>,
+        events: Vec<u8>,
     },
     Lease {
         limit: usize,
@@ -62,7 +62,7 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         3 => (0..3_u8, 0..2_u8, weighted(0.2), any::<bool>())
             .prop_map(|(id, guest, stale, ends)| Changed::UpdateSession { id, guest, stale, ends }),
     ];
-    let events = proptest::collection::vec((0..24_u8, 0..12_u8), 0..4);
+    let events = proptest::collection::vec(0..24_u8, 0..4);
     let rest = proptest::option::weighted(0.1, 0..100_i64);
     prop_oneof![
         2 => (0..200_i64).prop_map(Request::Advance),

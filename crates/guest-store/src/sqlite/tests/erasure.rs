@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use secrecy::ExposeSecret as _;
 
 use super::*;
+use crate::{Settled, Settlement};
 
 /// A session whose ids, keys and attributes occur nowhere else. Its document has `size` bytes more.
 fn guest(number: usize, size: usize) -> Session {
@@ -27,6 +28,16 @@ fn traces(session: &Session, number: usize) -> Vec<Vec<u8>> {
         session.secrets.genesys_token.expose_secret().into(),
         session.secrets.subject_key.into(),
         STANDARD.encode(session.secrets.subject_key).into(),
+    ]
+}
+
+/// What the store key computes of the ids of a guest, and of the events about the guest.
+fn keyed(session: &Session) -> Vec<Vec<u8>> {
+    let seal = SealKey::new(&[1; 32]);
+    vec![
+        seal.session_key(&session.id).into(),
+        seal.guest_hash("o", &session.guest).into(),
+        event_id("w-1", session.id.as_str()).into(),
     ]
 }
 
@@ -57,6 +68,17 @@ async fn update(store: &SqliteStore, session: &mut Session) {
     session.version = committed.unwrap().version.unwrap();
 }
 
+/// The subject keys as they are stored, which the store key opens.
+async fn sealed_keys(store: &SqliteStore) -> Vec<Vec<u8>> {
+    let sealed = store.write(|transaction| {
+        let sql = "SELECT key FROM subjects WHERE free = 0";
+        transaction
+            .prepared
+            .rows(sql, [], |row| Ok(row.get::<_, Vec<u8>>(0)?))
+    });
+    sealed.await.unwrap()
+}
+
 #[tokio::test]
 async fn erased_guests_leave_no_trace_in_any_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -74,7 +96,6 @@ async fn erased_guests_leave_no_trace_in_any_file() {
                 session: session.id.clone(),
                 sequence: 1,
                 name: "created".to_owned(),
-                body: session.guest.as_str().to_owned().into(),
                 at: at(),
             }],
             ..Unit::default()
@@ -87,13 +108,7 @@ async fn erased_guests_leave_no_trace_in_any_file() {
         session.ended_at = Some(at());
         update(&store, session).await;
     }
-    let sealed = store.write(|transaction| {
-        let sql = "SELECT key FROM subjects";
-        transaction
-            .prepared
-            .rows(sql, [], |row| Ok(row.get::<_, Vec<u8>>(0)?))
-    });
-    let sealed = sealed.await.unwrap();
+    let sealed = sealed_keys(&store).await;
     assert_eq!(sealed.len(), 200);
 
     // every other one first, so that rows beside them stay
@@ -121,6 +136,33 @@ async fn erased_guests_leave_no_trace_in_any_file() {
         .collect();
     // nor a key that the seal key would open
     all.extend(sealed);
+    assert_absent(folder.path(), &all);
+    // nor what the holder of the store key could compute, or open: each webhook has the id of the session no longer
+    all.extend(sessions.iter().flat_map(keyed));
+    all.extend(sealed_keys(&store).await);
+    let mut erasures = 0;
+    loop {
+        let leased = store.lease_deliveries(at(), Duration::from_secs(60), 1_000).await;
+        let leased = leased.unwrap();
+        if leased.is_empty() {
+            break;
+        }
+        for delivery in leased {
+            assert!(matches!(delivery.payload, Payload::Erased { .. }), "{delivery:?}");
+            let settlement = Settlement {
+                delivery: delivery.id,
+                fence: delivery.fence,
+                at: at(),
+                settled: Settled::Delivered,
+                rest_until: None,
+                disable_webhook: false,
+                entries: Vec::new(),
+            };
+            store.settle_delivery(settlement).await.unwrap();
+            erasures += 1;
+        }
+    }
+    assert_eq!(erasures, 200);
     assert_absent(folder.path(), &all);
     drop(store);
     assert_absent(folder.path(), &all);

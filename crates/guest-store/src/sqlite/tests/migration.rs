@@ -35,7 +35,6 @@ const SESSIONS_1: &str = "
 const OUTBOX_1: &str = "
     DROP TABLE outbox;
     ALTER TABLE webhooks DROP COLUMN pending;
-    ALTER TABLE webhooks DROP COLUMN bytes;
     ALTER TABLE webhooks DROP COLUMN snapshots;
     CREATE TABLE outbox (
         place INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -238,15 +237,14 @@ async fn outbox_of_version_1_is_kept() {
     let stats = store.stats().await.unwrap();
     let queue = |id: &str| {
         let queue = stats.queues[&id.parse().unwrap()];
-        (queue.pending, queue.bytes, queue.snapshots)
+        (queue.pending, queue.snapshots)
     };
-    let bytes = body.len() as u64;
-    assert_eq!(queue("healthy"), (1, bytes, 0));
-    assert_eq!(queue("dead"), (1, bytes, 2));
-    assert_eq!(queue("off"), (0, 0, 2));
+    assert_eq!(queue("healthy"), (1, 0));
+    assert_eq!(queue("dead"), (1, 2));
+    assert_eq!(queue("off"), (0, 2));
     let kept = lease(&store, "healthy").await.remove(0);
     assert_eq!((kept.id, kept.attempt), (event_id("healthy", "e-1"), 6));
-    assert_eq!(kept.payload, payload(body));
+    assert_eq!(kept.payload, payload("session-1", 4));
 
     // every session of the owner: version 1 does not know which events were lost
     let snapshots = |leased: Vec<Leased>| {
@@ -266,4 +264,91 @@ async fn outbox_of_version_1_is_kept() {
     put(&store, "off", 1, true).await;
     assert_eq!(snapshots(lease(&store, "off").await), expected);
     assert_eq!(store.commit(event("e-3")).await.unwrap().deliveries, 3);
+}
+
+/// Makes the outbox that of version 2.
+const OUTBOX_2: &str = "
+    ALTER TABLE webhooks ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE outbox DROP COLUMN slot;
+    ALTER TABLE outbox DROP COLUMN grown;
+    ALTER TABLE outbox ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    PRAGMA user_version = 2;
+";
+
+#[tokio::test]
+async fn outbox_of_version_2_is_kept_without_its_bodies() {
+    const CANARY: &[u8] = b"sealed-body-canary";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let full = Limits {
+        webhook_queue_rows: 1,
+        ..Limits::default()
+    };
+    let store = SqliteStore::open(&path, keys(1, 2, "log"), full).unwrap();
+    put(&store, "w-1", 0, true).await;
+    store.commit(unit("x")).await.unwrap();
+    store.commit(event("e-2")).await.unwrap();
+    let mut erased = unit("x");
+    if let Some(Change::CreateSession(session)) = &mut erased.change {
+        (session.id, session.guest) = ("s-2".parse().unwrap(), "g-2".parse().unwrap());
+    }
+    erased.events.clear();
+    store.commit(erased).await.unwrap();
+    let removal = Change::RemoveSession {
+        id: "s-2".parse().unwrap(),
+        at: at(),
+    };
+    store.commit(removal.into()).await.unwrap();
+    drop(store);
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch(OUTBOX_2).unwrap();
+    let seal = SealKey::new(&[1; 32]);
+    let erasure: String = raw
+        .query_row("SELECT id FROM outbox WHERE kind = 2", [], |row| row.get(0))
+        .unwrap();
+    let sealed = seal.seal(&aad("outbox", &erasure, "body"), b"s-2");
+    raw.execute("UPDATE outbox SET body = ?1 WHERE kind = 2", [&sealed])
+        .unwrap();
+    raw.execute("UPDATE outbox SET body = ?1, bytes = 18 WHERE kind = 0", [CANARY])
+        .unwrap();
+    raw.execute(
+        "UPDATE meta SET value = ?1 WHERE name = 'seal'",
+        [seal.seal("meta/seal/value/2", b"")],
+    )
+    .unwrap();
+    drop(raw);
+
+    let store = open(&path).unwrap();
+    let stats = store.stats().await.unwrap();
+    assert_eq!((stats.outbox_pending, stats.snapshots_pending), (1, 2));
+    for trace in [CANARY, &sealed] {
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            assert!(!bytes.windows(trace.len()).any(|window| window == trace));
+        }
+    }
+    let event = lease(&store, "w-1").await.remove(0);
+    assert_eq!(
+        (event.id.as_str(), event.payload),
+        (&*event_id("w-1", "e-1"), payload("s-1", 1))
+    );
+    put(&store, "w-1", 1, false).await;
+    put(&store, "w-1", 2, true).await;
+    let rest = lease(&store, "w-1")
+        .await
+        .into_iter()
+        .map(|leased| leased.payload);
+    let expected = [
+        Payload::Snapshot {
+            session: "s-1".parse().unwrap(),
+            range: 1..=1,
+        },
+        Payload::Erased {
+            session: "s-2".parse().unwrap(),
+            range: 2..=2,
+        },
+    ];
+    assert_eq!(rest.collect::<Vec<_>>(), expected);
+    drop(store);
+    assert_eq!(SqliteStore::check(&path, &keys(1, 2, "log")).unwrap(), [""; 0]);
 }

@@ -1,0 +1,169 @@
+//! Bodies of webhook deliveries.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use genesys_api::{ChannelId, SessionId, SessionState, rfc3339};
+use guest_payload::GuestData;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use webhook::{EventBody, EventName};
+
+use crate::SessionInfo;
+
+/// The data of an event: the session when the event is sent. An ended session has no attributes.
+#[derive(Clone, Debug)]
+pub struct SessionEvent<'a> {
+    /// The session.
+    pub session: &'a SessionInfo,
+    /// Its channel.
+    pub channel: &'a ChannelId,
+    /// Its consent, and the attributes that it allows.
+    pub data: &'a GuestData,
+    /// Sequence number of the event. That of a snapshot is the highest one of the session.
+    pub sequence: u64,
+    /// Sequence numbers of the events that a snapshot stands for.
+    pub range: Option<&'a RangeInclusive<u64>>,
+}
+
+impl SessionEvent<'_> {
+    /// Serializes the body of an event of this time.
+    #[must_use]
+    pub fn to_bytes(&self, event: EventName, at: OffsetDateTime) -> Bytes {
+        let session = self.session;
+        let mut data = json!({
+            "id": session.id,
+            "sequence": self.sequence,
+            "guestId": session.guest_id,
+            "channelConfigurationId": self.channel,
+            "state": session.state,
+            "createdAt": rfc3339(session.created_at),
+            "consent": self.data.consent(),
+            "guestAttributes": self.attributes().collect::<BTreeMap<_, _>>(),
+        });
+        if let (Some(at), Some(reason)) = (session.ended_at, &session.end_reason) {
+            data["endedAt"] = rfc3339(at).into();
+            data["endReason"] = reason.as_str().into();
+        }
+        if let Some(range) = self.range {
+            data["range"] = range_data(range);
+        }
+        body(event, at, &data)
+    }
+
+    /// Key and value of each attribute that is sent.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+        let has_ended = self.session.state == SessionState::Ended;
+        self.data.attributes().filter(move |_| !has_ended)
+    }
+}
+
+/// Serializes the body of the event of an erased session, of which nothing else is known.
+#[must_use]
+pub fn erased_event(session: &SessionId, range: &RangeInclusive<u64>, at: OffsetDateTime) -> Bytes {
+    let data = json!({
+        "id": session,
+        "sequence": range.end(),
+        "range": range_data(range),
+    });
+    body(EventName::Erased, at, &data)
+}
+
+fn body(event: EventName, timestamp: OffsetDateTime, data: &Value) -> Bytes {
+    let body = EventBody {
+        event,
+        timestamp,
+        data,
+    };
+    body.to_bytes()
+}
+
+fn range_data(range: &RangeInclusive<u64>) -> Value {
+    json!({ "first": range.start(), "last": range.end() })
+}
+
+#[cfg(test)]
+mod tests {
+    use genesys_api::{SessionStage, parse_rfc3339};
+    use guest_payload::{Choice, Consent, Evidence, NewGuest, Policy};
+
+    use super::*;
+
+    fn at() -> OffsetDateTime {
+        parse_rfc3339("2026-11-22T12:30:00.125Z").unwrap()
+    }
+
+    /// An EU guest who agreed to all but marketing.
+    fn guest() -> (SessionInfo, GuestData) {
+        let choices = [Choice::Denied, Choice::Granted, Choice::Granted];
+        let consent = Consent::together(choices, Evidence::at(at()));
+        let mut guest = NewGuest::new("c".parse().unwrap(), "EU".parse().unwrap(), consent);
+        guest.attributes.insert("source", "web").unwrap();
+        guest.attributes.insert("marketing.segment", "canary").unwrap();
+        let new = guest.decide(Policy::purpose_scoped(), at()).unwrap();
+        let session = SessionInfo {
+            id: "s-1".parse().unwrap(),
+            guest_id: "g".parse().unwrap(),
+            state: SessionState::Live(SessionStage::FirstReply),
+            created_at: at(),
+            expires_at: at(),
+            ended_at: None,
+            end_reason: None,
+            consent: new.data().consent().clone(),
+        };
+        (session, new.data().clone())
+    }
+
+    fn rendered(session: &SessionInfo, data: &GuestData, range: Option<&RangeInclusive<u64>>) -> Value {
+        let event = SessionEvent {
+            session,
+            channel: &"c".parse().unwrap(),
+            data,
+            sequence: 5,
+            range,
+        };
+        assert!(!format!("{event:?}").contains("web"), "values may be personal");
+        serde_json::from_slice(&event.to_bytes(EventName::Updated, at())).unwrap()
+    }
+
+    #[test]
+    fn event_has_the_attributes_that_consent_allows() {
+        let (session, data) = guest();
+        let body = rendered(&session, &data, None);
+        assert_eq!(body["type"], "webmessaging.guestsession.updated");
+        assert_eq!(body["timestamp"], "2026-11-22T12:30:00.125Z");
+        let data = &body["data"];
+        assert_eq!(data["guestAttributes"], json!({ "source": "web" }));
+        assert_eq!(
+            (&data["sequence"], &data["state"]),
+            (&json!(5), &json!("answered"))
+        );
+        assert_eq!(data["consent"]["marketing"], "denied");
+        assert!(data.get("range").is_none() && data.get("endedAt").is_none());
+    }
+
+    #[test]
+    fn event_of_ended_session_has_its_range_and_no_attributes() {
+        let (mut session, data) = guest();
+        session.state = SessionState::Ended;
+        (session.ended_at, session.end_reason) = (Some(at()), Some("guest".to_owned()));
+        let body = rendered(&session, &data, Some(&(2..=3)));
+        let data = &body["data"];
+        assert_eq!(data["range"], json!({ "first": 2, "last": 3 }));
+        assert_eq!(
+            (&data["state"], &data["endReason"]),
+            (&json!("ended"), &json!("guest"))
+        );
+        assert_eq!(data["guestAttributes"], json!({}));
+    }
+
+    #[test]
+    fn erased_event_names_session_and_range_only() {
+        let body: Value =
+            serde_json::from_slice(&erased_event(&"s-1".parse().unwrap(), &(2..=7), at())).unwrap();
+        let expected = json!({ "id": "s-1", "sequence": 7, "range": { "first": 2, "last": 7 } });
+        assert_eq!(body["type"], "webmessaging.guestsession.erased");
+        assert_eq!(body["data"], expected);
+    }
+}
