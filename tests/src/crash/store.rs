@@ -19,7 +19,6 @@ use writer::Writer;
 /// Queues of few events, so that some join snapshots.
 const LIMITS: Limits = Limits {
     webhook_queue_rows: 6,
-    webhook_queue_bytes: 8 * 1024 * 1024,
     owner_webhooks: 20,
     webhooks: 1_000,
     queue: 1_024,

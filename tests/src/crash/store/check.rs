@@ -145,12 +145,10 @@ impl Outbox {
             for delivery in leased {
                 let webhook = delivery.webhook.id.to_string();
                 match delivery.payload {
-                    Payload::Event { body, .. } => {
-                        let text = std::str::from_utf8(&body)?;
-                        let (session, sequence) = text.split_once(' ').ok_or("a body without a number")?;
-                        outbox
-                            .events
-                            .insert((webhook, session.to_owned(), sequence.parse()?));
+                    Payload::Event {
+                        session, sequence, ..
+                    } => {
+                        outbox.events.insert((webhook, session.to_string(), sequence));
                     }
                     Payload::Erased { session, range } => {
                         outbox

@@ -128,7 +128,6 @@ impl<'l> Writer<'l> {
             session: session.id.clone(),
             sequence: version,
             name: action.to_owned(),
-            body: format!("{} {version}", session.id).into(),
             at: NOW,
         };
         let change = match action {
@@ -181,12 +180,9 @@ impl<'l> Writer<'l> {
             };
             let unit = self.next_unit();
             let (session, range) = match &delivery.payload {
-                Payload::Event { body, .. } => {
-                    let text = std::str::from_utf8(body)?;
-                    let (session, sequence) = text.split_once(' ').ok_or("a body without a number")?;
-                    let sequence = sequence.parse()?;
-                    (session.to_owned(), sequence..=sequence)
-                }
+                Payload::Event {
+                    session, sequence, ..
+                } => (session.to_string(), *sequence..=*sequence),
                 Payload::Erased { session, range } | Payload::Snapshot { session, range } => {
                     (session.to_string(), range.clone())
                 }
