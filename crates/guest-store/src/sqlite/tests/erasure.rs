@@ -31,7 +31,7 @@ fn traces(session: &Session, number: usize) -> Vec<Vec<u8>> {
     ]
 }
 
-/// What the store key computes of the ids of a guest, and of the events about the guest.
+/// Hashes that the store key gives of the ids of a guest, and of the events about the guest.
 fn keyed(session: &Session) -> Vec<Vec<u8>> {
     let seal = SealKey::new(&[1; 32]);
     vec![
