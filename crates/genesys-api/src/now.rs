@@ -27,6 +27,17 @@ impl Now {
         Duration::try_from(when - self.utc).unwrap_or(Duration::ZERO)
     }
 
+    /// Returns the time by which the wall clock was set forward since `earlier`: negative if it was set back. The sleep of
+    /// a machine counts, because the monotonic clock of Linux stops meanwhile.
+    #[must_use]
+    pub fn jump_since(&self, earlier: &Self) -> time::Duration {
+        let elapsed = self.instant.saturating_duration_since(earlier.instant);
+        self.utc
+            - earlier
+                .utc
+                .saturating_add(elapsed.try_into().unwrap_or(time::Duration::MAX))
+    }
+
     /// Converts a wall time from a peer to a monotonic deadline, at most a hundred years ahead.
     #[must_use]
     pub fn deadline(&self, when: OffsetDateTime) -> Instant {

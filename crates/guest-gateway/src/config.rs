@@ -2,6 +2,7 @@
 
 mod rules;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -50,6 +51,10 @@ pub struct Config {
     pub client: Vec<Client>,
     /// The web messaging channels of the sessions.
     pub(crate) channel: Vec<Channel>,
+    /// The values of the file by key, as in `listen.address`, for the audit log. Those of all `[[client]]` are one value,
+    /// as are those of all `[[channel]]`.
+    #[serde(skip)]
+    pub(crate) values: BTreeMap<String, SecretString>,
 }
 
 /// `[listen]`
@@ -229,7 +234,7 @@ impl Config {
     /// # Errors
     /// See [`Config::read`].
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| {
+        let invalid = |error: toml::de::Error| {
             let offset = error.span().map(|span| span.start);
             match offset.and_then(|offset| key_at(text, offset)) {
                 Some(key) if !error.message().contains(key) => {
@@ -237,7 +242,9 @@ impl Config {
                 }
                 _ => ConfigError::at(text, offset, error.message()),
             }
-        })?;
+        };
+        let mut config: Self = toml::from_str(text).map_err(invalid)?;
+        config.values = values(toml::from_str(text).map_err(invalid)?);
         rules::check(&config)
             .map_err(|conflict| ConfigError::at(text, conflict.offset(text), &conflict.what))?;
         Ok(config)
@@ -317,6 +324,24 @@ impl ConfigError {
             None => Self(what.to_owned()),
         }
     }
+}
+
+/// Returns the values of a file by their keys.
+fn values(file: toml::Table) -> BTreeMap<String, SecretString> {
+    let mut values = BTreeMap::new();
+    let mut insert = |key, value: &toml::Value| {
+        let text = serde_json::to_string(value).expect("a value of TOML has text keys");
+        values.insert(key, text.into());
+    };
+    for (section, value) in file {
+        match value {
+            toml::Value::Table(table) => table
+                .iter()
+                .for_each(|(key, value)| insert(format!("{section}.{key}"), value)),
+            value => insert(section, &value),
+        }
+    }
+    values
 }
 
 /// Returns the key in the line at an offset, if the line has one.

@@ -8,20 +8,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::{Actor, Draft};
 use genesys_api::{ChannelId, Clock, DeploymentId, Host};
 use genesys_http::server::{Identity, Limits, Server, TowerToHyperService};
 use genesys_http::{Client, Egress, Tls};
 use guest_conversation::client::ConnectLimiter;
-use guest_store::{SqliteStore, Store, StoreError, Unit};
+use guest_store::{SqliteStore, Store, StoreError};
 use guest_suite::direct::{Direct, DirectConfig};
-use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use webhook::Dispatcher;
 use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
 use crate::api::{self, Clients, Parts};
+use crate::audit_log::{own_name, record, record_configuration};
 use crate::config::{Channel, Config, ConfigError};
 use crate::keys::Keys;
 use crate::relay::{Hub, Shutdown};
@@ -51,7 +50,7 @@ impl Gateway {
     /// If a file cannot be read, the address is taken, or another process uses the store.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let keys = open_keys(&config)?;
-        let clients = Clients::new(&config.client, &keys.tokens, config.listen.requests_per_minute)?;
+        let clients = Clients::new(&config.client, &keys, config.listen.requests_per_minute)?;
         let (hosts, simulator) = match config.hosts() {
             Some(hosts) => (hosts, None),
             #[cfg(feature = "sim")]
@@ -96,7 +95,7 @@ impl Gateway {
         })
         .await
         .map_err(StartError::to("load the sessions of the store"))?;
-        record(&**direct.store(), own_name(), "audit.opened", clock.now().utc)
+        record_start(&**direct.store(), &config, &keys, &clock)
             .await
             .map_err(StartError::to("write to the audit log"))?;
         let (stop, shutdown) = watch::channel(false);
@@ -206,22 +205,15 @@ impl Gateway {
     }
 }
 
-/// Appends an entry about the audit log itself.
-pub(crate) async fn record(
+async fn record_start(
     store: &dyn Store,
-    actor: Actor,
-    action: &'static str,
-    at: OffsetDateTime,
+    config: &Config,
+    keys: &Keys,
+    clock: &Clock,
 ) -> Result<(), StoreError> {
-    let unit = Unit {
-        entries: vec![Draft::new(at, actor, action)],
-        ..Unit::default()
-    };
-    store.commit(unit).await.map(drop)
-}
-
-fn own_name() -> Actor {
-    Actor::system("guest-gateway")
+    record(store, own_name(), "audit.opened", clock.now().utc).await?;
+    let key = keys.for_fingerprints();
+    record_configuration(store, &config.values, &key, clock.now().utc).await
 }
 
 /// The configured origin of connections to Genesys.

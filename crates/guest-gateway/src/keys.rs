@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use audit::Pseudonym;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use genesys_api::entropy;
@@ -38,6 +39,11 @@ impl Keys {
             seal: guest_store::SealKey::new(&self.seal),
             signer,
         }
+    }
+
+    /// The key of fingerprints in the audit log.
+    pub(crate) fn for_fingerprints(&self) -> [u8; 32] {
+        *Pseudonym::of(&self.tokens, "fingerprints").as_bytes()
     }
 
     fn create(path: &Path) -> io::Result<Self> {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod api;
+mod audit_log;
 pub mod cli;
 pub mod config;
 #[cfg(feature = "sim")]

@@ -5,7 +5,8 @@ use crate::{
 };
 
 impl ConsentRecord {
-    /// Keys and values for the audit entry of a new session: each purpose, the policy and the places.
+    /// Keys and values for the audit entry of a new session: each purpose, the policy, the places, and
+    /// `gpc` if the guest's browser sent the signal.
     #[must_use]
     pub fn audit_details(&self) -> Vec<(String, String)> {
         let purposes = Purpose::ALL
@@ -17,6 +18,7 @@ impl ConsentRecord {
                 ("policy".to_owned(), policy),
                 ("jurisdiction".to_owned(), self.jurisdictions.to_string()),
             ])
+            .chain(self.gpc.then(|| ("gpc".to_owned(), "true".to_owned())))
             .collect()
     }
 }

@@ -73,6 +73,14 @@ impl Session {
     pub fn pseudonym(&self) -> Pseudonym {
         self.secrets.pseudonym(&self.id)
     }
+
+    /// The fingerprint of one of its tokens in the audit log, under its subject key. After the destruction of the key,
+    /// a token can no longer be recognized.
+    #[must_use]
+    pub fn fingerprint(&self, token: &TokenHash) -> Pseudonym {
+        let hash = audit::Hash::from_bytes(token.0);
+        Pseudonym::of(&self.secrets.subject_key, &format!("token/{hash}"))
+    }
 }
 
 /// The SHA-256 of a token, which is stored in its place.

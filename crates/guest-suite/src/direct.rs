@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use audit::Coalescer;
+use audit::{Coalescer, Pseudonym};
 use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, MAX_DURATION, SessionId};
 use genesys_http::{Client, Tls, TlsError};
 use guest_conversation::client::{ConnectLimiter, DeploymentCache, LiveGuard, LiveSessions, SignInService};
@@ -255,6 +255,12 @@ impl Admitted {
     #[must_use]
     pub fn owner(&self) -> &str {
         &self.record.row.owner
+    }
+
+    /// Its pseudonym in the audit log.
+    #[must_use]
+    pub fn pseudonym(&self) -> Pseudonym {
+        self.record.row.pseudonym()
     }
 
     /// Expiry of the access token.

@@ -13,7 +13,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::audit_log::fingerprint;
 use crate::config::{self, ConfigError};
+use crate::keys::Keys;
 
 /// Lifetime of an API client's access token. Our choice; Genesys' default is 24 hours.
 pub(super) const TOKEN_LIFETIME: Duration = Duration::from_secs(3_600);
@@ -26,6 +28,7 @@ pub(super) const TOKEN_LIFETIME: Duration = Duration::from_secs(3_600);
 pub(crate) struct Clients {
     known: HashMap<ClientId, Client>,
     key: hmac::Key,
+    fingerprint_key: [u8; 32],
 }
 
 #[derive(Debug)]
@@ -45,16 +48,14 @@ struct Claims {
 }
 
 impl Clients {
-    /// `key` must be secret, and the same after a restart.
-    ///
     /// # Errors
     /// If the secret of a client cannot be read.
     pub(crate) fn new(
         clients: &[config::Client],
-        key: &[u8; 32],
+        keys: &Keys,
         requests_per_minute: usize,
     ) -> Result<Self, ConfigError> {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &keys.tokens);
         let mut known = HashMap::new();
         for config in clients {
             let client = Client {
@@ -64,23 +65,33 @@ impl Clients {
             };
             known.insert(config.id.clone(), client);
         }
-        Ok(Self { known, key })
+        Ok(Self {
+            known,
+            key,
+            fingerprint_key: keys.for_fingerprints(),
+        })
     }
 
     /// Checks a client's credentials. Returns the scopes that it may request.
     ///
     /// # Errors
-    /// The text of Genesys' login host.
+    /// The client, if it is known, and the text of Genesys' login host.
     pub(super) fn authenticate(
         &self,
         id: &str,
         secret: &SecretString,
-    ) -> Result<(ClientId, &Scopes), &'static str> {
-        let id: ClientId = id.parse().map_err(|_| "client not found")?;
-        let client = self.known.get(&id).ok_or("client not found")?;
+    ) -> Result<(ClientId, &Scopes), (Option<ClientId>, &'static str)> {
+        let known = id.parse().ok().and_then(|id| self.known.get_key_value(&id));
+        let (id, client) = known.ok_or((None, "client not found"))?;
         let secret = secret.expose_secret().as_bytes();
-        hmac::verify(&self.key, secret, client.secret.as_ref()).map_err(|_| "authentication failed")?;
-        Ok((id, &client.scopes))
+        hmac::verify(&self.key, secret, client.secret.as_ref())
+            .map_err(|_| (Some(id.clone()), "authentication failed"))?;
+        Ok((id.clone(), &client.scopes))
+    }
+
+    /// The fingerprint of a token in the audit log.
+    pub(super) fn fingerprint(&self, token: &SecretString) -> String {
+        fingerprint(&self.fingerprint_key, token.expose_secret())
     }
 
     pub(super) fn issue(
@@ -108,7 +119,7 @@ impl Clients {
         let client: ClientId = claims.client.parse().map_err(|_| BadToken::Unknown)?;
         let known = self.known.get(&client).ok_or(BadToken::Unknown)?;
         if claims.expires <= now.unix_timestamp() {
-            return Err(BadToken::Expired);
+            return Err(BadToken::Expired(client));
         }
         let scopes: Scopes = claims.scopes.parse().map_err(|_| BadToken::Unknown)?;
         // a scope that was removed from the configuration is no longer granted
@@ -138,9 +149,9 @@ impl Clients {
     }
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum BadToken {
-    Expired,
+    Expired(ClientId),
     /// Malformed, altered, or of a removed client or scope.
     Unknown,
 }

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use audit::{Actor, Draft};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use genesys_api::entropy;
+use genesys_api::{entropy, rfc3339};
 use genesys_auth::Scopes;
+use guest_suite::Error;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -23,14 +25,19 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
     let body = body.map_err(Refusal::into_response)?;
     let form = parse(&body).map_err(invalid_request)?;
     let credentials = credentials(call.request.headers(), &form).map_err(invalid_request)?;
-    let (id, secret) = credentials.ok_or_else(|| {
-        invalid_client(
-            "invalid client: no credentials, send them by HTTP Basic or as client_id and client_secret in the form",
-        )
-    })?;
     let clients = &call.app.clients;
     let now = call.app.clock.now();
-    let (client, allowed) = clients.authenticate(&id, &secret).map_err(invalid_client)?;
+    let authenticated = credentials
+        .ok_or((None, NO_CREDENTIALS))
+        .and_then(|(id, secret)| clients.authenticate(&id, &secret));
+    let (client, allowed) = match authenticated {
+        Ok(authenticated) => authenticated,
+        Err((client, description)) => {
+            let logged = call.app.log_auth_failure(client.as_ref(), description).await;
+            logged.map_err(unavailable)?;
+            return Err(invalid_client(description));
+        }
+    };
     clients
         .admit(&client, now)
         .map_err(|wait| Refusal::too_many(wait).into_response())?;
@@ -55,6 +62,11 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
         }
     };
     let token = clients.issue(&client, &scopes, now.utc, entropy::number());
+    let issued = Draft::new(now.utc, Actor::client(client.as_str()), "client.token_issued")
+        .detail("token", clients.fingerprint(&token))
+        .detail("scopes", scopes.to_string())
+        .detail("expiresAt", rfc3339(now.utc + TOKEN_LIFETIME));
+    call.app.direct.log_entry(issued).await.map_err(unavailable)?;
     let body = json!({
         "access_token": token.expose_secret(),
         "token_type": "bearer",
@@ -63,6 +75,10 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
     });
     Ok(json_answer(StatusCode::OK, &body))
 }
+
+/// The answer to a client without credentials.
+const NO_CREDENTIALS: &str =
+    "invalid client: no credentials, send them by HTTP Basic or as client_id and client_secret in the form";
 
 type Form<'a> = HashMap<Cow<'a, str>, Cow<'a, str>>;
 
@@ -119,6 +135,10 @@ fn invalid_client(description: &str) -> Response {
     let challenge = HeaderValue::from_static("Basic realm=\"guest-sessions\"");
     response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     response
+}
+
+fn unavailable(error: Error) -> Response {
+    Refusal::from(error).into_response()
 }
 
 fn invalid_request(description: &str) -> Response {

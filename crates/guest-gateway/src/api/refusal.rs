@@ -53,6 +53,11 @@ impl Refusal {
         Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
     }
 
+    /// The dotted code.
+    pub(super) fn code(&self) -> &str {
+        &self.problem.code
+    }
+
     pub(super) fn detail(mut self, code: &str, field: &str) -> Self {
         self.problem.details.push(Detail {
             error_code: code.to_owned(),

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Path, Request};
 use bytes::Bytes;
 use genesys_api::Now;
+use genesys_auth::ClientId;
 use guest_sessions::{DetailCode, ErrorCode};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -56,34 +57,55 @@ impl Call {
         self.id.parse().map_err(|_| Refusal::not_found(what))
     }
 
-    /// Checks the credentials, the scope and the rate limit.
-    pub(super) fn admit(&self, scope: &'static str) -> Result<Caller, Refusal> {
-        let clients = &self.app.clients;
-        let now = self.app.clock.now();
-        let token = bearer_token(self.request.headers())?;
-        let (client, scopes) = clients.verify(token, now.utc).map_err(|error| match error {
-            BadToken::Expired => Refusal::new(
-                ErrorCode::CredentialsExpired,
-                "invalid bearer token: expired, fetch a new one from /oauth/token",
-            ),
-            BadToken::Unknown => unknown_token(),
-        })?;
-        if !scopes.iter().any(|granted| granted == scope) {
-            let message =
-                format!("invalid bearer token: it lacks the scope {scope}, fetch one with this scope");
-            let refusal = Refusal::new(ErrorCode::MissingPermissions, message);
-            return Err(refusal.detail(DetailCode::MissingScope.as_str(), scope));
+    /// Checks the credentials, the scope and the rate limit. Failures of the first two are audited.
+    pub(super) fn admit(&self, scope: &'static str) -> impl Future<Output = Result<Caller, Refusal>> + use<> {
+        let (app, now) = (self.app.clone(), self.app.clock.now());
+        let authorized = self.authorize(scope, now);
+        // without a borrow of the request, whose body is not `Sync`
+        async move {
+            let client = match authorized {
+                Ok(client) => client,
+                Err((client, refusal)) => {
+                    app.log_auth_failure(client.as_ref(), refusal.code()).await?;
+                    return Err(refusal);
+                }
+            };
+            app.clients.admit(&client, now).map_err(Refusal::too_many)?;
+            Ok(Caller {
+                client: client.as_str().to_owned(),
+                now,
+            })
         }
-        clients.admit(&client, now).map_err(Refusal::too_many)?;
-        Ok(Caller {
-            client: client.as_str().to_owned(),
-            now,
-        })
+    }
+
+    /// Returns the client of the bearer token.
+    ///
+    /// # Errors
+    /// The client, if the token shows it, and the refusal.
+    fn authorize(&self, scope: &'static str, now: Now) -> Result<ClientId, (Option<ClientId>, Refusal)> {
+        let token = bearer_token(self.request.headers()).map_err(|refusal| (None, refusal))?;
+        let verified = self.app.clients.verify(token, now.utc);
+        let (client, scopes) = verified.map_err(|error| match error {
+            BadToken::Expired(client) => {
+                let message = "invalid bearer token: expired, fetch a new one from /oauth/token";
+                (Some(client), Refusal::new(ErrorCode::CredentialsExpired, message))
+            }
+            BadToken::Unknown => (None, unknown_token()),
+        })?;
+        if scopes.iter().any(|granted| granted == scope) {
+            return Ok(client);
+        }
+        let message = format!("invalid bearer token: it lacks the scope {scope}, fetch one with this scope");
+        let refusal = Refusal::new(ErrorCode::MissingPermissions, message);
+        Err((
+            Some(client),
+            refusal.detail(DetailCode::MissingScope.as_str(), scope),
+        ))
     }
 
     /// [`Self::admit`], then the JSON body.
     pub(super) async fn admit_json(&mut self, scope: &'static str) -> Result<(Caller, Bytes), Refusal> {
-        let caller = self.admit(scope)?;
+        let caller = self.admit(scope).await?;
         Ok((caller, self.body("application/json").await?))
     }
 

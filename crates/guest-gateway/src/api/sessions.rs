@@ -31,14 +31,14 @@ pub(super) async fn create(mut call: Call) -> Result<Response, Refusal> {
 }
 
 pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
-    let caller = call.admit(READ)?;
+    let caller = call.admit(READ).await?;
     let id = call.id("session")?;
     let session = call.app.direct.session(&caller.client, &id).await?;
     Ok(json_answer(StatusCode::OK, &session))
 }
 
 pub(super) async fn end(call: Call) -> Result<Response, Refusal> {
-    let caller = call.admit(WRITE)?;
+    let caller = call.admit(WRITE).await?;
     let id = call.id("session")?;
     call.app.direct.end(&caller.client, &id, EndReason::Guest).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -66,7 +66,7 @@ pub(super) async fn change_consent(mut call: Call) -> Result<Response, Refusal> 
 }
 
 pub(super) async fn audit_trail(call: Call) -> Result<Response, Refusal> {
-    let caller = call.admit(READ)?;
+    let caller = call.admit(READ).await?;
     let id = call.id("session")?;
     let query = AuditQuery::parse(call.request.uri().query().unwrap_or_default())?;
     let trail = call.app.direct.audit_trail(&caller.client, &id, query).await?;
@@ -78,6 +78,6 @@ fn as_logged(entry: &StoredEntry) -> Result<&RawValue, Error> {
 }
 
 pub(super) async fn metrics(call: Call) -> Result<Response, Refusal> {
-    call.admit(READ)?;
+    call.admit(READ).await?;
     Ok(json_answer(StatusCode::OK, &call.app.direct.metrics()))
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use audit::Pseudonym;
 use axum::body::Body;
 use axum::response::Response;
 use genesys_api::{SessionId, SlidingWindow};
@@ -28,9 +29,18 @@ const MAX_BAD_FRAMES: u32 = 5;
 const FRAMES_PER_SECOND: usize = 20;
 
 /// Answers the upgrade, if the origin is allowed and the request is a WebSocket handshake. A token in the request is
-/// checked before the upgrade, a token in the handshake frame after it.
-pub(super) async fn open(mut call: Call) -> Result<Response, Refusal> {
-    let id = call.id("session")?;
+/// checked before the upgrade, a token in the handshake frame after it. A refusal is audited.
+pub(super) async fn open(call: Call) -> Result<Response, Refusal> {
+    let app = call.app.clone();
+    let id: SessionId = call.id("session")?;
+    let opened = upgrade(call, id.clone()).await;
+    if let Err(refusal) = &opened {
+        app.log_refused_socket(&id, refusal.code()).await?;
+    }
+    opened
+}
+
+async fn upgrade(mut call: Call, id: SessionId) -> Result<Response, Refusal> {
     let origins = call.request.headers().get_all(ORIGIN).iter();
     let origin = call.app.origins.admit(origins).map_err(|error| {
         tracing::info!(session = %id, %error, "socket refused for its origin");
@@ -76,8 +86,17 @@ async fn serve(
         id: &id,
         socket: accept(TokioIo::new(upgraded), Limits::default()).await,
         bad_frames: 0,
+        guest: None,
     };
     let Err(close) = connection.run(origin, admitted).await;
+    let logged = match connection.guest {
+        Some(guest) => app.log_socket(guest, "ws.closed", Some(close.name())).await,
+        None if close.is_refusal() => app.log_refused_socket(&id, &close.name()).await,
+        None => Ok(()),
+    };
+    if let Err(error) = logged {
+        tracing::error!(session = %id, %error, "cannot log the end of a socket, trying again");
+    }
     tokio::select! {
         () = close.send(connection.socket) => {}
         () = app.hub.shutdown.close_deadline() => {}
@@ -90,6 +109,8 @@ struct Connection<'a> {
     id: &'a SessionId,
     socket: ServerSocket<TokioIo<Upgraded>>,
     bad_frames: u32,
+    /// Pseudonym of the guest, once the handshake is complete.
+    guest: Option<Pseudonym>,
 }
 
 impl Connection<'_> {
@@ -109,6 +130,9 @@ impl Connection<'_> {
             }
             () = app.hub.shutdown.requested() => return Err(CloseReason::Close(1001, "the gateway shuts down")),
         };
+        let guest = admitted.pseudonym();
+        app.log_socket(guest, "ws.opened", None).await?;
+        self.guest = Some(guest);
         let origin = app.upstream_origin.clone().unwrap_or(origin);
         let expires_at = admitted.expires_at();
         let handle = Box::pin(app.hub.attach(admitted, self.id, origin, after)).await;
@@ -263,8 +287,8 @@ impl Connection<'_> {
 
 /// The reason to close a socket.
 enum CloseReason {
-    /// An error, sent as this frame before the close frame with code 1008.
-    Error(String),
+    /// An error, sent as a frame with this code and message before the close frame with code 1008.
+    Error(ErrorCode, String),
     /// A close frame with this code and reason.
     Close(u16, &'static str),
     /// The connection is lost, so no close frame is sent.
@@ -273,12 +297,27 @@ enum CloseReason {
 
 impl CloseReason {
     fn error(code: ErrorCode, message: &str) -> Self {
-        Self::Error(ServerFrame::error(code.as_str(), message).to_json())
+        Self::Error(code, message.to_owned())
+    }
+
+    /// The name in the audit log.
+    fn name(&self) -> String {
+        match self {
+            Self::Error(code, _) => code.as_str().to_owned(),
+            Self::Close(code, _) => code.to_string(),
+            Self::Lost => "lost".to_owned(),
+        }
+    }
+
+    /// Whether it refuses a socket whose handshake is not complete.
+    fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Close(1001, _) | Self::Lost)
     }
 
     async fn send(self, mut socket: ServerSocket<TokioIo<Upgraded>>) {
         match self {
-            Self::Error(frame) => {
+            Self::Error(code, message) => {
+                let frame = ServerFrame::error(code.as_str(), &message).to_json();
                 if socket.send(frame).await.is_ok() {
                     socket.close(1008, "see the error frame").await;
                 }

@@ -21,13 +21,13 @@ pub(super) async fn register(mut call: Call) -> Result<Response, Refusal> {
 }
 
 pub(super) async fn list(call: Call) -> Result<Response, Refusal> {
-    let caller = call.admit(WEBHOOKS)?;
+    let caller = call.admit(WEBHOOKS).await?;
     let webhooks = call.app.direct.webhooks(&caller.client).await?;
     Ok(json_answer(StatusCode::OK, &WebhookList::from(webhooks)))
 }
 
 pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
-    let caller = call.admit(WEBHOOKS)?;
+    let caller = call.admit(WEBHOOKS).await?;
     let id: WebhookId = call.id("webhook")?;
     let mut registered = call.app.direct.webhooks(&caller.client).await?.into_iter();
     let found = registered.find(|known| known.id == id);
@@ -48,7 +48,7 @@ pub(super) async fn replace(mut call: Call) -> Result<Response, Refusal> {
 }
 
 pub(super) async fn remove(call: Call) -> Result<Response, Refusal> {
-    let caller = call.admit(WEBHOOKS)?;
+    let caller = call.admit(WEBHOOKS).await?;
     let id = call.id("webhook")?;
     call.app.direct.remove_webhook(&caller.client, &id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -12,8 +12,8 @@ use guest_store::{Limits, SqliteStore};
 
 use super::remote::Source;
 use super::{Failure, print_line};
+use crate::audit_log::record;
 use crate::config::Config;
-use crate::gateway::record;
 use crate::keys::Keys;
 
 /// Export and verify the audit log

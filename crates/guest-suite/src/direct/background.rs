@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use audit::{Actor, Draft};
+use genesys_api::{Now, rfc3339};
 use tokio::task::{JoinError, JoinSet};
 use webhook::Dispatcher;
 
@@ -15,6 +17,8 @@ const DELIVERY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time between two runs of the other tasks.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(15);
+/// Largest correction of the wall clock between two runs that is no jump. Our choice: NTP sets a clock that is further off.
+const MAX_CLOCK_STEP: Duration = Duration::from_secs(1);
 /// Runs of the other tasks per checkpoint of the audit log.
 const RUNS_PER_CHECKPOINT: u32 = 4;
 
@@ -31,7 +35,7 @@ impl Direct {
         let mut deliver_at = clock.now().instant;
         let mut maintain_at = deliver_at + MAINTENANCE_INTERVAL;
         let (mut deliveries, mut maintenance) = (JoinSet::new(), JoinSet::new());
-        let mut runs = 0;
+        let (mut runs, mut checked) = (0, clock.now());
         let mut verification = JoinSet::new();
         verification.spawn(self.clone().verify_log(Duration::ZERO));
         let mut reevaluation = JoinSet::new();
@@ -47,7 +51,8 @@ impl Direct {
                 maintain_at = now + MAINTENANCE_INTERVAL;
                 if maintenance.is_empty() {
                     runs += 1;
-                    maintenance.spawn(self.clone().maintain(runs % RUNS_PER_CHECKPOINT == 0));
+                    let earlier = std::mem::replace(&mut checked, clock.now());
+                    maintenance.spawn(self.clone().maintain(earlier, runs % RUNS_PER_CHECKPOINT == 0));
                 }
             }
             tokio::select! {
@@ -69,7 +74,12 @@ impl Direct {
         }
     }
 
-    async fn maintain(self, with_checkpoint: bool) {
+    async fn maintain(self, earlier: Now, with_checkpoint: bool) {
+        if let Some(entry) = clock_jump(&earlier, &self.clock().now())
+            && let Err(error) = self.log_entry(entry).await
+        {
+            tracing::error!(%error, "cannot log a jump of the clock");
+        }
         if let Err(error) = self.expire_idle().await {
             tracing::error!(%error, "cannot end idle sessions");
         }
@@ -101,9 +111,55 @@ impl Direct {
     }
 }
 
+/// The entry of a wall clock that was set since `earlier`.
+fn clock_jump(earlier: &Now, now: &Now) -> Option<Draft> {
+    let jump = now.jump_since(earlier);
+    (jump.unsigned_abs() > MAX_CLOCK_STEP).then(|| {
+        tracing::warn!(seconds = jump.whole_seconds(), "the clock was set");
+        Draft::new(now.utc, Actor::system("guest-suite"), "clock.jumped")
+            .detail("before", rfc3339(now.utc.saturating_sub(jump)))
+            .detail("after", rfc3339(now.utc))
+    })
+}
+
 /// Logs the panic of a task. What it was doing is repeated by a later run.
 fn log_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a background task failed, its work is repeated later");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Jumps of the wall clock.
+
+    use audit::Value;
+    use genesys_api::Clock;
+
+    use super::*;
+
+    #[test]
+    fn set_clock_is_logged_with_both_times() {
+        let clock = Clock::system();
+        let earlier = clock.now();
+        let mut now = Now {
+            instant: earlier.instant + Duration::from_secs(15),
+            utc: earlier.utc + Duration::from_secs(15),
+        };
+        assert_eq!(clock_jump(&earlier, &now), None);
+        now.utc -= Duration::from_secs(1);
+        assert_eq!(clock_jump(&earlier, &now), None);
+        for jump in [-3_600, 3_600] {
+            let due = now.utc;
+            let now = Now {
+                utc: earlier.utc + time::Duration::seconds(15 + jump),
+                ..now
+            };
+            let entry = clock_jump(&earlier, &now).unwrap();
+            let time = |name: &str| entry.detail.get(name).cloned();
+            let due = due + Duration::from_secs(1);
+            assert_eq!(time("before"), Some(Value::from(rfc3339(due))));
+            assert_eq!(time("after"), Some(Value::from(rfc3339(now.utc))));
+        }
     }
 }

@@ -4,7 +4,7 @@ use audit::{Actor, Draft, Entry, Outcome};
 use genesys_api::{SessionId, entropy, rfc3339};
 use guest_conversation::client::SessionUpdate;
 use guest_payload::{ConsentChange, NewGuest, Signals};
-use guest_sessions::RefreshedTokens;
+use guest_sessions::{ErrorCode, RefreshedTokens};
 use guest_store::{Change, EntryQuery, Session, SessionQuery, StoreErrorKind, StoredEntry, TokenHash};
 use secrecy::{ExposeSecret as _, SecretString};
 use session_metrics::{EndReason, Journey};
@@ -27,11 +27,27 @@ pub struct Created {
 }
 
 impl Direct {
-    /// Creates a session for `owner`, if the policy allows it.
+    /// Creates a session for `owner`, if the policy allows it. A refusal is audited.
     ///
     /// # Errors
     /// [`Error::ConsentRequired`], [`Error::GuestInUse`], [`Error::UnknownChannel`], [`Error::Full`], or the store's.
-    pub async fn create(&self, owner: &str, mut guest: NewGuest) -> Result<Created, Error> {
+    pub async fn create(&self, owner: &str, guest: NewGuest) -> Result<Created, Error> {
+        let created = self.create_allowed(owner, guest).await;
+        let details = match created.as_ref().err() {
+            None | Some(Error::Store(_)) => return created,
+            Some(Error::ConsentRequired(refused)) => refused.audit_details(),
+            Some(error) => {
+                let code = error.code().map_or("other", ErrorCode::as_str);
+                vec![("reason".to_owned(), code.to_owned())]
+            }
+        };
+        let now = self.clock().now().utc;
+        let denial = Draft::new(now, Actor::client(owner), "session.denied").outcome(Outcome::Denied);
+        self.log_repeated(with_details(denial, details)).await?;
+        created
+    }
+
+    async fn create_allowed(&self, owner: &str, mut guest: NewGuest) -> Result<Created, Error> {
         let config = &self.shared.config;
         self.deployment(&guest.channel)?;
         if usize::try_from(self.shared.metrics.open()).map_or(true, |open| open >= config.limit) {
@@ -39,22 +55,16 @@ impl Direct {
         }
         let now = self.clock().now();
         let id = guest.guest.get_or_insert_with(|| entropy::uuid().into()).clone();
-        let new = match guest.decide(config.policy, now.utc) {
-            Ok(new) => new,
-            Err(refused) => {
-                let denial =
-                    Draft::new(now.utc, Actor::client(owner), "session.denied").outcome(Outcome::Denied);
-                self.commit(with_details(denial, refused.audit_details()).into())
-                    .await?;
-                return Err(Error::ConsentRequired(Box::new(refused)));
-            }
-        };
+        let new = guest
+            .decide(config.policy, now.utc)
+            .map_err(|refused| Error::ConsentRequired(Box::new(refused)))?;
         let mut row = Session::new(owner, id, new.channel().clone(), now.utc);
         let tokens = self.issue_tokens(&mut row, now.utc);
         let document = Document::new(new.data().clone());
         let record = SessionRow { row, document };
         let session = record.info(now.utc);
         let entry = record.draft(now, Actor::client(owner), "session.created");
+        let entry = entry.detail("token", record.row.fingerprint(&record.row.refresh).to_string());
         let (_, created) = Journey::begin(now.instant);
         self.commit(Mutation {
             entry: Some(with_details(entry, session.consent.audit_details())),
@@ -78,7 +88,7 @@ impl Direct {
         id: &SessionId,
         refresh: &SecretString,
     ) -> Result<RefreshedTokens, Error> {
-        let presented = refresh.expose_secret();
+        let presented_token = refresh.expose_secret();
         let rotated = self.update(owner, id, |record, now| {
             record.ensure_live(now)?;
             let mut row = record.row.clone();
@@ -88,34 +98,46 @@ impl Direct {
                 previous: row.previous_refresh,
                 generation: row.generation,
             };
-            let presented = family.handle_presented(|stored| stored.matches(presented), row.refresh);
+            let presented = family.handle_presented(|stored| stored.matches(presented_token), row.refresh);
             let generation = i64::try_from(family.generation).unwrap_or(i64::MAX);
             let entry = |action| {
                 let entry = record.draft(now, Actor::client(owner), action);
                 entry.detail("generation", generation)
             };
+            let fingerprint = |token| record.row.fingerprint(token).to_string();
             match presented {
                 Presented::Current => {}
                 Presented::Reused => {
-                    let entry = entry("token.reuse_detected").outcome(Outcome::Denied);
-                    return Ok((Mutation::default(), Err(entry)));
+                    let token = fingerprint(&TokenHash::of(presented_token));
+                    let entry = entry("token.reuse_detected").detail("token", token);
+                    return Ok((Mutation::default(), Err((entry, Error::RefreshUsed))));
                 }
-                _ => return Err(Error::RefreshUnknown),
+                // without the token's fingerprint, since an attacker can send any number of tokens
+                _ => {
+                    return Ok((
+                        Mutation::default(),
+                        Err((entry("token.refused"), Error::RefreshUnknown)),
+                    ));
+                }
             }
             row.previous_refresh = family.previous;
             row.generation = family.generation;
+            let entry = entry("token.rotated")
+                .detail("before.token", fingerprint(&record.row.refresh))
+                .detail("token", fingerprint(&row.refresh))
+                .detail("expiresAt", rfc3339(tokens.expires_at));
             let mutation = Mutation {
                 change: Some(Change::UpdateSession(row)),
-                entry: Some(entry("token.rotated").detail("expiresAt", rfc3339(tokens.expires_at))),
+                entry: Some(entry),
                 ..Mutation::default()
             };
             Ok((mutation, Ok(tokens)))
         });
         match rotated.await? {
             Ok(tokens) => Ok(tokens),
-            Err(entry) => {
-                self.log_repeated(entry).await?;
-                Err(Error::RefreshUsed)
+            Err((entry, error)) => {
+                self.log_repeated(entry.outcome(Outcome::Denied)).await?;
+                Err(error)
             }
         }
     }
@@ -228,6 +250,7 @@ impl Direct {
             let entry = record
                 .draft(now, actor, action)
                 .detail("reason", reason.name())
+                .detail("token", record.row.fingerprint(&record.row.refresh).to_string())
                 .detail("stage", journey.stage().name());
             let mut ended = record.clone();
             ended.row.secrets.refresh_token = None;

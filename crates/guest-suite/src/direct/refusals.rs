@@ -12,8 +12,20 @@ use crate::Error;
 const MAX_ENTRIES: usize = 1_000;
 
 impl Direct {
-    /// Logs an entry that a caller can repeat, such as a refusal: at once, or counted with identical ones.
-    pub(super) async fn log_repeated(&self, entry: Draft) -> Result<(), Error> {
+    /// Logs an entry.
+    ///
+    /// # Errors
+    /// The store's: then what the entry records must not happen.
+    pub async fn log_entry(&self, entry: Draft) -> Result<(), Error> {
+        self.commit(entry.into()).await
+    }
+
+    /// Logs an entry that a caller can repeat, such as a refusal: at once, or counted with identical ones, as
+    /// [`Coalescer`] does.
+    ///
+    /// # Errors
+    /// As [`Self::log_entry`].
+    pub async fn log_repeated(&self, entry: Draft) -> Result<(), Error> {
         let now = self.clock().now().instant;
         let Some(entry) = self.coalescer().handle_entry(entry, now) else {
             return Ok(());

@@ -7,6 +7,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
+use audit::{Actor, Draft};
 use genesys_api::{DeploymentId, SessionId, entropy};
 use genesys_http::CallError;
 use guest_conversation::GuestMachine as _;
@@ -99,7 +100,8 @@ impl Direct {
             RevokeError::Call(error) => Error::SignIn(error),
         })?;
         self.delete_tokens(owner, id, refresh_token);
-        Ok(())
+        let entry = record.draft(self.clock().now(), Actor::client(owner), "guest.signed_out");
+        self.log_entry(entry).await
     }
 
     /// The JWT of a signed-in guest. `None` for an anonymous guest.
@@ -164,9 +166,12 @@ impl Direct {
         }
         let (direct, owner, id) = (self.clone(), owner.to_owned(), id.clone());
         tokio::spawn(async move {
-            let deleted = direct.update(&owner, &id, |record, _| {
+            let deleted = direct.update(&owner, &id, |record, now| {
                 let is_stored = are_same(record.row.secrets.refresh_token.as_ref(), refresh_token.as_ref());
-                let mutation = is_stored.then(|| with_refresh_token(record, None));
+                let mutation = is_stored.then(|| {
+                    let entry = record.draft(now, Actor::system("guest-suite"), "guest.token_deleted");
+                    with_refresh_token(record, None, entry)
+                });
                 Ok((mutation.unwrap_or_default(), ()))
             });
             if let Err(error) = deleted.await {
@@ -225,10 +230,15 @@ impl SignIn {
         let call = request.exchange(account.deployment.clone(), state, code);
         let call = call.ok_or(Error::SignInForged)?;
         let tokens = direct.shared.sign_in.call(&call).await.map_err(Error::SignIn)?;
+        let owner = account.owner.as_str();
         direct
-            .update(&account.owner, &account.id, |record, now| {
+            .update(owner, &account.id, |record, now| {
                 record.ensure_live(now)?;
-                Ok((with_refresh_token(record, tokens.refresh_token.clone()), ()))
+                let entry = record.draft(now, Actor::client(owner), "guest.signed_in");
+                Ok((
+                    with_refresh_token(record, tokens.refresh_token.clone(), entry),
+                    (),
+                ))
             })
             .await?;
         let id = account.id.clone();
@@ -239,10 +249,13 @@ impl SignIn {
 }
 
 /// Replaces the stored refresh token.
-fn with_refresh_token(record: &SessionRow, token: Option<SecretString>) -> Mutation {
+fn with_refresh_token(record: &SessionRow, token: Option<SecretString>, entry: Draft) -> Mutation {
     let mut row = record.row.clone();
     row.secrets.refresh_token = token;
-    Change::UpdateSession(row).into()
+    Mutation {
+        entry: Some(entry),
+        ..Change::UpdateSession(row).into()
+    }
 }
 
 fn are_same(one: Option<&SecretString>, other: Option<&SecretString>) -> bool {

@@ -1,0 +1,134 @@
+//! The gateway's own entries of the audit log. `docs/audit.md` lists all actions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use audit::{Actor, Draft, Entry, Outcome, Pseudonym, Value};
+use genesys_api::SessionId;
+use genesys_auth::ClientId;
+use guest_store::{EntryQuery, Store, StoreError, Unit};
+use guest_suite::Error;
+use secrecy::{ExposeSecret as _, SecretString};
+use time::OffsetDateTime;
+
+use crate::api::Parts;
+
+/// Digits of the digest of one value of the configuration.
+const SHORT_DIGEST: usize = 16;
+
+pub(crate) fn own_name() -> Actor {
+    Actor::system("guest-gateway")
+}
+
+/// Appends an entry about the audit log itself.
+pub(crate) async fn record(
+    store: &dyn Store,
+    actor: Actor,
+    action: &'static str,
+    at: OffsetDateTime,
+) -> Result<(), StoreError> {
+    append(store, Draft::new(at, actor, action)).await
+}
+
+async fn append(store: &dyn Store, entry: Draft) -> Result<(), StoreError> {
+    let unit = Unit {
+        entries: vec![entry],
+        ..Unit::default()
+    };
+    store.commit(unit).await.map(drop)
+}
+
+/// Appends the configuration of a start: keyed digests of its values, and the keys that differ from the start before.
+/// `key` is secret, so that a digest does not reveal a value.
+pub(crate) async fn record_configuration(
+    store: &dyn Store,
+    values: &BTreeMap<String, SecretString>,
+    key: &[u8; 32],
+    at: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let digests: BTreeMap<String, Value> = values
+        .iter()
+        .map(|(name, value)| {
+            let digest = fingerprint(key, &format!("{name}={}", value.expose_secret()));
+            (name.clone(), digest[..SHORT_DIGEST].into())
+        })
+        .collect();
+    let digest = fingerprint(key, &format!("{digests:?}"));
+    // the subject finds the entry of the last start
+    let subject = Pseudonym::of(key, "configuration");
+    let query = EntryQuery::OfSubject {
+        subject,
+        before: None,
+    };
+    let last = store.entries(query, 1).await?;
+    let last = last.first().and_then(|entry| Entry::parse(&entry.bytes).ok());
+    let mut entry = Draft::new(at, own_name(), "config.loaded")
+        .subject(subject)
+        .detail("version", env!("CARGO_PKG_VERSION"))
+        .detail("digest", digest)
+        .detail("keys", Value::Map(digests.clone()));
+    if let Some(last) = last
+        && let Some(Value::Map(before)) = last.draft.detail.get("keys")
+        && *before != digests
+    {
+        let names: BTreeSet<&String> = before.keys().chain(digests.keys()).collect();
+        let changed = names
+            .into_iter()
+            .filter(|name| before.get(*name) != digests.get(*name));
+        entry = entry.detail("changed", changed.map(String::as_str).collect::<Value>());
+        if let Some(digest) = last.draft.detail.get("digest") {
+            entry = entry.detail("before.digest", digest.clone());
+        }
+    }
+    append(store, entry).await
+}
+
+/// The keyed fingerprint of a secret, as entries have it.
+pub(crate) fn fingerprint(key: &[u8; 32], secret: &str) -> String {
+    Pseudonym::of(key, secret).to_string()
+}
+
+impl Parts {
+    /// Counts a failed authentication of an API client, which is `None` if its credentials do not show it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn log_auth_failure(
+        &self,
+        client: Option<&ClientId>,
+        reason: &str,
+    ) -> Result<(), Error> {
+        let actor = client.map_or_else(own_name, |client| Actor::client(client.as_str()));
+        let entry = Draft::new(self.clock.now().utc, actor, "auth.failed")
+            .outcome(Outcome::Denied)
+            .detail("reason", reason);
+        self.direct.log_repeated(entry).await
+    }
+
+    /// Counts a refused socket of the session with this id, if there is one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn log_refused_socket(&self, session: &SessionId, reason: &str) -> Result<(), Error> {
+        let session = self.direct.store().session(session).await?;
+        let mut entry = Draft::new(self.clock.now().utc, own_name(), "ws.refused").outcome(Outcome::Denied);
+        entry.subject = session.map(|session| session.pseudonym());
+        self.direct.log_repeated(entry.detail("reason", reason)).await
+    }
+
+    /// Counts an opened or closed socket of a guest.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn log_socket(
+        &self,
+        guest: Pseudonym,
+        action: &'static str,
+        reason: Option<String>,
+    ) -> Result<(), Error> {
+        let mut entry = Draft::new(self.clock.now().utc, Actor::guest(guest), action).subject(guest);
+        if let Some(reason) = reason {
+            entry = entry.detail("reason", reason);
+        }
+        self.direct.log_repeated(entry).await
+    }
+}
