@@ -200,8 +200,7 @@ impl GuestSession {
     ///
     /// The next page has the same query, with `before` set to `next` of this page. The last page has no `next`.
     ///
-    /// Their actions are `session.created`, `ws.connected`, `token.rotated`, `token.reuse_detected`, `consent.changed`,
-    /// `consent.withdrawn`, `consent.reevaluated`, `session.ended`, `session.expired` and `audit.read`.
+    /// Their actions are those of `docs/audit.md` with a subject.
     ///
     /// # Errors
     /// If they cannot be read.

@@ -5,13 +5,13 @@ use http::StatusCode;
 use crate::api::{Api, Call, SESSIONS, guest};
 use crate::world::{CLIENT, World};
 
-/// Alters entry 2, the creation of a session, in the file of the store.
+/// Alters entry 3, the creation of a session, in the file of the store.
 fn alter(world: &World) {
     let file = rusqlite::Connection::open(world.folder.path().join("gateway.db")).unwrap();
     let changed = file
         .execute_batch(
             "DROP TRIGGER entries_stay;
-             UPDATE entries SET bytes = CAST(replace(bytes, 'created', 'crEated') AS BLOB) WHERE seq = 1;",
+             UPDATE entries SET bytes = CAST(replace(bytes, 'created', 'crEated') AS BLOB) WHERE seq = 3;",
         )
         .is_ok();
     assert!(changed);
@@ -41,6 +41,6 @@ async fn gateway_refuses_an_altered_entry_and_is_not_ready_after_verification() 
         }
     };
     let detail = health["detail"].as_str().unwrap();
-    assert!(detail.contains("entry 1 was altered"), "{detail}");
+    assert!(detail.contains("entry 3 was altered"), "{detail}");
     world.stop().await;
 }

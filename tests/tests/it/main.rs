@@ -9,6 +9,8 @@ mod attachments;
 #[cfg(test)]
 mod audit_trail;
 #[cfg(test)]
+mod audited;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod browser;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use genesys_api::{Clock, Host, Hosts};
 use genesys_http::{Client, Tls};
 use genesys_sim::{Rules, SignInRules, Simulator};
-use guest_store::{Keys, Limits, SqliteStore, Store};
+use guest_store::{EntryQuery, Keys, Limits, SqliteStore, Store};
 use guest_suite::Error;
 use guest_suite::api::SessionId;
+use guest_suite::audit::Entry;
 use guest_suite::conversation::{ConnectionEvent, DeliveryStatus, Ending, Event};
 use guest_suite::direct::{Conversation, Direct, DirectConfig, SignIn};
 use secrecy::SecretString;
@@ -89,6 +90,16 @@ impl Guest {
             Event::Connection(ConnectionEvent::Ready(_))
         ));
         conversation
+    }
+
+    /// The audited actions of sign-ins, in the order of their names.
+    async fn audited(&self) -> Vec<String> {
+        let entries = self.store.entries(EntryQuery::From(0), 1_000).await.unwrap();
+        let entries = entries.iter().map(|entry| Entry::parse(&entry.bytes).unwrap());
+        let mut actions: Vec<String> = entries.map(|entry| entry.draft.action.into_owned()).collect();
+        actions.retain(|action| action.starts_with("guest."));
+        actions.sort();
+        actions
     }
 
     async fn stop(self) {
@@ -274,6 +285,8 @@ async fn guest_stays_signed_in_after_a_restart() {
     talk(&mut conversation, "two").await;
     drop(conversation);
     soon(guest.direct.sign_out("shop", &guest.id)).await.unwrap();
+    let expected = ["guest.signed_in", "guest.signed_out", "guest.token_deleted"];
+    until(async || guest.audited().await == expected).await;
     guest.stop().await;
 }
 

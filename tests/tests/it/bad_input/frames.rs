@@ -89,7 +89,9 @@ async fn invalid_frames_are_refused_and_the_session_continues() {
     mismatched_handshakes_are_refused(&fixture).await;
 
     assert_eq!(fixture.state().await, before);
-    assert_eq!(fixture.audited(logged).await, Vec::<String>::new());
+    let mut actions = fixture.audited(logged).await;
+    actions.retain(|action| !["ws.closed", "ws.opened", "ws.refused"].contains(&action.as_str()));
+    assert_eq!(actions, Vec::<String>::new());
     assert_conversation_works(&mut Page::of(session).await).await;
     fixture.world.stop().await;
 }

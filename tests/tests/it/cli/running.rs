@@ -32,9 +32,9 @@ async fn audit_show_lists_entries_of_a_session_of_a_running_and_a_stopped_gatewa
         panic!("{}", shown.out);
     };
     let by = "Z session.created ok by client your_service_account_client_id ";
-    assert!(created.starts_with("1 2") && created.contains(by), "{created}");
+    assert!(created.starts_with("3 2") && created.contains(by), "{created}");
     assert!(
-        read.starts_with("2 2") && read.contains(" audit.read ok by client "),
+        read.starts_with("5 2") && read.contains(" audit.read ok by client "),
         "{read}"
     );
     let unknown = ask(&serving, &["audit", "show", "nobody"]).await;
