@@ -434,7 +434,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
         #[test]
-        fn any_text_parses_or_is_an_error(text in "\\PC{0,12}|[a-zA-Z]{2}(-[a-zA-Z]{2})?") {
+        fn parser_accepts_or_refuses_any_text(text in "\\PC{0,12}|[a-zA-Z]{2}(-[a-zA-Z]{2})?") {
             match text.parse::<Jurisdiction>() {
                 Ok(place) => prop_assert!(text.eq_ignore_ascii_case(place.as_str()) || text.eq_ignore_ascii_case("UK")),
                 Err(error) => prop_assert!(!error.to_string().is_empty()),

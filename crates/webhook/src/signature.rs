@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn every_secret_signs_during_rotation() {
+    fn secret_rotation_signs_with_every_secret() {
         let secrets: Vec<Secret> = (0..20).map(|n| Secret::generate([n; 32])).collect();
         let id = MessageId::generate([1; 16]);
         let at = OffsetDateTime::UNIX_EPOCH;

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_region_is_one_row() {
+    fn region_is_one_row() {
         let spec = r#"
             [[region]]
             aws = "us-east-1"

@@ -100,7 +100,7 @@ async fn call_is_retried_after_503_and_429() {
 }
 
 #[tokio::test]
-async fn only_idempotent_call_is_retried_after_server_error() {
+async fn idempotent_call_alone_is_retried_after_server_error() {
     for status in [500, 502, 504] {
         let (server, requests) = scripted(vec![answer(status, "")]).await;
         retrying_client().call(&Read, &server.host, None).await.unwrap();

@@ -317,7 +317,7 @@ async fn allow_list_permits_network() {
 }
 
 #[tokio::test]
-async fn all_addresses_of_name_are_tried() {
+async fn connector_tries_all_addresses_of_name() {
     // localhost may resolve to ::1 first, which is closed
     let server = Loopback::plain(|_| async { answer(200, "hello") }).await;
     let uri = format!("http://localhost:{}/", server.address.port());

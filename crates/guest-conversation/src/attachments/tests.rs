@@ -280,7 +280,7 @@ fn new_session_fails_all_attachments() {
 }
 
 #[test]
-fn each_stage_has_its_timeout() {
+fn stage_has_its_timeout() {
     for (stage, seconds) in [
         (Stage::Requested, 30),
         (Stage::Uploading, 120),

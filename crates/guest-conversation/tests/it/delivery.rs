@@ -229,7 +229,7 @@ fn windows_hold(times: &[Instant], limit: usize, period: Duration) -> bool {
 
 proptest! {
     #[test]
-    fn each_message_reaches_one_final_status_within_the_limits(
+    fn message_reaches_one_final_status_within_the_limits(
         inputs in proptest::collection::vec(input(), 1..150),
         jitter in any::<u64>(),
     ) {

@@ -32,7 +32,7 @@ const STATES: [State; 9] = [
 ];
 
 #[test]
-fn each_input_in_each_state_follows_the_table() {
+fn state_follows_the_table_for_each_input() {
     let mut rows = SOURCE.lines().filter_map(|line| {
         let cells = line.strip_prefix("| ")?.strip_suffix(" |")?;
         Some(cells.split(" | ").collect::<Vec<_>>())

@@ -227,7 +227,7 @@ fn windows_hold(times: &[Instant], limit: usize, period: Duration) -> bool {
 
 proptest! {
     #[test]
-    fn every_message_has_one_final_status_and_no_limit_is_exceeded(
+    fn message_has_one_final_status_and_no_limit_is_exceeded(
         steps in proptest::collection::vec(step(), 1..150),
         jitter in any::<u64>(),
     ) {

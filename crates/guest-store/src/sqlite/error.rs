@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_failed_sync_and_damage_are_permanent() {
+    fn store_error_is_permanent_after_failed_sync_and_damage_only() {
         for (code, kind) in [
             (ffi::SQLITE_FULL, StoreErrorKind::Full),
             (ffi::SQLITE_BUSY, StoreErrorKind::Busy),

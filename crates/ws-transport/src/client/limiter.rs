@@ -132,7 +132,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_minute_exceeds_the_limit(
+        fn limiter_exceeds_its_limit_in_no_minute(
             per_second in 1_u32..20,
             burst in 1_u32..30,
             steps in proptest::collection::vec((0_u64..4000, 1_usize..120), 1..60),

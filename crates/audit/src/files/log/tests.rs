@@ -151,7 +151,7 @@ fn acknowledged_entries_survive_every_single_fault() {
 }
 
 #[test]
-fn every_prefix_of_the_last_segment_opens_with_its_complete_lines() {
+fn prefix_of_the_last_segment_opens_with_its_complete_lines() {
     let disk = written(18, 4096);
     let bytes = disk.last();
     let written = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;

@@ -55,7 +55,7 @@ impl Export {
 }
 
 #[test]
-fn every_flipped_bit_is_detected() {
+fn flipped_bit_is_detected() {
     let export = Export::new();
     let total: usize = export.lines.iter().map(|line| line.len() * 8).sum();
     let sample = effort::cases(3000);
@@ -77,7 +77,7 @@ fn every_flipped_bit_is_detected() {
 }
 
 #[test]
-fn every_removed_repeated_moved_or_cut_entry_is_detected() {
+fn removed_repeated_moved_or_cut_entry_is_detected() {
     let export = Export::new();
     let last = export.lines.len() - 1;
     for (index, line) in export.lines.iter().enumerate() {

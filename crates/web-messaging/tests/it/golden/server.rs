@@ -359,7 +359,7 @@ fn unknown_class_or_body_is_kept_unparsed() {
 
 proptest! {
     #[test]
-    fn any_text_parses_or_is_an_error(text in any::<String>(), class in "[A-Za-z]{0,20}", body in "[\\[\\]{}\",:0-9a-z]{0,40}") {
+    fn parser_accepts_or_refuses_any_text(text in any::<String>(), class in "[A-Za-z]{0,20}", body in "[\\[\\]{}\",:0-9a-z]{0,40}") {
         let _ = ServerFrame::parse(&text);
         for class in [&*class, "StructuredMessage", "SessionResponse", "PresignedUrlResponse"] {
             let framed = format!(r#"{{"type":"message","class":"{class}","code":200,"body":{body}}}"#);
