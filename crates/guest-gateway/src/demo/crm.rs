@@ -37,7 +37,7 @@ pub(super) struct Delivery {
     pub(super) id: String,
     pub(super) event: String,
     /// Whether its signature is valid.
-    pub(super) genuine: bool,
+    pub(super) is_signature_valid: bool,
     /// The `data` of the body.
     pub(super) data: serde_json::Value,
 }
@@ -87,13 +87,13 @@ impl Crm {
 async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let now = shared.clock.now().utc;
     let verifier = shared.verifier.get();
-    let genuine = verifier.is_some_and(|verifier| verifier.verify(&headers, &body, now).is_ok());
+    let is_signature_valid = verifier.is_some_and(|verifier| verifier.verify(&headers, &body, now).is_ok());
     let json: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let id = headers.get(ID_HEADER).and_then(|id| id.to_str().ok());
     let delivery = Delivery {
         id: id.unwrap_or_default().to_owned(),
         event: json["type"].as_str().unwrap_or_default().to_owned(),
-        genuine,
+        is_signature_valid,
         data: json["data"].clone(),
     };
     shared.received.send_modify(|received| {
@@ -101,7 +101,7 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
             received.push(delivery);
         }
     });
-    match genuine {
+    match is_signature_valid {
         true => StatusCode::NO_CONTENT,
         false => StatusCode::UNAUTHORIZED,
     }

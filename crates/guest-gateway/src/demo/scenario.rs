@@ -213,7 +213,7 @@ async fn deliveries(servers: &Servers, session: &GuestSession) -> Checked {
         EventName::ALL.iter().all(is_received)
     };
     let received = within_timeout(servers.crm.received(enough)).await?;
-    if let Some(forged) = received.iter().find(|delivery| !delivery.genuine) {
+    if let Some(forged) = received.iter().find(|delivery| !delivery.is_signature_valid) {
         return Err(format!("delivery {} has no valid signature", forged.id).into());
     }
     for delivery in &received {
@@ -317,11 +317,11 @@ async fn audit_log(servers: &Servers, session: &GuestSession) -> Checked {
     }
     let withdrawn = find(WITHDRAWN)?;
     let store = &**servers.gateway.store();
-    let genuine = servers.folder.path().join("audit.jsonl");
+    let exported = servers.folder.path().join("audit.jsonl");
     let altered = servers.folder.path().join("altered.jsonl");
-    guest_store::export(store, &genuine).await?;
-    let report = verify_file(&genuine, store.verifier_key(), None)?;
-    let mut log = std::fs::read(&genuine)?;
+    guest_store::export(store, &exported).await?;
+    let report = verify_file(&exported, store.verifier_key(), None)?;
+    let mut log = std::fs::read(&exported)?;
     let at = log
         .windows(WITHDRAWN.len())
         .position(|window| window == WITHDRAWN.as_bytes());

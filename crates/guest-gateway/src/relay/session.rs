@@ -28,7 +28,7 @@ pub(super) struct Relay {
     /// The session as Genesys described it last. `None` before it is configured.
     session: Option<SessionInfo>,
     /// Whether the sockets were notified of a lost connection to Genesys, and not yet of its return.
-    reconnecting: bool,
+    loss_reported: bool,
 }
 
 /// The reason for which a relay stops.
@@ -49,7 +49,7 @@ impl Relay {
             replay: Replay::default(),
             subscribers: Subscribers::default(),
             session: None,
-            reconnecting: false,
+            loss_reported: false,
         }
     }
 
@@ -237,14 +237,14 @@ impl Relay {
             ConnectionEvent::Ready(session)
             | ConnectionEvent::Restored(session)
             | ConnectionEvent::SignedIn(session) => {
-                if std::mem::take(&mut self.reconnecting) {
+                if std::mem::take(&mut self.loss_reported) {
                     self.event(SessionEventName::SessionRestored, None);
                 }
                 self.session = Some(session);
                 self.answer_handshakes();
             }
-            ConnectionEvent::Reconnecting { .. } if !self.reconnecting => {
-                self.reconnecting = true;
+            ConnectionEvent::Reconnecting { .. } if !self.loss_reported => {
+                self.loss_reported = true;
                 self.event(SessionEventName::SessionReconnecting, None);
             }
             ConnectionEvent::Throttled { retry_after } => {
