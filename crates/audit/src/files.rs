@@ -62,10 +62,12 @@ impl FileError {
 #[non_exhaustive]
 pub enum FileErrorKind {
     /// The log fails verification.
-    #[error("the log was altered")]
+    #[error("invalid log: it was altered")]
     Altered,
     /// The partial file of an export exists.
-    #[error("another process is writing it, or was killed while writing; in that case remove it")]
+    #[error(
+        "cannot write it: another process is writing it, or was killed while writing; in that case remove it"
+    )]
     Busy,
     /// The entry is invalid. The log is unchanged.
     #[error("cannot append an entry")]

@@ -67,7 +67,7 @@ pub struct ScopeError;
 
 /// Scopes that are needed and not granted.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("missing scopes {missing}: add them to the API client's configuration")]
+#[error("invalid access token: missing scopes {missing}, add them to the API client's configuration")]
 #[non_exhaustive]
 pub struct MissingScopes {
     /// The missing scopes.
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(error.missing, scopes("a webmessaging:guest:write"));
         assert_eq!(
             error.to_string(),
-            "missing scopes a webmessaging:guest:write: add them to the API client's configuration"
+            "invalid access token: missing scopes a webmessaging:guest:write, add them to the API client's configuration"
         );
     }
 

@@ -52,7 +52,7 @@ pub enum StoreErrorKind {
     Conflict(Conflict),
     /// The stored bytes are not those that were written.
     #[error(
-        "the store is damaged or was changed by another program: restore a backup and keep the damaged file for inquiry"
+        "cannot use the store: it is damaged or was changed by another program, restore a backup and keep the damaged file for inquiry"
     )]
     Corrupt,
     /// The caller no longer holds the lease of the delivery.

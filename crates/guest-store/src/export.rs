@@ -86,8 +86,8 @@ impl<'s> LogPages<'s> {
             return Ok(None);
         }
         if self.next < checkpoint.size {
-            let wanted = usize::try_from(checkpoint.size - self.next).unwrap_or(PAGE);
-            let entries = self.store.entries(EntryQuery::From(self.next), wanted).await?;
+            let limit = usize::try_from(checkpoint.size - self.next).unwrap_or(PAGE);
+            let entries = self.store.entries(EntryQuery::From(self.next), limit).await?;
             if entries.is_empty() {
                 return Err(StoreErrorKind::Corrupt.into());
             }
@@ -111,7 +111,7 @@ async fn on_thread<T: Send + 'static>(
 ) -> Result<T, ExportError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result.map_err(ExportError::File),
-        Err(gone) => std::panic::resume_unwind(gone.into_panic()),
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }
 

@@ -75,7 +75,7 @@ pub enum Error {
     #[error(transparent)]
     Send(#[from] SendError),
     /// Genesys Cloud did not sign the guest in or out.
-    #[error("cannot sign the guest in or out at Genesys Cloud: try again, or have the guest sign in anew")]
+    #[error("cannot sign the guest in or out at Genesys Cloud: try again, or have the guest sign in again")]
     SignIn(#[source] CallError),
     /// The `state` parameter is of another sign-in.
     #[error("invalid state: it is of another sign-in, begin a new one and look for links that others made")]

@@ -230,7 +230,7 @@ pub enum TokenError {
     ReauthRequired,
     /// The task has ended, because its runtime ended or its `Refresher` panicked.
     #[error(
-        "the task that refreshes the token has stopped: look for a panic in the log, and create a new session"
+        "cannot refresh the token: its task has stopped, look for a panic in the log and create a new session"
     )]
     Stopped,
 }

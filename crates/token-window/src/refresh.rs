@@ -244,16 +244,18 @@ pub struct RefreshAttempt {
 #[non_exhaustive]
 pub enum RefreshError {
     /// The service will not refresh this token, now or later.
-    #[error("the service refused the refresh token: create a new session, or have the user sign in again")]
+    #[error(
+        "cannot refresh the token: the service refused it, create a new session or have the user sign in again"
+    )]
     Refused,
     /// The service certainly did not act: nothing was sent, or it answered 429 or 503. The attempt is retried.
-    #[error("the service did not process the refresh: it is retried")]
+    #[error("cannot refresh the token now: the service did not process the request, it is retried")]
     Transient {
         /// Wait that the service asked for. At most 300 seconds are obeyed.
         retry_after: Option<Duration>,
     },
     /// The service may have acted on the request, and the reply is lost or malformed.
-    #[error("the outcome of the refresh is unknown: the refresh token may be used up")]
+    #[error("cannot determine the outcome of the refresh: the refresh token may be used up, it is retried")]
     Unknown,
 }
 

@@ -110,7 +110,7 @@ pub enum VerifyError {
         reason: &'static str,
     },
     /// A header is missing.
-    #[error("missing header {header}: the delivery is not signed, or a proxy removed the header")]
+    #[error("invalid delivery: no header {header}, it is not signed or a proxy removed the header")]
     Missing {
         /// Name of the header.
         header: HeaderName,

@@ -46,12 +46,12 @@ pub(crate) async fn webhooks_are_put_and_removed(make: Make) {
         conflict(Conflict::VersionChanged)
     );
     sample.version = 1;
-    let taken_over = Webhook {
+    let reassigned = Webhook {
         owner: "other".to_owned(),
         ..sample.clone()
     };
     assert_eq!(
-        refused(&*store, put(&taken_over)).await,
+        refused(&*store, put(&reassigned)).await,
         conflict(Conflict::IdInUse)
     );
     sample.failing_since = Some(at(5));

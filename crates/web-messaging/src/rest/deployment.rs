@@ -104,12 +104,12 @@ impl Published {
 #[non_exhaustive]
 pub enum NotAdmitted {
     /// The deployment is inactive.
-    #[error("the messenger deployment is not active: an administrator can activate it")]
+    #[error("cannot connect: the messenger deployment is not active, an administrator can activate it")]
     Inactive,
     /// The deployment's domains do not include the origin.
     #[error(
-        "the messenger deployment does not allow the origin {origin}: add its domain to those of the deployment, or \
-         come from another page"
+        "cannot connect: the messenger deployment does not allow the origin {origin}, add its domain to those of the \
+         deployment or connect from an allowed one"
     )]
     Origin {
         /// The origin.

@@ -86,7 +86,7 @@ async fn check_names_each_fault() {
         "session ",
         "webhook w-1 ",
         "delivery msg_",
-        "the store is damaged",
+        "cannot use the store: it is damaged",
     ];
     assert_eq!(faults.len(), starts.len(), "{faults:?}");
     for (fault, start) in faults.iter().zip(starts) {
