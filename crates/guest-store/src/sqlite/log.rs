@@ -112,13 +112,8 @@ pub(super) fn read_head(connection: &Connection, keys: &Keys) -> Result<LogHead,
         keys,
     };
     let head = reader.log_head()?;
+    reader.refuse_rows_outside(&head)?;
     let size = head.tree.size();
-    let beyond = "SELECT EXISTS (SELECT 1 FROM entries WHERE seq >= ?1)
-                  OR EXISTS (SELECT 1 FROM checkpoints WHERE size > ?2)";
-    let bounds = params![bound(size), head.signed.map_or(-1, bound)];
-    if connection.query_row(beyond, bounds, |row| row.get(0))? {
-        return Err(altered("rows were added at its end".into()));
-    }
     reader.entries_from(size.saturating_sub(1), 1)?;
     reader.checkpoints(head.signed.unwrap_or(0), 1)?;
     Ok(head)
@@ -144,7 +139,7 @@ impl Reader<'_, '_> {
         let sql = "SELECT seq, subject, subject_index, bytes, mac FROM entries
                    WHERE seq >= ?1 AND seq < ?2 ORDER BY seq";
         let key = &self.keys.seal;
-        let bounds = params![bound(from), bound(end)];
+        let bounds = params![first(from), bound(end)];
         let found = self.prepared.rows(sql, bounds, |row| entry(row, key))?;
         let mut found = found.into_iter().map(|(entry, _)| entry);
         (from..end)
@@ -193,7 +188,7 @@ impl Reader<'_, '_> {
         let sql = "SELECT size, previous, note, mac FROM checkpoints
                    WHERE size >= ?1 AND size <= ?2 ORDER BY size LIMIT ?3";
         let limit = limit.min(PAGE);
-        let bounds = params![bound(from), bound(signed.unwrap_or(0)), bound(limit as u64)];
+        let bounds = params![first(from), bound(signed.unwrap_or(0)), bound(limit as u64)];
         let key = &self.keys.seal;
         let found = self.prepared.rows(sql, bounds, |row| checkpoint(row, key))?;
         let mut before = None;
@@ -216,6 +211,7 @@ impl Reader<'_, '_> {
     /// Verifies all entries and checkpoints, and compares the tree of the entries with the head.
     pub(super) fn verify_log(&mut self) -> Result<(), SqliteError> {
         let head = self.log_head()?;
+        self.refuse_rows_outside(&head)?;
         let mut tree = Tree::new();
         while tree.size() < head.tree.size() {
             let page = self.entries_from(tree.size(), PAGE as u64)?;
@@ -229,6 +225,21 @@ impl Reader<'_, '_> {
         match tree == head.tree {
             true => Ok(()),
             false => Err(altered("its entries do not match its head".into())),
+        }
+    }
+
+    /// Fails if there are rows before the first entry or behind the head, which no page includes.
+    fn refuse_rows_outside(&mut self, head: &LogHead) -> Result<(), SqliteError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM entries WHERE seq < 0) OR EXISTS (SELECT 1 FROM checkpoints WHERE size < 0),
+                   EXISTS (SELECT 1 FROM entries WHERE seq >= ?1) OR EXISTS (SELECT 1 FROM checkpoints WHERE size > ?2)";
+        let bounds = params![bound(head.tree.size()), head.signed.map_or(-1, bound)];
+        match self
+            .prepared
+            .row(sql, bounds, |row| Ok((row.get(0)?, row.get(1)?)))?
+        {
+            Some((false, false)) => Ok(()),
+            Some((true, _)) => Err(altered("rows were added before its start".into())),
+            _ => Err(altered("rows were added at its end".into())),
         }
     }
 
@@ -276,6 +287,11 @@ fn altered(what: String) -> SqliteError {
         format!("the audit log was altered: {what}"),
     )
     .into()
+}
+
+/// The bound of a page that begins at this number. The first page includes all rows before the first one: there are none.
+fn first(from: u64) -> i64 {
+    if from == 0 { i64::MIN } else { bound(from) }
 }
 
 /// A bound of a query. No row is beyond the largest integer of SQLite.

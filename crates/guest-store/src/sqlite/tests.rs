@@ -2,6 +2,7 @@
 
 mod erasure;
 mod faults;
+mod images;
 mod maintenance;
 pub(in crate::sqlite) mod migration;
 
@@ -15,7 +16,7 @@ use crate::conformance::Fixture;
 use crate::outbox::event_id;
 use crate::{Change, Event, Payload, SessionSecrets, TokenHash, export};
 
-fn keys(seal: u8, seed: u8, name: &str) -> Keys {
+pub(super) fn keys(seal: u8, seed: u8, name: &str) -> Keys {
     Keys {
         seal: SealKey::new(&[seal; 32]),
         signer: Signer::from_seed(name, &[seed; 32]).unwrap(),
