@@ -1,6 +1,7 @@
 //! Crash cycles: a child process under load is killed at a random moment. After a restart, everything that it
 //! acknowledged is there, and every stored change has its entries, its event and its additions to totals.
 
+mod faults;
 mod history;
 mod load;
 mod log;
@@ -17,8 +18,9 @@ use std::str::FromStr;
 use audit::Signer;
 use tempfile::TempDir;
 
+pub use faults::{FaultReport, inject};
 pub use load::Load;
-use protocol::Line;
+use protocol::Received;
 
 /// An error of the harness: the machine or the program under test failed otherwise than by a loss.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -54,17 +56,10 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    fn prepare(self, folder: &Path) -> Result<(), Error> {
+    fn check(self, folder: &Path, received: &Received) -> Result<Findings, Error> {
         match self {
-            Self::Log => Ok(()),
-            Self::Store => store::prepare(folder),
-        }
-    }
-
-    fn check(self, folder: &Path, acknowledged: &[Acknowledged]) -> Result<Findings, Error> {
-        match self {
-            Self::Log => log::check(folder, acknowledged),
-            Self::Store => store::check(folder, acknowledged),
+            Self::Log => log::check(folder, received),
+            Self::Store => store::check(folder, received),
         }
     }
 }
@@ -89,9 +84,9 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Adds the acknowledged units that are not among `stored`, or have another sequence number there.
-    fn add_lost(&mut self, acknowledged: &[Acknowledged], stored: &BTreeMap<String, u64>) {
-        for Acknowledged { unit, seq } in acknowledged {
+    /// Compares the sequence numbers of the stored units with the outcomes.
+    fn compare(&mut self, received: &Received, stored: &BTreeMap<String, u64>) {
+        for Acknowledged { unit, seq } in &received.stored {
             match stored.get(unit) {
                 None => self.lost.push(unit.clone()),
                 Some(found) if seq.is_some_and(|seq| seq != *found) => {
@@ -101,6 +96,12 @@ impl Findings {
                 Some(_) => {}
             }
         }
+        let present = received.refused.iter().filter(|unit| stored.contains_key(*unit));
+        self.incomplete
+            .extend(present.map(|unit| format!("unit {unit} is stored although it was refused")));
+        let late = received.after_failed_sync.iter();
+        self.incomplete
+            .extend(late.map(|unit| format!("unit {unit} was acknowledged after a failed sync")));
     }
 }
 
@@ -186,14 +187,13 @@ pub fn run(plan: &Plan<'_>, mut progress: impl FnMut(&Report)) -> Result<Report,
     let mut random = fastrand::Rng::with_seed(plan.seed);
     let mut report = Report::default();
     let mut folder = tempfile::tempdir()?;
-    let mut acknowledged = Vec::new();
+    let mut received = Received::default();
     for cycle in 0..plan.cycles {
         if cycle % CYCLES_OF_A_FOLDER == 0 {
             folder = tempfile::tempdir()?;
-            acknowledged.clear();
-            plan.target.prepare(folder.path())?;
+            received = Received::default();
         }
-        let before = acknowledged.len();
+        let before = received.stored.len();
         let load = Load {
             target: plan.target,
             folder: folder.path().to_owned(),
@@ -201,12 +201,12 @@ pub fn run(plan: &Plan<'_>, mut progress: impl FnMut(&Report)) -> Result<Report,
             run: cycle,
             steps: None,
         };
-        kill_under_load(plan.program, &load, random.usize(1..=LINES), &mut acknowledged)?;
+        kill_under_load(plan.program, &load, random.usize(1..=LINES), &mut received)?;
         report.cycles += 1;
-        report.acknowledged += (acknowledged.len() - before) as u64;
+        report.acknowledged += (received.stored.len() - before) as u64;
         report.findings = plan
             .target
-            .check(folder.path(), &acknowledged)
+            .check(folder.path(), &received)
             .map_err(|error| keep_for(error, &mut folder, cycle))?;
         report.recovered += u64::from(report.findings.is_recovered);
         if !report.is_sound() {
@@ -227,30 +227,21 @@ fn keep_for(error: Error, folder: &mut TempDir, cycle: u64) -> Error {
 }
 
 /// Starts a child, kills it after a number of its lines, and collects what it acknowledged.
-fn kill_under_load(
-    program: &Path,
-    load: &Load,
-    lines: usize,
-    acknowledged: &mut Vec<Acknowledged>,
-) -> Result<(), Error> {
+fn kill_under_load(program: &Path, load: &Load, lines: usize, received: &mut Received) -> Result<(), Error> {
     let mut child = load.command(program).stdout(Stdio::piped()).spawn()?;
     let mut output = BufReader::new(child.stdout.take().ok_or("a child without output")?).lines();
-    let mut received = 0;
-    let mut receive = |line: std::io::Result<String>| -> Result<(), Error> {
-        if let Line::Stored(unit) = line?.parse()? {
-            acknowledged.push(unit);
-        }
-        Ok(())
-    };
+    let mut count = 0;
     for line in output.by_ref().take(lines) {
-        receive(line)?;
-        received += 1;
+        received.add(&line?)?;
+        count += 1;
     }
     child.kill()?;
     // what was acknowledged before the kill is still in the pipe
-    output.try_for_each(receive)?;
+    for line in output {
+        received.add(&line?)?;
+    }
     let status = child.wait()?;
-    if received < lines {
+    if count < lines {
         return Err(format!("a child ended by itself, {status}: run {load}").into());
     }
     Ok(())

@@ -133,6 +133,18 @@ const DEEP_STEPS: &[Step] = &[
         minutes: 15,
         run: |root| program::run(root, "crash", &[]),
     },
+    Step {
+        name: "images",
+        purpose: "the store: 10,000 images after a loss of power, or with damage",
+        minutes: 10,
+        run: images,
+    },
+    Step {
+        name: "faults",
+        purpose: "the store and the file log: each write, sync and open fails once, and a full disk recovers",
+        minutes: 15,
+        run: |root| program::run(root, "crash", &["faults"]),
+    },
 ];
 
 /// Prints the steps with their minutes.
@@ -272,6 +284,16 @@ fn test_command(readme: &str) -> Option<&str> {
 fn audit(root: &Path) -> Result<(), Box<dyn Error>> {
     let mut command = command(root, "cargo test --profile simulate --package audit");
     command.env("AUDIT_EFFORT", "100");
+    succeed(&mut command)
+}
+
+/// Runs the test of the store's files with 34 times the images.
+fn images(root: &Path) -> Result<(), Box<dyn Error>> {
+    let mut command = command(
+        root,
+        "cargo test --profile simulate --package guest-store every_image_verifies",
+    );
+    command.env("STORE_EFFORT", "34");
     succeed(&mut command)
 }
 

@@ -53,7 +53,7 @@ impl Load {
         command
     }
 
-    fn arguments(&self) -> [String; 5] {
+    pub(super) fn arguments(&self) -> [String; 5] {
         [
             self.target.to_string(),
             self.folder.display().to_string(),

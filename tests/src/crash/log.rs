@@ -8,7 +8,8 @@ use audit::{Actor, Draft, Entry, FileLog, Value};
 use time::OffsetDateTime;
 
 use super::load::Refusal;
-use super::{Acknowledged, Error, Findings, Load, signer};
+use super::protocol::Received;
+use super::{Error, Findings, Load, signer};
 
 /// Short segments, so that a child starts several.
 const OPTIONS: FileLogOptions = FileLogOptions {
@@ -53,7 +54,7 @@ fn append(load: &Load, thread: u64, log: &FileLog) -> Result<(), Error> {
 }
 
 /// Opens and verifies the log.
-pub(super) fn check(folder: &Path, acknowledged: &[Acknowledged]) -> Result<Findings, Error> {
+pub(super) fn check(folder: &Path, received: &Received) -> Result<Findings, Error> {
     let log = open(folder).map_err(|refusal| format!("cannot open the log: {refusal:?}"))?;
     log.checkpoint()?;
     let mut findings = Findings {
@@ -66,7 +67,7 @@ pub(super) fn check(folder: &Path, acknowledged: &[Acknowledged]) -> Result<Find
         let fault = format!("{report:?} of {} entries", found.len());
         findings.incomplete.push(fault);
     }
-    findings.add_lost(acknowledged, &found);
+    findings.compare(received, &found);
     Ok(findings)
 }
 

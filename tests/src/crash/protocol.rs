@@ -1,6 +1,7 @@
 //! The lines that a child process prints.
 
 use std::fmt;
+use std::process::Output;
 use std::str::FromStr;
 
 use super::{Acknowledged, Error};
@@ -56,9 +57,101 @@ impl FromStr for Line {
     }
 }
 
+/// The outcomes that child processes printed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Received {
+    /// Acknowledged units.
+    pub(super) stored: Vec<Acknowledged>,
+    /// Units whose refusal says that they are not stored.
+    pub(super) refused: Vec<String>,
+    /// Number of refusals.
+    pub(super) refusals: u64,
+    /// Units that were acknowledged although an earlier sync had failed.
+    pub(super) after_failed_sync: Vec<String>,
+    /// Whether a unit was acknowledged after a unit that was refused.
+    pub(super) has_recovered: bool,
+    /// A unit that is not stored if a later one is.
+    overwritten_next: Option<String>,
+    is_closed: bool,
+    /// Whether a unit of the process was refused.
+    pub(super) is_refusing: bool,
+}
+
+impl Received {
+    /// Adds the lines of a process that ended by itself.
+    ///
+    /// # Errors
+    /// If it failed.
+    pub(super) fn add_output(&mut self, output: &Output) -> Result<(), Error> {
+        for line in std::str::from_utf8(&output.stdout)?.lines() {
+            self.add(line)?;
+        }
+        if output.status.success() {
+            return Ok(());
+        }
+        let errors = String::from_utf8_lossy(&output.stderr);
+        Err(format!("a child ended with {}: {errors}", output.status).into())
+    }
+
+    /// Adds a line.
+    ///
+    /// # Errors
+    /// If it is not one of a child.
+    pub(super) fn add(&mut self, line: &str) -> Result<(), Error> {
+        match line.parse()? {
+            Line::Opening => (self.is_closed, self.is_refusing, self.overwritten_next) = (false, false, None),
+            Line::Refused { unit, kind } => {
+                self.refusals += 1;
+                self.is_refusing |= unit.contains('-');
+                match kind.as_str() {
+                    "OutcomeUnknown" | "Sync" => self.is_closed = true,
+                    "Write" => self.overwritten_next = Some(unit),
+                    kind => {
+                        self.is_closed |= kind == "Poisoned";
+                        self.refused.push(unit);
+                    }
+                }
+            }
+            Line::Stored(stored) => {
+                if self.is_closed {
+                    self.after_failed_sync.push(stored.unit.clone());
+                }
+                self.has_recovered |= self.is_refusing;
+                self.refused.extend(self.overwritten_next.take());
+                self.stored.push(stored);
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusal_says_whether_a_unit_is_stored() {
+        let mut received = Received::default();
+        for line in [
+            "opening",
+            "stored 0-a 1",
+            "refused 0-b Full",
+            "refused 0-c Write",
+            "stored 0-d 2",
+            "refused 0-e Write",
+            "refused 0-f Sync",
+            "refused 0-g Poisoned",
+            "stored 0-h 3",
+            "opening",
+            "stored 0-i 4",
+        ] {
+            received.add(line).unwrap();
+        }
+        assert_eq!(received.refused, ["0-b", "0-c", "0-g", "0-e"]);
+        assert_eq!(received.after_failed_sync, ["0-h"]);
+        assert_eq!((received.stored.len(), received.refusals), (4, 5));
+        assert!(received.has_recovered);
+    }
 
     #[test]
     fn lines_read_back() {

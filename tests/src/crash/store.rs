@@ -5,8 +5,9 @@ mod writer;
 
 use std::path::Path;
 
-use genesys_api::WebhookId;
-use guest_store::{Change, Keys, Limits, SealKey, SessionQuery, SqliteStore, Store as _, Webhook};
+use guest_store::{
+    Change, Keys, Limits, SealKey, SessionQuery, SqliteStore, Store as _, StoreError, Webhook,
+};
 use time::OffsetDateTime;
 use tokio::runtime::Runtime;
 
@@ -43,12 +44,15 @@ fn runtime() -> Result<Runtime, Error> {
     Ok(tokio::runtime::Builder::new_current_thread().build()?)
 }
 
-/// Creates the store with its webhooks.
-pub(super) fn prepare(folder: &Path) -> Result<(), Error> {
-    let store = open(folder).map_err(|refusal| format!("{refusal:?}"))?;
+/// Registers the webhooks that are missing, so that every session has events.
+async fn register(store: &SqliteStore) -> Result<(), StoreError> {
+    let registered = store.webhooks().await?;
     for name in WEBHOOKS {
+        if registered.iter().any(|webhook| webhook.name == name) {
+            continue;
+        }
         let webhook = Webhook {
-            id: name.parse::<WebhookId>()?,
+            id: name.parse().expect("the name is a valid id"),
             name: name.to_owned(),
             owner: OWNER.to_owned(),
             events: ["created", "changed", "withdrawn", "ended"]
@@ -62,7 +66,7 @@ pub(super) fn prepare(folder: &Path) -> Result<(), Error> {
             secrets: "secret".into(),
             document: "https://crm.example".into(),
         };
-        runtime()?.block_on(store.commit(Change::PutWebhook(webhook).into()))?;
+        store.commit(Change::PutWebhook(webhook).into()).await?;
     }
     Ok(())
 }
@@ -73,7 +77,14 @@ pub(super) fn load(load: &Load) -> Result<(), Error> {
         Ok(store) => store,
         Err(refusal) => return load.print("open", Err(refusal)),
     };
-    let sessions = runtime()?.block_on(store.sessions(SessionQuery::All(None), PAGE))?;
+    let sessions = runtime()?.block_on(async {
+        register(&store).await?;
+        store.sessions(SessionQuery::All(None), PAGE).await
+    });
+    let sessions = match sessions {
+        Ok(sessions) => sessions,
+        Err(error) => return load.print("start", Err(error.into())),
+    };
     load.on_threads(|thread| {
         let own = sessions.iter().zip(0..);
         let own = own.filter(|(_, place)| place % load.threads() == thread);

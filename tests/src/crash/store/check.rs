@@ -13,11 +13,12 @@ use guest_store::{
 use tokio::task::JoinSet;
 
 use super::super::history::{Described, History};
-use super::super::{Acknowledged, Error, Findings};
+use super::super::protocol::Received;
+use super::super::{Error, Findings};
 use super::{NOW, PAGE, WEBHOOKS, open, runtime};
 
 /// Opens and verifies the store, and compares it with its log.
-pub(in super::super) fn check(folder: &Path, acknowledged: &[Acknowledged]) -> Result<Findings, Error> {
+pub(in super::super) fn check(folder: &Path, received: &Received) -> Result<Findings, Error> {
     let log = folder.join("guest.db-wal");
     let mut findings = Findings {
         is_recovered: log.metadata().is_ok_and(|log| log.len() > 0),
@@ -28,7 +29,7 @@ pub(in super::super) fn check(folder: &Path, acknowledged: &[Acknowledged]) -> R
     let (history, stats) = runtime.block_on(compare(&store, &mut findings))?;
     let units = history.units.iter();
     let units = units.map(|(unit, logged)| (unit.clone(), logged.first)).collect();
-    findings.add_lost(acknowledged, &units);
+    findings.compare(received, &units);
     drop(store);
     // the outbox is read by emptying it, in a copy
     let copy = tempfile::tempdir()?;
@@ -251,7 +252,6 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::super::super::{Load, Target};
-    use super::super::prepare;
     use super::*;
 
     /// Each change of a file after a load, with a part of what the check finds.
@@ -281,7 +281,6 @@ mod tests {
     #[test]
     fn check_finds_each_missing_part_of_a_unit() {
         let folder = tempfile::tempdir().unwrap();
-        prepare(folder.path()).unwrap();
         let load = Load {
             target: Target::Store,
             folder: folder.path().to_owned(),
@@ -298,7 +297,7 @@ mod tests {
                 .unwrap()
                 .execute_batch(sql)
                 .unwrap();
-            let found = check(folder.path(), &[]).unwrap().incomplete;
+            let found = check(folder.path(), &Received::default()).unwrap().incomplete;
             let is_found = found.iter().any(|fault| fault.contains(expected));
             assert_eq!(
                 (is_found, found.is_empty()),
@@ -307,16 +306,17 @@ mod tests {
             );
         }
         fs::write(&file, &sound).unwrap();
-        let unit = |unit: &str, seq| Acknowledged {
-            unit: unit.to_owned(),
-            seq,
-        };
-        let acknowledged = [
-            unit("0-0-1", Some(0)),
-            unit("0-0-1", Some(1)),
-            unit("0-1-1", None),
-        ];
-        let found = check(folder.path(), &acknowledged).unwrap();
+        let mut received = Received::default();
+        for line in [
+            "stored 0-0-1 0",
+            "stored 0-0-1 1",
+            "stored 0-1-1",
+            "refused 0-0-1 Full",
+        ] {
+            received.add(line).unwrap();
+        }
+        let found = check(folder.path(), &received).unwrap();
+        assert_eq!(found.incomplete, ["unit 0-0-1 is stored although it was refused"]);
         assert_eq!(found.lost.len(), 2, "{found:?}");
     }
 }
