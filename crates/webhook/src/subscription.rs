@@ -23,6 +23,23 @@ pub struct Subscription {
     pub headers: CustomHeaders,
 }
 
+impl Subscription {
+    /// The names of the fields that differ from those of `before`, for an audit log. URLs and headers may hold secrets, so
+    /// no value is returned.
+    #[must_use]
+    pub fn changed_fields(&self, before: &Self) -> Vec<&'static str> {
+        let fields = [
+            ("enabled", self.enabled != before.enabled),
+            ("events", self.events != before.events),
+            ("headers", self.headers != before.headers),
+            ("name", self.name != before.name),
+            ("target", self.target != before.target),
+        ];
+        let changed = fields.into_iter().filter(|(_, is_changed)| *is_changed);
+        changed.map(|(name, _)| name).collect()
+    }
+}
+
 /// Name of a subscription: 1 to 128 characters, no control characters, no space at either end.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Name(String);
@@ -91,8 +108,15 @@ mod tests {
             ..one.clone()
         };
         assert_eq!(one, same);
+        assert!(one.changed_fields(&same).is_empty());
         let target = "https://crm.example/sync2".parse().unwrap();
-        assert_ne!(one, Subscription { target, ..same });
+        let other = Subscription {
+            target,
+            enabled: false,
+            ..same
+        };
+        assert_ne!(one, other);
+        assert_eq!(one.changed_fields(&other), ["enabled", "target"]);
     }
 
     #[test]

@@ -361,7 +361,8 @@ async fn webhooks(api: &Api, crm: &Crm, log: &mut Log) {
     .await;
     body["eventFilters"] = event("ended");
     api.ask(Call::new(Method::PUT, &path).json(&body)).await;
-    log.expect(&["webhook.updated ok client - name webhook"]).await;
+    log.expect(&["webhook.updated ok client - changed name webhook"])
+        .await;
     api.ask(Call::new(Method::DELETE, &path)).await;
     log.expect(&["webhook.removed ok client - webhook"]).await;
 }

@@ -36,7 +36,7 @@ impl Direct {
         let secret = Secret::generate(entropy::bytes());
         let id = WebhookId::from(entropy::ordered_uuid(self.clock().now().utc));
         let row = row(id, owner, &wanted, secret.expose().into());
-        match self.put_webhook("webhook.registered", row).await {
+        match self.put_webhook("webhook.registered", row, None).await {
             // another task registered the name first, perhaps with the same content
             Err(Error::WebhookNameInUse) => {
                 let existing = self.find_webhook(owner, &wanted).await?;
@@ -70,11 +70,12 @@ impl Direct {
     ) -> Result<Webhook, Error> {
         loop {
             let known = self.stored_webhook(owner, id).await?;
+            let before = webhook(known.clone()).ok();
             let replaced = WebhookRow {
                 version: known.version,
                 ..row(known.id, owner, &wanted, known.secrets)
             };
-            match self.put_webhook("webhook.updated", replaced).await {
+            match self.put_webhook("webhook.updated", replaced, before).await {
                 // it was disabled or replaced meanwhile
                 Err(error) if is_conflict(&error) => {}
                 result => return result,
@@ -251,9 +252,19 @@ impl Direct {
         }
     }
 
-    async fn put_webhook(&self, action: &'static str, row: WebhookRow) -> Result<Webhook, Error> {
+    /// Stores a webhook in place of the one `before`, if there is one that can be read.
+    async fn put_webhook(
+        &self,
+        action: &'static str,
+        row: WebhookRow,
+        before: Option<Webhook>,
+    ) -> Result<Webhook, Error> {
         let stored = webhook(row.clone())?;
-        let entry = self.webhook_draft(Actor::client(row.owner.as_str()), action, &row.id);
+        let mut entry = self.webhook_draft(Actor::client(row.owner.as_str()), action, &row.id);
+        if let Some(before) = before {
+            let changed = stored.subscription.changed_fields(&before.subscription);
+            entry = entry.detail("changed", audit::Value::from_iter(changed));
+        }
         self.commit(Mutation {
             entry: Some(entry.detail("name", row.name.as_str())),
             ..Change::PutWebhook(row).into()
