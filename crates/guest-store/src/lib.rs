@@ -6,6 +6,7 @@ mod audit_log;
 mod conformance;
 mod error;
 mod export;
+mod log_monitor;
 mod opaque;
 mod outbox;
 #[cfg(any(test, feature = "sqlite"))]
@@ -16,10 +17,12 @@ mod session;
 mod sqlite;
 mod stats;
 mod store;
+mod trail;
 mod webhook;
 
 pub use error::{Conflict, StoreError, StoreErrorKind};
 pub use export::{ExportError, VerifyError, export, verify};
+pub use log_monitor::{LogMonitor, LogState};
 pub use opaque::Opaque;
 pub use outbox::{Event, Leased, Payload, Settled, Settlement};
 #[cfg(feature = "sqlite")]
@@ -33,4 +36,5 @@ pub use store::{
     Change, Committed, EntryQuery, Limits, SessionQuery, Store, StoreFuture, StoredCheckpoint, StoredEntry,
     Unit,
 };
+pub use trail::{Trail, trail};
 pub use webhook::Webhook;

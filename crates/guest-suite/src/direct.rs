@@ -5,7 +5,6 @@
 mod background;
 mod conversation;
 mod lifecycle;
-mod log_state;
 mod reevaluation;
 mod refusals;
 mod session_row;
@@ -24,16 +23,16 @@ use guest_conversation::client::{ConnectLimiter, DeploymentCache, LiveGuard, Liv
 use guest_payload::Policy;
 #[cfg(feature = "sqlite")]
 use guest_store::{Keys, Limits, SqliteStore};
-use guest_store::{SessionQuery, Store, Unit};
+use guest_store::{LogMonitor, SessionQuery, Store, Unit};
 use secrecy::{ExposeSecret as _, SecretString};
 use session_metrics::{EndReason, Metrics, Snapshot, StoredSession};
 use time::OffsetDateTime;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 pub use self::conversation::Conversation;
 pub use self::lifecycle::Created;
-pub use self::log_state::LogState;
 pub use self::sign_in::SignIn;
+pub use guest_store::LogState;
 
 use self::session_row::SessionRow;
 use self::sign_in::SignedIn;
@@ -128,7 +127,7 @@ struct Shared {
     /// Notified when events were stored.
     events: Notify,
     live: LiveSessions<EndReason>,
-    log_state: watch::Sender<LogState>,
+    log: LogMonitor,
     sign_in: SignInService,
     signed_in: SignedIn,
 }
@@ -178,7 +177,7 @@ impl Direct {
                 metrics: Metrics::restore(live, totals),
                 events: Notify::new(),
                 live: LiveSessions::default(),
-                log_state: watch::Sender::new(LogState::Verifying(0)),
+                log: LogMonitor::default(),
                 signed_in: Mutex::new(HashMap::new()),
             }),
         })
@@ -188,6 +187,12 @@ impl Direct {
     #[must_use]
     pub fn metrics(&self) -> Snapshot {
         self.shared.metrics.snapshot()
+    }
+
+    /// Returns the state of the audit log, which a background task verifies.
+    #[must_use]
+    pub fn log_state(&self) -> LogState {
+        self.shared.log.state()
     }
 
     /// Returns a session of `owner`.

@@ -117,26 +117,12 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Conversation(ending) => match ending {
-                Ending::AuthorizationRequired(_) => ErrorKind::Credentials,
-                Ending::LoggedOut | Ending::SessionEnded { .. } | Ending::SessionExpired => ErrorKind::Ended,
-                Ending::Refused { status: 403 } => ErrorKind::Invalid,
-                Ending::Refused { status: 409 } => ErrorKind::Ended,
-                Ending::Refused { status } => ErrorKind::of_status(*status),
-                Ending::Rejected(refusal) => ErrorCode::from_name(&refusal.code)
-                    .and_then(ErrorKind::of_code)
-                    .unwrap_or(ErrorKind::NotSent),
-                _ => ErrorKind::NotSent,
-            },
+            Self::Conversation(ending) => ending.into(),
             Self::Gateway(error) => (&**error).into(),
             Self::NotAdmitted(_) | Self::Origin(_) | Self::SignInOff => ErrorKind::Invalid,
             Self::NotConnected | Self::StepUp(_) => ErrorKind::NotSent,
             Self::NotSignedIn | Self::SignInForged => ErrorKind::Credentials,
-            Self::Send(SendError::Empty | SendError::TooLarge { .. } | SendError::TooLong { .. }) => {
-                ErrorKind::Invalid
-            }
-            Self::Send(SendError::Full { .. }) => ErrorKind::Unavailable,
-            Self::Send(_) => ErrorKind::NotSent,
+            Self::Send(error) => error.into(),
             Self::SignIn(error) => error.problem().map_or(ErrorKind::Unavailable, |problem| {
                 ErrorKind::of_status(problem.status)
             }),
@@ -208,8 +194,6 @@ impl From<StoreError> for Error {
 mod tests {
     use std::time::Duration;
 
-    use guest_conversation::ServiceRefusal;
-
     use super::*;
 
     #[test]
@@ -241,43 +225,12 @@ mod tests {
     }
 
     #[test]
-    fn error_of_conversation_has_a_kind() {
-        let refusal = |code: &str| {
-            Ending::Rejected(ServiceRefusal {
-                code: code.to_owned(),
-                message: String::new(),
-            })
-        };
-        for (ending, kind) in [
-            (Ending::ByUs, ErrorKind::NotSent),
-            (Ending::Refused { status: 401 }, ErrorKind::Credentials),
-            (Ending::Refused { status: 403 }, ErrorKind::Invalid),
-            (Ending::Refused { status: 404 }, ErrorKind::NotFound),
-            (Ending::Refused { status: 409 }, ErrorKind::Ended),
-            (Ending::SessionExpired, ErrorKind::Ended),
-            (refusal("credentials.expired"), ErrorKind::Credentials),
-            (refusal("1008"), ErrorKind::NotSent),
-        ] {
-            let text = ending.to_string();
-            let error = Error::Conversation(ending);
-            assert_eq!((error.kind(), error.to_string()), (kind, text));
-        }
-        for (error, kind) in [
-            (SendError::Empty, ErrorKind::Invalid),
-            (SendError::TooLong { bytes: 5_000 }, ErrorKind::Invalid),
-            (
-                SendError::Full {
-                    count: 256,
-                    bytes: 256,
-                },
-                ErrorKind::Unavailable,
-            ),
-            (SendError::ReadOnly, ErrorKind::NotSent),
-            (SendError::Ended, ErrorKind::NotSent),
-        ] {
-            let text = error.to_string();
-            assert_eq!(Error::from(error).kind(), kind, "{text}");
-        }
+    fn wrapped_error_has_the_kind_and_text_of_its_cause() {
+        let ending = Ending::SessionExpired;
+        let text = ending.to_string();
+        let error = Error::Conversation(ending);
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Ended, text));
+        assert_eq!(Error::from(SendError::Empty).kind(), ErrorKind::Invalid);
         let failed = TokenError::Failed {
             attempt: 1,
             next_in: Duration::ZERO,

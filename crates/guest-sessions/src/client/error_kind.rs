@@ -2,6 +2,7 @@
 
 use genesys_auth::{AuthErrorKind, AuthorizedError};
 use genesys_http::{CallErrorKind, ErrorKind as HttpErrorKind};
+use guest_conversation::{Ending, SendError};
 
 use crate::ErrorCode;
 
@@ -86,6 +87,82 @@ impl From<&AuthorizedError> for ErrorKind {
                 (None, _) => Self::Other,
             },
             _ => Self::Other,
+        }
+    }
+}
+
+impl From<&Ending> for ErrorKind {
+    fn from(ending: &Ending) -> Self {
+        match ending {
+            Ending::AuthorizationRequired(_) => Self::Credentials,
+            Ending::LoggedOut | Ending::SessionEnded { .. } | Ending::SessionExpired => Self::Ended,
+            Ending::Refused { status: 403 } => Self::Invalid,
+            Ending::Refused { status: 409 } => Self::Ended,
+            Ending::Refused { status } => Self::of_status(*status),
+            Ending::Rejected(refusal) => ErrorCode::from_name(&refusal.code)
+                .and_then(Self::of_code)
+                .unwrap_or(Self::NotSent),
+            _ => Self::NotSent,
+        }
+    }
+}
+
+impl From<&SendError> for ErrorKind {
+    fn from(error: &SendError) -> Self {
+        match error {
+            SendError::Empty | SendError::TooLarge { .. } | SendError::TooLong { .. } => Self::Invalid,
+            SendError::Full { .. } => Self::Unavailable,
+            _ => Self::NotSent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Kinds of the errors of a conversation.
+
+    use guest_conversation::ServiceRefusal;
+
+    use super::*;
+
+    #[test]
+    fn ending_has_a_kind() {
+        let refusal = |code: &str| {
+            Ending::Rejected(ServiceRefusal {
+                code: code.to_owned(),
+                message: String::new(),
+            })
+        };
+        for (ending, kind) in [
+            (Ending::ByUs, ErrorKind::NotSent),
+            (Ending::Refused { status: 401 }, ErrorKind::Credentials),
+            (Ending::Refused { status: 403 }, ErrorKind::Invalid),
+            (Ending::Refused { status: 404 }, ErrorKind::NotFound),
+            (Ending::Refused { status: 409 }, ErrorKind::Ended),
+            (Ending::SessionExpired, ErrorKind::Ended),
+            (refusal("credentials.expired"), ErrorKind::Credentials),
+            (refusal("1008"), ErrorKind::NotSent),
+        ] {
+            assert_eq!(ErrorKind::from(&ending), kind, "{ending}");
+        }
+    }
+
+    #[test]
+    fn send_error_has_a_kind() {
+        for (error, kind) in [
+            (SendError::Empty, ErrorKind::Invalid),
+            (SendError::TooLong { bytes: 5_000 }, ErrorKind::Invalid),
+            (
+                SendError::Full {
+                    count: 256,
+                    bytes: 256,
+                },
+                ErrorKind::Unavailable,
+            ),
+            (SendError::ReadOnly, ErrorKind::NotSent),
+            (SendError::Ended, ErrorKind::NotSent),
+        ] {
+            assert_eq!(ErrorKind::from(&error), kind, "{error}");
         }
     }
 }

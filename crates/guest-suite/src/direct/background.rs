@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use audit::{Actor, Draft};
 use genesys_api::{Now, rfc3339};
+use guest_store::LogMonitor;
 use tokio::task::{JoinError, JoinSet};
 use webhook::Dispatcher;
 
 use super::Direct;
-use super::log_state::RETRY_INTERVAL;
 
 /// Maximum number of deliveries in flight.
 const MAX_DELIVERIES: usize = 32;
@@ -67,7 +67,7 @@ impl Direct {
                 }
                 Some(Err(error)) = verification.join_next() => {
                     tracing::error!(%error, "the verification of the audit log failed, it is started again in a minute");
-                    verification.spawn(self.clone().verify_log(RETRY_INTERVAL));
+                    verification.spawn(self.clone().verify_log(LogMonitor::RETRY_INTERVAL));
                 }
                 () = clock.sleep_until(deliver_at.min(maintain_at)) => {}
             }
@@ -92,6 +92,10 @@ impl Direct {
         if with_checkpoint && let Err(error) = self.store().checkpoint().await {
             tracing::error!(%error, "cannot sign the audit log");
         }
+    }
+
+    async fn verify_log(self, delay: Duration) {
+        self.shared.log.run(&**self.store(), self.clock(), delay).await;
     }
 
     async fn start_deliveries(&self, dispatcher: &Dispatcher, deliveries: &mut JoinSet<()>) {

@@ -1,20 +1,20 @@
 //! Operations on stored sessions: creation, rotation of tokens, consent, end, erasure.
 
-use audit::{Actor, Draft, Entry, Outcome};
+use audit::{Actor, Draft, Outcome};
 use genesys_api::{SessionId, entropy, rfc3339};
 use guest_conversation::client::SessionUpdate;
 use guest_payload::{ConsentChange, NewGuest, Signals};
 use guest_sessions::{ErrorCode, RefreshedTokens};
-use guest_store::{Change, EntryQuery, Session, SessionQuery, StoreErrorKind, StoredEntry, TokenHash};
+use guest_store::{Change, Session, SessionQuery, StoredEntry, TokenHash, Trail, trail};
 use secrecy::{ExposeSecret as _, SecretString};
 use session_metrics::{EndReason, Journey};
 use time::OffsetDateTime;
 use token_window::{Presented, RefreshTokenFamily};
 use webhook::EventName;
 
+use super::Direct;
 use super::session_row::{Document, SessionRow, custom_attributes, instant_at, with_details};
 use super::update::Mutation;
-use super::{Direct, PAGE};
 use crate::{AuditQuery, AuditTrail, Error, SessionInfo};
 
 /// A created session with the only copy of its tokens.
@@ -312,32 +312,13 @@ impl Direct {
         let record = self.load(owner, id).await?;
         let read = record.draft(self.clock().now(), Actor::client(owner), "audit.read");
         self.commit(read.into()).await?;
-        let subject = record.row.pseudonym();
-        let limit = query.bounded_limit();
-        // one more than wanted shows whether there is a next page; a query by time may have to skip many entries
-        let wanted = query.since.map_or(limit + 1, |_| PAGE);
-        let (mut entries, mut before) = (Vec::new(), query.before);
-        while entries.len() <= limit {
-            let page = EntryQuery::OfSubject { subject, before };
-            let page = self.store().entries(page, wanted).await?;
-            let Some(last) = page.last() else { break };
-            before = Some(last.seq);
-            for entry in page {
-                if is_since(&entry, query.since)? {
-                    entries.push(entry);
-                }
-            }
-        }
-        let has_more = entries.len() > limit;
-        entries.truncate(limit);
-        let next = entries.last().filter(|_| has_more).map(|last| last.seq);
+        let page = Trail {
+            subject: record.row.pseudonym(),
+            before: query.before,
+            since: query.since,
+            limit: query.bounded_limit(),
+        };
+        let (entries, next) = trail(&**self.store(), page).await?;
         Ok(AuditTrail { entries, next })
     }
-}
-
-/// Whether an entry is not older than `since`. A clock that was set back makes a later entry older.
-fn is_since(entry: &StoredEntry, since: Option<OffsetDateTime>) -> Result<bool, Error> {
-    let Some(since) = since else { return Ok(true) };
-    let entry = Entry::parse(&entry.bytes).map_err(|_| StoreErrorKind::Corrupt)?;
-    Ok(entry.draft.at >= since)
 }

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use genesys_api::error_chain;
-use guest_store::{VerifyError, verify};
+use genesys_api::{Clock, error_chain};
+use tokio::sync::watch;
 
-use super::Direct;
+use crate::{Store, StoreErrorKind, VerifyError, verify};
 
 /// Time between two verifications of the whole log. Our choice.
 const VERIFY_INTERVAL: Duration = Duration::from_secs(86_400);
-/// Time until an interrupted verification is repeated. Our choice.
-pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The state of the audit log, as far as it is verified in the background.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,41 +22,56 @@ pub enum LogState {
     Altered(String),
 }
 
-impl Direct {
-    /// Returns the state of the audit log. Opening the store checks the end of the log; its background task verifies the
-    /// rest.
+/// Verifies the audit log of a store in the background. Opening a store checks the end of its log; this verifies the rest.
+#[derive(Debug)]
+pub struct LogMonitor {
+    state: watch::Sender<LogState>,
+}
+
+impl Default for LogMonitor {
+    fn default() -> Self {
+        Self {
+            state: watch::Sender::new(LogState::Verifying(0)),
+        }
+    }
+}
+
+impl LogMonitor {
+    /// Time until an interrupted verification is repeated. Our choice.
+    pub const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+
+    /// Returns the state of the log.
     #[must_use]
-    pub fn log_state(&self) -> LogState {
-        self.shared.log_state.borrow().clone()
+    pub fn state(&self) -> LogState {
+        self.state.borrow().clone()
     }
 
     /// Verifies the log after `delay` and then every day, until it is dropped or the log is found altered.
-    pub(super) async fn verify_log(self, delay: Duration) {
-        self.clock().sleep(delay).await;
+    pub async fn run(&self, store: &dyn Store, clock: &Clock, delay: Duration) {
+        clock.sleep(delay).await;
         loop {
-            let state = &self.shared.log_state;
-            let progress = |entries| drop(state.send_replace(LogState::Verifying(entries)));
-            let interval = match verify(&**self.store(), progress).await {
+            let progress = |entries| drop(self.state.send_replace(LogState::Verifying(entries)));
+            let interval = match verify(store, progress).await {
                 Ok(report) => {
                     tracing::info!(entries = report.entries, "the audit log is verified");
-                    state.send_replace(LogState::Verified(report.entries));
+                    self.state.send_replace(LogState::Verified(report.entries));
                     VERIFY_INTERVAL
                 }
-                Err(VerifyError::Store(error)) if error.kind() != guest_store::StoreErrorKind::Corrupt => {
+                Err(VerifyError::Store(error)) if error.kind() != StoreErrorKind::Corrupt => {
                     tracing::warn!(
                         "cannot verify the audit log, trying again: {}",
                         error_chain(&error)
                     );
-                    RETRY_INTERVAL
+                    Self::RETRY_INTERVAL
                 }
                 Err(error) => {
                     let error = error_chain(&error);
                     tracing::error!("{error}");
-                    state.send_replace(LogState::Altered(error));
+                    self.state.send_replace(LogState::Altered(error));
                     return;
                 }
             };
-            self.clock().sleep(interval).await;
+            clock.sleep(interval).await;
         }
     }
 }
