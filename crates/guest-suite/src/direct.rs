@@ -130,6 +130,8 @@ struct Shared {
     log: LogMonitor,
     sign_in: SignInService,
     signed_in: SignedIn,
+    /// Held by the task that repeats its change after a conflict.
+    retrying: tokio::sync::Mutex<()>,
 }
 
 /// A session that a guest may connect to: its row, and a guard that observes its end.
@@ -179,6 +181,7 @@ impl Direct {
                 live: LiveSessions::default(),
                 log: LogMonitor::default(),
                 signed_in: Mutex::new(HashMap::new()),
+                retrying: tokio::sync::Mutex::default(),
             }),
         })
     }

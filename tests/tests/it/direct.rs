@@ -430,6 +430,28 @@ async fn conversation_ends_with_its_session() {
 }
 
 #[tokio::test]
+async fn concurrent_consent_changes_of_one_session_all_succeed() {
+    let clock = Clock::system();
+    let hosts = Hosts::of_domain("mypurecloud.de").unwrap();
+    let direct = Direct::open(config(&clock, hosts, "d-1")).await.unwrap();
+    let created = direct.create("shop", consenting(&clock, [Choice::Granted; 3]));
+    let id = created.await.unwrap().session.id;
+    let changing = (0..64).map(|number| {
+        let (direct, id) = (direct.clone(), id.clone());
+        let purpose = [Purpose::Analytics, Purpose::Marketing][number % 2];
+        let change = ConsentChange::new(Evidence::at(clock.now().utc)).withdrawing(purpose);
+        tokio::spawn(async move {
+            direct
+                .change_consent("shop", &id, &change, Signals::default())
+                .await
+        })
+    });
+    for changed in soon(futures_util::future::join_all(changing)).await {
+        changed.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn concurrent_registration_of_one_webhook_yields_one_secret() {
     let clock = Clock::system();
     let hosts = Hosts::of_domain("mypurecloud.de").unwrap();

@@ -14,7 +14,7 @@ use super::sign_in::lock;
 use super::{Direct, PAGE};
 use crate::Error;
 
-/// Largest number of retries after a conflict.
+/// Largest number of retries after a conflict. Those of this process take turns, so that few meet another conflict.
 const RETRIES: usize = 16;
 
 /// A unit of work and its effects in this process once it is stored.
@@ -65,13 +65,16 @@ impl Direct {
         mut record: SessionRow,
         decide: impl Fn(&SessionRow, Now) -> Result<(Mutation, T), Error>,
     ) -> Result<T, Error> {
-        let mut retries = 0;
+        let (mut retries, mut turn) = (0, None);
         loop {
             let (mutation, value) = decide(&record, self.clock().now())?;
             match self.commit(mutation).await {
                 Ok(()) => return Ok(value),
                 Err(error) if is_conflict(&error) && retries < RETRIES => retries += 1,
                 Err(error) => return Err(error),
+            }
+            if turn.is_none() {
+                turn = Some(self.shared.retrying.lock().await);
             }
             record = self.load(&record.row.owner, &record.row.id).await?;
         }
