@@ -1,6 +1,6 @@
 //! The keys of a gateway, for sealing secrets, signing the audit log, and signing the tokens of API clients.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -9,34 +9,81 @@ use audit::Pseudonym;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use genesys_api::entropy;
+use guest_store::SealKey;
 
 /// The name of the audit log in checkpoints.
 const LOG: &str = "guest-gateway/audit";
 
 pub(crate) struct Keys {
     seal: [u8; 32],
+    /// The seal key that replaces `seal` while `store rekey` runs.
+    next_seal: Option<[u8; 32]>,
     sign: [u8; 32],
     pub(crate) tokens: [u8; 32],
 }
 
 impl Keys {
     /// Reads the file, or creates it, readable by its owner only. A file that others can read is refused.
+    ///
+    /// It is refused also after an interrupted `store rekey`, when either of two seal keys may be that of the store.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        match read_private(path) {
-            Ok(text) => Self::parse(&text).ok_or_else(|| {
-                let message =
-                    "damaged key file: restore it from its backup, the store cannot be read without it";
-                io::Error::new(io::ErrorKind::InvalidData, message)
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(path),
-            Err(error) => Err(error),
+        match Self::open_to_rekey(path) {
+            Ok(keys) if keys.next_seal.is_some() => Err(invalid(
+                "`store rekey` was interrupted: run `guest-gateway store rekey` again, which completes it",
+            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let keys = Self {
+                    seal: entropy::bytes(),
+                    next_seal: None,
+                    sign: entropy::bytes(),
+                    tokens: entropy::bytes(),
+                };
+                keys.write(path)?;
+                Ok(keys)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Reads the file, also after an interrupted `store rekey`.
+    pub(crate) fn open_to_rekey(path: &Path) -> io::Result<Self> {
+        let keys = Self::parse(&read_private(path)?);
+        keys.ok_or_else(|| {
+            invalid("damaged key file: restore it from its backup, the store cannot be read without it")
+        })
+    }
+
+    /// Whether `store rekey` was interrupted.
+    pub(crate) fn is_rekeying(&self) -> bool {
+        self.next_seal.is_some()
+    }
+
+    /// Adds a new seal key to the file, unless `store rekey` was interrupted and it has one. Returns that key.
+    pub(crate) fn begin_rekey(&mut self, path: &Path) -> io::Result<SealKey> {
+        let next = self.next_seal.unwrap_or_else(entropy::bytes);
+        self.next_seal = Some(next);
+        self.replace(path)?;
+        Ok(SealKey::new(&next))
+    }
+
+    /// Removes the old seal key from the file.
+    pub(crate) fn finish_rekey(&mut self, path: &Path) -> io::Result<()> {
+        self.seal = self.next_seal.take().unwrap_or(self.seal);
+        self.replace(path)
+    }
+
+    /// The keys of the store under the new seal key.
+    pub(crate) fn for_rekeyed_store(&self) -> guest_store::Keys {
+        guest_store::Keys {
+            seal: SealKey::new(&self.next_seal.unwrap_or(self.seal)),
+            ..self.for_store()
         }
     }
 
     pub(crate) fn for_store(&self) -> guest_store::Keys {
         let signer = audit::Signer::from_seed(LOG, &self.sign).expect("the log's name is a valid one");
         guest_store::Keys {
-            seal: guest_store::SealKey::new(&self.seal),
+            seal: SealKey::new(&self.seal),
             signer,
         }
     }
@@ -46,27 +93,37 @@ impl Keys {
         *Pseudonym::of(&self.tokens, "fingerprints").as_bytes()
     }
 
-    fn create(path: &Path) -> io::Result<Self> {
-        let keys = Self {
-            seal: entropy::bytes(),
-            sign: entropy::bytes(),
-            tokens: entropy::bytes(),
-        };
+    /// Writes a new file.
+    fn write(&self, path: &Path) -> io::Result<()> {
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
         writeln!(
             file,
             "# Keys of a guest-gateway. Keep them secret and apart from backups of the store."
         )?;
-        for (name, key) in [
-            ("seal", &keys.seal),
-            ("sign", &keys.sign),
-            ("tokens", &keys.tokens),
-        ] {
-            writeln!(file, "{name} {}", STANDARD.encode(key))?;
+        let mut write = |name, key| writeln!(file, "{name} {}", STANDARD.encode(key));
+        write("seal", self.seal)?;
+        if let Some(next) = self.next_seal {
+            write("next-seal", next)?;
         }
+        write("sign", self.sign)?;
+        write("tokens", self.tokens)?;
         file.sync_all()?;
-        Ok(keys)
+        sync_directory(path)
+    }
+
+    /// Replaces the file, whole or not at all.
+    fn replace(&self, path: &Path) -> io::Result<()> {
+        // a link stays, and its target is replaced
+        let path = path.canonicalize()?;
+        let partial = path.with_added_extension("partial");
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.write(&partial)?;
+        fs::rename(&partial, &path)?;
+        sync_directory(&path)
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -76,12 +133,27 @@ impl Keys {
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
             STANDARD.decode(line.trim()).ok()?.try_into().ok()
         };
+        let next_seal = match key("next-seal") {
+            None if text.contains("next-seal") => return None,
+            next_seal => next_seal,
+        };
         Some(Self {
             seal: key("seal")?,
+            next_seal,
             sign: key("sign")?,
             tokens: key("tokens")?,
         })
     }
+}
+
+fn invalid(message: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+/// Makes the name of a file durable.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|path| !path.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Reads a file that only its owner may read.
@@ -99,7 +171,7 @@ fn read_private(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, Permissions};
+    use std::fs::Permissions;
 
     use super::*;
 
@@ -117,6 +189,26 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::write(&path, "seal x\n").unwrap();
         assert!(Keys::open(&path).err().unwrap().to_string().contains("damaged"));
+    }
+
+    #[test]
+    fn interrupted_rekey_is_completed_with_the_same_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let created = Keys::open(&path).unwrap();
+        let mut keys = Keys::open_to_rekey(&path).unwrap();
+        keys.begin_rekey(&path).unwrap();
+        let refused = Keys::open(&path).err().unwrap().to_string();
+        assert!(refused.contains("guest-gateway store rekey"), "{refused}");
+        let mut again = Keys::open_to_rekey(&path).unwrap();
+        again.begin_rekey(&path).unwrap();
+        assert_eq!((again.seal, again.next_seal), (created.seal, keys.next_seal));
+        again.finish_rekey(&path).unwrap();
+        let read = Keys::open(&path).unwrap();
+        assert_eq!((Some(read.seal), read.next_seal), (keys.next_seal, None));
+        assert_eq!((read.sign, read.tokens), (created.sign, created.tokens));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod outbox;
 mod personal;
 mod prepared;
 mod reader;
+mod rekey;
 mod rows;
 mod schema;
 mod subjects;

@@ -1,4 +1,4 @@
-//! `store`: creation, backup, restore, check and vacuum of the store's file.
+//! `store`: creation, backup, new key, restore, check and vacuum of the store's file.
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,9 @@ use super::audit::{open_store, read_config, record_export};
 use super::{Failure, print_line};
 use crate::config::Config;
 use crate::gateway::is_empty;
+use crate::keys::Keys;
 
-/// Create, back up, restore, check or vacuum the store
+/// Create, back up, rekey, restore, check or vacuum the store
 ///
 /// The key file is not part of a backup. Keep both, apart from each other: a backup cannot be read without the keys, and
 /// erased guests stay in backups that were made before their erasure.
@@ -30,6 +31,17 @@ pub(super) enum Command {
     /// A gateway does not start with a key file and without a store, since its sessions and its audit log may be lost.
     /// Use this command if they never existed.
     Create {
+        /// The gateway's configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Seal a stopped gateway's store with a new key
+    ///
+    /// Replaces the seal key in the key file and writes each sealed value, look-up hash and MAC anew. It needs space for two
+    /// copies of the store. An interrupted run is completed by the next one, and the gateway does not start before that.
+    /// The signing key of the audit log stays, so checkpoints and proofs remain valid. A backup that was made before needs
+    /// the old key file: make a new one.
+    Rekey {
         /// The gateway's configuration file
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
@@ -67,6 +79,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Backup { config, path } => backup(&config, &path),
         Command::Create { config } => create(&config).await,
+        Command::Rekey { config } => rekey(&config).await,
         Command::Restore { config, path, force } => restore(&config, &path, force).await,
         Command::Check { config } => check(&config),
         Command::Vacuum { config } => vacuum(&config).await,
@@ -103,6 +116,30 @@ async fn create(config: &Path) -> Result<(), Failure> {
     let store = store.map_err(|error| unusable(path, &error))?;
     record_export(&store, "guest-gateway store create", "store.created").await?;
     print_line(&format!("{name} created, with a new audit log."));
+    Ok(())
+}
+
+async fn rekey(config: &Path) -> Result<(), Failure> {
+    let settings = Config::read(config).map_err(Failure::usage)?;
+    let (path, key_file) = (&settings.store.path, &settings.store.keys);
+    require(path)?;
+    let failed = |error| Failure::usage(format!("key file {}: {error}", key_file.display()));
+    let mut keys = Keys::open_to_rekey(key_file).map_err(failed)?;
+    if !keys.is_rekeying() {
+        // the key file does not change if the store is in use or has other keys
+        SqliteStore::open(path, keys.for_store(), Limits::default())
+            .map_err(|error| unusable(path, &error))?;
+    }
+    let next = keys.begin_rekey(key_file).map_err(failed)?;
+    SqliteStore::rekey(path, &keys.for_store(), &next).map_err(|error| unusable(path, &error))?;
+    let store = SqliteStore::open(path, keys.for_rekeyed_store(), Limits::default());
+    let store = store.map_err(|error| unusable(path, &error))?;
+    record_export(&store, "guest-gateway store rekey", "store.rekeyed").await?;
+    keys.finish_rekey(key_file).map_err(failed)?;
+    print_line(&format!(
+        "{} sealed with a new key. Back up the key file and the store anew.",
+        path.display()
+    ));
     Ok(())
 }
 

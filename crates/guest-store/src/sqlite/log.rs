@@ -10,7 +10,9 @@ use super::Keys;
 use super::error::SqliteError;
 use super::prepared::Prepared;
 use super::reader::Reader;
+use super::rekey::each_page;
 use super::rows::{integer, number};
+use super::schema::ENTRIES_STAY;
 use super::writer::Transaction;
 use crate::audit_log::{LogHead, SubjectIndex, checkpoint_message, entry_message};
 use crate::store::PAGE;
@@ -117,6 +119,47 @@ pub(super) fn read_head(connection: &Connection, keys: &Keys) -> Result<LogHead,
     reader.entries_from(size.saturating_sub(1), 1)?;
     reader.checkpoints(head.signed.unwrap_or(0), 1)?;
     Ok(head)
+}
+
+/// Verifies the log, then authenticates its rows and its head under another key.
+pub(super) fn rekey(reader: &mut Reader<'_, '_>, to: &SealKey) -> Result<(), SqliteError> {
+    reader.verify_log()?;
+    let head = reader.log_head()?;
+    let (prepared, from) = (&mut *reader.prepared, &reader.keys.seal);
+    prepared.execute("DROP TRIGGER entries_stay", [])?;
+    let sql =
+        "SELECT seq, subject, subject_index, bytes, mac FROM entries WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    each_page(
+        prepared,
+        sql,
+        |row| {
+            let (stored, index) = entry(row, from)?;
+            let subject: Option<[u8; 32]> = row.get(1)?;
+            let mac = to.mac(&entry_message(&stored, subject.zip(index)));
+            Ok((row.get(0)?, mac))
+        },
+        |prepared, seq, mac| {
+            prepared.execute("UPDATE entries SET mac = ?2 WHERE seq = ?1", params![seq, mac])
+        },
+    )?;
+    prepared.execute(ENTRIES_STAY, [])?;
+    let sql = "SELECT size, previous, note, mac FROM checkpoints WHERE size > ?1 ORDER BY size LIMIT ?2";
+    each_page(
+        prepared,
+        sql,
+        |row| {
+            let (stored, previous) = checkpoint(row, from)?;
+            Ok((row.get(0)?, to.mac(&checkpoint_message(&stored, previous))))
+        },
+        |prepared, size, mac| {
+            prepared.execute(
+                "UPDATE checkpoints SET mac = ?2 WHERE size = ?1",
+                params![size, mac],
+            )
+        },
+    )?;
+    write_head(prepared, &head, to)?;
+    Ok(())
 }
 
 impl Reader<'_, '_> {

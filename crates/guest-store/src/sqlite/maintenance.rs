@@ -114,12 +114,18 @@ impl SqliteStore {
 fn vacuum(connection: &Connection) -> Result<(), SqliteError> {
     // the copy need not fit into memory
     connection.execute_batch("PRAGMA temp_store=FILE; VACUUM;")?;
+    truncate_log(connection)?;
+    connection.execute("DELETE FROM meta WHERE name = ?1", [VACUUM_DUE])?;
+    Ok(())
+}
+
+/// Moves the write-ahead log into the file and truncates it.
+pub(super) fn truncate_log(connection: &Connection) -> Result<(), SqliteError> {
     let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))?;
     if busy != 0 {
         let source = "another program reads the file: end it, then repeat the command";
         return Err(StoreError::new(StoreErrorKind::Busy, source).into());
     }
-    connection.execute("DELETE FROM meta WHERE name = ?1", [VACUUM_DUE])?;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use super::migrate;
 use super::prepared::Prepared;
 use super::writer::{Head, last_transaction};
 use crate::audit_log::LogHead;
-use crate::{StoreError, StoreErrorKind};
+use crate::{SealKey, StoreError, StoreErrorKind};
 
 /// Marks the file as a guest store (`PRAGMA application_id`): "gst1" in ASCII.
 const APPLICATION: i32 = 0x6773_7431;
@@ -60,8 +60,6 @@ pub(super) const LOG_TABLES: &str = "
         mac BLOB NOT NULL
     ) STRICT;
     CREATE INDEX entries_subject ON entries (subject, seq) WHERE subject IS NOT NULL;
-    CREATE TRIGGER entries_stay BEFORE UPDATE ON entries
-        BEGIN SELECT raise(ABORT, 'entries are never changed'); END;
     CREATE TRIGGER entries_remain BEFORE DELETE ON entries
         BEGIN SELECT raise(ABORT, 'entries are never deleted'); END;
 
@@ -71,6 +69,12 @@ pub(super) const LOG_TABLES: &str = "
         note TEXT NOT NULL,
         mac BLOB NOT NULL
     ) STRICT;
+";
+
+/// The guard against a changed entry.
+pub(super) const ENTRIES_STAY: &str = "
+    CREATE TRIGGER entries_stay BEFORE UPDATE ON entries
+        BEGIN SELECT raise(ABORT, 'entries are never changed'); END;
 ";
 
 /// Tables that version 2 has too. They have no id of a session or a guest in plain text.
@@ -272,6 +276,7 @@ fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
     connection.execute_batch(TABLES_2)?;
     connection.execute_batch(OUTBOX)?;
     connection.execute_batch(LOG_TABLES)?;
+    connection.execute_batch(ENTRIES_STAY)?;
     let log = keys.signer.verifier_key().to_string().into_bytes();
     let seal = keys.seal.seal(seal_aad(VERSION), b"");
     let head = LogHead::default().seal(&keys.seal);
@@ -290,6 +295,14 @@ pub(super) fn seal_aad(version: i32) -> &'static str {
         2 => "meta/seal/value/2",
         _ => "meta/seal/value/3",
     }
+}
+
+/// Whether the file is a store of this version that `key` seals.
+pub(super) fn is_sealed_by(connection: &Connection, key: &SealKey) -> Result<bool, SqliteError> {
+    check_is_store(connection)?;
+    let sql = "SELECT value FROM meta WHERE name = 'seal'";
+    let proof = connection.query_row(sql, [], |row| row.get(0)).optional()?;
+    Ok(proof.is_some_and(|proof| key.open(seal_aad(VERSION), proof).is_some()))
 }
 
 fn check_keys(connection: &Connection, keys: &Keys, version: i32) -> Result<(), SqliteError> {

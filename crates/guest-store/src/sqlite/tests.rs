@@ -5,6 +5,7 @@ mod faults;
 mod images;
 mod maintenance;
 pub(in crate::sqlite) mod migration;
+mod rekey;
 
 use audit::{Actor, Draft, files};
 use base64::Engine;

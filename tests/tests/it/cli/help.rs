@@ -86,6 +86,7 @@ async fn help_describes_every_command_and_option() {
             ("store backup", 3),
             ("store check", 2),
             ("store create", 2),
+            ("store rekey", 2),
             ("store restore", 4),
             ("store vacuum", 2),
         ]

@@ -92,6 +92,57 @@ async fn restore_fills_an_empty_folder() {
     succeeded(&store(&example, &["check"]).await);
 }
 
+#[tokio::test]
+async fn rekeyed_store_serves_its_sessions() {
+    let example = Example::new();
+    let serving = example.serve().await;
+    let id = serving.session().await["id"].as_str().unwrap().to_owned();
+    let locked = store(&example, &["rekey"]).await;
+    assert_eq!(locked.code, Some(2));
+    assert!(locked.error_line().contains("in use"), "{}", locked.error_line());
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+    let key_file = example.path("guest-gateway.keys");
+    let old = std::fs::read_to_string(&key_file).unwrap();
+    succeeded(&store(&example, &["rekey"]).await);
+
+    let new = std::fs::read_to_string(&key_file).unwrap();
+    let changed: Vec<_> = old
+        .lines()
+        .zip(new.lines())
+        .filter(|(old, new)| old != new)
+        .collect();
+    assert!(
+        matches!(changed[..], [(old, _)] if old.starts_with("seal ")),
+        "one key changed"
+    );
+    let mode = std::fs::metadata(&key_file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    succeeded(&store(&example, &["check"]).await);
+    // interrupted after the store was written and before the old key was removed
+    let seal = |text: &str| {
+        text.lines()
+            .find(|line| line.starts_with("seal "))
+            .unwrap()
+            .to_owned()
+    };
+    let interrupted = new.replace(&seal(&new), &format!("{}\nnext-{}", seal(&old), seal(&new)));
+    std::fs::write(&key_file, interrupted).unwrap();
+    let refused = store(&example, &["check"]).await;
+    assert_eq!(refused.code, Some(2));
+    assert!(
+        refused.err.contains("guest-gateway store rekey"),
+        "{}",
+        refused.err
+    );
+    succeeded(&store(&example, &["rekey"]).await);
+    assert_eq!(std::fs::read_to_string(&key_file).unwrap(), new);
+
+    let serving = example.serve().await;
+    let api = serving.api(Tls::system().unwrap()).await;
+    api.ask(Call::get(&format!("{SESSIONS}/{id}"))).await;
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+}
+
 /// The first failed `fsync` ends the acceptance of changes: a second one may succeed and lose data.
 #[tokio::test]
 async fn failed_sync_refuses_changes_until_a_restart() {

@@ -1,0 +1,163 @@
+//! Replacement of the seal key.
+
+use std::path::Path;
+
+use genesys_api::{GuestId, SessionId};
+use rusqlite::{Connection, params};
+
+use super::error::SqliteError;
+use super::maintenance::truncate_log;
+use super::prepared::Prepared;
+use super::reader::Reader;
+use super::rows::{aad, subject_aad, subject_key};
+use super::schema::{VERSION, seal_aad};
+use super::{Keys, SqliteStore, lock, log, personal, schema, unavailable};
+use crate::seal::LookupHash;
+use crate::store::PAGE;
+use crate::{SealKey, StoreError, StoreErrorKind};
+
+impl SqliteStore {
+    /// Replaces the seal key of the store at `path`, which no process has open: each sealed value, look-up hash and MAC is
+    /// written anew under `to`, in one transaction. It needs space for a write-ahead log as large as the file.
+    ///
+    /// Each value is opened and each row of the log is verified under the old key first. The signing key of the log and the
+    /// subject keys stay, so checkpoints, proofs and pseudonyms remain valid.
+    ///
+    /// A crash leaves the whole file under one of the two keys. Keep both until the call succeeds, and repeat it with the
+    /// same keys after a crash: a store that is under `to` already is not changed.
+    ///
+    /// # Errors
+    /// Those of [`SqliteStore::open`], `Corrupt` if a value cannot be read, and `Full`. The store is then under the old
+    /// key.
+    pub fn rekey(path: &Path, keys: &Keys, to: &SealKey) -> Result<(), StoreError> {
+        let path = &path.canonicalize().map_err(unavailable)?;
+        let _lock = lock(path)?;
+        let connection = schema::open(path)?;
+        if !schema::is_sealed_by(&connection, to)? {
+            schema::prepare(&connection, keys)?;
+            rekey(&connection, keys, to)?;
+        }
+        // its pages may hold values under the old key
+        truncate_log(&connection)?;
+        Ok(())
+    }
+}
+
+fn rekey(connection: &Connection, keys: &Keys, to: &SealKey) -> Result<(), SqliteError> {
+    let from = &keys.seal;
+    let transaction = connection.unchecked_transaction()?;
+    let mut prepared = Prepared::new(connection);
+    rekey_sessions(&mut prepared, from, to)?;
+    rekey_subjects(&mut prepared, from, to)?;
+    rekey_webhooks(&mut prepared, from, to)?;
+    let mut reader = Reader {
+        prepared: &mut prepared,
+        keys,
+    };
+    log::rekey(&mut reader, to)?;
+    let proof = to.seal(seal_aad(VERSION), b"");
+    prepared.execute("UPDATE meta SET value = ?1 WHERE name = 'seal'", [proof])?;
+    drop(prepared);
+    Ok(transaction.commit()?)
+}
+
+/// Replaces the look-up hashes of sessions and guests. The personal data is sealed under the subject keys, which stay.
+fn rekey_sessions(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> Result<(), SqliteError> {
+    let sql = "SELECT sessions.rowid, sessions.key, slot, subjects.key, owner, personal
+               FROM sessions JOIN subjects USING (slot) WHERE sessions.rowid > ?1 ORDER BY sessions.rowid LIMIT ?2";
+    each_page(
+        prepared,
+        sql,
+        |row| {
+            let (rowid, key): (i64, LookupHash) = (row.get(0)?, row.get(1)?);
+            let owner: String = row.get(4)?;
+            let personal = subject_key(from, row.get(2)?, row.get(3)?)
+                .ok()
+                .and_then(|subject_key| personal::open(&subject_key, row.get(5).ok()?));
+            let ids = personal.and_then(|personal| {
+                let ids: (SessionId, GuestId) = (personal.id.parse().ok()?, personal.guest.parse().ok()?);
+                (from.session_key(&ids.0) == key).then_some(ids)
+            });
+            let (session, guest) = ids.ok_or_else(|| unreadable(&format!("session in row {rowid}")))?;
+            Ok((
+                rowid,
+                (key, to.session_key(&session), to.guest_hash(&owner, &guest)),
+            ))
+        },
+        |prepared, rowid, (old, new, guest)| {
+            let sql = "UPDATE sessions SET key = ?2, guest = ?3 WHERE rowid = ?1";
+            prepared.execute(sql, params![rowid, new, guest])?;
+            prepared.execute(
+                "UPDATE outbox SET session = ?2 WHERE session = ?1",
+                params![old, new],
+            )
+        },
+    )
+}
+
+fn rekey_subjects(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> Result<(), SqliteError> {
+    let sql = "SELECT slot, key FROM subjects WHERE slot > ?1 AND free = 0 ORDER BY slot LIMIT ?2";
+    each_page(
+        prepared,
+        sql,
+        |row| {
+            let slot = row.get(0)?;
+            let sealed = reseal(from, to, &subject_aad(slot), row.get(1)?)?;
+            Ok((slot, sealed))
+        },
+        |prepared, slot, sealed| {
+            prepared.execute(
+                "UPDATE subjects SET key = ?2 WHERE slot = ?1",
+                params![slot, sealed],
+            )
+        },
+    )
+}
+
+fn rekey_webhooks(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> Result<(), SqliteError> {
+    let sql = "SELECT rowid, id, secrets, document FROM webhooks WHERE rowid > ?1 ORDER BY rowid LIMIT ?2";
+    each_page(
+        prepared,
+        sql,
+        |row| {
+            let id: String = row.get(1)?;
+            let secrets = reseal(from, to, &aad("webhooks", &id, "secrets"), row.get(2)?)?;
+            let document = reseal(from, to, &aad("webhooks", &id, "document"), row.get(3)?)?;
+            Ok((row.get(0)?, (secrets, document)))
+        },
+        |prepared, rowid, (secrets, document)| {
+            let sql = "UPDATE webhooks SET secrets = ?2, document = ?3 WHERE rowid = ?1";
+            prepared.execute(sql, params![rowid, secrets, document])
+        },
+    )
+}
+
+/// Reads a table by pages in the order of its integer key, from which `read` makes new values, and writes them.
+pub(super) fn each_page<T>(
+    prepared: &mut Prepared<'_>,
+    select: &'static str,
+    mut read: impl FnMut(&rusqlite::Row<'_>) -> Result<(i64, T), SqliteError>,
+    mut write: impl FnMut(&mut Prepared<'_>, i64, T) -> rusqlite::Result<usize>,
+) -> Result<(), SqliteError> {
+    let mut after = -1;
+    loop {
+        let page = prepared.rows(select, params![after, PAGE as i64], &mut read)?;
+        let Some((last, _)) = page.last() else {
+            return Ok(());
+        };
+        after = *last;
+        for (key, value) in page {
+            write(prepared, key, value)?;
+        }
+    }
+}
+
+fn reseal(from: &SealKey, to: &SealKey, aad: &str, sealed: Vec<u8>) -> Result<Vec<u8>, SqliteError> {
+    let plain = from.open(aad, sealed).ok_or_else(|| unreadable(aad))?;
+    Ok(to.seal(aad, &plain))
+}
+
+fn unreadable(value: &str) -> SqliteError {
+    let source = format!("{value} cannot be read: run `guest-gateway store check`, and restore a backup");
+    StoreError::new(StoreErrorKind::Corrupt, source).into()
+}
