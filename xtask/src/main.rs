@@ -30,7 +30,7 @@ Tasks of the workspace, with their times on 2 cores:
   cargo xtask ci steps             lists the steps of both, with their minutes
   cargo xtask ci STEP              runs one step
   cargo xtask ci examples CRATE    checks the first example of one README
-  cargo xtask release              rehearses a release: stages, packages, builds examples; publishes nothing
+  cargo xtask release              dry run of a release: stages, packages, builds examples; publishes nothing
 ";
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! `release`: a rehearsal of a release. It plans the order, stages the manifests, packages every crate, and runs the
+//! `release`: a dry run of a release. It plans the order, stages the manifests, packages every crate, and runs the
 //! first example of each against its package. It publishes nothing.
 
 mod plan;
@@ -27,7 +27,7 @@ const UNPACKED: &str = "target/staging-unpacked";
 /// The empty projects with the first examples.
 const EXAMPLES: &str = "target/staging-examples";
 
-/// Runs the rehearsal.
+/// Performs the dry run.
 pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     let releases = plan::order(&workspace::packages(root)?)?;
     println!("-- order of publication");

@@ -22,7 +22,7 @@ pub(crate) struct Package {
     pub(crate) version: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) rust_version: Option<String>,
-    /// The registries that it may be published to: an empty list says none, no list says any.
+    /// The registries that it may be published to: an empty list allows none, no list allows any.
     pub(crate) publish: Option<Vec<String>>,
     pub(crate) dependencies: Vec<Dependency>,
     pub(crate) features: BTreeMap<String, Vec<String>>,

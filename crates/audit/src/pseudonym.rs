@@ -9,7 +9,7 @@ use crate::Hash;
 
 /// The pseudonym of a person: `HMAC-SHA256(subject key, id)`, 64 hexadecimal digits.
 ///
-/// The holder of the key can find the entries of a person. Destroying the key unlinks them for good, and every proof
+/// The holder of the key can find the entries of a person. Destroying the key unlinks them permanently, and every proof
 /// about the log still holds.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize)]
 #[serde(try_from = "String")]

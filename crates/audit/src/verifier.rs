@@ -51,7 +51,7 @@ impl Verifier {
     pub fn with_witnesses(mut self, witnesses: impl IntoIterator<Item = WitnessKey>) -> Self {
         self.checker.witnesses.extend(witnesses);
         let names = self.checker.witnesses.iter().map(WitnessKey::name);
-        self.sequence.cosignatures = names.map(Cosignatures::none_yet).collect();
+        self.sequence.cosignatures = names.map(Cosignatures::empty).collect();
         self
     }
 

@@ -70,7 +70,7 @@ pub struct Cosignatures {
 }
 
 impl Cosignatures {
-    pub(crate) fn none_yet(witness: &str) -> Self {
+    pub(crate) fn empty(witness: &str) -> Self {
         Self {
             witness: witness.to_owned(),
             verified: 0,
@@ -114,7 +114,7 @@ pub(crate) fn count(report: &mut Vec<Cosignatures>, cosignature: &Cosignature, s
     let index = match report.iter().position(|of| of.witness == cosignature.witness) {
         Some(index) => index,
         None if report.len() < MAX_WITNESSES => {
-            report.push(Cosignatures::none_yet(&cosignature.witness));
+            report.push(Cosignatures::empty(&cosignature.witness));
             report.len() - 1
         }
         None => return,
@@ -205,7 +205,7 @@ mod tests {
         let unconfigured = report(LINE, Vec::new());
         let expected = Cosignatures {
             unverified: 1,
-            ..Cosignatures::none_yet("witness.example")
+            ..Cosignatures::empty("witness.example")
         };
         assert_eq!(unconfigured, [expected]);
         // configured, but the checkpoint is another than the cosigned one
@@ -213,10 +213,7 @@ mod tests {
         let witness = "witness.example".to_owned();
         assert_eq!(failure.faults, [Fault::BadCosignature { line: 1, witness }]);
         // configured, and silent
-        assert_eq!(
-            report("", vec![key()]),
-            [Cosignatures::none_yet("witness.example")]
-        );
+        assert_eq!(report("", vec![key()]), [Cosignatures::empty("witness.example")]);
         let many: String = (0..90)
             .map(|n| LINE.replace("witness.example", &n.to_string()))
             .collect();
@@ -225,7 +222,7 @@ mod tests {
 
     #[test]
     fn count_is_bounded_and_keeps_the_last_verified() {
-        let mut report = vec![Cosignatures::none_yet("w")];
+        let mut report = vec![Cosignatures::empty("w")];
         let of = |witness: String, check| Cosignature { witness, check };
         for n in 0..200 {
             count(&mut report, &of(n.to_string(), Check::Unverified), 9);
@@ -238,7 +235,7 @@ mod tests {
             unverified: 1,
             covered: 7,
             at: Some(5),
-            ..Cosignatures::none_yet("w")
+            ..Cosignatures::empty("w")
         };
         assert_eq!(report[0], expected);
     }

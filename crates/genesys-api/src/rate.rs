@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 /// A sliding window log: at most `limit` acquisitions in every half-open window of `period`.
 ///
-/// It allows a full burst and never exceeds the limit in any window, wherever the server's window begins. It stores 16
-/// bytes per acquisition of the current window, at most `limit` of them.
+/// It allows a full burst and never exceeds the limit in any window, independent of the start of the server's window. It
+/// stores 16 bytes per acquisition of the current window, at most `limit` of them.
 #[derive(Clone, Debug)]
 pub struct SlidingWindow {
     limit: usize,

@@ -201,7 +201,7 @@ pub enum FetchFailure {
     Fatal,
     /// A retry may succeed.
     Transient {
-        /// Wait that the service asked for. At most 300 seconds are obeyed.
+        /// Wait that the service requested. At most 300 seconds are honored.
         retry_after: Option<Duration>,
     },
 }

@@ -61,7 +61,7 @@ impl Client {
             let wait = failure
                 .wait(&self.shared.retry, attempt, C::IDEMPOTENT, now)
                 .filter(|wait| now.instant + *wait < deadline)
-                .filter(|_| self.pays_for(&failure));
+                .filter(|_| self.allows_retry_of(&failure));
             let Some(wait) = wait else {
                 let retryable = failure.is_retryable(C::IDEMPOTENT, now);
                 return Err(CallError::new(
@@ -78,7 +78,7 @@ impl Client {
         }
     }
 
-    fn pays_for(&self, failure: &Failure) -> bool {
+    fn allows_retry_of(&self, failure: &Failure) -> bool {
         failure
             .outcome()
             .is_some_and(|outcome| self.with_budget(|budget| budget.withdraw(outcome)))

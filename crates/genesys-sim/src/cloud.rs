@@ -201,7 +201,7 @@ impl Cloud {
         self.mark_active(socket, now);
     }
 
-    /// Forgets a socket that has closed. Its session lives on.
+    /// Removes a socket that has closed. Its session stays.
     pub fn handle_closed(&mut self, socket: SocketId, now: Now) {
         self.handle_timeout(now);
         self.delayed.remove(&socket);

@@ -104,7 +104,7 @@ pub(crate) fn body_limit(cloud: &Cloud, method: &Method, uri: &Uri, now: Now) ->
     MAX_BODY
 }
 
-pub(crate) fn takes_sockets(path: &str) -> bool {
+pub(crate) fn accepts_sockets(path: &str) -> bool {
     path == "/v1" || path.starts_with("/channels/")
 }
 

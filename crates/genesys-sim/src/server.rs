@@ -210,7 +210,7 @@ async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Respons
     if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
         return refuse(Problem::bad_request("invalid request: it needs a header Host"));
     }
-    if rest::takes_sockets(request.uri().path())
+    if rest::accepts_sockets(request.uri().path())
         && let Some(response) = socket::accept(shared, &mut request).await
     {
         return response;

@@ -170,7 +170,7 @@ pub enum Ending {
     /// This side ended it.
     #[error("the conversation was ended by this side: open a new one to continue")]
     ByUs,
-    /// The service closed the connection for good: the conversation was cleared, the session has too many
+    /// The service closed the connection permanently: the conversation was cleared, the session has too many
     /// connections, or it was closed elsewhere.
     #[error(
         "the service closed the connection ({}): {}",

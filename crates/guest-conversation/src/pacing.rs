@@ -11,7 +11,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const SLACK: Duration = Duration::from_millis(100);
 
 /// The rate limits of a session and of its present connection, as Genesys publishes them. Each is a sliding window, so
-/// that it holds wherever the service's own window begins.
+/// that it holds for any start of the service's own window.
 #[derive(Debug)]
 pub(crate) struct Pacing {
     messages: SlidingWindow,

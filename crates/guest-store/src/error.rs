@@ -98,7 +98,7 @@ pub enum StoreErrorKind {
     NotFound,
     /// The commit failed, and so did the look-up whether it is stored. The store accepts no more units.
     #[error(
-        "cannot tell whether the unit is stored: the disk failed; repair it, restart this process, then read what the unit changed"
+        "cannot determine whether the unit is stored: the disk failed; repair it, restart this process, then read what the unit changed"
     )]
     OutcomeUnknown,
     /// An `fsync` failed or the file is damaged, so the store accepts no more units. Nothing of this unit was stored.

@@ -89,7 +89,7 @@ pub struct Settlement {
     pub at: OffsetDateTime,
     /// The outcome. A failure is counted at the webhook and sets its `failing_since`, which a success clears.
     pub settled: Settled,
-    /// Time before which no delivery to the webhook is leased, if the endpoint asked for a pause. It never shortens one.
+    /// Time before which no delivery to the webhook is leased, if the endpoint requested a pause. It never shortens one.
     pub rest_until: Option<OffsetDateTime>,
     /// Whether the webhook is disabled and its pending events join the snapshots of their sessions.
     pub disable_webhook: bool,

@@ -12,7 +12,7 @@ pub struct SessionSecrets {
     /// The UUID that identifies the guest to Genesys Cloud: a bearer secret.
     pub genesys_token: SecretString,
     /// The key of the session's pseudonym in the audit log. Its destruction
-    /// unlinks the entries for good and makes the personal data of the session unreadable.
+    /// unlinks the entries permanently and makes the personal data of the session unreadable.
     pub subject_key: [u8; 32],
     /// The refresh token of a signed-in guest.
     pub refresh_token: Option<SecretString>,

@@ -13,7 +13,7 @@ use guest_store::{Conflict, StoreError, StoreErrorKind};
 use token_window::TokenError;
 use web_messaging::rest::deployment::NotAdmitted;
 
-/// A failed operation. It changed nothing, except the audit log where a variant says so.
+/// A failed operation. It changed nothing, except the audit log where a variant states it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -250,7 +250,7 @@ mod tests {
         assert_ne!(
             error.to_string(),
             source.to_string(),
-            "a chain says nothing twice"
+            "a chain repeats no message"
         );
     }
 }

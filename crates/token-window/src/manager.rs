@@ -68,7 +68,7 @@ struct View {
     expires_at: Instant,
     generation: u64,
     status: Status,
-    /// Failed attempts in total. A change tells a waiting caller that its attempt has ended.
+    /// Failed attempts in total. A change notifies a waiting caller that its attempt has ended.
     failures: u64,
 }
 
@@ -295,7 +295,7 @@ async fn drive(
         }
         publish.send_replace(View::of(&refresh, failures));
         while let Some(event) = refresh.poll_event() {
-            // fails if nobody listens
+            // fails without a receiver
             let _ = events.send(event);
         }
         let deadline = refresh.poll_timeout().map(|(at, _)| at);

@@ -251,7 +251,7 @@ pub enum RefreshError {
     /// The service certainly did not act: nothing was sent, or it answered 429 or 503. The attempt is retried.
     #[error("cannot refresh the token now: the service did not process the request, it is retried")]
     Transient {
-        /// Wait that the service asked for. At most 300 seconds are obeyed.
+        /// Wait that the service requested. At most 300 seconds are honored.
         retry_after: Option<Duration>,
     },
     /// The service may have acted on the request, and the reply is lost or malformed.

@@ -101,7 +101,7 @@ pub enum FrameKind {
 #[derive(Clone, Debug)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "a frame lives on the stack for one turn, and the large one is the frequent one"
+    reason = "a frame is on the stack for one turn, and the large one is the frequent one"
 )]
 #[non_exhaustive]
 pub enum Body<'a> {

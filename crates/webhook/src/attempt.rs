@@ -16,7 +16,7 @@ pub struct Attempt<'a> {
     pub id: &'a MessageId,
     /// URL of the endpoint.
     pub target: &'a Target,
-    /// Headers that the subscriber asked for.
+    /// Headers that the subscriber requested.
     pub headers: &'a CustomHeaders,
     /// Current secret of the endpoint.
     pub secret: &'a Secret,

@@ -102,7 +102,7 @@ pub enum NextStep {
 pub enum DisableReason {
     /// Only failures for five days.
     Failing,
-    /// Status 410: the endpoint wants no more deliveries.
+    /// Status 410: the endpoint refuses all later deliveries.
     Gone,
 }
 

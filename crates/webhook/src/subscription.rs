@@ -15,7 +15,7 @@ pub struct Subscription {
     pub name: Name,
     /// URL of the endpoint.
     pub target: Target,
-    /// Whether the subscriber wants deliveries. An endpoint that the sender disabled is recorded elsewhere.
+    /// Whether the subscriber enables deliveries. An endpoint that the sender disabled is recorded elsewhere.
     pub enabled: bool,
     /// Subscribed events.
     pub events: BTreeSet<EventName>,

@@ -38,7 +38,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
          impl ErrorCode {{\n\
          /// The code of this number.\n#[must_use]\n\
          pub fn new(number: i64) -> Self {{\nmatch number {{\n{known}other => Self::Other(other),\n}}\n}}\n\n\
-         /// The number as it travels.\n#[must_use]\n\
+         /// The number on the wire.\n#[must_use]\n\
          pub fn number(self) -> i64 {{\nmatch self {{\n{numbers}Self::Other(number) => number,\n}}\n}}\n\n\
          /// The default remedy. The text of some errors overrides it.\n\
          pub(crate) fn usual_remedy(self) -> Remedy {{\nmatch self {{\n{remedies}\

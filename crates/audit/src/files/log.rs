@@ -101,7 +101,7 @@ impl fmt::Debug for FileLog {
     }
 }
 
-/// The group commit. The first thread that finds nobody writing writes the batch of all.
+/// The group commit. The first thread that finds no writer writes the batch of all.
 pub(super) struct Committer<D> {
     folder: PathBuf,
     key: VerifierKey,

@@ -140,19 +140,19 @@ pub const SIGN_IN_ATTEMPTS: u32 = 3;
 /// For each frame, in bytes.
 /// Limit of AWS API Gateway, which the service resembles.
 ///
-/// Source: Genesys does not say (inference).
+/// Source: not documented by Genesys (inference).
 pub const FRAME_BYTES: usize = 131072;
 
 /// For each connection.
 /// Limit of AWS API Gateway, which the service resembles.
 ///
-/// Source: Genesys does not say (inference).
+/// Source: not documented by Genesys (inference).
 pub const IDLE: Duration = Duration::from_secs(600);
 
 /// For each connection.
 /// Limit of AWS API Gateway, which the service resembles.
 ///
-/// Source: Genesys does not say (inference).
+/// Source: not documented by Genesys (inference).
 pub const CONNECTION: Duration = Duration::from_secs(7200);
 
 /// For each deployment, in a minute.

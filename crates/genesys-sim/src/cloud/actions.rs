@@ -147,7 +147,7 @@ impl Cloud {
         self.reply(request, "JwtResponse", &body)
     }
 
-    /// Ends the conversation for good. That it becomes read-only is an inference from `readOnly` in the reply.
+    /// Ends the conversation permanently. That it becomes read-only is an inference from `readOnly` in the reply.
     fn close_session(&mut self, request: &Request) -> ActionResult {
         let key = self.session_of(request)?;
         let close_all = request.fields().required("closeAllConnections", Value::as_bool)?;
@@ -274,7 +274,7 @@ impl Cloud {
         let limit = self.rules.limits.messages_per_second;
         let session = self.sessions.get_mut(&key).ok_or(Refusal::NOT_FOUND)?;
         let messages = &mut session.messages;
-        messages.take_in(SECOND, limit, now, Refusal::too_many(MESSAGES))?;
+        messages.take_within(SECOND, limit, now, Refusal::too_many(MESSAGES))?;
         Ok(())
     }
 

@@ -45,10 +45,10 @@ impl FixedWindow {
         now: Now,
         refusal: impl FnOnce(Usage) -> E,
     ) -> Result<Option<Usage>, E> {
-        self.take_in(MINUTE, limit, now, refusal)
+        self.take_within(MINUTE, limit, now, refusal)
     }
 
-    pub(crate) fn take_in<E>(
+    pub(crate) fn take_within<E>(
         &mut self,
         period: Duration,
         limit: Option<u32>,

@@ -90,7 +90,7 @@ pub(super) fn authorize(context: &mut Context<'_>, _: &[&str]) -> HandlerResult 
     let valid = |value: &String| (1..=MAX_VALUE).contains(&value.len());
     let query = |name| context.query(name).filter(valid);
     let (Some(client_id), Some(redirect_uri)) = (query("client_id"), query("redirect_uri")) else {
-        return Ok(unredirected("client_id and redirect_uri are required"));
+        return Ok(refusal_page("client_id and redirect_uri are required"));
     };
     let rules = &context.cloud.rules.sign_in;
     let enabled = rules.enabled;
@@ -99,7 +99,7 @@ pub(super) fn authorize(context: &mut Context<'_>, _: &[&str]) -> HandlerResult 
     let target = Url::parse(&redirect_uri).ok();
     let valid = |url: &Url| allowed && !url.cannot_be_a_base() && url.fragment().is_none();
     let Some(mut target) = target.filter(valid) else {
-        return Ok(unredirected("the redirect_uri is not allowed"));
+        return Ok(refusal_page("the redirect_uri is not allowed"));
     };
     let kind = query("response_type");
     let method = query("code_challenge_method");
@@ -131,7 +131,7 @@ pub(super) fn authorize(context: &mut Context<'_>, _: &[&str]) -> HandlerResult 
         target.query_pairs_mut().extend_pairs(pairs);
     }
     let Ok(location) = HeaderValue::from_str(target.as_str()) else {
-        return Ok(unredirected("the redirect_uri is not allowed"));
+        return Ok(refusal_page("the redirect_uri is not allowed"));
     };
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::FOUND;
@@ -141,7 +141,7 @@ pub(super) fn authorize(context: &mut Context<'_>, _: &[&str]) -> HandlerResult 
     Ok(response)
 }
 
-fn unredirected(description: &str) -> Response<Bytes> {
+fn refusal_page(description: &str) -> Response<Bytes> {
     let body = json!({"error": "invalid_request", "error_description": description});
     json(StatusCode::BAD_REQUEST, &body)
 }

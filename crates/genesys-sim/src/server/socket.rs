@@ -137,7 +137,7 @@ fn close_for(error: &Error) -> Option<(CloseCode, &'static str)> {
     }
 }
 
-/// One frame, or its fragments (RFC 6455, 5.4), cut wherever the bytes fall.
+/// One frame, or its fragments (RFC 6455, 5.4), split at any byte.
 fn messages(text: String, fragments: u16) -> Vec<Message> {
     let bytes = Bytes::from(text.clone());
     let size = bytes.len().div_ceil(usize::from(fragments.max(1))).max(1);

@@ -68,7 +68,7 @@ impl std::fmt::Debug for Request {
 
 pub(super) const COMMANDS: [(&str, &str); 11] = [
     ("/attach FILE", "sends a file"),
-    ("/clear", "clears the conversation for good, which ends it"),
+    ("/clear", "clears the conversation permanently, which ends it"),
     ("/help", "lists the commands"),
     (
         "/history [PAGE]",

@@ -92,7 +92,7 @@ pub enum DeleteError {
     Unknown,
 }
 
-/// The cause of a failed attachment, or of a link that was not obtained. `Display` says what to do.
+/// The cause of a failed attachment, or of a link that was not obtained. `Display` includes the remedy.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {

@@ -115,7 +115,7 @@ pub(crate) async fn leases_are_fair(make: Make) {
     );
     assert!(
         lease(&*store, at(3), 100).await.is_empty(),
-        "whatever else is due of it"
+        "no other delivery of it is due"
     );
     stored(&*store, events(vec![event("c-1", "o", "c")])).await;
     assert_eq!(count(&lease(&*store, at(3), 100).await), counts(&[("c", 1)]));

@@ -130,7 +130,7 @@ pub(crate) async fn queue_is_bounded(make: Make) {
     assert_eq!(stats(&*store).await, Stats::default());
 }
 
-/// Units are stored whatever a queue holds, and other webhooks and owners get their events.
+/// Units are stored also when a queue is full, and other webhooks and owners get their events.
 pub(crate) async fn full_queue_affects_no_session_and_no_other_webhook(make: Make) {
     let store = make(Limits {
         webhook_queue_rows: 1,

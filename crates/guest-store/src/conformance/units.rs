@@ -108,7 +108,7 @@ pub(crate) async fn event_reaches_subscribed_webhooks(make: Make) {
     }
 }
 
-/// A unit that fails leaves no change, no entry and no delivery, whatever it failed by.
+/// A unit that fails for any reason leaves no change, no entry and no delivery.
 pub(crate) async fn failed_unit_stores_nothing(make: Make) {
     let store = make(Limits::default());
     stored(

@@ -107,7 +107,7 @@ pub(super) fn write_head(
     prepared.execute("UPDATE meta SET value = ?1 WHERE name = 'head'", [head.seal(key)])
 }
 
-/// Reads the head, and checks that the log ends where it says.
+/// Reads the head, and checks that the log ends at it.
 pub(super) fn read_head(connection: &Connection, keys: &Keys) -> Result<LogHead, SqliteError> {
     let mut reader = Reader {
         prepared: &mut Prepared::new(connection),

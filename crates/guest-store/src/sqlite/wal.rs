@@ -51,7 +51,7 @@ impl Wal {
     /// it is tried again after the next transaction.
     ///
     /// # Errors
-    /// If the disk failed for good.
+    /// If the disk failed permanently.
     pub(super) fn checkpoint_if_due(&mut self, prepared: &mut Prepared<'_>) -> Result<(), StoreErrorKind> {
         if self.truncate {
             let wait = if self.blocked { Duration::ZERO } else { WAIT };

@@ -309,7 +309,7 @@ fn webhook(row: WebhookRow) -> Result<Webhook, Error> {
     })
 }
 
-/// The subscription as the owner wants it.
+/// The subscription as the owner specified it.
 fn subscription(row: &WebhookRow) -> Result<Subscription, Error> {
     SubscriptionBody::parse(&row.document).map_err(|_| StoreErrorKind::Corrupt.into())
 }

@@ -151,7 +151,7 @@ impl ErrorCode {
         }
     }
 
-    /// The number as it travels.
+    /// The number on the wire.
     #[must_use]
     pub fn number(self) -> i64 {
         match self {

@@ -23,7 +23,7 @@ const QUEUE_BYTES: usize = 256 * 1024;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The socket is closed for good. No event follows.
+    /// The socket is closed permanently. No event follows.
     Closed(Loss),
     /// The socket is open.
     Open,
@@ -65,7 +65,7 @@ pub enum Loss {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The socket is closed for good.
+    /// The socket is closed permanently.
     #[error("cannot send: the socket is closed; open a new one")]
     Closed,
     /// 256 messages or 256 KiB wait for the connection.

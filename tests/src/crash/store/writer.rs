@@ -14,7 +14,7 @@ use super::super::load::Refusal;
 use super::super::{Error, Load};
 use super::{NOW, OWNER, runtime};
 
-/// Sessions of a writer. Fewer are created anew.
+/// Sessions of a writer. Fewer are created again.
 const SESSIONS: usize = 5;
 /// Longest document, so that a transaction has several pages.
 const DOCUMENT: usize = 6_000;
