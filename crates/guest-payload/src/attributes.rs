@@ -1,6 +1,6 @@
 //! Attributes of a guest, and the purpose that each serves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::de::IgnoredAny;
@@ -68,6 +68,12 @@ impl Attributes {
     /// Drops each attribute of a purpose for which `is_on` returns false.
     pub(crate) fn retain(&mut self, is_on: impl Fn(Purpose) -> bool) {
         self.0.retain(|key, _| purpose_of(key).is_none_or(&is_on));
+    }
+
+    /// The purposes that the attributes serve, in the order of [`Purpose::ALL`]. A functional one serves `None`, which is
+    /// first.
+    pub(crate) fn purposes(&self) -> BTreeSet<Option<Purpose>> {
+        self.0.keys().map(|key| purpose_of(key)).collect()
     }
 
     fn bytes(&self) -> usize {

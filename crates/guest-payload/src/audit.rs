@@ -1,7 +1,8 @@
 //! Details of audit entries about consent.
 
 use crate::{
-    Actor, CollectionMethod, ConsentDiff, ConsentRecord, ConsentUpdate, Purpose, PurposeRecord, Refused,
+    Actor, CollectionMethod, ConsentDiff, ConsentRecord, ConsentUpdate, GuestData, Purpose, PurposeRecord,
+    Refused,
 };
 
 impl ConsentRecord {
@@ -40,6 +41,20 @@ impl ConsentUpdate {
         let mut details: Vec<(String, String)> = self.diffs.iter().map(before).collect();
         details.extend(self.data.consent().audit_details());
         details
+    }
+}
+
+impl GuestData {
+    /// Keys and lists for the audit entry of a disclosure of the attributes: their names, and the purposes that they serve,
+    /// `functional` included. No value.
+    #[must_use]
+    pub fn disclosure_details(&self) -> [(&'static str, Vec<String>); 2] {
+        let names = self.attributes().map(|(name, _)| name.to_owned());
+        let purposes = self.purposes().into_iter().map(|purpose| match purpose {
+            Some(purpose) => purpose.to_string(),
+            None => "functional".to_owned(),
+        });
+        [("attributes", names.collect()), ("purposes", purposes.collect())]
     }
 }
 
@@ -129,6 +144,29 @@ mod tests {
                 ("jurisdiction", "DE"),
             ]
         );
+    }
+
+    #[test]
+    fn disclosure_details_name_attributes_and_purposes_without_values() {
+        let now = parse_rfc3339("2026-11-22T12:31:00Z").unwrap();
+        let choices = [Choice::Denied, Choice::Granted, Choice::Granted];
+        let mut guest = guest(choices);
+        for name in ["source", "marketing.segment", "analytics.page", "name"] {
+            guest.attributes.insert(name, "canary").unwrap();
+        }
+        let decided = guest.decide(Policy::purpose_scoped(), now).unwrap();
+        let [attributes, purposes] = decided.data().disclosure_details();
+        assert_eq!(
+            attributes,
+            (
+                "attributes",
+                ["analytics.page", "name", "source"].map(str::to_owned).to_vec()
+            )
+        );
+        let expected = ["functional", "personalization", "analytics"];
+        assert_eq!(purposes, ("purposes", expected.map(str::to_owned).to_vec()));
+        let none = decided.data().clone().without_attributes().disclosure_details();
+        assert!(none.iter().all(|(_, names)| names.is_empty()));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! A guest's consent record and the attributes that it allows.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 
-use crate::{Attributes, ChangeError, ConsentChange, ConsentRecord, ConsentUpdate, Policy, Signals};
+use crate::{Attributes, ChangeError, ConsentChange, ConsentRecord, ConsentUpdate, Policy, Purpose, Signals};
 
 /// A consent record, and attributes of which each is functional or serves a purpose that the record switches on.
 ///
@@ -31,6 +33,11 @@ impl GuestData {
     /// Key and value of each attribute, in the order of the keys.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
         self.attributes.iter()
+    }
+
+    /// The purposes that the attributes serve. A functional one serves `None`.
+    pub(crate) fn purposes(&self) -> BTreeSet<Option<Purpose>> {
+        self.attributes.purposes()
     }
 
     /// The same consent without attributes.
@@ -100,7 +107,7 @@ mod tests {
     use time::Duration;
 
     use super::*;
-    use crate::{Choice, Consent, Evidence, NewGuest, Purpose, Reason};
+    use crate::{Choice, Consent, Evidence, NewGuest, Reason};
 
     fn now() -> OffsetDateTime {
         parse_rfc3339("2026-11-22T12:30:00Z").unwrap()

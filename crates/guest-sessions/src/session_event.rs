@@ -1,5 +1,6 @@
 //! Bodies of webhook deliveries.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -31,6 +32,21 @@ impl SessionEvent<'_> {
     /// Serializes the body of an event of this time.
     #[must_use]
     pub fn to_bytes(&self, event: EventName, at: OffsetDateTime) -> Bytes {
+        body(event, at, &self.to_json())
+    }
+
+    /// Keys and lists for the audit entry of its disclosure: the names of the fields, the names of the attributes, and the
+    /// purposes that those serve. No value.
+    #[must_use]
+    pub fn disclosure_details(&self) -> Vec<(&'static str, Vec<String>)> {
+        let fields = self.to_json();
+        let fields = fields.as_object().into_iter().flatten();
+        let fields = fields.map(|(name, _)| name.clone()).collect();
+        let data = self.sent_data().disclosure_details();
+        [("fields", fields)].into_iter().chain(data).collect()
+    }
+
+    fn to_json(&self) -> Value {
         let session = self.session;
         let mut data = json!({
             "id": session.id,
@@ -40,7 +56,7 @@ impl SessionEvent<'_> {
             "state": session.state,
             "createdAt": rfc3339(session.created_at),
             "consent": self.data.consent(),
-            "guestAttributes": self.attributes().collect::<BTreeMap<_, _>>(),
+            "guestAttributes": self.sent_data().attributes().collect::<BTreeMap<_, _>>(),
         });
         if let (Some(at), Some(reason)) = (session.ended_at, &session.end_reason) {
             data["endedAt"] = rfc3339(at).into();
@@ -49,13 +65,15 @@ impl SessionEvent<'_> {
         if let Some(range) = self.range {
             data["range"] = range_data(range);
         }
-        body(event, at, &data)
+        data
     }
 
-    /// Key and value of each attribute that is sent.
-    pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
-        let has_ended = self.session.state == SessionState::Ended;
-        self.data.attributes().filter(move |_| !has_ended)
+    /// Without the attributes of an ended session, also before they are deleted.
+    fn sent_data(&self) -> Cow<'_, GuestData> {
+        match self.session.state {
+            SessionState::Ended => Cow::Owned(self.data.clone().without_attributes()),
+            SessionState::Live(_) => Cow::Borrowed(self.data),
+        }
     }
 }
 
@@ -124,6 +142,11 @@ mod tests {
             range,
         };
         assert!(!format!("{event:?}").contains("web"), "values may be personal");
+        let details = event.disclosure_details();
+        assert_eq!(details[0].1.len(), event.to_json().as_object().unwrap().len());
+        assert!(!format!("{details:?}").contains("web"));
+        let has_ended = session.state == SessionState::Ended;
+        assert_eq!(details[1].1.is_empty(), has_ended);
         serde_json::from_slice(&event.to_bytes(EventName::Updated, at())).unwrap()
     }
 

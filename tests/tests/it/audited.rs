@@ -331,8 +331,11 @@ async fn sockets(session: &Value, log: &mut Log) {
     assert_eq!(page.closed().await, Some(1008));
 
     let page = Page::of(session).await;
-    log.expect(&["ws.opened ok guest subject", "ws.connected ok system subject"])
-        .await;
+    log.expect(&[
+        "ws.opened ok guest subject",
+        "ws.connected ok system subject attributes purposes",
+    ])
+    .await;
     page.leave().await;
     log.expect(&["ws.closed ok guest subject reason"]).await;
 }
@@ -361,8 +364,24 @@ async fn webhooks(api: &Api, crm: &Crm, log: &mut Log) {
     .await;
     body["eventFilters"] = event("ended");
     api.ask(Call::new(Method::PUT, &path).json(&body)).await;
-    log.expect(&["webhook.updated ok client - changed name webhook"])
+    let delivered =
+        "webhook.delivered ok system subject attributes delivery event fields purposes sequence webhook";
+    let entries = log
+        .expect(&["webhook.updated ok client - changed name webhook", delivered])
         .await;
+    let sent = crm.received(2).await.remove(1);
+    assert_eq!(detail(&entries[1], "event"), sent.event());
+    let names = |value: &Value| -> Detail {
+        let names = value.as_object().unwrap().keys();
+        names.map(String::as_str).collect()
+    };
+    let data = &sent.body()["data"];
+    assert_eq!(entries[1].draft.detail["fields"], names(data));
+    assert_eq!(
+        entries[1].draft.detail["attributes"],
+        names(&data["guestAttributes"])
+    );
+    assert_ne!(detail(&entries[1], "delivery"), sent.id());
     api.ask(Call::new(Method::DELETE, &path)).await;
     log.expect(&["webhook.removed ok client - webhook"]).await;
 }

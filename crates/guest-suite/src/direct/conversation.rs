@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 use ws_transport::{AdmittedOrigin, SocketUrl};
 
-use super::session_row::{SessionRow, custom_attributes};
+use super::session_row::{SessionRow, custom_attributes, with_lists};
 use super::update::Mutation;
 use super::{Admitted, Direct};
 use crate::Error;
@@ -156,8 +156,11 @@ impl Direct {
             changed.row.version += 1;
             let mutation = Mutation {
                 change: Some(Change::UpdateSession(row)),
-                entry: (stage == SessionStage::Connected)
-                    .then(|| record.draft(now, Actor::system("guest-suite"), "ws.connected")),
+                entry: (stage == SessionStage::Connected).then(|| {
+                    let entry = record.draft(now, Actor::system("guest-suite"), "ws.connected");
+                    // what a conversation sends to Genesys, now or later: attributes are never added
+                    with_lists(entry, record.document.data.disclosure_details())
+                }),
                 metric: Some(metric),
                 ..Mutation::default()
             };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use audit::{Actor, Draft};
+use audit::{Actor, Draft, Pseudonym, Value};
 use bytes::Bytes;
 use genesys_api::{Now, SessionStage, SessionState, entropy};
 use guest_payload::GuestData;
@@ -147,21 +147,35 @@ impl SessionRow {
         }
     }
 
-    /// The body of a delivery about this session at `now`. An event that this version does not know has none.
-    pub(super) fn delivery_body(&self, delivery: &Leased, now: OffsetDateTime) -> Option<Bytes> {
+    /// The body of a delivery about this session at `now`, and the audit entry of its disclosure. An event that this version
+    /// does not know has none.
+    ///
+    /// The entry has the id of the delivery under the subject key: the receiver's log, which has the id too, links it to the
+    /// session no longer than that key exists.
+    pub(super) fn delivery_body(&self, delivery: &Leased, now: Now) -> Option<(Bytes, Draft)> {
         let (name, at, sequence, range) = match &delivery.payload {
             Payload::Event { name, sequence, .. } => (name.parse().ok()?, delivery.at, *sequence, None),
-            Payload::Snapshot { range, .. } => (EventName::Snapshot, now, self.row.version, Some(range)),
+            Payload::Snapshot { range, .. } => (EventName::Snapshot, now.utc, self.row.version, Some(range)),
             Payload::Erased { .. } => return None,
         };
         let event = SessionEvent {
-            session: &self.info(now),
+            session: &self.info(now.utc),
             channel: &self.row.channel,
             data: &self.document.data,
             sequence,
             range,
         };
-        Some(event.to_bytes(name, at))
+        let id = Pseudonym::of(&self.row.secrets.subject_key, &delivery.id);
+        let entry = self
+            .draft(now, Actor::system("guest-suite"), "webhook.delivered")
+            .detail("webhook", delivery.webhook.id.as_str())
+            .detail("delivery", id.to_string())
+            .detail("event", name.as_str())
+            .detail("sequence", sequence);
+        Some((
+            event.to_bytes(name, at),
+            with_lists(entry, event.disclosure_details()),
+        ))
     }
 }
 
@@ -182,6 +196,15 @@ pub(super) fn custom_attributes(data: &GuestData) -> Result<CustomAttributes, Er
     CustomAttributes::new(owned.collect()).map_err(|_| Error::Store(StoreErrorKind::Corrupt.into()))
 }
 
+/// Adds lists of names to an audit entry.
+pub(super) fn with_lists(
+    entry: Draft,
+    lists: impl IntoIterator<Item = (&'static str, Vec<String>)>,
+) -> Draft {
+    let add = |entry: Draft, (key, names): (_, Vec<String>)| entry.detail(key, Value::from_iter(names));
+    lists.into_iter().fold(entry, add)
+}
+
 /// Adds details to an audit entry.
 pub(super) fn with_details(entry: Draft, details: Vec<(String, String)>) -> Draft {
     let add = |entry: Draft, (key, value)| entry.detail(key, value);
@@ -194,7 +217,6 @@ mod tests {
     use guest_payload::{Choice, Consent, Evidence, NewGuest, Policy};
     use guest_store::{SessionSecrets, StoreErrorKind, TokenHash};
     use secrecy::ExposeSecret as _;
-    use serde_json::Value;
 
     use super::*;
 
@@ -257,7 +279,7 @@ mod tests {
     #[test]
     fn document_of_earlier_version_is_read() {
         let mut row = row();
-        let mut document: Value = serde_json::from_slice(&row.document).unwrap();
+        let mut document: serde_json::Value = serde_json::from_slice(&row.document).unwrap();
         let fields = document.as_object_mut().unwrap();
         assert!(
             fields.contains_key("consent") && fields.contains_key("attributes"),

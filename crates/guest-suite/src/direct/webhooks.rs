@@ -9,7 +9,7 @@ use guest_sessions::{SubscriptionBody, Webhook, erased_event};
 use guest_store::{Change, Leased, Payload, Settled, Settlement, StoreErrorKind, Webhook as WebhookRow};
 use secrecy::{ExposeSecret as _, SecretString};
 use webhook::{
-    Attempt, DisableReason, Dispatcher, EndpointHealth, MessageId, NextStep, Secret, Subscription,
+    Attempt, DisableReason, Dispatcher, EndpointHealth, EventName, MessageId, NextStep, Secret, Subscription,
 };
 
 use super::Direct;
@@ -134,7 +134,7 @@ impl Direct {
             tracing::error!(webhook = %webhook.id, delivery = leased.id, "a delivery has an invalid id, so it is not sent: restore the store from a backup");
             return self.postpone(&leased).await;
         };
-        let Some(body) = self.body(&leased).await? else {
+        let Some((body, mut disclosure)) = self.body(&leased).await? else {
             return self.postpone(&leased).await;
         };
         let outcome = dispatcher
@@ -158,7 +158,10 @@ impl Direct {
         };
         let next_step = health.handle_outcome(attempt, &outcome, at, entropy::number());
         let (settled, rest_until, entry) = match next_step {
-            NextStep::Delivered => (Settled::Delivered, None, None),
+            NextStep::Delivered => {
+                disclosure.at = at;
+                (Settled::Delivered, None, Some(disclosure))
+            }
             NextStep::RetryAt { at, pause_until } => {
                 tracing::warn!(webhook = %webhook.id, attempt = leased.attempt, ?outcome, "delivery failed, it is retried");
                 (Settled::RetryAt(at), pause_until, None)
@@ -210,10 +213,21 @@ impl Direct {
         }
     }
 
-    /// The body to send now: of the session as it is, with the consent that is in force.
-    async fn body(&self, leased: &Leased) -> Result<Option<Bytes>, Error> {
+    /// The body to send now, of the session as it is with the consent that is in force, and the audit entry of its
+    /// disclosure.
+    async fn body(&self, leased: &Leased) -> Result<Option<(Bytes, Draft)>, Error> {
         let session = match &leased.payload {
-            Payload::Erased { session, range } => return Ok(Some(erased_event(session, range, leased.at))),
+            Payload::Erased { session, range } => {
+                // its subject key is destroyed
+                let entry = self
+                    .webhook_draft(
+                        Actor::system("guest-suite"),
+                        "webhook.delivered",
+                        &leased.webhook.id,
+                    )
+                    .detail("event", EventName::Erased.as_str());
+                return Ok(Some((erased_event(session, range, leased.at), entry)));
+            }
             Payload::Event { session, .. } | Payload::Snapshot { session, .. } => session,
         };
         let reevaluated = match self.load_any(session).await {
@@ -221,7 +235,7 @@ impl Direct {
             Err(error) => Err(error),
         };
         match reevaluated {
-            Ok(record) => Ok(record.delivery_body(leased, self.clock().now().utc)),
+            Ok(record) => Ok(record.delivery_body(leased, self.clock().now())),
             // it was erased after the lease
             Err(Error::NotFound) => Ok(None),
             Err(Error::Store(error)) if error.kind() == StoreErrorKind::Corrupt => {

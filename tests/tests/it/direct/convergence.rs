@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use genesys_api::SessionId;
+use guest_suite::store::EntryQuery;
 use guest_suite::webhook::Subscription;
 
 use super::*;
@@ -269,4 +270,46 @@ async fn receiver_that_was_disabled_converges() {
     let (erased, snapshot) = (EventName::Erased.as_str(), EventName::Snapshot.as_str());
     assert_eq!(names, [erased, snapshot, snapshot]);
     assert!(received[1..].iter().all(|delivery| delivery.id() != refused.id()));
+}
+
+#[tokio::test]
+async fn event_queued_before_a_withdrawal_is_sent_without_the_attribute() {
+    let mut outage = Outage::new().await;
+    outage.crm.set_down(true);
+    let id = outage.create().await;
+    outage.attempt_all().await;
+    outage.withdraw(&id, Purpose::Marketing).await;
+    assert_eq!(outage.waiting().await, (2, 0), "both events are queued");
+    outage.crm.set_down(false);
+    outage.converge().await;
+
+    let received = outage.crm.received(2).await;
+    let entries = outage.direct.store().entries(EntryQuery::From(0), 1_000).await;
+    let entries = entries.unwrap().into_iter();
+    let disclosed: Vec<Value> = entries
+        .map(|entry| serde_json::from_slice(&entry.bytes).unwrap())
+        .filter(|entry: &Value| entry["action"] == "webhook.delivered")
+        .collect();
+    assert_eq!((received.len(), disclosed.len()), (2, 2));
+    let names: Vec<_> = received.iter().map(Delivery::event).collect();
+    assert!(
+        names.contains(&EventName::Created.as_str().to_owned()),
+        "{names:?}"
+    );
+    for (delivery, entry) in received.iter().zip(&disclosed) {
+        let data = &delivery.body()["data"];
+        let sent = data["guestAttributes"].as_object().unwrap();
+        assert!(
+            !sent.is_empty() && !sent.contains_key("marketing.segment"),
+            "{data}"
+        );
+        let detail = &entry["detail"];
+        assert_eq!(detail["event"], json!(delivery.event()));
+        assert_eq!(
+            detail["attributes"],
+            sent.keys().map(String::as_str).collect::<Value>()
+        );
+        assert_eq!(detail["purposes"], json!(["functional", "personalization"]));
+        assert!(!entry.to_string().contains(delivery.id()), "{entry}");
+    }
 }
