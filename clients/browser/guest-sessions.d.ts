@@ -34,6 +34,24 @@ export interface AuditEntry {
   v: 1;
 }
 
+/** A line of an export: an entry with its leaf hash, or a signed checkpoint over all entries before it. */
+export type AuditLine = {
+  entry: AuditEntry;
+  /** SHA-256 of a zero byte and the bytes of the entry, in base64. */
+  leaf: string;
+} | {
+  /** The signed note. */
+  checkpoint: string;
+};
+
+export interface AuditLines {
+  lines: AuditLine[];
+  /** False at the end of the log. */
+  more: boolean;
+  /** `from` of the next page. */
+  next: number;
+}
+
 export interface AuditTrail {
   entries: AuditEntry[];
   /** `before` of the next page. Absent if no more entries match. */

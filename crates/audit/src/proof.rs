@@ -1,7 +1,8 @@
 //! Proofs about the tree: an entry is in it, and an older tree is a prefix of it. Pure functions.
 //!
-//! A proof is made from the leaf hashes `0..size` in O(size) hashes. A check costs O(log size) and needs the root only
-//! (RFC 6962 sections 2.1.1 and 2.1.2; the checks are those of RFC 9162 sections 2.1.3.2 and 2.1.4.2).
+//! A proof is made from the leaf hashes `0..size` in O(size) hashes, or from the roots of O(log size) subtrees that the
+//! caller knows. A check costs O(log size) and needs the root only (RFC 6962 sections 2.1.1 and 2.1.2; the checks are those
+//! of RFC 9162 sections 2.1.3.2 and 2.1.4.2).
 
 mod file;
 
@@ -10,15 +11,14 @@ use std::ops::Range;
 use crate::hash::node_hash;
 use crate::{Hash, Tree};
 
-pub use file::{InclusionProof, ProofFileError};
+pub use file::{ConsistencyProof, InclusionProof, ProofFileError};
 
 /// Proves that leaf `index` is in the tree of `leaves`.
 ///
 /// # Errors
 /// [`ProofError::OutOfRange`] if there is no such leaf.
 pub fn inclusion(leaves: &[Hash], index: u64) -> Result<Vec<Hash>, ProofError> {
-    let size = leaves.len() as u64;
-    let path = inclusion_path(size, index).ok_or(ProofError::OutOfRange { index, size })?;
+    let path = inclusion_subtrees(leaves.len() as u64, index)?;
     Ok(path.into_iter().map(|range| root(leaves, range)).collect())
 }
 
@@ -55,8 +55,7 @@ pub fn check_inclusion(
 /// # Errors
 /// [`ProofError::OutOfRange`] if `old` is zero or more than there are leaves.
 pub fn consistency(leaves: &[Hash], old: u64) -> Result<Vec<Hash>, ProofError> {
-    let size = leaves.len() as u64;
-    let path = consistency_path(size, old).ok_or(ProofError::OutOfRange { index: old, size })?;
+    let path = consistency_subtrees(leaves.len() as u64, old)?;
     Ok(path.into_iter().map(|range| root(leaves, range)).collect())
 }
 
@@ -115,20 +114,31 @@ enum Side {
     Right,
 }
 
-/// The subtrees whose roots prove that leaf `index` is in a tree of `size` leaves. `None` if there is no such leaf.
-fn inclusion_path(size: u64, index: u64) -> Option<Vec<Range<u64>>> {
-    descend(size, index, |_, leaves| leaves == 1).map(|(siblings, _)| siblings)
+/// Returns the subtrees whose roots, in this order, prove that leaf `index` is in a tree of `size` leaves. Each is the
+/// range of its leaves, and starts at a multiple of the next power of two of its length.
+///
+/// # Errors
+/// [`ProofError::OutOfRange`] if there is no such leaf.
+pub fn inclusion_subtrees(size: u64, index: u64) -> Result<Vec<Range<u64>>, ProofError> {
+    let path = descend(size, index, |_, leaves| leaves == 1);
+    let (siblings, _) = path.ok_or(ProofError::OutOfRange { index, size })?;
+    Ok(siblings)
 }
 
-/// The subtrees whose roots prove that a tree of `old` leaves is a prefix of one of `size` leaves.
-fn consistency_path(size: u64, old: u64) -> Option<Vec<Range<u64>>> {
-    let last = old.checked_sub(1)?;
-    let (mut path, shared) = descend(size, last, |last, leaves| last + 1 == leaves)?;
+/// Returns the subtrees whose roots prove that a tree of `old` leaves is a prefix of one of `size` leaves, as
+/// [`inclusion_subtrees`] does.
+///
+/// # Errors
+/// [`ProofError::OutOfRange`] if `old` is zero or more than `size`.
+pub fn consistency_subtrees(size: u64, old: u64) -> Result<Vec<Range<u64>>, ProofError> {
+    let last = old.checked_sub(1);
+    let path = last.and_then(|last| descend(size, last, |last, leaves| last + 1 == leaves));
+    let (mut path, shared) = path.ok_or(ProofError::OutOfRange { index: old, size })?;
     // the root of the shared subtree is known if it is the old root
     if shared != (0..old) {
         path.insert(0, shared);
     }
-    Some(path)
+    Ok(path)
 }
 
 /// Descends from the root to the subtree that holds leaf `index` and for which `is_end` holds, given the index within

@@ -1,6 +1,7 @@
 //! The `guest-sessions` contract over HTTP: the routes, and the headers of every answer.
 
 mod access;
+mod audit;
 mod documents;
 mod oauth;
 mod query;
@@ -77,6 +78,10 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::CheckHealth => on(method, health),
         Operation::CreateSession => on(method, sessions::create),
         Operation::EndSession => on(method, sessions::end),
+        Operation::FetchAuditCheckpoint => on(method, audit::checkpoint),
+        Operation::FetchAuditConsistency => on(method, audit::consistency),
+        Operation::FetchAuditEntries => on(method, audit::entries),
+        Operation::FetchAuditProof => on(method, audit::proof),
         Operation::FetchAuditTrail => on(method, sessions::audit_trail),
         Operation::FetchDocument => documents::route(method, documents::OPENAPI),
         Operation::FetchEventsSchema => documents::route(method, documents::EVENTS),

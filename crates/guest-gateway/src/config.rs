@@ -19,6 +19,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use ws_transport::{Origin, OriginPolicy};
 
+use crate::checkpoints::Audit;
+
 const MIN_DURATION: Duration = Duration::from_secs(60);
 
 /// The scope for reading sessions, audit trails and metrics.
@@ -27,7 +29,9 @@ pub(crate) const READ: &str = "webmessaging:guest";
 pub(crate) const WRITE: &str = "webmessaging:guest:write";
 /// The scope for webhooks.
 pub(crate) const WEBHOOKS: &str = "webhooks:readwrite";
-const SCOPES: [&str; 3] = [READ, WRITE, WEBHOOKS];
+/// The scope for the whole audit log, with the entries of all API clients.
+pub(crate) const AUDIT: &str = "audit:read";
+const SCOPES: [&str; 4] = [READ, WRITE, WEBHOOKS, AUDIT];
 
 /// The contents of `gateway.toml`. Every field but `client`, `channel` and `sessions.allowed_origins` has a default.
 /// `gateway.example.toml` shows the defaults.
@@ -44,6 +48,9 @@ pub struct Config {
     pub(crate) sessions: Sessions,
     #[serde(default)]
     pub(crate) webhooks: Webhooks,
+    /// Copies of the audit log's checkpoints.
+    #[serde(default)]
+    pub(crate) audit: Audit,
     /// The controller of the guests' data, a part of each exported consent record.
     #[serde(default)]
     pub(crate) controller: Controller,
@@ -360,7 +367,7 @@ where
     text.parse().map_err(D::Error::custom)
 }
 
-fn parsed_option<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
+pub(crate) fn parsed_option<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
 where
     T: std::str::FromStr<Err: fmt::Display>,
     D: Deserializer<'de>,
@@ -426,7 +433,7 @@ fn proxy_setting<'de, D: Deserializer<'de>>(from: D) -> Result<ProxySetting, D::
 
 /// Parses a duration from a minute to ten years. Shorter tokens expire before they are rotated, and later dates cannot be
 /// serialized.
-fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     let invalid = |reason: String| D::Error::custom(format!("invalid duration {text:?}: {reason}"));
     match humantime::parse_duration(&text) {
@@ -449,7 +456,7 @@ fn enabled() -> bool {
     true
 }
 
-fn hours<const COUNT: u64>() -> Duration {
+pub(crate) fn hours<const COUNT: u64>() -> Duration {
     Duration::from_secs(COUNT * 3_600)
 }
 

@@ -21,6 +21,7 @@ use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
 use crate::api::{self, Clients, Parts};
 use crate::audit_log::{own_name, record, record_configuration};
+use crate::checkpoints::Audit;
 use crate::config::{Channel, Config, ConfigError};
 use crate::keys::Keys;
 use crate::relay::{Hub, Shutdown};
@@ -36,6 +37,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(1_500);
 pub struct Gateway {
     address: SocketAddr,
     public: Host,
+    audit: Audit,
     direct: Direct,
     hub: Hub,
     simulator: Option<Simulator>,
@@ -83,7 +85,7 @@ impl Gateway {
 
         let direct = Direct::open(DirectConfig {
             store: open_store(&config, &keys).await?,
-            http,
+            http: http.clone(),
             hosts,
             deployments: deployments(&config, simulator.as_ref()),
             policy: config.sessions.policy,
@@ -126,11 +128,20 @@ impl Gateway {
                 }
             }
         });
+        let publishing = config.audit.clone().publish(direct.store().clone(), http);
+        let publishing_shutdown = shutdown.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = publishing => {}
+                () = publishing_shutdown.requested() => {}
+            }
+        });
         let routes = TowerToHyperService::new(routes);
         tasks.spawn(server.serve(routes, async move { shutdown.requested().await }));
         Ok(Self {
             address,
             public,
+            audit: config.audit,
             direct,
             hub,
             simulator,
@@ -173,6 +184,7 @@ impl Gateway {
     /// than two seconds and the time of the disk. Another process can open the store then.
     pub async fn stop(self) {
         let Self {
+            audit,
             direct,
             hub,
             simulator,
@@ -195,9 +207,9 @@ impl Gateway {
         }
         let (store, now) = (direct.store(), direct.clock().now().utc);
         let closed = record(&**store, own_name(), "audit.closed", now).await;
-        let signed = store.checkpoint().await;
-        if let Err(error) = closed.and(signed.map(drop)) {
-            tracing::error!(%error, "cannot close and sign the audit log");
+        match closed.and(store.checkpoint().await) {
+            Ok(checkpoint) => audit.append(&checkpoint.note).await,
+            Err(error) => tracing::error!(%error, "cannot close and sign the audit log"),
         }
         if let Some(simulator) = simulator {
             simulator.stop().await;

@@ -2,6 +2,7 @@
 
 mod api;
 mod audit_log;
+mod checkpoints;
 pub mod cli;
 pub mod config;
 #[cfg(feature = "sim")]

@@ -1,4 +1,4 @@
-//! The query of an audit trail, as the client writes it and the gateway reads it.
+//! The queries of the audit log, as the client writes them and the gateway reads them.
 
 use std::fmt;
 
@@ -6,14 +6,16 @@ use genesys_api::{parse_rfc3339, rfc3339};
 use time::OffsetDateTime;
 use url::form_urlencoded;
 
-/// A page of an audit trail, newest entry first.
+/// A page of audit entries: of the trail of a session, newest first, or of the whole log, oldest first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct AuditQuery {
     /// Largest number of entries, at most [`Self::MAX_LIMIT`]. A smaller or larger value counts as the nearest allowed
     /// one.
     pub limit: usize,
-    /// The page begins after the entry with this sequence number: `next` of the page before.
+    /// A trail: the page begins after the entry with this sequence number, `next` of the page before.
     pub before: Option<u64>,
+    /// The whole log: the page begins with the entry of this sequence number, `next` of the page before.
+    pub from: Option<u64>,
     /// Entries before this time are left out.
     pub since: Option<OffsetDateTime>,
 }
@@ -39,7 +41,8 @@ impl AuditQuery {
                     let allowed = limit.filter(|limit| (1..=Self::MAX_LIMIT).contains(limit));
                     parsed.limit = allowed.ok_or(AuditQueryError::Limit)?;
                 }
-                "before" => parsed.before = Some(number(&value).ok_or(AuditQueryError::Before)?),
+                "before" => parsed.before = Some(parse_number("before", &value)?),
+                "from" => parsed.from = Some(parse_number("from", &value)?),
                 "since" => parsed.since = Some(parse_rfc3339(&value).ok_or(AuditQueryError::Since)?),
                 _ => {}
             }
@@ -59,6 +62,7 @@ impl Default for AuditQuery {
         Self {
             limit: Self::DEFAULT_LIMIT,
             before: None,
+            from: None,
             since: None,
         }
     }
@@ -69,9 +73,7 @@ impl fmt::Display for AuditQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("limit", &self.bounded_limit().to_string());
-        if let Some(before) = self.before {
-            query.append_pair("before", &before.to_string());
-        }
+        append_numbers(&mut query, [("before", self.before), ("from", self.from)]);
         if let Some(since) = self.since {
             query.append_pair("since", &rfc3339(since));
         }
@@ -79,16 +81,58 @@ impl fmt::Display for AuditQuery {
     }
 }
 
-/// An error of parsing an [`AuditQuery`].
+/// The query of a checkpoint, or of a proof.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ProofQuery {
+    /// The entry of an inclusion proof.
+    pub entry: Option<u64>,
+    /// Number of entries of the older tree of a consistency proof.
+    pub old: Option<u64>,
+    /// Number of entries under the checkpoint. `None` is the newest one.
+    pub size: Option<u64>,
+}
+
+impl ProofQuery {
+    /// Parses the query of a URL, as [`AuditQuery::parse`] does.
+    ///
+    /// # Errors
+    /// If a value is not allowed.
+    pub fn parse(query: &str) -> Result<Self, AuditQueryError> {
+        let mut parsed = Self::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "entry" => parsed.entry = Some(parse_number("entry", &value)?),
+                "old" => parsed.old = Some(parse_number("old", &value)?),
+                "size" => parsed.size = Some(parse_number("size", &value)?),
+                _ => {}
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+/// The query of a URL, without `?`.
+impl fmt::Display for ProofQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        append_numbers(
+            &mut query,
+            [("entry", self.entry), ("old", self.old), ("size", self.size)],
+        );
+        f.write_str(&query.finish())
+    }
+}
+
+/// An error of parsing a query.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuditQueryError {
-    /// `before`.
-    #[error("invalid before: not a sequence number, send `next` of the page before")]
-    Before,
     /// `limit`.
     #[error("invalid limit: not a whole number from 1 to {}", AuditQuery::MAX_LIMIT)]
     Limit,
+    /// A sequence number or a size.
+    #[error("invalid {0}: not a sequence number or a size, send decimal digits")]
+    Number(&'static str),
     /// `since`.
     #[error("invalid since: not a time of RFC 3339, encode + as %2B")]
     Since,
@@ -99,11 +143,26 @@ impl AuditQueryError {
     #[must_use]
     pub fn parameter(self) -> &'static str {
         match self {
-            Self::Before => "before",
             Self::Limit => "limit",
+            Self::Number(parameter) => parameter,
             Self::Since => "since",
         }
     }
+}
+
+fn append_numbers<const N: usize>(
+    query: &mut form_urlencoded::Serializer<'_, String>,
+    numbers: [(&str, Option<u64>); N],
+) {
+    for (name, number) in numbers {
+        if let Some(number) = number {
+            query.append_pair(name, &number.to_string());
+        }
+    }
+}
+
+fn parse_number(parameter: &'static str, text: &str) -> Result<u64, AuditQueryError> {
+    number(text).ok_or(AuditQueryError::Number(parameter))
 }
 
 /// Parses decimal digits, without a sign.
@@ -127,15 +186,25 @@ mod tests {
             AuditQuery {
                 limit: 1_000,
                 before: Some(0),
+                from: Some(7),
                 since: Some(since),
             },
         ] {
             let text = query.to_string();
             assert_eq!(AuditQuery::parse(&text), Ok(query), "{text}");
+            let [trail, log] =
+                [Operation::FetchAuditTrail, Operation::FetchAuditEntries].map(Operation::query);
             for (name, _) in form_urlencoded::parse(text.as_bytes()) {
-                assert!(Operation::FetchAuditTrail.query().contains(&&*name), "{name}");
+                assert!(trail.contains(&&*name) || log.contains(&&*name), "{name}");
             }
         }
+        let query = ProofQuery {
+            entry: Some(0),
+            old: Some(1),
+            size: Some(u64::MAX),
+        };
+        assert_eq!(ProofQuery::parse(&query.to_string()), Ok(query));
+        assert_eq!(ProofQuery::default().to_string(), "");
         let zone = AuditQuery::parse("since=2026-11-22T13:30:00.5%2B01:00").unwrap();
         assert_eq!(zone.since, Some(since));
         assert_eq!(AuditQuery::parse(""), Ok(AuditQuery::default()));
@@ -165,6 +234,7 @@ mod tests {
             "before=",
             "before=-1",
             "before=18446744073709551616",
+            "from=",
             "since=",
             "since=yesterday",
             "since=2026-11-22",

@@ -15,11 +15,13 @@ mod webhooks;
 pub mod client;
 
 pub use access_token::{PROTOCOL, TokenPlacement, offered_token, query_token};
-pub use audit_query::{AuditQuery, AuditQueryError};
+pub use audit_query::{AuditQuery, AuditQueryError, ProofQuery};
 pub use client_frame::{BadFrame, ClientFrame};
 pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};
 pub use server_frame::{Sender, SenderKind, ServerFrame, SessionEventName, SuggestedReply};
-pub use session::{AuditTrail, ConsentChangeBody, CreatedSession, RefreshBody, RefreshedTokens, SessionInfo};
+pub use session::{
+    AuditLines, AuditTrail, ConsentChangeBody, CreatedSession, RefreshBody, RefreshedTokens, SessionInfo,
+};
 pub use session_event::{SessionEvent, erased_event};
 pub use webhooks::{SubscriptionBody, Webhook, WebhookList};
 

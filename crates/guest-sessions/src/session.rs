@@ -194,6 +194,17 @@ impl<E> AuditTrail<E> {
     }
 }
 
+/// A page of the whole audit log: the lines of its export.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct AuditLines<L> {
+    /// The lines, oldest first, each the JSON of one line of an export.
+    pub lines: Vec<L>,
+    /// [`AuditQuery::from`](crate::AuditQuery::from) of the next page.
+    pub next: u64,
+    /// False at the end of the log.
+    pub more: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use genesys_api::parse_rfc3339;

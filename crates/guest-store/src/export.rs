@@ -1,13 +1,12 @@
 //! Export and verification of the audit log, in constant memory.
 
-use std::collections::VecDeque;
 use std::path::Path;
 
 use audit::files::{Export, FileError};
 use audit::{Failure, Line, Report, Verifier};
 
 use crate::store::PAGE;
-use crate::{EntryQuery, Store, StoreError, StoreErrorKind, StoredCheckpoint};
+use crate::{EntryQuery, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
 
 /// Signs the current head of the log and writes the log, with all its checkpoints, to the file at `path`.
 ///
@@ -17,91 +16,118 @@ use crate::{EntryQuery, Store, StoreError, StoreErrorKind, StoredCheckpoint};
 /// # Errors
 /// An [`ExportError`]. The file is then absent or unchanged.
 pub async fn export(store: &dyn Store, path: &Path) -> Result<StoredCheckpoint, ExportError> {
-    let mut pages = LogPages::up_to_now(store).await?;
+    let last = store.checkpoint().await?;
     let path = path.to_owned();
     let mut file = on_thread(move || Export::create(&path)).await?;
-    while let Some(lines) = pages.next().await? {
+    let mut next = 0;
+    loop {
+        let page = LogPage::read_until(store, next, last.size).await?;
+        next = page.next;
         file = on_thread(move || {
-            lines.iter().try_for_each(|line| file.write(line))?;
+            page.lines().iter().try_for_each(|line| file.write(line))?;
             Ok(file)
         })
         .await?;
+        if next == last.size {
+            break;
+        }
     }
     on_thread(move || file.finish()).await?;
-    Ok(pages.last)
+    Ok(last)
 }
 
-/// Signs the current head of the log and verifies all entries and checkpoints under it. `progress` receives the number
-/// of verified entries after each page.
+/// Signs the current head of the log and verifies all entries and checkpoints under it. `progress` receives each page
+/// once it is verified.
 ///
 /// A store whose rows are authenticated detects an altered row when its page is read. The verification reads them all,
 /// and compares their tree with the head.
 ///
 /// # Errors
 /// A [`VerifyError`].
-pub async fn verify(store: &dyn Store, mut progress: impl FnMut(u64)) -> Result<Report, VerifyError> {
-    let mut pages = LogPages::up_to_now(store).await?;
+pub async fn verify(store: &dyn Store, mut progress: impl FnMut(&LogPage)) -> Result<Report, VerifyError> {
+    let last = store.checkpoint().await?;
     let mut verifier = Verifier::new(store.verifier_key().clone(), None);
-    while let Some(lines) = pages.next().await? {
-        lines.iter().for_each(|line| verifier.verify_line(line));
-        progress(pages.next);
+    let mut next = 0;
+    loop {
+        let page = LogPage::read_until(store, next, last.size).await?;
+        next = page.next;
+        page.lines().iter().for_each(|line| verifier.verify_line(line));
+        progress(&page);
+        if next == last.size {
+            return Ok(verifier.finish()?);
+        }
         tokio::task::yield_now().await;
     }
-    Ok(verifier.finish()?)
 }
 
-/// The lines of a log, page by page.
-struct LogPages<'s> {
-    store: &'s dyn Store,
-    last: StoredCheckpoint,
-    /// Checkpoints that are read but not returned.
-    checkpoints: VecDeque<StoredCheckpoint>,
-    /// Size of the smallest checkpoint that is not read.
-    from: u64,
-    /// Sequence number of the next entry.
-    next: u64,
+/// A page of a log: entries, and the checkpoints among them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LogPage {
+    /// The entries, oldest first.
+    pub entries: Vec<StoredEntry>,
+    /// The checkpoints over the last of these entries, smallest first. The first page has one over no entry, if there is
+    /// one.
+    pub checkpoints: Vec<StoredCheckpoint>,
+    /// Sequence number of the entry after the page.
+    pub next: u64,
 }
 
-impl<'s> LogPages<'s> {
-    /// Signs the current head, where the pages end.
-    async fn up_to_now(store: &'s dyn Store) -> Result<Self, StoreError> {
+impl LogPage {
+    /// Reads the page of the first `limit` entries, at most 1,000, from sequence number `from`. Without entries it is the
+    /// end of the log.
+    ///
+    /// # Errors
+    /// The store's: [`StoreErrorKind::Corrupt`] names the entry or the checkpoint that was altered.
+    pub async fn read(store: &dyn Store, from: u64, limit: usize) -> Result<Self, StoreError> {
+        let mut entries = store.entries(EntryQuery::From(from), limit.min(PAGE)).await?;
+        let mut next = from + entries.len() as u64;
+        // a checkpoint over `from` entries ends the page before
+        let first = from.saturating_add(u64::from(from > 0));
+        let mut checkpoints = Vec::new();
+        if first <= next {
+            checkpoints = store.checkpoints(first, PAGE).await?;
+        }
+        if let Some(last) = checkpoints.get(PAGE - 1) {
+            // there may be more of them
+            next = next.min(last.size);
+            entries.retain(|entry| entry.seq < next);
+        }
+        checkpoints.retain(|checkpoint| checkpoint.size <= next);
         Ok(Self {
-            store,
-            last: store.checkpoint().await?,
-            checkpoints: VecDeque::new(),
-            from: 0,
-            next: 0,
+            entries,
+            checkpoints,
+            next,
         })
     }
 
-    /// Returns the lines of the next entries, or the line of the checkpoint that follows them.
-    async fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
-        if self.checkpoints.is_empty() && self.from <= self.last.size {
-            self.checkpoints = self.store.checkpoints(self.from, PAGE).await?.into();
+    /// Reads a page of a log that has `size` entries or more. It has entries unless the log has none.
+    async fn read_until(store: &dyn Store, from: u64, size: u64) -> Result<Self, StoreError> {
+        let wanted = usize::try_from(size - from).unwrap_or(PAGE);
+        let page = Self::read(store, from, wanted).await?;
+        match page.entries.is_empty() && from < size {
+            true => Err(StoreErrorKind::Corrupt.into()),
+            false => Ok(page),
         }
-        let Some(checkpoint) = self.checkpoints.front() else {
-            return Ok(None);
-        };
-        if checkpoint.size > self.last.size {
-            return Ok(None);
-        }
-        if self.next < checkpoint.size {
-            let limit = usize::try_from(checkpoint.size - self.next).unwrap_or(PAGE);
-            let entries = self.store.entries(EntryQuery::From(self.next), limit).await?;
-            if entries.is_empty() {
-                return Err(StoreErrorKind::Corrupt.into());
+    }
+
+    /// The lines of the page in an export, each with its line feed.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Vec<u8>> {
+        let mut lines = Vec::with_capacity(self.entries.len() + self.checkpoints.len());
+        let mut checkpoints = self.checkpoints.iter().peekable();
+        let mut sign = |size: u64, lines: &mut Vec<Vec<u8>>| {
+            if let Some(checkpoint) = checkpoints.next_if(|checkpoint| checkpoint.size == size) {
+                lines.push(Line::Checkpoint(&checkpoint.note).to_bytes());
             }
-            self.next += entries.len() as u64;
-            let lines = entries.iter().map(|entry| {
-                let (leaf, bytes) = (entry.leaf, &*entry.bytes);
-                Line::Entry { leaf, bytes }.to_bytes()
-            });
-            return Ok(Some(lines.collect()));
+        };
+        sign(0, &mut lines);
+        for entry in &self.entries {
+            let (leaf, bytes) = (entry.leaf, &*entry.bytes);
+            lines.push(Line::Entry { leaf, bytes }.to_bytes());
+            sign(entry.seq + 1, &mut lines);
         }
-        self.from = checkpoint.size.saturating_add(1);
-        let line = Line::Checkpoint(&checkpoint.note).to_bytes();
-        self.checkpoints.pop_front();
-        Ok(Some(vec![line]))
+        lines
     }
 }
 

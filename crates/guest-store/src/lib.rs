@@ -7,6 +7,7 @@ mod conformance;
 mod error;
 mod export;
 mod log_monitor;
+mod log_tree;
 mod opaque;
 mod outbox;
 #[cfg(any(test, feature = "sqlite"))]
@@ -21,8 +22,9 @@ mod trail;
 mod webhook;
 
 pub use error::{Conflict, StoreError, StoreErrorKind};
-pub use export::{ExportError, VerifyError, export, verify};
+pub use export::{ExportError, LogPage, VerifyError, export, verify};
 pub use log_monitor::{LogMonitor, LogState};
+pub use log_tree::{LogTree, ProveError};
 pub use opaque::Opaque;
 pub use outbox::{Event, Leased, Payload, Settled, Settlement};
 #[cfg(feature = "sqlite")]

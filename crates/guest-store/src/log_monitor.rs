@@ -5,7 +5,7 @@ use std::time::Duration;
 use genesys_api::{Clock, error_chain};
 use tokio::sync::watch;
 
-use crate::{Store, StoreErrorKind, VerifyError, verify};
+use crate::{LogPage, LogTree, Store, StoreErrorKind, VerifyError, verify};
 
 /// Time between two verifications of the whole log. Our choice.
 const VERIFY_INTERVAL: Duration = Duration::from_secs(86_400);
@@ -26,12 +26,14 @@ pub enum LogState {
 #[derive(Debug)]
 pub struct LogMonitor {
     state: watch::Sender<LogState>,
+    tree: LogTree,
 }
 
 impl Default for LogMonitor {
     fn default() -> Self {
         Self {
             state: watch::Sender::new(LogState::Verifying(0)),
+            tree: LogTree::default(),
         }
     }
 }
@@ -46,11 +48,20 @@ impl LogMonitor {
         self.state.borrow().clone()
     }
 
+    /// The tree of the log, for proofs.
+    #[must_use]
+    pub fn tree(&self) -> &LogTree {
+        &self.tree
+    }
+
     /// Verifies the log after `delay` and then every day, until it is dropped or the log is found altered.
     pub async fn run(&self, store: &dyn Store, clock: &Clock, delay: Duration) {
         clock.sleep(delay).await;
         loop {
-            let progress = |entries| drop(self.state.send_replace(LogState::Verifying(entries)));
+            let progress = |page: &LogPage| {
+                self.tree.observe(&page.entries);
+                self.state.send_replace(LogState::Verifying(page.next));
+            };
             let interval = match verify(store, progress).await {
                 Ok(report) => {
                     tracing::info!(entries = report.entries, "the audit log is verified");

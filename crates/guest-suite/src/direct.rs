@@ -2,6 +2,7 @@
 //!
 //! Each operation loads a session, lets the steps decide, and stores the change, its audit entry and its event in one unit.
 
+mod audit_reads;
 mod background;
 mod conversation;
 mod lifecycle;

@@ -9,7 +9,7 @@ use guest_conversation::{Ending, RequestError, SendError};
 use guest_payload::{ChangeError, Refused};
 use guest_sessions::ErrorCode;
 use guest_sessions::client::ErrorKind;
-use guest_store::{Conflict, StoreError, StoreErrorKind};
+use guest_store::{Conflict, ProveError, StoreError, StoreErrorKind};
 use token_window::TokenError;
 use web_messaging::rest::deployment::NotAdmitted;
 
@@ -56,6 +56,9 @@ pub enum Error {
     /// The session or webhook does not exist, or has another owner.
     #[error("cannot find the session or webhook: check its id and its owner")]
     NotFound,
+    /// The audit log has no such entry or checkpoint.
+    #[error(transparent)]
+    NotProved(ProveError),
     /// The guest is not signed in.
     #[error("cannot use the sign-in: the guest is not signed in, begin a sign-in and exchange its code")]
     NotSignedIn,
@@ -153,7 +156,7 @@ impl Error {
             Self::Ended => ErrorCode::SessionEnded,
             Self::Full { .. } | Self::Store(_) => ErrorCode::ServiceUnavailable,
             Self::GuestInUse => ErrorCode::GuestIdInUse,
-            Self::NotFound => ErrorCode::NotFound,
+            Self::NotFound | Self::NotProved(_) => ErrorCode::NotFound,
             Self::RefreshUnknown | Self::UnknownChannel { .. } => ErrorCode::InvalidValue,
             Self::RefreshUsed => ErrorCode::RefreshTokenUsed,
             Self::TooManyWebhooks => ErrorCode::WebhookLimit,
@@ -168,6 +171,15 @@ impl Error {
         match self {
             Self::Gateway(error) => error.problem(),
             _ => None,
+        }
+    }
+}
+
+impl From<ProveError> for Error {
+    fn from(error: ProveError) -> Self {
+        match error {
+            ProveError::Store(error) => error.into(),
+            other => Self::NotProved(other),
         }
     }
 }

@@ -16,8 +16,9 @@ use crate::page::{Page, soon, upgrade, upgrade_with, upgrade_with_token};
 use crate::world::{CLIENT, READER, World};
 
 /// Actions of the table that this test does not provoke, and the tests that do.
-const ELSEWHERE: [(&str, &str); 10] = [
+const ELSEWHERE: [(&str, &str); 11] = [
     ("audit.exported", "cli::audit"),
+    ("audit.log_read", "audit_log"),
     ("clock.jumped", "guest-suite, direct::background"),
     ("consent.exported", "cli::consent"),
     ("guest.signed_in", "sign_in"),

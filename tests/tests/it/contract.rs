@@ -1,19 +1,17 @@
 //! The contract's document compared with a gateway: every operation, status and field is in both.
 
+mod faults;
 mod frames;
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::{Seek as _, Write as _};
-use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
+use self::faults::{destroy, slow};
 use crate::api::{Answer, Api, Call, SESSIONS, WEBHOOKS, guest};
 use crate::document::DOCUMENT;
-use crate::page::{Page, soon, upgrade};
+use crate::page::{Page, upgrade};
 use crate::world::{CLIENT, ORIGIN, World};
 
 /// A gateway with sessions.
@@ -63,6 +61,8 @@ impl Fixture {
         match operation {
             "changeConsent" => call.json(&json!({ "analytics": false })),
             "createSession" => call.json(&guest_with_all_fields()),
+            "fetchAuditConsistency" => call.with_path(&format!("{template}?old=1")),
+            "fetchAuditProof" => call.with_path(&format!("{template}?entry=0")),
             "fetchToken" => call.form(&token_form("")),
             "openSocket" => {
                 with_upgrade(call, subject["accessToken"].as_str().unwrap()).header("origin", ORIGIN)
@@ -153,11 +153,16 @@ impl Fixtures {
     /// The answer of an operation with this status; nothing if it is not known how to come by it.
     async fn provoke(&self, operation: &str, status: u16) -> Option<Answer> {
         let healthy = &self.healthy;
-        let (method, template, value) = DOCUMENT.operation(operation);
+        let (_, template, value) = DOCUMENT.operation(operation);
         healthy.delete_webhooks().await;
         let call = healthy.call(operation).await;
         let path = call.path();
-        let unknown = Call::new(method.clone(), &template.replace("{id}", "unknown"));
+        let unknown = match operation {
+            "fetchAuditCheckpoint" => format!("{template}?size=999999"),
+            "fetchAuditConsistency" => format!("{template}?old=999999"),
+            "fetchAuditProof" => format!("{template}?entry=999999"),
+            _ => template.replace("{id}", "unknown"),
+        };
         Some(match (operation, status) {
             ("openSocket", 101) => {
                 Page::ask(upgrade(&healthy.world.gateway.host().websocket_url(path)))
@@ -192,10 +197,7 @@ impl Fixtures {
                     .send(call.bearer(&token_without_scope(&healthy.api, value).await))
                     .await
             }
-            (_, 404) => {
-                let known = call.with_path(unknown.path());
-                healthy.send(known).await
-            }
+            (_, 404) => healthy.send(call.with_path(&unknown)).await,
             (_, 408) => slow(&healthy.world, call.bearer(&healthy.api.token)).await,
             (_, 409) => self.conflict(operation, call).await?,
             (_, 413) => {
@@ -318,6 +320,7 @@ async fn token_without_scope(api: &Api, operation: &Value) -> String {
         "webmessaging:guest",
         "webmessaging:guest:write",
         "webhooks:readwrite",
+        "audit:read",
     ]
     .into_iter()
     .filter(|scope| !asked.as_array().unwrap().contains(&json!(scope)))
@@ -325,66 +328,6 @@ async fn token_without_scope(api: &Api, operation: &Value) -> String {
     let form = token_form(&format!("&scope={}", others.join("+")));
     let answer = api.send(Call::post("/oauth/token").form(&form)).await;
     answer.json()["access_token"].as_str().unwrap().to_owned()
-}
-
-/// Sends all but the end of the body, and moves the clock beyond the gateway's timeout.
-async fn slow(world: &World, call: Call) -> Answer {
-    let request = call.request();
-    let mut head = format!(
-        "{} {} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n",
-        request.method(),
-        request.uri(),
-        request.body().len() + 1
-    );
-    for (name, value) in request.headers() {
-        head += &format!("{name}: {}\r\n", value.to_str().unwrap());
-    }
-    let mut tcp = TcpStream::connect(world.gateway.address()).await.unwrap();
-    tcp.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
-    tcp.write_all(request.body()).await.unwrap();
-    let mut text = String::new();
-    let answered = async {
-        let mut read = std::pin::pin!(tcp.read_to_string(&mut text));
-        // the start of the wait is not visible, so the clock is moved until it ends
-        let mut again = tokio::time::interval(Duration::from_millis(10));
-        loop {
-            tokio::select! {
-                read = &mut read => return read.map(|_| ()),
-                _ = again.tick() => world.clock.advance(Duration::from_secs(10)),
-            }
-        }
-    };
-    soon(answered).await.unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    let mut lines = head.lines();
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap();
-    let answer = Answer {
-        status: status.parse().unwrap(),
-        headers: lines
-            .filter_map(|line| line.split_once(": "))
-            .map(|(name, value)| {
-                (
-                    name.parse::<HeaderName>().unwrap(),
-                    HeaderValue::from_str(value).unwrap(),
-                )
-            })
-            .collect::<HeaderMap>(),
-        text: body.to_owned(),
-    };
-    call.check(&answer);
-    answer
-}
-
-/// Writes over the gateway's database, below its feet.
-fn destroy(world: &World) {
-    for name in ["gateway.db", "gateway.db-wal", "gateway.db-shm"] {
-        let path = world.folder.path().join(name);
-        let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-        let length = file.metadata().unwrap().len();
-        file.rewind().unwrap();
-        file.write_all(&vec![0xA5; usize::try_from(length).unwrap()])
-            .unwrap();
-    }
 }
 
 #[tokio::test]

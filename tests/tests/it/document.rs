@@ -186,7 +186,12 @@ impl Document {
         let Some(content) = media.and_then(|media| content.get(media)) else {
             panic!("the media type is {media:?}: {what}");
         };
-        let body = answer.json();
+        let is_text = media.is_some_and(|media| media.starts_with("text/plain"));
+        let body = if is_text {
+            Value::from(answer.text.as_str())
+        } else {
+            answer.json()
+        };
         self.check(&content["schema"], &body, what);
         if let Some(codes) = expected["x-codes"].as_array() {
             assert!(

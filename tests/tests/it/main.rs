@@ -7,6 +7,8 @@ mod api;
 #[cfg(test)]
 mod attachments;
 #[cfg(test)]
+mod audit_log;
+#[cfg(test)]
 mod audit_trail;
 #[cfg(test)]
 mod audited;

@@ -131,7 +131,8 @@ impl World {
 
 fn configuration(folder: &TempDir, simulator: &Simulator) -> String {
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let every_scope = "\"webmessaging:guest\", \"webmessaging:guest:write\", \"webhooks:readwrite\"";
+    let every_scope =
+        "\"webmessaging:guest\", \"webmessaging:guest:write\", \"webhooks:readwrite\", \"audit:read\"";
     let client = |(id, secret): (&str, &str), scopes: &str| {
         format!("[[client]]\nid = {id:?}\nsecret = {secret:?}\nscopes = [{scopes}]\n")
     };

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::CLIENT;
-use super::contract::{Document, Operation};
+use super::contract::{Document, Operation, strings};
 use super::facts::Sources;
 
 pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
@@ -63,10 +63,14 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     Ok(code)
 }
 
-/// The operations that `fetch` can make: all but the socket.
+/// The operations that `fetch` can make, without those of auditors: a page may not read the whole log.
 pub(super) fn callable(document: &Document) -> Result<Vec<Operation<'_>>, Box<dyn Error>> {
     let mut operations = document.operations()?;
-    operations.retain(|operation| operation.value["responses"].get("101").is_none());
+    operations.retain(|operation| {
+        let is_socket = operation.value["responses"].get("101").is_some();
+        let is_audit = strings(&operation.value["security"][0]["oauth"]).any(|scope| scope == "audit:read");
+        !is_socket && !is_audit
+    });
     Ok(operations)
 }
 

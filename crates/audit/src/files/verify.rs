@@ -28,26 +28,38 @@ const MAX_THREADS: usize = 4;
 /// # Errors
 /// As [`verify_with`].
 pub fn verify_file(path: &Path, key: &VerifierKey, against: Option<Checkpoint>) -> Result<Report, FileError> {
-    verify_with(Verifier::new(key.clone(), against), path)
+    verify_with(Verifier::new(key.clone(), against), path, |_| ())
 }
 
-/// Verifies the log at `path` with a verifier that has seen no line, for example one with witnesses.
+/// Verifies the log at `path` with a verifier that has seen no line, for example one with witnesses. `progress` receives
+/// the number of bytes read of a file, but not of a folder.
 ///
 /// # Errors
 /// - [`FileErrorKind::Altered`] if it fails verification, with the [`failure`](FileError::failure)
 /// - [`FileErrorKind::NotALog`] if it is another file, [`FileErrorKind::Unproved`] if it has no checkpoint
 /// - [`FileErrorKind::Read`] if it cannot be read
-pub fn verify_with(mut verifier: Verifier, path: &Path) -> Result<Report, FileError> {
-    let torn = read(&mut verifier, path).map_err(|error| FileError::new(FileErrorKind::Read, path, error))?;
+pub fn verify_with(
+    mut verifier: Verifier,
+    path: &Path,
+    progress: impl FnMut(u64),
+) -> Result<Report, FileError> {
+    let torn = read(&mut verifier, path, progress)
+        .map_err(|error| FileError::new(FileErrorKind::Read, path, error))?;
     let report = verifier.finish();
     let report = report.map_err(|failure| FileError::unverified(path, failure))?;
     Ok(Report { torn, ..report })
 }
 
 /// Verifies the lines of a file or a folder. Returns the length of a torn batch at the end.
-fn read(verifier: &mut Verifier, path: &Path) -> io::Result<u64> {
+fn read(verifier: &mut Verifier, path: &Path, progress: impl FnMut(u64)) -> io::Result<u64> {
     if !path.is_dir() {
-        verify_stream(verifier, File::open(path)?)?;
+        let (reader, read) = (File::open(path)?, 0);
+        let reader = Counted {
+            reader,
+            read,
+            progress,
+        };
+        verify_stream(verifier, reader)?;
         return Ok(0);
     }
     let names = segments(path)?;
@@ -56,6 +68,22 @@ fn read(verifier: &mut Verifier, path: &Path) -> io::Result<u64> {
     }
     let scan = scan(&names, |name| fs::read(path.join(name)), verifier)?;
     Ok(scan.torn)
+}
+
+/// A reader that counts its bytes.
+struct Counted<R, P> {
+    reader: R,
+    read: u64,
+    progress: P,
+}
+
+impl<R: Read, P: FnMut(u64)> Read for Counted<R, P> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.read += count as u64;
+        (self.progress)(self.read);
+        Ok(count)
+    }
 }
 
 /// Verifies the lines of `reader`, which continue those that the verifier has seen.

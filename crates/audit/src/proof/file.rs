@@ -6,7 +6,7 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{ProofError, check_inclusion};
+use super::{ProofError, check_consistency, check_inclusion};
 use crate::{Checkpoint, CheckpointError, Hash, VerifierKey, leaf_hash};
 
 /// A proof that an entry is in a log, which is checked without the log.
@@ -45,10 +45,64 @@ impl fmt::Display for InclusionProof {
             writeln!(f, "{EXTRA}{}", STANDARD.encode(&self.extra))?;
         }
         writeln!(f, "{INDEX}{}", self.index)?;
-        for hash in &self.hashes {
-            writeln!(f, "{}", hash.to_base64())?;
-        }
-        write!(f, "\n{}", self.checkpoint)
+        write_end(f, &self.hashes, &self.checkpoint)
+    }
+}
+
+fn write_end(f: &mut fmt::Formatter<'_>, hashes: &[Hash], checkpoint: &str) -> fmt::Result {
+    for hash in hashes {
+        writeln!(f, "{}", hash.to_base64())?;
+    }
+    write!(f, "\n{checkpoint}")
+}
+
+/// A proof that the first `old` entries of a log were not changed until a checkpoint.
+///
+/// Its text is a request of C2SP `tlog-witness`: `old N`, the hashes, an empty line, and the checkpoint.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConsistencyProof {
+    /// Number of entries of the older tree.
+    pub old: u64,
+    /// The proof, as [`consistency`](super::consistency) makes it.
+    pub hashes: Vec<Hash>,
+    /// The signed note of the checkpoint that the proof leads to.
+    pub checkpoint: String,
+}
+
+impl ConsistencyProof {
+    /// Checks that the log of `key` began with `old` entries of this root. Returns the checkpoint that proves it.
+    ///
+    /// # Errors
+    /// If the checkpoint is not one of this log, or the proof does not lead to it.
+    pub fn check(&self, old_root: Hash, key: &VerifierKey) -> Result<Checkpoint, ProofFileError> {
+        let checkpoint = key.open(&self.checkpoint).map_err(ProofFileError::Checkpoint)?;
+        check_consistency(&self.hashes, self.old, old_root, checkpoint.size, checkpoint.root)
+            .map_err(ProofFileError::Proof)?;
+        Ok(checkpoint)
+    }
+}
+
+impl fmt::Display for ConsistencyProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{OLD}{}", self.old)?;
+        write_end(f, &self.hashes, &self.checkpoint)
+    }
+}
+
+impl FromStr for ConsistencyProof {
+    type Err = ProofFileError;
+
+    fn from_str(text: &str) -> Result<Self, ProofFileError> {
+        let parse = || {
+            let (head, checkpoint) = text.split_once("\n\n")?;
+            let mut lines = head.split('\n');
+            Some(Self {
+                old: number(lines.next()?.strip_prefix(OLD)?)?,
+                hashes: hashes(lines)?,
+                checkpoint: checkpoint.to_owned(),
+            })
+        };
+        parse().ok_or(ProofFileError::Malformed)
     }
 }
 
@@ -72,27 +126,31 @@ fn parse(text: &str) -> Option<InclusionProof> {
         extra = STANDARD.decode(encoded).ok().filter(|extra| !extra.is_empty())?;
         line = lines.next()?;
     }
-    let number = line.strip_prefix(INDEX)?;
-    // no sign and no leading zero
-    let index = number
-        .parse()
-        .ok()
-        .filter(|index: &u64| index.to_string() == number)?;
-    let hashes: Vec<Hash> = lines
-        .take(MAX_HASHES + 1)
-        .map(Hash::from_base64)
-        .collect::<Option<_>>()?;
-    (hashes.len() <= MAX_HASHES).then(|| InclusionProof {
+    Some(InclusionProof {
         extra,
-        index,
-        hashes,
+        index: number(line.strip_prefix(INDEX)?)?,
+        hashes: hashes(lines)?,
         checkpoint: checkpoint.to_owned(),
     })
+}
+
+/// A decimal number without sign and leading zero.
+fn number(text: &str) -> Option<u64> {
+    text.parse()
+        .ok()
+        .filter(|number: &u64| number.to_string() == text)
+}
+
+fn hashes<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Vec<Hash>> {
+    let hashes = lines.take(MAX_HASHES + 1).map(Hash::from_base64);
+    let hashes: Vec<Hash> = hashes.collect::<Option<_>>()?;
+    (hashes.len() <= MAX_HASHES).then_some(hashes)
 }
 
 const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
 const EXTRA: &str = "extra ";
 const INDEX: &str = "index ";
+const OLD: &str = "old ";
 /// Levels of the largest tree.
 const MAX_HASHES: usize = 64;
 
@@ -104,10 +162,10 @@ pub enum ProofFileError {
     #[error("invalid proof: its checkpoint does not verify")]
     Checkpoint(#[source] CheckpointError),
     /// Not the form of a proof.
-    #[error("invalid proof: not a file of c2sp.org/tlog-proof@v1")]
+    #[error("invalid proof: not a file of c2sp.org/tlog-proof@v1, or not a request of c2sp.org/tlog-witness")]
     Malformed,
-    /// The proof does not prove the entry.
-    #[error("invalid proof: it does not prove the entry")]
+    /// The proof does not prove the entry or the older tree.
+    #[error("invalid proof: it does not prove the entry or the older tree")]
     Proof(#[source] ProofError),
 }
 
@@ -173,6 +231,28 @@ mod tests {
         let read: InclusionProof = example.parse().unwrap();
         assert_eq!((read.index, read.hashes.len()), (73_894, 2));
         assert_eq!(read.to_string(), example);
+    }
+
+    #[test]
+    fn consistency_proof_reads_back_and_proves_the_older_tree() {
+        let leaves: Vec<Hash> = (0..100_u8).map(|n| leaf_hash(&[n])).collect();
+        let root = |size: usize| leaves[..size].iter().copied().collect::<Tree>().root();
+        for old in [1, 64, 77, 100] {
+            let proof = ConsistencyProof {
+                old: old as u64,
+                hashes: proof::consistency(&leaves, old as u64).unwrap(),
+                checkpoint: signer().checkpoint(100, root(100)),
+            };
+            let text = proof.to_string();
+            assert_eq!(text.parse(), Ok(proof.clone()));
+            assert_eq!(proof.check(root(old), signer().verifier_key()).unwrap().size, 100);
+            let wrong = proof.check(root(old - 1), signer().verifier_key());
+            assert_eq!(wrong, Err(ProofFileError::Proof(ProofError::Root)));
+            for (from, to) in [("old ", "old 0"), ("old ", ""), ("\n\n", "\n")] {
+                let altered = text.replace(from, to).parse::<ConsistencyProof>();
+                assert_eq!(altered, Err(ProofFileError::Malformed), "{from:?} to {to:?}");
+            }
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Roots {
             .or_insert_with(|| root(&self.leaves, range))
     }
 
-    fn all(&mut self, ranges: Option<Vec<Range<u64>>>) -> Vec<Hash> {
+    fn all(&mut self, ranges: Result<Vec<Range<u64>>, ProofError>) -> Vec<Hash> {
         ranges.unwrap().into_iter().map(|range| self.of(range)).collect()
     }
 }
@@ -47,12 +47,12 @@ fn inclusion_proofs_hold_up_to_1024_leaves() {
     for size in sizes(1024) {
         let root = roots.of(0..size);
         for index in 0..size {
-            let proof = roots.all(inclusion_path(size, index));
+            let proof = roots.all(inclusion_subtrees(size, index));
             let leaf = roots.leaves[usize::try_from(index).unwrap()];
             let result = check_inclusion(&proof, leaf, index, size, root);
             assert_eq!(result, Ok(()), "{index} of {size}");
         }
-        assert_eq!(inclusion_path(size, size), None);
+        assert!(inclusion_subtrees(size, size).is_err());
     }
 }
 
@@ -61,12 +61,12 @@ fn consistency_proofs_hold_up_to_512_leaves() {
     let mut roots = Roots::new(512);
     for new in sizes(512) {
         for old in 1..=new {
-            let proof = roots.all(consistency_path(new, old));
+            let proof = roots.all(consistency_subtrees(new, old));
             let result = check_consistency(&proof, old, roots.of(0..old), new, roots.of(0..new));
             assert_eq!(result, Ok(()), "{old} in {new}");
         }
-        assert_eq!(consistency_path(new, 0), None);
-        assert_eq!(consistency_path(new, new + 1), None);
+        assert!(consistency_subtrees(new, 0).is_err());
+        assert!(consistency_subtrees(new, new + 1).is_err());
     }
 }
 
@@ -77,11 +77,11 @@ fn proofs_of_leaves_are_those_of_the_paths() {
     for size in 1..=40 {
         let leaves = &leaves[..usize::try_from(size).unwrap()];
         for index in 0..size {
-            let (old, path) = (index + 1, inclusion_path(size, index));
+            let (old, path) = (index + 1, inclusion_subtrees(size, index));
             assert_eq!(inclusion(leaves, index).unwrap(), roots.all(path));
             assert_eq!(
                 consistency(leaves, old).unwrap(),
-                roots.all(consistency_path(size, old))
+                roots.all(consistency_subtrees(size, old))
             );
         }
         assert!(inclusion(leaves, size).is_err());
@@ -125,7 +125,7 @@ fn mutated_proofs_are_refused() {
         let size = 1 + random.below(1024) as u64;
         let index = random.below(usize::try_from(size).unwrap()) as u64;
         let (leaf, root) = (roots.leaves[usize::try_from(index).unwrap()], roots.of(0..size));
-        let proof = roots.all(inclusion_path(size, index));
+        let proof = roots.all(inclusion_subtrees(size, index));
         let (mut wrong, old) = (proof.clone(), index + 1);
         mutate(&mut wrong, &mut random);
         let other = (index + 1 + random.below(usize::try_from(size).unwrap()) as u64) % size;
@@ -137,7 +137,7 @@ fn mutated_proofs_are_refused() {
         ];
         assert_eq!(accepted, [false; 4], "{index} of {size}: {wrong:?}");
 
-        let proof = roots.all(consistency_path(size, old));
+        let proof = roots.all(consistency_subtrees(size, old));
         let mut wrong = proof.clone();
         mutate(&mut wrong, &mut random);
         let old_root = roots.of(0..old);

@@ -67,6 +67,12 @@ impl Refusal {
         self
     }
 
+    /// Replaces the message.
+    pub(super) fn message(mut self, message: String) -> Self {
+        self.problem.message = message;
+        self
+    }
+
     fn retry_after(mut self, wait: Duration) -> Self {
         self.problem.retry_after = Some(wait);
         self

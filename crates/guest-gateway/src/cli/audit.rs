@@ -1,15 +1,18 @@
-//! `audit`: export, display and verification of the audit log.
+//! `audit`: export, display, proofs and verification of the audit log.
 
+mod read;
 mod show;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
-use audit::files::FileErrorKind;
-use audit::{Actor, VerifierKey};
-use clap::Subcommand;
+use audit::Actor;
+use clap::{Args, Subcommand};
 use genesys_api::{Clock, SessionId, error_chain};
 use guest_store::{Limits, SqliteStore};
+use time::OffsetDateTime;
 
+use self::read::Format;
 use super::remote::Source;
 use super::{Failure, print_line};
 use crate::audit_log::record;
@@ -23,20 +26,43 @@ use crate::keys::Keys;
 /// another machine: it detects that the log was truncated or rewritten.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Write the log of a stopped gateway's store to a file
+    /// Write the log to a file
+    ///
+    /// A running gateway needs the scope audit:read. The export of a running and of a stopped gateway have the same lines.
+    /// One with --csv or --since cannot be verified as a whole.
     Export {
-        /// The gateway's configuration file
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        source: Source,
         /// The file to create; it must not exist
         #[arg(long, value_name = "FILE", default_value = "audit.jsonl")]
         out: PathBuf,
+        /// One entry a line, in the form of RFC 4180, without leaf hashes and checkpoints
+        #[arg(long)]
+        csv: bool,
+        /// The lines of the log, which `audit verify` verifies; this is the default
+        #[arg(long, conflicts_with = "csv")]
+        jsonl: bool,
+        /// Leave out the entries before a time of RFC 3339, and all checkpoints
+        #[arg(long, value_name = "TIME", value_parser = read::time)]
+        since: Option<OffsetDateTime>,
     },
     /// Print the public key that verifies a gateway's checkpoints
     Key {
         /// The gateway's configuration file
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+    },
+    /// Print a proof that an entry is in the log (C2SP tlog-proof), or that an older log is its beginning
+    ///
+    /// A running gateway needs the scope audit:read.
+    Prove {
+        #[command(flatten)]
+        source: Source,
+        #[command(flatten)]
+        subject: Subject,
+        /// The checkpoint of the proof, by its number of entries [default: a new one]
+        #[arg(long, value_name = "N")]
+        size: Option<u64>,
     },
     /// Show the entries of one session, oldest first, one a line
     ///
@@ -47,9 +73,22 @@ pub(super) enum Command {
         /// The id of the session
         session: SessionId,
     },
+    /// Print the last entries, and follow the log of a running gateway
+    ///
+    /// A running gateway needs the scope audit:read.
+    Tail {
+        #[command(flatten)]
+        source: Source,
+        /// Number of entries before the new ones
+        #[arg(long, value_name = "N", default_value_t = 10, conflicts_with = "since")]
+        lines: u64,
+        /// All entries since a time of RFC 3339 before the new ones
+        #[arg(long, value_name = "TIME", value_parser = read::time)]
+        since: Option<OffsetDateTime>,
+    },
     /// Verify an exported log: every entry, the tree, and every signature
     ///
-    /// Exit code 0 if the log is unaltered, 1 with the faulty entries if not, 2 if it cannot be read.
+    /// Exit code 0 if the log is unaltered, 1 with the faulty entries if not, 2 if the file cannot be read or is no log.
     Verify {
         /// The exported log
         file: PathBuf,
@@ -59,73 +98,54 @@ pub(super) enum Command {
         /// A file with a checkpoint kept elsewhere, to detect a log that was truncated or rewritten
         #[arg(long, value_name = "FILE")]
         against: Option<PathBuf>,
+        /// The public key of a witness, whose cosignatures of checkpoints are verified; may be repeated
+        #[arg(long, value_name = "KEY")]
+        witness: Vec<String>,
     },
+}
+
+/// The subject of a proof.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(super) struct Subject {
+    /// The sequence number of the entry
+    entry: Option<u64>,
+    /// Prove in its place that the first N entries did not change
+    #[arg(long, value_name = "N")]
+    old: Option<u64>,
 }
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Export { config, out } => export(&config, &out).await,
+        Command::Export {
+            source,
+            out,
+            csv,
+            jsonl: _,
+            since,
+        } => {
+            let format = if csv { Format::Csv } else { Format::Jsonl };
+            read::export(&source, &out, format, since).await
+        }
         Command::Key { config } => {
             let (_, keys) = read_config(&config)?;
             print_line(&keys.for_store().signer.verifier_key().to_string());
             Ok(())
         }
+        Command::Prove {
+            source,
+            subject,
+            size,
+        } => read::prove(&source, &subject, size).await,
         Command::Show { source, session } => show::run(&source, &session).await,
-        Command::Verify { file, key, against } => verify(&file, &key, against.as_deref()),
+        Command::Tail { source, lines, since } => read::tail(&source, lines, since).await,
+        Command::Verify {
+            file,
+            key,
+            against,
+            witness,
+        } => verify::run(&file, &key, against.as_deref(), &witness),
     }
-}
-
-async fn export(config: &Path, out: &Path) -> Result<(), Failure> {
-    let name = out.display();
-    if out.exists() {
-        return Err(Failure::usage(format!(
-            "cannot create {name}: it exists; use another name with --out, or remove it"
-        )));
-    }
-    let (_, store) = open_store(config)?;
-    record_export(&store, "guest-gateway audit export", "audit.exported").await?;
-    let exported = guest_store::export(&store, out)
-        .await
-        .map_err(Failure::caused_by)?;
-    let (count, checkpoint) = (exported.size, exported.note.trim_end());
-    print_line(&format!(
-        "{count} entries exported to {name}.\nKeep this checkpoint on another machine:\n\n{checkpoint}"
-    ));
-    Ok(())
-}
-
-fn verify(file: &Path, key: &str, against: Option<&Path>) -> Result<(), Failure> {
-    let key: VerifierKey = key
-        .parse()
-        .map_err(|error| Failure::usage(format!("invalid --key: {}", error_chain(&error))))?;
-    let against = match against {
-        Some(path) => {
-            let invalid =
-                |why: String| Failure::usage(format!("invalid checkpoint {}: {why}", path.display()));
-            let note = std::fs::read_to_string(path).map_err(|error| invalid(error.to_string()))?;
-            // a copied checkpoint may lack its final line break
-            let checkpoint = key.open(&format!("{}\n", note.trim()));
-            Some(checkpoint.map_err(|error| invalid(error_chain(&error)))?)
-        }
-        None => None,
-    };
-    let report = audit::files::verify_file(file, &key, against).map_err(|error| match error.kind() {
-        FileErrorKind::Read => Failure::usage(error_chain(&error)),
-        _ => Failure::caused_by(error),
-    })?;
-    let (entries, covered, checkpoints) = (report.entries, report.covered, report.checkpoints);
-    if covered < entries {
-        return Err(Failure::failed(format!(
-            "{}: {covered} entries verified, but not the {} after the last checkpoint: the file is truncated, since an \
-             export ends with a checkpoint",
-            file.display(),
-            entries - covered
-        )));
-    }
-    print_line(&format!(
-        "{entries} entries verified against {checkpoints} signed checkpoints."
-    ));
-    Ok(())
 }
 
 /// Opens the store of a stopped gateway.

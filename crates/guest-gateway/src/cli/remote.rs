@@ -13,6 +13,8 @@ use super::Failure;
 
 const CLIENT_ID: &str = "GUEST_GATEWAY_CLIENT_ID";
 const CLIENT_SECRET: &str = "GUEST_GATEWAY_CLIENT_SECRET";
+/// Largest response, in bytes: a page of 1,000 rows.
+const MAX_BODY: usize = 16 * 1024 * 1024;
 
 /// The store of a stopped gateway, or a running gateway.
 #[derive(Args, Debug)]
@@ -59,7 +61,10 @@ fn connect(host: &Host, ca: Option<&Path>, scope: &str) -> Result<RestClient, Fa
     let credentials = Credentials::new(id, secret).map_err(Failure::usage)?;
     let scopes: Scopes = scope.parse().map_err(Failure::usage)?;
     let proxy = Proxy::from_env().map_err(Failure::usage)?;
-    let http = Client::builder(tls(ca)?).clock(Clock::system()).proxy(proxy);
+    let http = Client::builder(tls(ca)?)
+        .clock(Clock::system())
+        .proxy(proxy)
+        .body_limit(MAX_BODY);
     Ok(RestClient::with_scopes(
         http.build(),
         host.clone(),

@@ -1,8 +1,10 @@
 //! The REST calls of the contract, as values. [`RestClient::call`](super::RestClient::call) sends them.
 
 use std::fmt;
+use std::str::FromStr;
 
 use audit::Entry;
+use audit::proof::{ConsistencyProof, InclusionProof};
 use bytes::Bytes;
 use genesys_api::{Call, Host, ReplyError, SessionId, WebhookId, json};
 use guest_payload::{ConsentChange, NewSession, Signals};
@@ -15,8 +17,8 @@ use session_metrics::Snapshot;
 use webhook::Subscription;
 
 use crate::{
-    AuditQuery, AuditTrail, ConsentChangeBody, CreatedSession, Operation, RefreshBody, RefreshedTokens,
-    SessionInfo, SubscriptionBody, Webhook,
+    AuditLines, AuditQuery, AuditTrail, ConsentChangeBody, CreatedSession, Operation, ProofQuery,
+    RefreshBody, RefreshedTokens, SessionInfo, SubscriptionBody, Webhook,
 };
 
 /// A call of the contract. `Debug` shows no body, which may contain a secret.
@@ -137,9 +139,43 @@ pub fn fetch_audit_trail(id: &SessionId, query: AuditQuery) -> GatewayCall<Audit
         })
     };
     GatewayCall {
-        query: Some(query.to_string()),
-        ..GatewayCall::new(Operation::FetchAuditTrail, id.as_str(), parse)
+        id: id.as_str().to_owned(),
+        ..with_query(Operation::FetchAuditTrail, &query, parse)
     }
+}
+
+/// Reads a page of the whole audit log, oldest entry first. Each line is kept byte for byte.
+pub fn fetch_audit_entries(query: AuditQuery) -> GatewayCall<AuditLines<Box<RawValue>>> {
+    with_query(Operation::FetchAuditEntries, &query, parse_json)
+}
+
+/// Signs the audit log and reads the signed note, or reads the one over `size` entries.
+pub fn fetch_audit_checkpoint(size: Option<u64>) -> GatewayCall<String> {
+    let query = ProofQuery {
+        size,
+        ..ProofQuery::default()
+    };
+    with_query(Operation::FetchAuditCheckpoint, &query, parse_text)
+}
+
+/// Reads the proof that an entry is under the newest checkpoint, or under the one over `size` entries.
+pub fn fetch_audit_proof(entry: u64, size: Option<u64>) -> GatewayCall<InclusionProof> {
+    let query = ProofQuery {
+        entry: Some(entry),
+        size,
+        ..ProofQuery::default()
+    };
+    with_query(Operation::FetchAuditProof, &query, parse_text)
+}
+
+/// Reads the proof that the first `old` entries did not change until the newest checkpoint, or the one over `size`.
+pub fn fetch_audit_consistency(old: u64, size: Option<u64>) -> GatewayCall<ConsistencyProof> {
+    let query = ProofQuery {
+        old: Some(old),
+        size,
+        ..ProofQuery::default()
+    };
+    with_query(Operation::FetchAuditConsistency, &query, parse_text)
 }
 
 /// Reads the metrics of all sessions.
@@ -164,6 +200,19 @@ pub fn replace_webhook(id: &WebhookId, subscription: &Subscription) -> GatewayCa
 /// Removes a webhook, and its outstanding deliveries.
 pub fn remove_webhook(id: &WebhookId) -> GatewayCall<()> {
     GatewayCall::new(Operation::RemoveWebhook, id.as_str(), ignore_body)
+}
+
+fn with_query<T>(operation: Operation, query: &impl fmt::Display, parse: Parse<T>) -> GatewayCall<T> {
+    GatewayCall {
+        query: Some(query.to_string()),
+        ..GatewayCall::new(operation, "", parse)
+    }
+}
+
+fn parse_text<T: FromStr>(_: &str, response: Response<Bytes>) -> Result<T, ReplyError> {
+    parse_with(response, "a checkpoint or a proof of the audit log", |bytes| {
+        std::str::from_utf8(bytes).ok()?.parse().ok()
+    })
 }
 
 fn parse_json<T: DeserializeOwned>(_: &str, response: Response<Bytes>) -> Result<T, ReplyError> {

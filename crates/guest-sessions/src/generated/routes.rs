@@ -5,6 +5,14 @@ use http::Method;
 /// An operation of the contract, by its operationId.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Operation {
+    /// `GET /api/v2/audit/checkpoint`.
+    FetchAuditCheckpoint,
+    /// `GET /api/v2/audit/consistency`.
+    FetchAuditConsistency,
+    /// `GET /api/v2/audit/entries`.
+    FetchAuditEntries,
+    /// `GET /api/v2/audit/proof`.
+    FetchAuditProof,
     /// `GET /api/v2/webhooks`.
     ListWebhooks,
     /// `POST /api/v2/webhooks`.
@@ -48,6 +56,10 @@ impl Operation {
     #[must_use]
     pub fn method(self) -> Method {
         match self {
+            Self::FetchAuditCheckpoint => Method::GET,
+            Self::FetchAuditConsistency => Method::GET,
+            Self::FetchAuditEntries => Method::GET,
+            Self::FetchAuditProof => Method::GET,
             Self::ListWebhooks => Method::GET,
             Self::RegisterWebhook => Method::POST,
             Self::FetchWebhook => Method::GET,
@@ -73,6 +85,10 @@ impl Operation {
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {
+            Self::FetchAuditCheckpoint => "/api/v2/audit/checkpoint",
+            Self::FetchAuditConsistency => "/api/v2/audit/consistency",
+            Self::FetchAuditEntries => "/api/v2/audit/entries",
+            Self::FetchAuditProof => "/api/v2/audit/proof",
             Self::ListWebhooks => "/api/v2/webhooks",
             Self::RegisterWebhook => "/api/v2/webhooks",
             Self::FetchWebhook => "/api/v2/webhooks/{id}",
@@ -98,6 +114,10 @@ impl Operation {
     #[must_use]
     pub fn query(self) -> &'static [&'static str] {
         match self {
+            Self::FetchAuditCheckpoint => &["size"],
+            Self::FetchAuditConsistency => &["old", "size"],
+            Self::FetchAuditEntries => &["limit", "from", "since"],
+            Self::FetchAuditProof => &["entry", "size"],
             Self::FetchAuditTrail => &["limit", "before", "since"],
             Self::OpenSocket => &["access_token"],
             _ => &[],
@@ -118,6 +138,26 @@ pub struct Route {
 
 /// Every path.
 pub static ROUTES: &[Route] = &[
+    Route {
+        path: "/api/v2/audit/checkpoint",
+        allow: "GET",
+        operations: &[(Method::GET, Operation::FetchAuditCheckpoint)],
+    },
+    Route {
+        path: "/api/v2/audit/consistency",
+        allow: "GET",
+        operations: &[(Method::GET, Operation::FetchAuditConsistency)],
+    },
+    Route {
+        path: "/api/v2/audit/entries",
+        allow: "GET",
+        operations: &[(Method::GET, Operation::FetchAuditEntries)],
+    },
+    Route {
+        path: "/api/v2/audit/proof",
+        allow: "GET",
+        operations: &[(Method::GET, Operation::FetchAuditProof)],
+    },
     Route {
         path: "/api/v2/webhooks",
         allow: "GET, POST",

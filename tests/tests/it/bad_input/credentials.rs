@@ -103,9 +103,12 @@ fn scopes(fixture: &Fixture) -> Vec<Rejection> {
         Call::new(Method::DELETE, &one),
     ]
     .map(|call| (call, "webhooks:readwrite"));
+    let audit = ["entries", "checkpoint", "proof?entry=0", "consistency?old=1"]
+        .map(|read| (Call::get(&format!("/api/v2/audit/{read}")), "audit:read"));
     write
         .into_iter()
         .chain(webhooks)
+        .chain(audit)
         .map(|(call, scope)| {
             let what = format!("without the scope {scope}: {call:?}");
             rejection(

@@ -12,6 +12,8 @@ pub(super) fn rows(fixture: &Fixture) -> Vec<Rejection> {
     for (path, allow) in [
         ("/oauth/token", "POST"),
         ("/health", "GET"),
+        ("/api/v2/audit/entries", "GET"),
+        ("/api/v2/audit/proof", "GET"),
         (SESSIONS, "POST"),
         (&format!("{SESSIONS}/metrics"), "GET"),
         (&live(""), "GET, DELETE"),

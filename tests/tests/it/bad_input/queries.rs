@@ -51,6 +51,21 @@ pub(super) fn rows(fixture: &Fixture) -> Vec<Rejection> {
     ] {
         rows.push(rejection(audit(), query, field, detail));
     }
+    for (path, query, field, detail) in [
+        ("entries", "from=-1", "from", "field.value"),
+        ("entries", "limit=0", "limit", "field.value"),
+        ("entries", "since=yesterday", "since", "field.value"),
+        ("entries", "before=1", "before", "field.unknown"),
+        ("checkpoint", "size=all", "size", "field.value"),
+        ("proof", "size=1", "entry", "field.missing"),
+        ("proof", "entry=%2B1", "entry", "field.value"),
+        ("proof", "entry=1&entry=2", "entry", "field.duplicate"),
+        ("consistency", "", "old", "field.missing"),
+        ("consistency", "old=18446744073709551616", "old", "field.value"),
+    ] {
+        let audit = Call::get(&format!("/api/v2/audit/{path}"));
+        rows.push(rejection(audit, query, field, detail));
+    }
     let twice = "access_token=x&access_token=y";
     let socket = Call::get(&path_of(&fixture.live, "/socket"));
     rows.push(rejection(socket, twice, "access_token", "field.duplicate"));

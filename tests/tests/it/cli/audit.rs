@@ -142,7 +142,7 @@ async fn tampered(example: &Example, key: &str) {
     }
     std::fs::write(&copy, "id;name\n1;x\n").unwrap();
     let found = verify(&copy, key, None).await;
-    assert_eq!(found.code, Some(1), "{}", found.out);
+    assert_eq!(found.code, Some(2), "{}", found.out);
     let why = found.err;
     assert!(
         why.contains("not an audit log") && !why.contains("altered"),

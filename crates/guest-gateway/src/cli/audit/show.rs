@@ -70,14 +70,14 @@ async fn fetched(client: &RestClient, session: &SessionId) -> Result<Vec<Entry>,
 /// An entry as one line: number, time, action, outcome, actor, details as JSON. Control characters are escaped.
 pub(super) fn line(entry: &Entry) -> String {
     let draft = &entry.draft;
-    let (outcome, kind) = (json(&draft.outcome), json(&draft.actor.kind));
+    let (outcome, kind) = (word(&draft.outcome), word(&draft.actor.kind));
     let mut line = format!(
         "{} {} {} {} by {} {}",
         entry.seq,
         rfc3339(draft.at),
         draft.action,
-        outcome.trim_matches('"'),
-        kind.trim_matches('"'),
+        outcome,
+        kind,
         draft.actor.id,
     );
     for (name, value) in &draft.detail {
@@ -90,6 +90,11 @@ pub(super) fn line(entry: &Entry) -> String {
     line.chars().map(escape).collect()
 }
 
-fn json(value: &impl Serialize) -> String {
+/// The name of an outcome or of a kind of actor.
+pub(super) fn word(value: &impl Serialize) -> String {
+    json(value).trim_matches('"').to_owned()
+}
+
+pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("the parts of an entry are JSON")
 }
