@@ -1,5 +1,5 @@
-//! Faults of single system calls: `strace` lets each call of a short scenario fail once. Afterwards the files open, and hold
-//! everything that was acknowledged.
+//! Faults of single system calls: `strace` lets each call of a short scenario fail once, or kills the process there.
+//! Afterwards the files open, and hold everything that was acknowledged.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,8 +24,9 @@ const CALLS: [&str; 9] = [
     "unlink",
     "write",
 ];
-/// The errors of a failing disk, and of a full one.
-const ERRORS: [&str; 2] = ["EIO", "ENOSPC"];
+/// The errors of a failing disk and of a full one, and the end of the process at the call.
+const FAULTS: [&str; 3] = ["error=EIO", "error=ENOSPC", KILL];
+const KILL: &str = "signal=KILL";
 /// Files of which calls fail, beside the segments of a log.
 const FILES: [&str; 7] = [
     "",
@@ -39,16 +40,16 @@ const FILES: [&str; 7] = [
 /// Units of a scenario on existing files.
 const STEPS: u64 = 16;
 /// Calls that fail in a row while a disk is full.
-const FULL: usize = 6;
+const FULL: usize = 4;
 /// Calls between the beginnings of a full disk.
-const FULL_EVERY: usize = 9;
+const FULL_EVERY: usize = 3;
 
 /// The result of fault injection.
 #[derive(Debug, Default)]
 pub struct FaultReport {
     /// Scenarios with a fault.
     pub runs: u64,
-    /// Calls that failed.
+    /// Calls that failed, or killed the process.
     pub injected: u64,
     /// Units that were acknowledged.
     pub acknowledged: u64,
@@ -109,13 +110,12 @@ pub fn inject(
         let counts = scenario.count()?;
         let mut faults = Vec::new();
         for (call, count) in &counts {
-            let single =
-                (1..=*count).flat_map(|at| ERRORS.map(|error| format!("{call}:error={error}:when={at}")));
+            let single = (1..=*count).flat_map(|at| FAULTS.map(|fault| format!("{call}:{fault}:when={at}")));
             faults.extend(single.map(|fault| (fault, false)));
         }
         if steps > 1 {
             let writes = counts.get("pwrite64").max(counts.get("write")).copied();
-            let full = (1..writes.unwrap_or_default() / 2).step_by(FULL_EVERY);
+            let full = (1..=writes.unwrap_or_default() / 2).step_by(FULL_EVERY);
             faults.extend(full.map(|at| {
                 (
                     format!("pwrite64,write:error=ENOSPC:when={at}..{}", at + FULL - 1),
@@ -209,11 +209,18 @@ impl<'p> Scenario<'p> {
         let (output, trace) = self.trace(folder.path(), calls, Some(fault))?;
         let mut received = self.before.clone();
         let mut findings = Vec::new();
-        if let Err(error) = received.add_output(&output) {
+        let is_kill = fault.contains(KILL);
+        let added = if is_kill {
+            received.add_lines(&output.stdout)
+        } else {
+            received.add_output(&output)
+        };
+        if let Err(error) = added {
             findings.push(error.to_string());
         }
         report.runs += 1;
         report.injected += trace.matches("(INJECTED)").count() as u64;
+        report.injected += u64::from(is_kill && !output.status.success());
         report.acknowledged += (received.stored.len() - self.before.stored.len()) as u64;
         report.refused += received.refusals;
         if is_full && received.is_refusing {

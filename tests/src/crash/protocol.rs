@@ -83,14 +83,22 @@ impl Received {
     /// # Errors
     /// If it failed.
     pub(super) fn add_output(&mut self, output: &Output) -> Result<(), Error> {
-        for line in std::str::from_utf8(&output.stdout)?.lines() {
-            self.add(line)?;
-        }
+        self.add_lines(&output.stdout)?;
         if output.status.success() {
             return Ok(());
         }
         let errors = String::from_utf8_lossy(&output.stderr);
         Err(format!("a child ended with {}: {errors}", output.status).into())
+    }
+
+    /// Adds lines.
+    ///
+    /// # Errors
+    /// If one is not of a child.
+    pub(super) fn add_lines(&mut self, lines: &[u8]) -> Result<(), Error> {
+        std::str::from_utf8(lines)?
+            .lines()
+            .try_for_each(|line| self.add(line))
     }
 
     /// Adds a line.

@@ -313,3 +313,44 @@ async fn event_queued_before_a_withdrawal_is_sent_without_the_attribute() {
         assert!(!entry.to_string().contains(delivery.id()), "{entry}");
     }
 }
+
+/// Makes random changes while the receiver fails and recovers, and the process restarts.
+async fn random_outage(seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut outage = Outage::new().await;
+    // live sessions with the purposes that are still granted
+    let (mut live, mut ended) = (Vec::new(), Vec::new());
+    for _ in 0..50 {
+        match random.u8(..16) {
+            0..=3 => live.push((outage.create().await, PURPOSES.to_vec())),
+            4..=7 if !live.is_empty() => {
+                let place = random.usize(..live.len());
+                let (id, granted) = &mut live[place];
+                if let Some(purpose) = granted.pop() {
+                    outage.withdraw(id, purpose).await;
+                }
+            }
+            8 | 9 if !live.is_empty() => {
+                let (id, _) = live.swap_remove(random.usize(..live.len()));
+                outage.end(&id).await;
+                ended.push(id);
+            }
+            10 => outage.erase(&std::mem::take(&mut ended)).await,
+            11 | 12 => outage.crm.set_down(random.u8(..3) > 0),
+            13 => outage = outage.restart().await,
+            _ => outage.attempt_all().await,
+        }
+    }
+    outage.crm.set_down(false);
+    outage.converge().await;
+}
+
+const PURPOSES: [Purpose; 3] = [Purpose::Analytics, Purpose::Personalization, Purpose::Marketing];
+
+#[tokio::test]
+async fn receiver_converges_after_random_outages() {
+    for seed in 0..5 {
+        println!("seed {seed}");
+        random_outage(seed).await;
+    }
+}
