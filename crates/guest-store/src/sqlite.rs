@@ -14,6 +14,7 @@ mod reader;
 mod rekey;
 mod rows;
 mod schema;
+mod startup;
 mod subjects;
 mod wal;
 mod writer;
@@ -116,7 +117,7 @@ impl SqliteStore {
 
     /// Checks the tables and starts the thread that writes.
     fn start(mut connection: Connection, keys: Keys, limits: Limits) -> Result<Self, StoreError> {
-        let head = schema::prepare(&connection, &keys)?;
+        let head = startup::prepare(&connection, &keys)?;
         let wal = Wal::watch(&mut connection).map_err(SqliteError::from)?;
         let keys = Arc::new(keys);
         let (writer, inbox) = mpsc::channel(limits.queue.max(1));

@@ -8,9 +8,8 @@ use rusqlite::{Connection, Row, params};
 
 use super::Keys;
 use super::error::SqliteError;
-use super::prepared::Prepared;
+use super::prepared::{Prepared, each_page};
 use super::reader::Reader;
-use super::rekey::each_page;
 use super::rows::{integer, number};
 use super::schema::ENTRIES_STAY;
 use super::writer::Transaction;

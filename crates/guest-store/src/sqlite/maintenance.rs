@@ -13,7 +13,7 @@ use super::outbox::ERASED;
 use super::prepared::Prepared;
 use super::reader::Reader;
 use super::rows::{select_sessions, session, subject_key, webhook};
-use super::{Keys, SqliteStore, lock, lock_name, private, schema, unavailable};
+use super::{Keys, SqliteStore, lock, lock_name, private, schema, startup, unavailable};
 use crate::seal::Aead;
 use crate::{StoreError, StoreErrorKind};
 
@@ -105,7 +105,7 @@ impl SqliteStore {
         let path = &path.canonicalize().map_err(unavailable)?;
         let _lock = lock(path)?;
         let connection = schema::open(path)?;
-        schema::prepare(&connection, keys)?;
+        startup::prepare(&connection, keys)?;
         vacuum(&connection)?;
         Ok(())
     }
@@ -152,7 +152,7 @@ fn fill(backup: &Path, partial: &Path, keys: &Keys) -> Result<(), StoreError> {
     drop(to);
     let connection = schema::open(partial)?;
     schema::check_is_store(&connection)?;
-    schema::prepare(&connection, keys)?;
+    startup::prepare(&connection, keys)?;
     if let Some(fault) = check(&connection, keys)?.into_iter().next() {
         return Err(StoreError::new(StoreErrorKind::Corrupt, fault));
     }

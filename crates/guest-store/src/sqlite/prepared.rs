@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Params, Row, Statement};
+use rusqlite::{Connection, OptionalExtension, Params, Row, Statement, params};
 
 use super::error::SqliteError;
+use crate::store::PAGE;
 
 /// The statements of one connection, by their text.
 pub(super) struct Prepared<'c> {
@@ -89,6 +90,26 @@ impl<'c> Prepared<'c> {
         match self.statements.entry(sql) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
             Entry::Vacant(entry) => Ok(entry.insert(self.connection.prepare(sql)?)),
+        }
+    }
+}
+
+/// Reads a table by pages in the order of its integer key, from which `read` makes new values, and writes them.
+pub(super) fn each_page<T>(
+    prepared: &mut Prepared<'_>,
+    select: &'static str,
+    mut read: impl FnMut(&Row<'_>) -> Result<(i64, T), SqliteError>,
+    mut write: impl FnMut(&mut Prepared<'_>, i64, T) -> rusqlite::Result<usize>,
+) -> Result<(), SqliteError> {
+    let mut after = -1;
+    loop {
+        let page = prepared.rows(select, params![after, PAGE as i64], &mut read)?;
+        let Some((last, _)) = page.last() else {
+            return Ok(());
+        };
+        after = *last;
+        for (key, value) in page {
+            write(prepared, key, value)?;
         }
     }
 }

@@ -7,18 +7,17 @@ use rusqlite::{Connection, params};
 
 use super::error::SqliteError;
 use super::maintenance::truncate_log;
-use super::prepared::Prepared;
+use super::prepared::{Prepared, each_page};
 use super::reader::Reader;
 use super::rows::{aad, subject_aad, subject_key};
 use super::schema::{VERSION, seal_aad};
-use super::{Keys, SqliteStore, lock, log, personal, schema, unavailable};
+use super::{Keys, SqliteStore, lock, log, personal, schema, startup, unavailable};
 use crate::seal::LookupHash;
-use crate::store::PAGE;
 use crate::{SealKey, StoreError, StoreErrorKind};
 
 impl SqliteStore {
     /// Replaces the seal key of the store at `path`, which no process has open: each sealed value, look-up hash and MAC is
-    /// written anew under `to`, in one transaction. It needs space for a write-ahead log as large as the file.
+    /// written again under `to`, in one transaction. It needs space for a write-ahead log as large as the file.
     ///
     /// Each value is opened and each row of the log is verified under the old key first. The signing key of the log and the
     /// subject keys stay, so checkpoints, proofs and pseudonyms remain valid.
@@ -34,7 +33,7 @@ impl SqliteStore {
         let _lock = lock(path)?;
         let connection = schema::open(path)?;
         if !schema::is_sealed_by(&connection, to)? {
-            schema::prepare(&connection, keys)?;
+            startup::prepare(&connection, keys)?;
             rekey(&connection, keys, to)?;
         }
         // its pages may hold values under the old key
@@ -130,26 +129,6 @@ fn rekey_webhooks(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> 
             prepared.execute(sql, params![rowid, secrets, document])
         },
     )
-}
-
-/// Reads a table by pages in the order of its integer key, from which `read` makes new values, and writes them.
-pub(super) fn each_page<T>(
-    prepared: &mut Prepared<'_>,
-    select: &'static str,
-    mut read: impl FnMut(&rusqlite::Row<'_>) -> Result<(i64, T), SqliteError>,
-    mut write: impl FnMut(&mut Prepared<'_>, i64, T) -> rusqlite::Result<usize>,
-) -> Result<(), SqliteError> {
-    let mut after = -1;
-    loop {
-        let page = prepared.rows(select, params![after, PAGE as i64], &mut read)?;
-        let Some((last, _)) = page.last() else {
-            return Ok(());
-        };
-        after = *last;
-        for (key, value) in page {
-            write(prepared, key, value)?;
-        }
-    }
 }
 
 fn reseal(from: &SealKey, to: &SealKey, aad: &str, sealed: Vec<u8>) -> Result<Vec<u8>, SqliteError> {

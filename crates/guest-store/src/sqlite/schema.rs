@@ -1,6 +1,5 @@
 //! The tables, and the checks before a file is used.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,15 +7,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::Keys;
 use super::error::SqliteError;
-use super::log::read_head;
-use super::migrate;
-use super::prepared::Prepared;
-use super::writer::{Head, last_transaction};
 use crate::audit_log::LogHead;
 use crate::{SealKey, StoreError, StoreErrorKind};
 
 /// Marks the file as a guest store (`PRAGMA application_id`): "gst1" in ASCII.
-const APPLICATION: i32 = 0x6773_7431;
+pub(super) const APPLICATION: i32 = 0x6773_7431;
 /// The version of the tables (`PRAGMA user_version`).
 pub(super) const VERSION: i32 = 3;
 
@@ -196,53 +191,7 @@ const JOURNAL_LIMIT: i64 = 16 * 1024 * 1024;
 /// Longest wait for another program, such as a backup, that locks the file. Our choice.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 
-/// Creates or checks the tables, and reads the head of the log.
-pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, SqliteError> {
-    let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-    let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    match (application, version) {
-        (0, 0) if tables == 0 => create(connection, keys)?,
-        (APPLICATION, VERSION) => check_keys(connection, keys, VERSION)?,
-        (APPLICATION, earlier @ 1..VERSION) => {
-            check_keys(connection, keys, earlier)?;
-            migrate::from(connection, keys, earlier)?;
-        }
-        (APPLICATION, found) if found > VERSION => {
-            return Err(StoreErrorKind::NewerSchema {
-                found,
-                known: VERSION,
-            }
-            .into());
-        }
-        // a file of another program
-        _ => return Err(StoreErrorKind::Corrupt.into()),
-    }
-    // this process alone has the file, so no lease is held
-    connection.execute(
-        "UPDATE outbox SET due_at = at, leased = 0, fence = fence + 1 WHERE leased = 1",
-        [],
-    )?;
-    if migrate::vacuum_is_due(connection)? {
-        tracing::warn!(
-            "the store was migrated and may hold old ids in unused pages: stop the gateway at a quiet time and run \
-             `guest-gateway store vacuum`"
-        );
-    }
-    let transactions = last_transaction(&mut Prepared::new(connection))?;
-    tracing::info!(transactions, "the store is open");
-    let live = "SELECT value FROM counts WHERE name = 'live_sessions'";
-    Ok(Head {
-        log: read_head(connection, keys)?,
-        live_sessions: connection
-            .query_row(live, [], |row| row.get::<_, i64>(0))?
-            .unsigned_abs(),
-        transactions,
-        overflowing: BTreeSet::new(),
-    })
-}
-
-/// Fails unless the file is a store, of whatever version.
+/// Fails unless the file is a store, of any version.
 pub(super) fn check_is_store(connection: &Connection) -> Result<(), SqliteError> {
     let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     match application {
@@ -270,7 +219,7 @@ pub(super) fn check_is_current(connection: &Connection, keys: &Keys) -> Result<(
     }
 }
 
-fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
+pub(super) fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     connection.execute_batch(TABLES)?;
     connection.execute_batch(TABLES_2)?;
@@ -305,7 +254,7 @@ pub(super) fn is_sealed_by(connection: &Connection, key: &SealKey) -> Result<boo
     Ok(proof.is_some_and(|proof| key.open(seal_aad(VERSION), proof).is_some()))
 }
 
-fn check_keys(connection: &Connection, keys: &Keys, version: i32) -> Result<(), SqliteError> {
+pub(super) fn check_keys(connection: &Connection, keys: &Keys, version: i32) -> Result<(), SqliteError> {
     let meta = |name: &str| -> Result<Vec<u8>, SqliteError> {
         let sql = "SELECT value FROM meta WHERE name = ?1";
         let value = connection.query_row(sql, [name], |row| row.get(0)).optional()?;

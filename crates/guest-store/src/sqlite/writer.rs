@@ -267,14 +267,14 @@ impl<'c> Transaction<'_, 'c> {
 mod tests {
     //! The look-up of a transaction whose COMMIT failed.
 
-    use super::super::schema;
+    use super::super::{schema, startup};
     use super::*;
 
     #[test]
     fn failed_commit_is_looked_up() {
         let keys = Arc::new(Keys::ephemeral());
         let connection = schema::open_in_memory().unwrap();
-        let head = schema::prepare(&connection, &keys).unwrap();
+        let head = startup::prepare(&connection, &keys).unwrap();
         let mut prepared = Prepared::new(&connection);
         let mut writer = Writer::new(keys, Limits::default(), head, Wal::default());
         writer.head.transactions = 5;

@@ -81,7 +81,7 @@ async fn commit_that_reports_an_error_and_is_stored_succeeds() {
     let lock = lock(&path).unwrap();
     let keys = Arc::new(keys(1, 2, "log"));
     let mut connection = schema::open(&path).unwrap();
-    let head = schema::prepare(&connection, &keys).unwrap();
+    let head = startup::prepare(&connection, &keys).unwrap();
     let fail = |_: &mut rusqlite::hooks::Wal, _: i32| Err(rusqlite::Error::InvalidQuery);
     connection.wal_hook(Some(fail)).unwrap();
     let (writer, inbox) = mpsc::channel(8);

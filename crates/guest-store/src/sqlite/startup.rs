@@ -1,0 +1,60 @@
+//! The preparation of a file before it is used.
+
+use std::collections::BTreeSet;
+
+use rusqlite::Connection;
+
+use super::Keys;
+use super::error::SqliteError;
+use super::log::read_head;
+use super::migrate;
+use super::prepared::Prepared;
+use super::schema::{APPLICATION, VERSION, check_keys, create};
+use super::writer::{Head, last_transaction};
+use crate::StoreErrorKind;
+
+/// Creates or checks the tables, and reads the head of the log.
+pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, SqliteError> {
+    let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    match (application, version) {
+        (0, 0) if tables == 0 => create(connection, keys)?,
+        (APPLICATION, VERSION) => check_keys(connection, keys, VERSION)?,
+        (APPLICATION, earlier @ 1..VERSION) => {
+            check_keys(connection, keys, earlier)?;
+            migrate::from(connection, keys, earlier)?;
+        }
+        (APPLICATION, found) if found > VERSION => {
+            return Err(StoreErrorKind::NewerSchema {
+                found,
+                known: VERSION,
+            }
+            .into());
+        }
+        // a file of another program
+        _ => return Err(StoreErrorKind::Corrupt.into()),
+    }
+    // this process alone has the file, so no lease is held
+    connection.execute(
+        "UPDATE outbox SET due_at = at, leased = 0, fence = fence + 1 WHERE leased = 1",
+        [],
+    )?;
+    if migrate::vacuum_is_due(connection)? {
+        tracing::warn!(
+            "the store was migrated and may hold old ids in unused pages: stop the gateway at a quiet time and run \
+             `guest-gateway store vacuum`"
+        );
+    }
+    let transactions = last_transaction(&mut Prepared::new(connection))?;
+    tracing::info!(transactions, "the store is open");
+    let live = "SELECT value FROM counts WHERE name = 'live_sessions'";
+    Ok(Head {
+        log: read_head(connection, keys)?,
+        live_sessions: connection
+            .query_row(live, [], |row| row.get::<_, i64>(0))?
+            .unsigned_abs(),
+        transactions,
+        overflowing: BTreeSet::new(),
+    })
+}
