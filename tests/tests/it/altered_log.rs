@@ -10,7 +10,7 @@ fn alter(world: &World) {
     let file = rusqlite::Connection::open(world.folder.path().join("gateway.db")).unwrap();
     let changed = file
         .execute_batch(
-            "DROP TRIGGER entries_stay;
+            "DROP TRIGGER entries_no_update;
              UPDATE entries SET bytes = CAST(replace(bytes, 'created', 'crEated') AS BLOB) WHERE seq = 3;",
         )
         .is_ok();

@@ -65,12 +65,12 @@ impl Transaction<'_, '_> {
         }
         let lease = time::Duration::try_from(lease).unwrap_or(time::Duration::MAX);
         let until = micros(now.saturating_add(lease));
-        for (place, delivery) in &leased {
+        for (position, delivery) in &leased {
             self.prepared.execute(
                 "UPDATE outbox SET id = ?2, due_at = ?3, leased = 1, fence = ?4, attempts = ?5, grown = 0
-                 WHERE place = ?1",
+                 WHERE position = ?1",
                 params![
-                    place,
+                    position,
                     delivery.id,
                     until,
                     integer(delivery.fence)?,
@@ -122,7 +122,7 @@ impl Transaction<'_, '_> {
         Ok(found.pop())
     }
 
-    /// The first `count` readable deliveries that are due, as they will be once they are leased, with their places.
+    /// The first `count` readable deliveries that are due, as they will be once they are leased, with their positions.
     fn due(
         &mut self,
         turn: &Turn,
@@ -132,11 +132,11 @@ impl Transaction<'_, '_> {
     ) -> Result<Vec<(i64, Leased)>, SqliteError> {
         let seal = &self.keys.seal;
         let (due, unreadable) = self.prepared.readable(
-            "SELECT id, place, fence + 1, attempts + 1, at, kind, first, last, event, grown, body, personal,
+            "SELECT id, position, fence + 1, attempts + 1, at, kind, first, last, event, grown, body, personal,
                  subjects.slot, subjects.key
              FROM outbox LEFT JOIN sessions ON sessions.key = session
                  LEFT JOIN subjects ON subjects.slot = coalesce(outbox.slot, sessions.slot)
-             WHERE webhook = ?1 AND due_at <= ?2 ORDER BY due_at, place",
+             WHERE webhook = ?1 AND due_at <= ?2 ORDER BY due_at, position",
             params![turn.webhook, micros(now)],
             count,
             |row| {
@@ -165,22 +165,22 @@ impl Transaction<'_, '_> {
             "a delivery or its session cannot be read: restore it from a backup; an event joins a snapshot of its session"
         );
         let sql =
-            "SELECT place, kind, session, first, last, at, grown, slot, webhook FROM outbox WHERE id = ?1";
+            "SELECT position, kind, session, first, last, at, grown, slot, webhook FROM outbox WHERE id = ?1";
         let held = self.prepared.row(sql, [delivery], held)?;
         let held = held.ok_or(StoreErrorKind::Corrupt)?;
         if held.kind == EVENT {
             self.remove(&held)?;
             self.join_snapshot(webhook, &held.undelivered())?;
         } else {
-            let sql = "UPDATE outbox SET due_at = ?2, leased = 0 WHERE place = ?1";
+            let sql = "UPDATE outbox SET due_at = ?2, leased = 0 WHERE position = ?1";
             self.prepared
-                .execute(sql, params![held.place, micros(now + UNREADABLE_PAUSE)])?;
+                .execute(sql, params![held.position, micros(now + UNREADABLE_PAUSE)])?;
         }
         self.release_if_idle(webhook)
     }
 
     pub(super) fn settle(&mut self, settlement: &Settlement) -> Result<(), SqliteError> {
-        let sql = "SELECT place, kind, session, first, last, at, grown, slot, webhook FROM outbox
+        let sql = "SELECT position, kind, session, first, last, at, grown, slot, webhook FROM outbox
                    WHERE id = ?1 AND fence = ?2 AND attempts > 0 AND due_at IS NOT NULL";
         let leased = params![settlement.delivery, integer(settlement.fence)?];
         let held = self.prepared.row(sql, leased, held)?;
@@ -188,8 +188,8 @@ impl Transaction<'_, '_> {
         self.log(&settlement.entries)?;
         match settlement.settled {
             Settled::RetryAt(when) | Settled::NotSent(when) => {
-                let sql = "UPDATE outbox SET due_at = ?2, leased = 0, fence = fence + 1 WHERE place = ?1";
-                self.prepared.execute(sql, params![held.place, micros(when)])?;
+                let sql = "UPDATE outbox SET due_at = ?2, leased = 0, fence = fence + 1 WHERE position = ?1";
+                self.prepared.execute(sql, params![held.position, micros(when)])?;
             }
             Settled::Dead if held.kind == EVENT => {
                 self.remove(&held)?;
@@ -197,8 +197,8 @@ impl Transaction<'_, '_> {
             }
             Settled::Dead => {
                 let sql = "UPDATE outbox SET due_at = NULL, leased = 0, fence = fence + 1, attempts = 0
-                           WHERE place = ?1";
-                self.prepared.execute(sql, [held.place])?;
+                           WHERE position = ?1";
+                self.prepared.execute(sql, [held.position])?;
             }
             Settled::Delivered => {
                 self.remove(&held)?;
@@ -218,8 +218,8 @@ impl Transaction<'_, '_> {
     }
 
     fn remove(&mut self, held: &Held) -> Result<(), SqliteError> {
-        let sql = "DELETE FROM outbox WHERE place = ?1";
-        self.prepared.execute(sql, [held.place])?;
+        let sql = "DELETE FROM outbox WHERE position = ?1";
+        self.prepared.execute(sql, [held.position])?;
         if let Some(slot) = held.slot {
             self.erase_subject(slot)?;
         }
@@ -262,7 +262,7 @@ impl Transaction<'_, '_> {
 
 /// A row of the outbox that is settled.
 struct Held {
-    place: i64,
+    position: i64,
     kind: i64,
     session: LookupHash,
     first: i64,
@@ -286,7 +286,7 @@ impl Held {
 
 fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
     Ok(Held {
-        place: row.get(0)?,
+        position: row.get(0)?,
         kind: row.get(1)?,
         session: row.get(2)?,
         first: row.get(3)?,

@@ -11,7 +11,7 @@ use super::error::SqliteError;
 use super::prepared::{Prepared, each_page};
 use super::reader::Reader;
 use super::rows::{integer, number};
-use super::schema::ENTRIES_STAY;
+use super::schema::LOG_TRIGGERS;
 use super::writer::Transaction;
 use crate::audit_log::{LogHead, SubjectIndex, checkpoint_message, entry_message};
 use crate::store::PAGE;
@@ -125,7 +125,7 @@ pub(super) fn rekey(reader: &mut Reader<'_, '_>, to: &SealKey) -> Result<(), Sql
     reader.verify_log()?;
     let head = reader.log_head()?;
     let (prepared, from) = (&mut *reader.prepared, &reader.keys.seal);
-    prepared.execute("DROP TRIGGER entries_stay", [])?;
+    prepared.execute_batch("DROP TRIGGER entries_no_update; DROP TRIGGER entries_no_delete;")?;
     let sql =
         "SELECT seq, subject, subject_index, bytes, mac FROM entries WHERE seq > ?1 ORDER BY seq LIMIT ?2";
     each_page(
@@ -141,7 +141,7 @@ pub(super) fn rekey(reader: &mut Reader<'_, '_>, to: &SealKey) -> Result<(), Sql
             prepared.execute("UPDATE entries SET mac = ?2 WHERE seq = ?1", params![seq, mac])
         },
     )?;
-    prepared.execute(ENTRIES_STAY, [])?;
+    prepared.execute_batch(LOG_TRIGGERS)?;
     let sql = "SELECT size, previous, note, mac FROM checkpoints WHERE size > ?1 ORDER BY size LIMIT ?2";
     each_page(
         prepared,

@@ -10,7 +10,7 @@ use super::Keys;
 use super::error::SqliteError;
 use super::migrate_outbox;
 use super::rows::{aad, number, subject_aad, time, write_session};
-use super::schema::{TABLES_2, VERSION, seal_aad};
+use super::schema::{LOG_TRIGGERS, TABLES_2, VERSION, seal_aad};
 use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, TokenHash};
 
 /// Present in `meta` until the file has been vacuumed after its migration.
@@ -30,6 +30,8 @@ pub(super) fn from(connection: &Connection, keys: &Keys, version: i32) -> Result
         transaction.execute("INSERT INTO meta VALUES (?1, x'')", [VACUUM_DUE])?;
     } else {
         migrate_outbox::from_2(&transaction, &keys.seal)?;
+        transaction.execute_batch("DROP TRIGGER entries_stay; DROP TRIGGER entries_remain;")?;
+        transaction.execute_batch(LOG_TRIGGERS)?;
     }
     let proof = keys.seal.seal(seal_aad(VERSION), b"");
     transaction.execute("UPDATE meta SET value = ?1 WHERE name = 'seal'", [proof])?;

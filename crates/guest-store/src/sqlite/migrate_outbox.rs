@@ -24,34 +24,34 @@ pub(super) fn from_1(connection: &Connection, seal: &SealKey) -> Result<(), Sqli
     )?;
     connection.execute_batch(OUTBOX)?;
     let mut insert = connection.prepare(
-        "INSERT INTO outbox (place, id, webhook, session, kind, first, last, event, at, due_at, leased, fence, attempts)
+        "INSERT INTO outbox (position, id, webhook, session, kind, first, last, event, at, due_at, leased, fence, attempts)
          SELECT place, id, webhook, ?2, 0, ?3, ?3, event, at, due_at, leased, fence, attempts
          FROM outbox_1 WHERE place = ?1 AND EXISTS (SELECT 1 FROM sessions WHERE key = ?2)",
     )?;
     let mut pending = connection.prepare("SELECT place, id, body FROM outbox_1 WHERE due_at IS NOT NULL")?;
     let mut rows = pending.query([])?;
     while let Some(row) = rows.next()? {
-        let (place, id): (i64, String) = (row.get(0)?, row.get(1)?);
+        let (position, id): (i64, String) = (row.get(0)?, row.get(1)?);
         let body = seal.open(&aad("outbox", &id, "body"), row.get(2)?);
         let body = body.and_then(|body| serde_json::from_slice::<Value>(&body).ok());
         let data = &body.unwrap_or_default()["data"];
         let session = data["id"].as_str().and_then(|id| id.parse().ok());
         if let (Some(session), Some(sequence)) = (session, data["sequence"].as_i64()) {
-            insert.execute(params![place, seal.session_key(&session), sequence])?;
+            insert.execute(params![position, seal.session_key(&session), sequence])?;
         }
     }
     drop(rows);
     drop((pending, insert));
     connection.execute_batch(
-        "DELETE FROM outbox_1 WHERE place IN (SELECT place FROM outbox);
+        "DELETE FROM outbox_1 WHERE place IN (SELECT position FROM outbox);
          INSERT INTO outbox (id, webhook, session, kind, first, last, at, grown)
              SELECT hex(randomblob(16)), webhooks.id, sessions.key, 1, 1, sessions.version, sessions.created_at, 1
              FROM webhooks JOIN sessions USING (owner)
              WHERE NOT enabled OR webhooks.id IN (SELECT webhook FROM outbox_1)
              ORDER BY sessions.key;
-         UPDATE outbox SET due_at = at WHERE place IN (
-             SELECT place FROM (
-                 SELECT place, row_number() OVER (PARTITION BY webhook ORDER BY place) AS rank
+         UPDATE outbox SET due_at = at WHERE position IN (
+             SELECT position FROM (
+                 SELECT position, row_number() OVER (PARTITION BY webhook ORDER BY position) AS rank
                  FROM outbox JOIN webhooks ON webhooks.id = webhook WHERE kind = 1 AND enabled)
              WHERE rank <= 4);
          UPDATE webhooks SET
@@ -72,19 +72,19 @@ pub(super) fn from_2(connection: &Connection, seal: &SealKey) -> Result<(), Sqli
     )?;
     connection.execute_batch(OUTBOX)?;
     connection.execute_batch(
-        "INSERT INTO outbox (place, id, webhook, session, kind, first, last, event, at, due_at, leased, fence,
+        "INSERT INTO outbox (position, id, webhook, session, kind, first, last, event, at, due_at, leased, fence,
              attempts, grown)
          SELECT place, id, webhook, session, kind, first, last, event, at, due_at, leased, fence, attempts, kind = 1
          FROM outbox_2;",
     )?;
     let mut insert = connection.prepare("INSERT INTO subjects VALUES (?1, ?2, 0)")?;
-    let mut update = connection.prepare("UPDATE outbox SET slot = ?2, body = ?3 WHERE place = ?1")?;
+    let mut update = connection.prepare("UPDATE outbox SET slot = ?2, body = ?3 WHERE position = ?1")?;
     let mut erasures = connection.prepare("SELECT place, id, body FROM outbox_2 WHERE kind = ?1")?;
     let last = "SELECT coalesce(max(slot), 0) FROM subjects";
     let mut slot: i64 = connection.query_row(last, [], |row| row.get(0))?;
     let mut rows = erasures.query([ERASURE])?;
     while let Some(row) = rows.next()? {
-        let (place, id): (i64, String) = (row.get(0)?, row.get(1)?);
+        let (position, id): (i64, String) = (row.get(0)?, row.get(1)?);
         // one that cannot be read stays unreadable
         let Some(session) = seal.open(&aad("outbox", &id, "body"), row.get(2)?) else {
             continue;
@@ -93,7 +93,7 @@ pub(super) fn from_2(connection: &Connection, seal: &SealKey) -> Result<(), Sqli
         let subject_key = entropy::bytes();
         insert.execute(params![slot, seal.seal(&subject_aad(slot), &subject_key)])?;
         let body = Aead::of_subject(&subject_key).seal(ERASED, &session);
-        update.execute(params![place, slot, body])?;
+        update.execute(params![position, slot, body])?;
     }
     drop(rows);
     drop((insert, update, erasures));

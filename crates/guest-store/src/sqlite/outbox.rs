@@ -125,7 +125,7 @@ impl Transaction<'_, '_> {
              WHERE webhook = ?1 AND kind > 0 AND due_at IS NOT NULL",
             "INSERT INTO outbox (id, webhook, session, kind, first, last, at, grown)
              SELECT hex(randomblob(16)), webhook, session, 1, min(first), max(last), min(at), 1 FROM outbox
-             WHERE webhook = ?1 AND kind = 0 GROUP BY session ORDER BY min(place)
+             WHERE webhook = ?1 AND kind = 0 GROUP BY session ORDER BY min(position)
              ON CONFLICT (webhook, session) WHERE kind > 0 DO UPDATE SET
              grown = grown OR first > excluded.first OR last < excluded.last,
              first = min(first, excluded.first), last = max(last, excluded.last), at = min(at, excluded.at)",
@@ -190,8 +190,8 @@ impl Transaction<'_, '_> {
                        WHERE webhook = ?1 AND kind > 0 AND (leased = 1 OR due_at = at)";
             let active: Option<i64> = self.prepared.row(sql, [webhook], |row| row.get(0))?;
             self.prepared.execute(
-                "UPDATE outbox SET due_at = at WHERE place IN (
-                    SELECT place FROM outbox WHERE webhook = ?1 AND due_at IS NULL ORDER BY place LIMIT ?2)",
+                "UPDATE outbox SET due_at = at WHERE position IN (
+                    SELECT position FROM outbox WHERE webhook = ?1 AND due_at IS NULL ORDER BY position LIMIT ?2)",
                 params![webhook, (RELEASED - active.unwrap_or_default()).max(0)],
             )?;
         }

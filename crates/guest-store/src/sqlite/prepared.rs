@@ -38,6 +38,11 @@ impl<'c> Prepared<'c> {
         self.statement(sql)?.execute(params)
     }
 
+    /// Executes several statements, which are not kept.
+    pub(super) fn execute_batch(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.execute_batch(sql)
+    }
+
     /// Reads the only row, if there is one.
     pub(super) fn row<T>(
         &mut self,

@@ -55,8 +55,6 @@ pub(super) const LOG_TABLES: &str = "
         mac BLOB NOT NULL
     ) STRICT;
     CREATE INDEX entries_subject ON entries (subject, seq) WHERE subject IS NOT NULL;
-    CREATE TRIGGER entries_remain BEFORE DELETE ON entries
-        BEGIN SELECT raise(ABORT, 'entries are never deleted'); END;
 
     CREATE TABLE checkpoints (
         size INTEGER PRIMARY KEY,
@@ -66,10 +64,12 @@ pub(super) const LOG_TABLES: &str = "
     ) STRICT;
 ";
 
-/// The guard against a changed entry.
-pub(super) const ENTRIES_STAY: &str = "
-    CREATE TRIGGER entries_stay BEFORE UPDATE ON entries
+/// The guards of the entries.
+pub(super) const LOG_TRIGGERS: &str = "
+    CREATE TRIGGER entries_no_update BEFORE UPDATE ON entries
         BEGIN SELECT raise(ABORT, 'entries are never changed'); END;
+    CREATE TRIGGER entries_no_delete BEFORE DELETE ON entries
+        BEGIN SELECT raise(ABORT, 'entries are never deleted'); END;
 ";
 
 /// Tables that version 2 has too. They have no id of a session or a guest in plain text.
@@ -121,7 +121,7 @@ pub(super) const TABLES_2: &str = "
 pub(super) const OUTBOX: &str = "
     -- due_at is when a delivery may be leased next, so a lease moves it to its end; NULL waits for a success
     CREATE TABLE outbox (
-        place INTEGER PRIMARY KEY AUTOINCREMENT,
+        position INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
         webhook TEXT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
         session BLOB NOT NULL,
@@ -140,7 +140,7 @@ pub(super) const OUTBOX: &str = "
         body BLOB NOT NULL DEFAULT x''
     ) STRICT;
     -- also leads from a webhook that goes to all that goes with it
-    CREATE INDEX outbox_due ON outbox (webhook, due_at, place);
+    CREATE INDEX outbox_due ON outbox (webhook, due_at, position);
     CREATE INDEX outbox_leased ON outbox (webhook, due_at) WHERE leased = 1;
     CREATE INDEX outbox_oldest ON outbox (at);
     CREATE INDEX outbox_session ON outbox (session, webhook);
@@ -225,7 +225,7 @@ pub(super) fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteE
     connection.execute_batch(TABLES_2)?;
     connection.execute_batch(OUTBOX)?;
     connection.execute_batch(LOG_TABLES)?;
-    connection.execute_batch(ENTRIES_STAY)?;
+    connection.execute_batch(LOG_TRIGGERS)?;
     let log = keys.signer.verifier_key().to_string().into_bytes();
     let seal = keys.seal.seal(seal_aad(VERSION), b"");
     let head = LogHead::default().seal(&keys.seal);

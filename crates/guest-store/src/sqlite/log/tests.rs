@@ -38,7 +38,7 @@ async fn filled(path: &Path) {
 
 fn alter(path: &Path, sql: &str) {
     let raw = Connection::open(path).unwrap();
-    raw.execute_batch("DROP TRIGGER entries_stay; DROP TRIGGER entries_remain;")
+    raw.execute_batch("DROP TRIGGER entries_no_update; DROP TRIGGER entries_no_delete;")
         .unwrap();
     raw.execute_batch(sql).unwrap();
 }

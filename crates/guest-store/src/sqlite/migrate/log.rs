@@ -8,7 +8,7 @@ use super::super::error::SqliteError;
 use super::super::log::{insert_checkpoint, insert_entry};
 use super::super::prepared::Prepared;
 use super::super::rows::number;
-use super::super::schema::{ENTRIES_STAY, LOG_TABLES};
+use super::super::schema::{LOG_TABLES, LOG_TRIGGERS};
 use crate::audit_log::LogHead;
 use crate::{StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
 
@@ -25,7 +25,7 @@ pub(super) fn from_1(connection: &Connection, keys: &Keys) -> Result<(), SqliteE
          ALTER TABLE checkpoints RENAME TO checkpoints_1;",
     )?;
     connection.execute_batch(LOG_TABLES)?;
-    connection.execute_batch(ENTRIES_STAY)?;
+    connection.execute_batch(LOG_TRIGGERS)?;
     let checkpoints = checkpoints(connection, keys)?;
     let head = copy_entries(connection, keys, checkpoints.last())?;
     let sql = "INSERT INTO meta VALUES ('head', ?1)";

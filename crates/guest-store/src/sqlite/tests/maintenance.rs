@@ -74,7 +74,7 @@ async fn check_names_each_fault() {
     drop(store);
     let raw = Connection::open(&path).unwrap();
     raw.execute_batch(
-        "DROP TRIGGER entries_stay;
+        "DROP TRIGGER entries_no_update;
          UPDATE sessions SET personal = x'00';
          UPDATE webhooks SET secrets = x'00';
          UPDATE outbox SET body = x'00' WHERE kind = 2;
@@ -134,7 +134,7 @@ async fn damaged_backup_replaces_nothing() {
     SqliteStore::backup(&path, &backup).unwrap();
     drop(store);
     let raw = Connection::open(&backup).unwrap();
-    raw.execute_batch("DROP TRIGGER entries_stay; UPDATE entries SET bytes = x'00' WHERE seq = 17;")
+    raw.execute_batch("DROP TRIGGER entries_no_update; UPDATE entries SET bytes = x'00' WHERE seq = 17;")
         .unwrap();
     drop(raw);
     let restored = SqliteStore::restore(&backup, &path, &own_keys(), true);

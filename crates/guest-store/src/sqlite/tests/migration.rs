@@ -57,8 +57,8 @@ const OUTBOX_1: &str = "
 
 /// Makes the tables of the log those of version 1.
 const LOG_1: &str = "
-    DROP TRIGGER entries_stay;
-    DROP TRIGGER entries_remain;
+    DROP TRIGGER entries_no_update;
+    DROP TRIGGER entries_no_delete;
     DELETE FROM meta WHERE name = 'head';
     ALTER TABLE entries ADD COLUMN leaf BLOB;
     ALTER TABLE entries DROP COLUMN mac;
@@ -266,12 +266,17 @@ async fn outbox_of_version_1_is_kept() {
     assert_eq!(store.commit(event("e-3")).await.unwrap().deliveries, 3);
 }
 
-/// Makes the outbox that of version 2.
+/// Makes the outbox and the triggers those of version 2.
 const OUTBOX_2: &str = "
     ALTER TABLE webhooks ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE outbox DROP COLUMN slot;
     ALTER TABLE outbox DROP COLUMN grown;
     ALTER TABLE outbox ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE outbox RENAME COLUMN position TO place;
+    DROP TRIGGER entries_no_update;
+    DROP TRIGGER entries_no_delete;
+    CREATE TRIGGER entries_stay BEFORE UPDATE ON entries WHEN 0 BEGIN SELECT 1; END;
+    CREATE TRIGGER entries_remain BEFORE DELETE ON entries WHEN 0 BEGIN SELECT 1; END;
     PRAGMA user_version = 2;
 ";
 

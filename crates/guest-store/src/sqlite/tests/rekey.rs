@@ -103,7 +103,7 @@ async fn altered_rows_are_refused_and_nothing_changes() {
     drop(store);
     for (alter, restore) in [
         (
-            "CREATE TABLE kept AS SELECT * FROM entries; DROP TRIGGER entries_stay;
+            "CREATE TABLE kept AS SELECT * FROM entries; DROP TRIGGER entries_no_update;
              UPDATE entries SET bytes = x'00' WHERE seq = 1;",
             "UPDATE entries SET bytes = (SELECT bytes FROM kept WHERE kept.seq = entries.seq)",
         ),

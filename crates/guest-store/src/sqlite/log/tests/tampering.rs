@@ -62,7 +62,7 @@ impl Sample {
     fn raw(&self) -> Connection {
         let raw = Connection::open(self.path()).unwrap();
         raw.execute_batch(
-            "PRAGMA synchronous = OFF; DROP TRIGGER entries_stay; DROP TRIGGER entries_remain;",
+            "PRAGMA synchronous = OFF; DROP TRIGGER entries_no_update; DROP TRIGGER entries_no_delete;",
         )
         .unwrap();
         raw
