@@ -1,6 +1,7 @@
 //! The configuration file.
 
 mod rules;
+mod store;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,12 +14,13 @@ use genesys_auth::{ClientId, Scopes};
 use genesys_http::Proxy;
 use guest_payload::iso27560::Controller;
 use guest_payload::{Policy, PolicyFile};
-use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use ws_transport::{Origin, OriginPolicy};
 
+pub use self::store::Store;
+pub(crate) use self::store::Webhooks;
 use crate::checkpoints::Audit;
 
 const MIN_DURATION: Duration = Duration::from_secs(60);
@@ -92,26 +94,6 @@ impl Default for Listen {
             public_url: None,
             connections: 16_384,
             requests_per_minute: 3_000,
-        }
-    }
-}
-
-/// `[store]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Store {
-    /// The SQLite file.
-    pub path: PathBuf,
-    /// The key file, for sealing secrets and signing the audit log. The first start creates it, readable by its owner
-    /// only. Keep it apart from backups of the store.
-    pub keys: PathBuf,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            path: "guest-gateway.db".into(),
-            keys: "guest-gateway.keys".into(),
         }
     }
 }
@@ -191,14 +173,6 @@ pub(crate) struct Sessions {
     /// Largest number of live sessions.
     #[serde(default = "default_limit", deserialize_with = "at_least_one")]
     pub(crate) limit: usize,
-}
-
-/// `[webhooks]`
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Webhooks {
-    /// Private networks that webhooks may reach.
-    pub(crate) allow_networks: Vec<IpNet>,
 }
 
 /// `[[client]]`

@@ -269,9 +269,9 @@ fn deployments(config: &Config, simulator: Option<&Simulator>) -> BTreeMap<Chann
 }
 
 async fn open_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, StartError> {
-    let (path, keys) = (config.store.path.clone(), keys.for_store());
+    let (path, keys, limits) = (config.store.path.clone(), keys.for_store(), config.limits());
     let start_error = StartError::to(format!("open the store {}", path.display()));
-    let open = move || SqliteStore::open(&path, keys, guest_store::Limits::default());
+    let open = move || SqliteStore::open(&path, keys, limits);
     match tokio::task::spawn_blocking(open).await {
         Ok(opened) => Ok(Arc::new(opened.map_err(start_error)?)),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),

@@ -60,9 +60,9 @@ pub enum StoreErrorKind {
         "cannot settle the delivery: its lease ended, it was settled, its webhook was removed or disabled, or its session was removed; drop it"
     )]
     Fenced,
-    /// The disk, or the quota of the file, is full.
+    /// The disk is full, or the file has its largest size.
     #[error(
-        "cannot store the unit: the disk is full; nothing was stored, free space and try again, a restart is not needed"
+        "cannot store the unit: the disk is full or the store has its largest size; nothing was stored, free space or raise the limit, then try again"
     )]
     Full,
     /// A value of the unit has no stored form.

@@ -105,7 +105,9 @@ impl SqliteStore {
         }
         let path = create(path).map_err(unavailable)?;
         let lock = lock(&path)?;
-        let mut store = Self::start(schema::open(&path)?, keys, limits)?;
+        let connection = schema::open(&path)?;
+        schema::limit_size(&connection, limits.file_bytes)?;
+        let mut store = Self::start(connection, keys, limits)?;
         store._lock = Some(lock);
         let connection = schema::open_to_read(&path)?;
         let (reader, inbox) = mpsc::channel(limits.queue.max(1));

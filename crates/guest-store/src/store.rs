@@ -222,6 +222,9 @@ pub struct StoredCheckpoint {
 /// Limits of a store. A webhook whose queue is full affects no other webhook.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
+    /// Bytes of the file. A unit that needs more fails with `Full`. Pages that erasure frees are used again. The
+    /// write-ahead log is apart: up to 16 MiB and a transaction. Default: no limit.
+    pub file_bytes: u64,
     /// Pending events of one webhook. Later ones join the snapshots of their sessions. Default: 5,000.
     pub webhook_queue_rows: u64,
     /// Webhooks of one owner. Default: 20.
@@ -235,6 +238,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            file_bytes: u64::MAX,
             webhook_queue_rows: 5_000,
             owner_webhooks: 20,
             webhooks: 1_000,

@@ -19,6 +19,7 @@ use writer::Writer;
 
 /// Queues of few events, so that some join snapshots.
 const LIMITS: Limits = Limits {
+    file_bytes: u64::MAX,
     webhook_queue_rows: 6,
     owner_webhooks: 20,
     webhooks: 1_000,

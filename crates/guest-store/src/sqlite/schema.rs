@@ -171,6 +171,17 @@ pub(super) fn open(path: &Path) -> Result<Connection, SqliteError> {
     Ok(connection)
 }
 
+/// Limits the size of the file. One that is larger does not grow.
+pub(super) fn limit_size(connection: &Connection, bytes: u64) -> Result<(), SqliteError> {
+    let page: u32 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+    let pages = (bytes / u64::from(page.max(1))).clamp(1, MAX_PAGES);
+    let sql = format!("PRAGMA max_page_count = {pages}");
+    Ok(connection.query_row(&sql, [], |_| Ok(()))?)
+}
+
+/// The largest number of pages of an SQLite file.
+const MAX_PAGES: u64 = 0xffff_fffe;
+
 /// Opens an empty database that only this connection sees.
 pub(super) fn open_in_memory() -> Result<Connection, SqliteError> {
     let connection = Connection::open_in_memory()?;

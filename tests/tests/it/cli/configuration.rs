@@ -159,6 +159,8 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "allow_networks",
         "",
     ),
+    ("allow_networks = []", "queue = 0", "queue = 0", "at least 1"),
+    ("[store]\n", "[store]\nmax_size = \"5 GB\"\n", "max_size", "GiB"),
     ("\"webhooks:readwrite\"]", "\"web hooks\\u0000\"]", "scopes", ""),
     (CLIENT, "[[client]]\nid = \"a b\"", "id = \"a b\"", ""),
     (CLIENT, "[[client]]", "[[client]]", "id"),

@@ -52,6 +52,34 @@ async fn locked_file_refuses_units_until_it_is_released() {
 }
 
 #[tokio::test]
+async fn file_of_largest_size_refuses_units_until_the_limit_is_raised() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let limits = Limits {
+        file_bytes: 1024 * 1024,
+        ..Limits::default()
+    };
+    let store = SqliteStore::open(&path, keys(1, 2, "log"), limits).unwrap();
+    let full = loop {
+        if let Err(error) = store.commit(log(50)).await {
+            break error.kind();
+        }
+    };
+    assert_eq!(full, StoreErrorKind::Full);
+    drop(store);
+    assert!(path.metadata().unwrap().len() <= limits.file_bytes);
+    let smaller = Limits {
+        file_bytes: 1,
+        ..Limits::default()
+    };
+    let store = SqliteStore::open(&path, keys(1, 2, "log"), smaller).unwrap();
+    assert_eq!(refused(&store, log(50)).await, StoreErrorKind::Full);
+    drop(store);
+    let store = open(&path).unwrap();
+    store.commit(log(50)).await.unwrap();
+}
+
+#[tokio::test]
 async fn refused_commit_is_rolled_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("guest.db");

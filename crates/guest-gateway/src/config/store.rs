@@ -1,0 +1,92 @@
+//! The store and its limits.
+
+use std::path::PathBuf;
+
+use guest_store::Limits;
+use ipnet::IpNet;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+use super::{Config, at_least_one};
+
+/// `[store]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// The key file, for sealing secrets and signing the audit log. The first start creates it, readable by its owner
+    /// only. Keep it apart from backups of the store.
+    pub keys: PathBuf,
+    /// Largest size of the file in bytes.
+    #[serde(deserialize_with = "size")]
+    pub(crate) max_size: Option<u64>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            path: "guest-gateway.db".into(),
+            keys: "guest-gateway.keys".into(),
+            max_size: None,
+        }
+    }
+}
+
+/// `[webhooks]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Webhooks {
+    /// Private networks that webhooks may reach.
+    pub(crate) allow_networks: Vec<IpNet>,
+    /// Pending events of one webhook.
+    #[serde(deserialize_with = "at_least_one")]
+    queue: u64,
+    /// Largest number of webhooks of one API client.
+    #[serde(deserialize_with = "at_least_one")]
+    per_client: u64,
+    /// Largest number of webhooks.
+    #[serde(deserialize_with = "at_least_one")]
+    limit: u64,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            allow_networks: Vec::new(),
+            queue: limits.webhook_queue_rows,
+            per_client: limits.owner_webhooks,
+            limit: limits.webhooks,
+        }
+    }
+}
+
+impl Config {
+    /// The limits of the store.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            file_bytes: self.store.max_size.unwrap_or(u64::MAX),
+            webhook_queue_rows: self.webhooks.queue,
+            owner_webhooks: self.webhooks.per_client,
+            webhooks: self.webhooks.limit,
+            ..Limits::default()
+        }
+    }
+}
+
+/// Parses a size such as "20GiB".
+fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(from)?;
+    let units = [("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1_u64 << 40)];
+    let parsed = units.into_iter().find_map(|(unit, bytes)| {
+        let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        number.checked_mul(bytes)
+    });
+    match parsed {
+        None | Some(0) => Err(D::Error::custom(format!(
+            "invalid size {text:?}: use a number above 0 with MiB, GiB or TiB, such as \"20GiB\""
+        ))),
+        bytes => Ok(bytes),
+    }
+}
