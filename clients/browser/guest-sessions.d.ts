@@ -96,6 +96,15 @@ export interface Consent {
   recordedAt: string;
 }
 
+/** A consent record or a receipt, in the fields of ISO/IEC TS 27560. `record_id` is the id of the session. */
+export type ConsentDocument = Record<string, unknown>;
+
+export interface ConsentRecords {
+  /** `after` of the next page. Null at the end. */
+  next: string | null;
+  records: ConsentDocument[];
+}
+
 /** An event of the conversation. */
 export interface ConversationEvent {
   detail?: string;

@@ -19,6 +19,8 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use genesys_api::{Clock, Host};
+use guest_payload::Policy;
+use guest_payload::iso27560::Controller;
 use guest_sessions::{ErrorCode, Operation, ROUTES};
 use guest_suite::direct::{Direct, LogState};
 use http::header::{
@@ -45,6 +47,8 @@ pub(crate) struct Parts {
     /// The origin of connections to Genesys, in place of the page's own.
     pub(crate) upstream_origin: Option<AdmittedOrigin>,
     pub(crate) token_in_query: bool,
+    /// The policy and the controller of consent records.
+    pub(crate) consent: (&'static Policy, Controller),
     /// The public base URL of this gateway.
     pub(crate) public: Host,
 }
@@ -83,6 +87,7 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::FetchAuditEntries => on(method, audit::entries),
         Operation::FetchAuditProof => on(method, audit::proof),
         Operation::FetchAuditTrail => on(method, sessions::audit_trail),
+        Operation::FetchConsentRecords => on(method, audit::consent_records),
         Operation::FetchDocument => documents::route(method, documents::OPENAPI),
         Operation::FetchEventsSchema => documents::route(method, documents::EVENTS),
         Operation::FetchFramesSchema => documents::route(method, documents::FRAMES),

@@ -115,6 +115,7 @@ impl Gateway {
             origins: config.sessions.allowed_origins,
             upstream_origin: config.genesys.origin.as_ref().map(own_origin),
             token_in_query: config.sessions.token_in_query,
+            consent: (config.sessions.policy, config.controller),
             public: public.clone(),
         }));
 

@@ -20,7 +20,8 @@ pub use client_frame::{BadFrame, ClientFrame};
 pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};
 pub use server_frame::{Sender, SenderKind, ServerFrame, SessionEventName, SuggestedReply};
 pub use session::{
-    AuditLines, AuditTrail, ConsentChangeBody, CreatedSession, RefreshBody, RefreshedTokens, SessionInfo,
+    AuditLines, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, RefreshBody, RefreshedTokens,
+    SessionInfo,
 };
 pub use session_event::{SessionEvent, erased_event};
 pub use webhooks::{SubscriptionBody, Webhook, WebhookList};

@@ -194,6 +194,15 @@ impl<E> AuditTrail<E> {
     }
 }
 
+/// A page of the consent records of all sessions.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ConsentRecords<R> {
+    /// The records or receipts, in the fields of ISO/IEC TS 27560.
+    pub records: Vec<R>,
+    /// The session after which the next page begins. `None` at the end.
+    pub next: Option<SessionId>,
+}
+
 /// A page of the whole audit log: the lines of its export.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct AuditLines<L> {

@@ -1,13 +1,17 @@
 //! `/api/v2/audit`: entries, checkpoints and proofs of the whole log, for auditors.
 
+use audit::{Actor, Draft};
 use axum::response::{IntoResponse, Response};
 use genesys_api::error_chain;
-use guest_sessions::{AuditLines, AuditQuery, DetailCode, ProofQuery};
-use guest_suite::Error;
+use guest_payload::iso27560::Record;
+use guest_sessions::{AuditLines, AuditQuery, ConsentRecords, DetailCode, ProofQuery};
+use guest_suite::direct::stored_sessions;
 use guest_suite::store::StoreErrorKind;
+use guest_suite::{Error, SessionInfo};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde_json::value::RawValue;
+use url::form_urlencoded;
 
 use super::request::Call;
 use super::{Refusal, json_answer};
@@ -46,6 +50,41 @@ pub(super) async fn consistency(call: Call) -> Result<Response, Refusal> {
     let old = old.ok_or_else(|| missing("old"))?;
     let proof = call.app.direct.prove_prefix(&caller.client, old, size).await;
     proof.map(|proof| text_answer(proof.to_string())).map_err(refused)
+}
+
+pub(super) async fn consent_records(call: Call) -> Result<Response, Refusal> {
+    let caller = call.admit(AUDIT).await?;
+    let (mut after, mut receipts) = (None, false);
+    for (name, value) in form_urlencoded::parse(query(&call).as_bytes()) {
+        match &*name {
+            "after" => {
+                after = Some(
+                    value
+                        .parse()
+                        .map_err(|_| invalid("after", "the id of a session"))?,
+                )
+            }
+            _ => receipts = value.parse().map_err(|_| invalid("receipts", "true or false"))?,
+        }
+    }
+    let (direct, (policy, controller)) = (&call.app.direct, &call.app.consent);
+    let entry = Draft::new(caller.now.utc, Actor::client(caller.client), "consent.exported");
+    direct.log_repeated(entry).await?;
+    let sessions = stored_sessions(&**direct.store(), after, caller.now.utc).await?;
+    let record = |session: &SessionInfo| {
+        let id = session.id.as_str();
+        let record = Record::new(id, &session.guest_id, &session.consent, policy, controller);
+        if receipts { record.into_receipt(id) } else { record }
+    };
+    let records = sessions.iter().map(record).collect();
+    let next = sessions.last().map(|last| last.id.clone());
+    Ok(json_answer(StatusCode::OK, &ConsentRecords { records, next }))
+}
+
+fn invalid(parameter: &str, expected: &str) -> Refusal {
+    let detail = DetailCode::FieldValue;
+    let message = format!("invalid {parameter}: send {expected}");
+    Refusal::new(detail.error_code(), message).detail(detail.as_str(), parameter)
 }
 
 fn query(call: &Call) -> &str {

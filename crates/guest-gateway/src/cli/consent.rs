@@ -1,6 +1,6 @@
 //! `consent`: export of consent records, for the controller and for the guests.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
@@ -8,12 +8,18 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use genesys_api::{Clock, SessionId};
 use guest_payload::iso27560::Record;
+use guest_sessions::ConsentRecords;
+use guest_sessions::client::{RestClient, calls};
+use guest_store::SqliteStore;
 use guest_suite::SessionInfo;
 use guest_suite::direct::stored_sessions;
+use serde::Deserialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::audit::{open_store, record_export};
+use super::remote::{Opened, Source, call};
 use super::{Failure, print_line};
-use crate::config::Config;
+use crate::config::{AUDIT, Config};
 
 /// Export consent records
 ///
@@ -21,15 +27,16 @@ use crate::config::Config;
 /// advice.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Write the consent records of a stopped gateway's store to a file
+    /// Write the consent records of all sessions to a file
+    ///
+    /// A running gateway needs the scope audit:read.
     ///
     /// One line with a JSON object per session, in the fields of ISO/IEC TS 27560 and with the [controller] of the
     /// configuration. An erased session has no record; its entries are in the audit log. The file holds personal data and
     /// is readable by its owner only.
     Export {
-        /// The gateway's configuration file
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        source: Source,
         /// The file to create; it must not exist
         #[arg(long, value_name = "FILE", default_value = "consent.jsonl")]
         out: PathBuf,
@@ -44,12 +51,19 @@ pub(super) enum Command {
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let Command::Export {
-        config,
+        source,
         out,
         receipts,
         session: only,
     } = command;
-    let (config, store) = open_store(&config)?;
+    let records = match source.open(AUDIT)? {
+        Opened::Stopped(config) => {
+            let (config, store) = open_store(config)?;
+            record_export(&store, "guest-gateway consent export", "consent.exported").await?;
+            Records::Stopped(Box::new(config), store)
+        }
+        Opened::Running(client) => Records::Running(client),
+    };
     let name = out.display();
     let mut options = OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(&out);
@@ -58,22 +72,20 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             "cannot create {name}: {error}; use another name with --out"
         ))
     })?;
-    record_export(&store, "guest-gateway consent export", "consent.exported").await?;
     let unwritten = |error: std::io::Error| Failure::failed(format!("cannot write {name}: {error}"));
     let mut file = BufWriter::new(file);
-    let now = Clock::system().now().utc;
     let (mut after, mut written) = (None, 0_u64);
     loop {
-        let sessions = stored_sessions(&store, after, now)
-            .await
-            .map_err(Failure::caused_by)?;
-        let Some(last) = sessions.last() else { break };
-        after = Some(last.id.clone());
-        for session in &sessions {
-            if only.as_ref().is_none_or(|only| *only == session.id) {
-                write(&mut file, session, &config, receipts).map_err(unwritten)?;
+        let page = records.page(after, receipts).await?;
+        for record in page.records {
+            if only.as_ref().is_none_or(|only| is_of(&record, only)) {
+                writeln!(file, "{record}").map_err(unwritten)?;
                 written += 1;
             }
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
         }
     }
     let file = file.into_inner().map_err(|error| unwritten(error.into_error()))?;
@@ -88,18 +100,47 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write(
-    file: &mut BufWriter<File>,
-    session: &SessionInfo,
-    config: &Config,
-    receipt: bool,
-) -> std::io::Result<()> {
-    let id = session.id.as_str();
-    let (policy, controller) = (config.sessions.policy, &config.controller);
-    let record = Record::new(id, &session.guest_id, &session.consent, policy, controller);
-    match receipt {
-        true => serde_json::to_writer(&mut *file, &record.into_receipt(id))?,
-        false => serde_json::to_writer(&mut *file, &record)?,
+/// The consent records of a gateway.
+enum Records {
+    Stopped(Box<Config>, SqliteStore),
+    Running(RestClient),
+}
+
+impl Records {
+    /// Returns a page of records or receipts as JSON.
+    async fn page(
+        &self,
+        after: Option<SessionId>,
+        receipts: bool,
+    ) -> Result<ConsentRecords<Box<RawValue>>, Failure> {
+        let (config, store) = match self {
+            Self::Stopped(config, store) => (config, store),
+            Self::Running(client) => {
+                return call(client, &calls::fetch_consent_records(after.as_ref(), receipts)).await;
+            }
+        };
+        let now = Clock::system().now().utc;
+        let sessions = stored_sessions(store, after, now)
+            .await
+            .map_err(Failure::caused_by)?;
+        let record = |session: &SessionInfo| {
+            let id = session.id.as_str();
+            let (policy, controller) = (config.sessions.policy, &config.controller);
+            let record = Record::new(id, &session.guest_id, &session.consent, policy, controller);
+            to_raw_value(&if receipts { record.into_receipt(id) } else { record })
+        };
+        let records = sessions.iter().map(record).collect::<Result<_, _>>();
+        Ok(ConsentRecords {
+            records: records.map_err(Failure::failed)?,
+            next: sessions.last().map(|last| last.id.clone()),
+        })
     }
-    file.write_all(b"\n")
+}
+
+fn is_of(record: &RawValue, session: &SessionId) -> bool {
+    #[derive(Deserialize)]
+    struct Named {
+        record_id: String,
+    }
+    serde_json::from_str(record.get()).is_ok_and(|record: Named| record.record_id == session.as_str())
 }

@@ -17,8 +17,8 @@ use session_metrics::Snapshot;
 use webhook::Subscription;
 
 use crate::{
-    AuditLines, AuditQuery, AuditTrail, ConsentChangeBody, CreatedSession, Operation, ProofQuery,
-    RefreshBody, RefreshedTokens, SessionInfo, SubscriptionBody, Webhook,
+    AuditLines, AuditQuery, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, Operation,
+    ProofQuery, RefreshBody, RefreshedTokens, SessionInfo, SubscriptionBody, Webhook,
 };
 
 /// A call of the contract. `Debug` shows no body, which may contain a secret.
@@ -176,6 +176,20 @@ pub fn fetch_audit_consistency(old: u64, size: Option<u64>) -> GatewayCall<Consi
         ..ProofQuery::default()
     };
     with_query(Operation::FetchAuditConsistency, &query, parse_text)
+}
+
+/// Reads a page of the consent records of all sessions, or of the receipts for their guests. Each is kept byte for byte.
+pub fn fetch_consent_records(
+    after: Option<&SessionId>,
+    receipts: bool,
+) -> GatewayCall<ConsentRecords<Box<RawValue>>> {
+    // an id has no character that needs encoding
+    let after = after.map_or_else(String::new, |after| format!("&after={after}"));
+    with_query(
+        Operation::FetchConsentRecords,
+        &format!("receipts={receipts}{after}"),
+        parse_json,
+    )
 }
 
 /// Reads the metrics of all sessions.

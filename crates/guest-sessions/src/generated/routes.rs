@@ -7,6 +7,8 @@ use http::Method;
 pub enum Operation {
     /// `GET /api/v2/audit/checkpoint`.
     FetchAuditCheckpoint,
+    /// `GET /api/v2/audit/consent-records`.
+    FetchConsentRecords,
     /// `GET /api/v2/audit/consistency`.
     FetchAuditConsistency,
     /// `GET /api/v2/audit/entries`.
@@ -57,6 +59,7 @@ impl Operation {
     pub fn method(self) -> Method {
         match self {
             Self::FetchAuditCheckpoint => Method::GET,
+            Self::FetchConsentRecords => Method::GET,
             Self::FetchAuditConsistency => Method::GET,
             Self::FetchAuditEntries => Method::GET,
             Self::FetchAuditProof => Method::GET,
@@ -86,6 +89,7 @@ impl Operation {
     pub fn path(self) -> &'static str {
         match self {
             Self::FetchAuditCheckpoint => "/api/v2/audit/checkpoint",
+            Self::FetchConsentRecords => "/api/v2/audit/consent-records",
             Self::FetchAuditConsistency => "/api/v2/audit/consistency",
             Self::FetchAuditEntries => "/api/v2/audit/entries",
             Self::FetchAuditProof => "/api/v2/audit/proof",
@@ -115,6 +119,7 @@ impl Operation {
     pub fn query(self) -> &'static [&'static str] {
         match self {
             Self::FetchAuditCheckpoint => &["size"],
+            Self::FetchConsentRecords => &["after", "receipts"],
             Self::FetchAuditConsistency => &["old", "size"],
             Self::FetchAuditEntries => &["limit", "from", "since"],
             Self::FetchAuditProof => &["entry", "size"],
@@ -142,6 +147,11 @@ pub static ROUTES: &[Route] = &[
         path: "/api/v2/audit/checkpoint",
         allow: "GET",
         operations: &[(Method::GET, Operation::FetchAuditCheckpoint)],
+    },
+    Route {
+        path: "/api/v2/audit/consent-records",
+        allow: "GET",
+        operations: &[(Method::GET, Operation::FetchConsentRecords)],
     },
     Route {
         path: "/api/v2/audit/consistency",

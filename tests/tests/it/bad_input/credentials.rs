@@ -103,8 +103,14 @@ fn scopes(fixture: &Fixture) -> Vec<Rejection> {
         Call::new(Method::DELETE, &one),
     ]
     .map(|call| (call, "webhooks:readwrite"));
-    let audit = ["entries", "checkpoint", "proof?entry=0", "consistency?old=1"]
-        .map(|read| (Call::get(&format!("/api/v2/audit/{read}")), "audit:read"));
+    let audit = [
+        "entries",
+        "checkpoint",
+        "proof?entry=0",
+        "consistency?old=1",
+        "consent-records",
+    ]
+    .map(|read| (Call::get(&format!("/api/v2/audit/{read}")), "audit:read"));
     write
         .into_iter()
         .chain(webhooks)

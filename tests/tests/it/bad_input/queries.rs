@@ -60,6 +60,8 @@ pub(super) fn rows(fixture: &Fixture) -> Vec<Rejection> {
         ("proof", "size=1", "entry", "field.missing"),
         ("proof", "entry=%2B1", "entry", "field.value"),
         ("proof", "entry=1&entry=2", "entry", "field.duplicate"),
+        ("consent-records", "receipts=yes", "receipts", "field.value"),
+        ("consent-records", "after=%20", "after", "field.value"),
         ("consistency", "", "old", "field.missing"),
         ("consistency", "old=18446744073709551616", "old", "field.value"),
     ] {

@@ -69,7 +69,7 @@ async fn help_describes_every_command_and_option() {
             ("audit verify", 5),
             ("chat", 13),
             ("consent", 1),
-            ("consent export", 5),
+            ("consent export", 7),
             ("demo", 3),
             ("policy", 1),
             ("policy diff", 3),

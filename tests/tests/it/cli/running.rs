@@ -207,6 +207,43 @@ async fn checkpoints_are_appended_to_a_file_that_verifies_a_later_export() {
 }
 
 #[tokio::test]
+async fn consent_export_of_a_running_gateway_has_the_records_of_the_stopped_one() {
+    let example = auditor();
+    let serving = example.serve().await;
+    let session = serving.session().await;
+    serving.session().await;
+    let path = |name: &str| example.path(name).display().to_string();
+    let files = [path("running"), path("stopped"), path("receipt")];
+    let exported = ask(&serving, &["consent", "export", "--out", &files[0]]).await;
+    assert_eq!(exported.code, Some(0), "{}", exported.err);
+    assert!(
+        exported.out.starts_with("2 records exported to "),
+        "{}",
+        exported.out
+    );
+    let only = [
+        "consent",
+        "export",
+        "--receipts",
+        "--session",
+        session["id"].as_str().unwrap(),
+    ];
+    let exported = ask(&serving, &[&only[..], &["--out", &files[2]]].concat()).await;
+    assert!(
+        exported.out.starts_with("1 receipts exported to "),
+        "{}",
+        exported.err
+    );
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+    let config = example.write();
+    let exported = run(["consent", "export", "--config", &config, "--out", &files[1]]).await;
+    assert_eq!(exported.code, Some(0), "{}", exported.err);
+    let [running, stopped, receipt] = files.map(|file| std::fs::read_to_string(file).unwrap());
+    assert_eq!(running, stopped);
+    assert!(receipt.contains("\"receipt_id\""), "{receipt}");
+}
+
+#[tokio::test]
 async fn audit_show_lists_entries_of_a_session_of_a_running_and_a_stopped_gateway() {
     let example = Example::new();
     let serving = example.serve().await;
