@@ -16,7 +16,7 @@ use crate::page::{Page, soon, upgrade, upgrade_with, upgrade_with_token};
 use crate::world::{CLIENT, READER, World};
 
 /// Actions of the table that this test does not provoke, and the tests that do.
-const ELSEWHERE: [(&str, &str); 11] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     ("audit.exported", "cli::audit"),
     ("audit.log_read", "audit_log"),
     ("clock.jumped", "guest-suite, direct::background"),
@@ -25,6 +25,7 @@ const ELSEWHERE: [(&str, &str); 11] = [
     ("guest.signed_out", "sign_in"),
     ("guest.token_deleted", "sign_in"),
     ("store.created", "cli::store"),
+    ("store.rekeyed", "cli::store"),
     ("store.restored", "cli::store"),
     ("store.vacuumed", "cli::store"),
     ("webhook.dead", "deliveries"),
