@@ -5,6 +5,7 @@ mod guest;
 mod job;
 mod live;
 mod sign_in;
+mod signed_in;
 
 use std::fmt;
 use std::ops::Deref;
@@ -18,6 +19,7 @@ pub use self::deployments::DeploymentCache;
 pub use self::guest::{Connect, ConnectError};
 pub use self::live::{LiveGuard, LiveSessions, SessionUpdate};
 pub use self::sign_in::{RevokeError, SignInService, supply_token};
+pub use self::signed_in::{GuestAccount, SignInStorage, SignedInGuests};
 use crate::attachments::{AttachError, AttachmentId, File};
 use crate::engine::shutdown::LONGEST_SHUTDOWN;
 use crate::{

@@ -13,14 +13,16 @@ mod sign_in;
 mod update;
 mod webhooks;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use audit::{Coalescer, Pseudonym};
 use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, MAX_DURATION, SessionId};
 use genesys_http::{Client, Tls, TlsError};
-use guest_conversation::client::{ConnectLimiter, DeploymentCache, LiveGuard, LiveSessions, SignInService};
+use guest_conversation::client::{
+    ConnectLimiter, DeploymentCache, LiveGuard, LiveSessions, SignInService, SignedInGuests,
+};
 use guest_payload::Policy;
 #[cfg(feature = "sqlite")]
 use guest_store::{Keys, Limits, SqliteStore};
@@ -36,7 +38,6 @@ pub use self::sign_in::SignIn;
 pub use guest_store::LogState;
 
 use self::session_row::SessionRow;
-use self::sign_in::SignedIn;
 use crate::{Error, SessionInfo};
 
 /// Sessions per page of a query.
@@ -129,10 +130,9 @@ struct Shared {
     events: Notify,
     live: LiveSessions<EndReason>,
     log: LogMonitor,
-    sign_in: SignInService,
-    signed_in: SignedIn,
     /// Held by the task that repeats its change after a conflict.
     retrying: tokio::sync::Mutex<()>,
+    signed_in: SignedInGuests<EndReason>,
 }
 
 /// A session that a guest may connect to: its row, and a guard that observes its end.
@@ -163,6 +163,11 @@ impl Direct {
         }
         let mut live = Vec::new();
         for_each_session(&*config.store, SessionQuery::Live, |session| live.push(session)).await?;
+        let sessions = LiveSessions::default();
+        let service = SignInService {
+            http: config.http.clone(),
+            host: config.hosts.api.clone(),
+        };
         let totals = totals.iter().map(|(name, total)| (name.as_str(), *total));
         Ok(Self {
             shared: Arc::new(Shared {
@@ -172,16 +177,12 @@ impl Direct {
                     config.hosts.cdn.clone(),
                     config.deployments.values(),
                 ),
-                sign_in: SignInService {
-                    http: config.http.clone(),
-                    host: config.hosts.api.clone(),
-                },
+                signed_in: SignedInGuests::new(service, sessions.clone()),
+                live: sessions,
                 config,
                 metrics: Metrics::restore(live, totals),
                 events: Notify::new(),
-                live: LiveSessions::default(),
                 log: LogMonitor::default(),
-                signed_in: Mutex::new(HashMap::new()),
                 retrying: tokio::sync::Mutex::default(),
             }),
         })

@@ -120,7 +120,7 @@ impl Direct {
                 store_at: None,
             },
             guard,
-            refresh_token: self.current_refresh_token(&id),
+            refresh_token: self.shared.signed_in.refresh_token(&id),
             owner,
             id,
             pending: None,
@@ -221,14 +221,19 @@ impl Conversation {
     fn handle_token_event(&mut self, event: &Event) {
         match event {
             Event::Connection(ConnectionEvent::TokenNeeded { .. }) => {
-                self.direct.supply_jwt(&self.id, self.connection.handle());
+                let guests = &self.direct.shared.signed_in;
+                guests.supply(&self.id, self.connection.handle());
             }
             Event::Connection(
                 ConnectionEvent::Ready(_) | ConnectionEvent::Restored(_) | ConnectionEvent::SignedIn(_),
-            ) => self.refresh_token = self.direct.current_refresh_token(&self.id),
+            ) => self.refresh_token = self.direct.shared.signed_in.refresh_token(&self.id),
             Event::Ended(Ending::LoggedOut) => {
                 let refresh_token = self.refresh_token.take();
-                self.direct.delete_tokens(&self.owner, &self.id, refresh_token);
+                let storage = self.direct.sign_in_storage(&self.owner, &self.id);
+                self.direct
+                    .shared
+                    .signed_in
+                    .forget(&self.id, &storage, refresh_token);
             }
             _ => {}
         }

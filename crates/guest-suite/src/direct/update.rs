@@ -10,7 +10,6 @@ use guest_store::{Change, Conflict, Event, Session, SessionQuery, StoreErrorKind
 use session_metrics::EndReason;
 
 use super::session_row::SessionRow;
-use super::sign_in::lock;
 use super::{Direct, PAGE};
 use crate::Error;
 
@@ -103,7 +102,7 @@ impl Direct {
             shared.metrics.record(metric);
             if let Some((id, update)) = update {
                 if matches!(update, SessionUpdate::Ended(_)) {
-                    lock(&shared.signed_in).remove(&id);
+                    shared.signed_in.remove(&id);
                 }
                 shared.live.notify(&id, update);
             }

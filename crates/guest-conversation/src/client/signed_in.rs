@@ -1,0 +1,332 @@
+//! The signed-in guests of a process, whose JWTs are kept fresh.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
+
+use genesys_api::{DeploymentId, SessionId};
+use genesys_http::CallError;
+use secrecy::{ExposeSecret, SecretString};
+use token_window::{Jitter, RefreshError, Refresher, TokenManager, Tokens, TokensError, Window};
+
+use super::{Handle, LiveSessions, RevokeError, SignInService, supply_token};
+use crate::GuestMachine as _;
+
+/// The session of a guest in the storage of the caller.
+pub trait SignInStorage: Clone + Debug + Send + Sync + 'static {
+    /// Whether the session is live. The guest of another one does not stay signed in.
+    ///
+    /// # Errors
+    /// [`RefreshError::Transient`] if it cannot be read now.
+    fn is_live(&self) -> impl Future<Output = Result<bool, RefreshError>> + Send;
+
+    /// Deletes the stored refresh token as soon as possible, if it is this one.
+    fn delete(&self, refresh_token: SecretString);
+}
+
+/// The guest of a session at the sign-in service of a deployment.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made by the caller")]
+pub struct GuestAccount<S> {
+    /// The session.
+    pub session: SessionId,
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// Storage of the refresh token.
+    pub storage: S,
+}
+
+/// The signed-in guests of a process, one of each session. `E` is the reason of a session's end. Clones share them.
+///
+/// A new JWT is passed to the open conversations of its session. JWTs are never stored.
+#[derive(Clone, Debug)]
+pub struct SignedInGuests<E> {
+    service: SignInService,
+    live: LiveSessions<E>,
+    managers: Arc<Managers>,
+}
+
+type Managers = Mutex<HashMap<SessionId, TokenManager>>;
+
+impl<E: Clone + Debug + Send + Sync + 'static> SignedInGuests<E> {
+    /// No guests yet.
+    #[must_use]
+    pub fn new(service: SignInService, live: LiveSessions<E>) -> Self {
+        Self {
+            service,
+            live,
+            managers: Arc::default(),
+        }
+    }
+
+    /// The sign-in service.
+    #[must_use]
+    pub const fn service(&self) -> &SignInService {
+        &self.service
+    }
+
+    /// Adds the guest of a session, in place of an earlier one. `sent` is the time at which the tokens were requested.
+    ///
+    /// # Errors
+    /// If a token is invalid.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn insert(
+        &self,
+        account: GuestAccount<impl SignInStorage>,
+        jwt: SecretString,
+        refresh_token: Option<SecretString>,
+        sent: Instant,
+    ) -> Result<(), TokensError> {
+        let session = account.session.clone();
+        let manager = self.manager(account, jwt, refresh_token, sent)?;
+        lock(&self.managers).insert(session, manager);
+        Ok(())
+    }
+
+    /// Signs a guest in by a stored refresh token and returns the JWT. A refused refresh token is deleted. A guest who
+    /// signed in meanwhile is kept.
+    ///
+    /// # Errors
+    /// If the service does not accept the refresh token, or cannot be reached.
+    ///
+    /// # Panics
+    /// As [`Self::insert`].
+    pub async fn restore(
+        &self,
+        account: GuestAccount<impl SignInStorage>,
+        refresh_token: SecretString,
+    ) -> Result<SecretString, CallError> {
+        let sent = self.service.http.clock().now().instant;
+        let jwt = self.refresh(&account, &refresh_token).await?;
+        let session = account.session.clone();
+        // one that the store cannot have is used for this conversation only
+        let Ok(manager) = self.manager(account, jwt.clone(), Some(refresh_token), sent) else {
+            return Ok(jwt);
+        };
+        let mut managers = lock(&self.managers);
+        let manager = managers.entry(session).or_insert(manager);
+        Ok(manager.tokens().access().clone())
+    }
+
+    /// Returns the JWT of a session's guest. The service requires another one if this one is too old.
+    pub async fn jwt(&self, session: &SessionId) -> Option<SecretString> {
+        let manager = self.manager_of(session)?;
+        let token = manager.token().await.map(|token| token.secret);
+        Some(token.unwrap_or_else(|_| manager.tokens().access().clone()))
+    }
+
+    /// Returns the refresh token that is in use now.
+    #[must_use]
+    pub fn refresh_token(&self, session: &SessionId) -> Option<SecretString> {
+        self.manager_of(session)?.tokens().refresh().cloned()
+    }
+
+    /// Revokes the tokens of a session's guest at the service. The guest remains in the registry. `None` if there is none.
+    pub async fn revoke(&self, session: &SessionId) -> Option<Result<(), RevokeError>> {
+        let manager = self.manager_of(session)?;
+        Some(self.service.revoke(&manager).await)
+    }
+
+    /// Passes another JWT to a conversation whose JWT the service did not accept.
+    ///
+    /// # Panics
+    /// As [`Self::insert`].
+    pub fn supply(&self, session: &SessionId, conversation: Handle) {
+        match self.manager_of(session) {
+            Some(manager) => drop(tokio::spawn(supply_token(manager, conversation))),
+            None => conversation.with(|machine, now| machine.decline_token(now)),
+        }
+    }
+
+    /// Removes the guest of a session.
+    pub fn remove(&self, session: &SessionId) {
+        lock(&self.managers).remove(session);
+    }
+
+    /// Removes the guest of a session whose sign-in has this refresh token, and deletes that from the storage. A later
+    /// sign-in is kept.
+    pub fn forget(
+        &self,
+        session: &SessionId,
+        storage: &impl SignInStorage,
+        refresh_token: Option<SecretString>,
+    ) {
+        let mut managers = lock(&self.managers);
+        if let Entry::Occupied(held) = managers.entry(session.clone())
+            && expose(held.get().tokens().refresh()) == expose(refresh_token.as_ref())
+        {
+            held.remove();
+        }
+        drop(managers);
+        if let Some(refresh_token) = refresh_token {
+            storage.delete(refresh_token);
+        }
+    }
+
+    fn manager_of(&self, session: &SessionId) -> Option<TokenManager> {
+        lock(&self.managers).get(session).cloned()
+    }
+
+    async fn refresh(
+        &self,
+        account: &GuestAccount<impl SignInStorage>,
+        refresh_token: &SecretString,
+    ) -> Result<SecretString, CallError> {
+        let refreshed = self.service.refresh(&account.deployment, refresh_token).await;
+        refreshed.inspect_err(|error| {
+            if SignInService::refresh_error(error) == RefreshError::Refused {
+                self.forget(&account.session, &account.storage, Some(refresh_token.clone()));
+            }
+        })
+    }
+
+    fn manager(
+        &self,
+        account: GuestAccount<impl SignInStorage>,
+        jwt: SecretString,
+        refresh_token: Option<SecretString>,
+        sent: Instant,
+    ) -> Result<TokenManager, TokensError> {
+        let tokens = Tokens::new(jwt, refresh_token, SignInService::JWT_LIFETIME)?;
+        let jitter = Jitter::of(account.session.as_str());
+        let refresh = token_window::Refresh::new(tokens, Window::default(), jitter, sent);
+        let clock = self.service.http.clock().clone();
+        let refresher = JwtRefresher {
+            service: self.service.clone(),
+            live: self.live.clone(),
+            managers: Arc::downgrade(&self.managers),
+            account,
+        };
+        Ok(TokenManager::spawn_with(refresh, refresher, clock))
+    }
+}
+
+fn lock(managers: &Managers) -> MutexGuard<'_, HashMap<SessionId, TokenManager>> {
+    managers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn expose(token: Option<&SecretString>) -> Option<&str> {
+    token.map(SecretString::expose_secret)
+}
+
+/// Refreshes the JWT of one guest.
+#[derive(Debug)]
+struct JwtRefresher<S, E> {
+    service: SignInService,
+    live: LiveSessions<E>,
+    // the registry owns the managers, whose tasks own their refreshers
+    managers: Weak<Managers>,
+    account: GuestAccount<S>,
+}
+
+impl<S: SignInStorage, E: Clone + Debug + Send + Sync + 'static> Refresher for JwtRefresher<S, E> {
+    async fn refresh(&self, current: &Tokens) -> Result<Tokens, RefreshError> {
+        let guests = SignedInGuests {
+            service: self.service.clone(),
+            live: self.live.clone(),
+            managers: self.managers.upgrade().ok_or(RefreshError::Refused)?,
+        };
+        let GuestAccount { session, storage, .. } = &self.account;
+        let is_live = storage.is_live().await?;
+        let refresh_token = current.refresh().cloned();
+        let Some(refresh_token) = refresh_token.clone().filter(|_| is_live) else {
+            guests.forget(session, storage, refresh_token);
+            return Err(RefreshError::Refused);
+        };
+        let jwt = guests.refresh(&self.account, &refresh_token).await;
+        let jwt = jwt.map_err(|error| {
+            tracing::warn!(%session, %error, "cannot refresh the JWT of a guest");
+            SignInService::refresh_error(&error)
+        })?;
+        self.live.update_token(session, &jwt);
+        Ok(Tokens::new(
+            jwt,
+            Some(refresh_token),
+            SignInService::JWT_LIFETIME,
+        )?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Later sign-ins, and the deletion of tokens.
+
+    use genesys_api::Clock;
+    use genesys_http::{Client, Tls};
+
+    use super::*;
+
+    /// Records the deleted tokens.
+    #[derive(Clone, Debug, Default)]
+    struct Storage(Arc<Mutex<Vec<String>>>);
+
+    impl SignInStorage for Storage {
+        async fn is_live(&self) -> Result<bool, RefreshError> {
+            Ok(true)
+        }
+
+        fn delete(&self, refresh_token: SecretString) {
+            self.0
+                .lock()
+                .unwrap()
+                .push(refresh_token.expose_secret().to_owned());
+        }
+    }
+
+    fn guests(clock: &Clock) -> SignedInGuests<()> {
+        let http = Client::builder(Tls::system().unwrap()).clock(clock.clone());
+        let service = SignInService {
+            http: http.build(),
+            host: "https://api.mypurecloud.de".parse().unwrap(),
+        };
+        SignedInGuests::new(service, LiveSessions::default())
+    }
+
+    #[tokio::test]
+    async fn older_sign_in_does_not_remove_a_newer_one() {
+        let (clock, storage) = (Clock::system(), Storage::default());
+        let guests = guests(&clock);
+        let session: SessionId = "s-1".parse().unwrap();
+        let sign_in = |jwt: &str, refresh_token: &str| {
+            let account = GuestAccount {
+                session: session.clone(),
+                deployment: "d-1".parse().unwrap(),
+                storage: storage.clone(),
+            };
+            let sent = clock.now().instant;
+            guests
+                .insert(account, jwt.into(), Some(refresh_token.into()), sent)
+                .unwrap();
+        };
+        sign_in("jwt-1", "refresh-1");
+        sign_in("jwt-2", "refresh-2");
+        guests.forget(&session, &storage, Some("refresh-1".into()));
+        assert_eq!(guests.jwt(&session).await.unwrap().expose_secret(), "jwt-2");
+        assert_eq!(expose(guests.refresh_token(&session).as_ref()), Some("refresh-2"));
+        guests.forget(&session, &storage, Some("refresh-2".into()));
+        assert!(guests.jwt(&session).await.is_none());
+        assert!(guests.revoke(&session).await.is_none());
+        assert_eq!(*storage.0.lock().unwrap(), ["refresh-1", "refresh-2"]);
+    }
+
+    #[tokio::test]
+    async fn sign_in_without_refresh_token_deletes_nothing_from_the_storage() {
+        let (clock, storage) = (Clock::system(), Storage::default());
+        let guests = guests(&clock);
+        let session: SessionId = "s-1".parse().unwrap();
+        let account = GuestAccount {
+            session: session.clone(),
+            deployment: "d-1".parse().unwrap(),
+            storage: storage.clone(),
+        };
+        let sent = clock.now().instant;
+        guests.insert(account, "jwt-1".into(), None, sent).unwrap();
+        guests.forget(&session, &storage, None);
+        assert!(guests.jwt(&session).await.is_none());
+        assert!(storage.0.lock().unwrap().is_empty());
+    }
+}
