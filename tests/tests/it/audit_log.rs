@@ -9,8 +9,11 @@ use guest_suite::audit::{Actor, Draft, Entry};
 use guest_suite::store::{EntryQuery, Store, Unit};
 use http::StatusCode;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::api::{Api, Call, guest};
+use crate::page::soon;
 use crate::world::{CLIENT, NEIGHBOR, World};
 
 const AUDIT: &str = "/api/v2/audit";
@@ -192,7 +195,7 @@ async fn altered_entry_is_named_by_each_read() {
     let created = "SELECT seq FROM entries WHERE CAST(bytes AS TEXT) LIKE '%session.created%'";
     let seq: i64 = file.query_row(created, [], |row| row.get(0)).unwrap();
     file.execute_batch(&format!(
-        "DROP TRIGGER entries_stay;
+        "DROP TRIGGER entries_no_update;
          UPDATE entries SET bytes = CAST(replace(bytes, 'created', 'crEated') AS BLOB) WHERE seq = {seq};
          UPDATE checkpoints SET note = replace(note, '{size}', '9') WHERE size = {size};"
     ))
@@ -220,4 +223,30 @@ async fn altered_entry_is_named_by_each_read() {
     }
     world.gateway.stop().await;
     world.simulator.stop().await;
+}
+
+#[tokio::test]
+async fn checkpoints_are_sent_to_the_configured_url() {
+    let archive = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/notes?log=1", archive.local_addr().unwrap());
+    let world = World::configured(genesys_sim::Rules::default(), |toml| {
+        format!("audit.checkpoint_url = {url:?}\n{toml}")
+    })
+    .await;
+    let (mut connection, _) = soon(archive.accept()).await.unwrap();
+    let mut request = String::new();
+    while !request.contains("\r\n\r\nguest-gateway/audit\n") || !request.ends_with("=\n") {
+        let mut part = [0; 4096];
+        let length = soon(connection.read(&mut part)).await.unwrap();
+        request.push_str(std::str::from_utf8(&part[..length]).unwrap());
+    }
+    connection
+        .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+        .await
+        .unwrap();
+    let (head, note) = request.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("POST /notes?log=1 HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("content-type: text/plain; charset=utf-8"), "{head}");
+    assert!(world.gateway.store().verifier_key().open(note).is_ok(), "{note}");
+    world.stop().await;
 }

@@ -96,6 +96,9 @@ async fn help_describes_every_command_and_option() {
     );
 }
 
+/// A verifier key in the right form.
+const SOME_KEY: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+
 #[tokio::test]
 async fn invalid_arguments_exit_with_2_and_a_hint() {
     for (arguments, hint) in [
@@ -153,6 +156,27 @@ async fn invalid_arguments_exit_with_2_and_a_hint() {
         (vec!["audit"], "Usage:"),
         (vec!["audit", "verify", "x.jsonl"], "--key"),
         (vec!["audit", "verify", "x.jsonl", "--key", "none"], "--key"),
+        (
+            vec![
+                "audit",
+                "verify",
+                "x.jsonl",
+                "--key",
+                SOME_KEY,
+                "--witness",
+                "none",
+            ],
+            "--witness",
+        ),
+        (vec!["audit", "export"], "--config"),
+        (
+            vec!["audit", "export", "--config", "x", "--url", "http://127.0.0.1:1"],
+            "--url",
+        ),
+        (
+            vec!["audit", "export", "--config", "x", "--since", "monday"],
+            "RFC 3339",
+        ),
         (vec!["demo", "more"], "Usage:"),
         (vec!["policy", "show", "lenient"], "tutorial-strict"),
         (vec!["policy", "test", "no.toml"], "no.toml"),
