@@ -99,6 +99,17 @@ export interface Consent {
 /** A consent record or a receipt, in the fields of ISO/IEC TS 27560. `record_id` is the id of the session. */
 export type ConsentDocument = Record<string, unknown>;
 
+export interface ConsentEntry {
+  /** The action, as in `consent.withdrawn`. */
+  action: string;
+  /** The decision on each purpose, with its rule and evidence, the policy and the jurisdiction. */
+  details: Record<string, unknown>;
+  /** Sequence number of the entry in the audit log. */
+  seq: number;
+  /** Time of the decision. */
+  time: string;
+}
+
 export interface ConsentRecords {
   /** `after` of the next page. Null at the end. */
   next: string | null;
@@ -174,6 +185,14 @@ export interface EndCounts {
 /** Reason of the session's end. */
 export type EndReason = "agent" | "consent_withdrawn" | "error" | "expired" | "guest" | "server_closed";
 
+export interface ErasedGuest {
+  /** A signed checkpoint of the audit log over all their entries: a signed note (C2SP `tlog-checkpoint`). */
+  checkpoint: string;
+  guestId: Id;
+  /** The erased sessions. */
+  sessions: ErasureRecord[];
+}
+
 export interface ErasedSession {
   id: Id;
   range: SequenceRange;
@@ -187,6 +206,14 @@ export interface ErasureDelivery {
   /** Time of the erasure. */
   timestamp: string;
   type: "webmessaging.guestsession.erased";
+}
+
+export interface ErasureRecord {
+  id: Id;
+  /** Its leaf hash in the tree of the log (RFC 6962), in hexadecimal digits. */
+  leaf: string;
+  /** Sequence number of the entry `session.erased`. */
+  seq: number;
 }
 
 export type ErrorCode =
@@ -251,6 +278,12 @@ export interface GuestMessage {
   type: "message";
 }
 
+export interface GuestReport {
+  guestId: Id;
+  /** The guest's sessions, oldest first. */
+  sessions: HeldSession[];
+}
+
 /** The guest is typing. At most one in 5 s is forwarded. */
 export interface GuestTyping {
   type: "typing";
@@ -279,6 +312,24 @@ export interface Health {
   auditEntriesVerified?: number;
   detail?: string;
   ok: boolean;
+}
+
+export interface HeldSession {
+  channelConfigurationId: Id;
+  consent: Consent;
+  /** Decisions on consent, oldest first. */
+  consentHistory: ConsentEntry[];
+  createdAt: string;
+  endReason?: EndReason;
+  endedAt?: string;
+  expiresAt: string;
+  /** The guest's attributes. They are deleted at the end of the session. */
+  guestAttributes: Record<string, string>;
+  guestId: Id;
+  id: Id;
+  /** Who received data of the session. */
+  recipients: Recipient[];
+  state: State;
 }
 
 /** Way in which consent was collected. Default: `unstated`. */
@@ -379,6 +430,23 @@ export interface Purpose {
 export interface QuickReply {
   payload: string;
   text: string;
+}
+
+export interface Recipient {
+  /** Names of the disclosed attributes. */
+  attributes: string[];
+  /** Number of disclosures. All messages of a conversation with Genesys count as one. */
+  count: number;
+  /** Names of the disclosed fields of an event. */
+  fields: string[];
+  /** Time of the first one. */
+  first: string;
+  /** Time of the last one. */
+  last: string;
+  /** The purposes of those attributes. `functional` ones need no consent. */
+  purposes: string[];
+  /** `genesys`, or the id of a webhook. */
+  recipient: string;
 }
 
 export interface Refresh {
@@ -688,6 +756,12 @@ export function changeConsent(options: CallOptions, id: string, body: ChangeCons
 
 /** Rotate both tokens of a session. */
 export function refreshSession(options: CallOptions, id: string, body: Refresh): Promise<Rotated>;
+
+/** All that is held about a guest, and who received what. */
+export function fetchGuest(options: CallOptions, id: string): Promise<GuestReport>;
+
+/** Erase every session of a guest. */
+export function eraseGuest(options: CallOptions, id: string): Promise<ErasedGuest>;
 
 /** JSON Schema of a webhook delivery's body. */
 export function fetchEventsSchema(options: CallOptions): Promise<Document>;

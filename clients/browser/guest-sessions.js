@@ -53,6 +53,8 @@ const OPERATIONS = {
   fetchAuditTrail: ["GET", "/api/v2/webmessaging/guest-sessions/{id}/audit"],
   changeConsent: ["PATCH", "/api/v2/webmessaging/guest-sessions/{id}/consent", "application/json"],
   refreshSession: ["POST", "/api/v2/webmessaging/guest-sessions/{id}/refresh", "application/json"],
+  fetchGuest: ["GET", "/api/v2/webmessaging/guests/{id}"],
+  eraseGuest: ["DELETE", "/api/v2/webmessaging/guests/{id}"],
   fetchEventsSchema: ["GET", "/events.schema.json"],
   fetchFramesSchema: ["GET", "/frames.schema.json"],
   checkHealth: ["GET", "/health"],
@@ -407,6 +409,16 @@ export function changeConsent(options, id, body) {
 /** Rotate both tokens of a session. */
 export function refreshSession(options, id, body) {
   return call("refreshSession", options, { path: { id }, body });
+}
+
+/** All that is held about a guest, and who received what. */
+export function fetchGuest(options, id) {
+  return call("fetchGuest", options, { path: { id } });
+}
+
+/** Erase every session of a guest. */
+export function eraseGuest(options, id) {
+  return call("eraseGuest", options, { path: { id } });
 }
 
 /** JSON Schema of a webhook delivery's body. */

@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod documents;
+mod guests;
 mod oauth;
 mod query;
 mod refusal;
@@ -88,6 +89,8 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::FetchAuditProof => on(method, audit::proof),
         Operation::FetchAuditTrail => on(method, sessions::audit_trail),
         Operation::FetchConsentRecords => on(method, audit::consent_records),
+        Operation::EraseGuest => on(method, guests::erase),
+        Operation::FetchGuest => on(method, guests::fetch),
         Operation::FetchDocument => documents::route(method, documents::OPENAPI),
         Operation::FetchEventsSchema => documents::route(method, documents::EVENTS),
         Operation::FetchFramesSchema => documents::route(method, documents::FRAMES),

@@ -6,6 +6,7 @@ mod chat;
 mod consent;
 #[cfg(feature = "sim")]
 mod demo;
+mod guest;
 mod policy;
 mod remote;
 mod serve;
@@ -53,6 +54,8 @@ enum Command {
     #[command(subcommand)]
     Consent(consent::Command),
     #[command(subcommand)]
+    Guest(guest::Command),
+    #[command(subcommand)]
     Policy(policy::Command),
     #[command(subcommand)]
     Store(store::Command),
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
             Command::Sim(options) => sim::run(*options).await,
             Command::Audit(command) => audit::run(command).await,
             Command::Consent(command) => consent::run(command).await,
+            Command::Guest(command) => guest::run(command).await,
             Command::Policy(command) => policy::run(&command),
             Command::Store(command) => store::run(command).await,
         }

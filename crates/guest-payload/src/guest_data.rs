@@ -35,6 +35,12 @@ impl GuestData {
         self.attributes.iter()
     }
 
+    /// The attributes, without a check against a later record.
+    #[must_use]
+    pub fn as_attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
     /// The purposes that the attributes serve. A functional one serves `None`.
     pub(crate) fn purposes(&self) -> BTreeSet<Option<Purpose>> {
         self.attributes.purposes()

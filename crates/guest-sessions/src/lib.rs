@@ -4,6 +4,7 @@ mod access_token;
 mod audit_query;
 mod client_frame;
 mod generated;
+mod guest;
 mod problem;
 mod secret;
 mod server_frame;
@@ -18,6 +19,7 @@ pub use access_token::{PROTOCOL, TokenPlacement, offered_token, query_token};
 pub use audit_query::{AuditQuery, AuditQueryError, ProofQuery};
 pub use client_frame::{BadFrame, ClientFrame};
 pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};
+pub use guest::{ConsentEntry, ErasedGuest, ErasureRecord, GuestReport, HeldSession, Recipient};
 pub use server_frame::{Sender, SenderKind, ServerFrame, SessionEventName, SuggestedReply};
 pub use session::{
     AuditLines, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, RefreshBody, RefreshedTokens,

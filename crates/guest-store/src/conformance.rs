@@ -26,7 +26,8 @@ pub(crate) use deliveries::{
 pub(crate) use model::store_behaves_like_model;
 pub(crate) use sessions::{
     guest_has_one_live_session, session_pages_cover_ids_without_a_time,
-    session_queries_return_matching_pages, session_reads_back, stale_version_is_refused,
+    session_queries_return_matching_pages, session_reads_back, sessions_of_a_guest_are_found,
+    stale_version_is_refused,
 };
 pub(crate) use snapshots::{
     dead_event_joins_snapshot, disabled_webhook_keeps_what_it_misses,
@@ -90,6 +91,7 @@ macro_rules! conformance_tests {
             leases_are_fair
             session_pages_cover_ids_without_a_time
             session_queries_return_matching_pages
+            sessions_of_a_guest_are_found
             settlement_counts_failures
             entries_page_by_subject
             stale_version_is_refused

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use audit::{Draft, Hash, Pseudonym, VerifierKey};
-use genesys_api::{SessionId, WebhookId};
+use genesys_api::{GuestId, SessionId, WebhookId};
 use time::OffsetDateTime;
 
 use crate::{Event, Leased, Session, Settlement, Stats, StoreError, Webhook};
@@ -179,6 +179,15 @@ pub enum SessionQuery {
     EndedBefore(OffsetDateTime),
     /// Live sessions after this one, in the same order.
     Live(Option<SessionId>),
+    /// The sessions of a guest, also ended ones, in the order of [`SessionQuery::All`].
+    OfGuest {
+        /// The guest.
+        guest: GuestId,
+        /// The owner of the sessions. `None` for those of all owners, which reads the owner of every session first.
+        owner: Option<String>,
+        /// The session before the page.
+        after: Option<SessionId>,
+    },
 }
 
 /// A query of audit entries.

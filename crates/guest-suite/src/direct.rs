@@ -5,6 +5,7 @@
 mod audit_reads;
 mod background;
 mod conversation;
+mod guests;
 mod lifecycle;
 mod reevaluation;
 mod refusals;
@@ -33,6 +34,7 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 
 pub use self::conversation::Conversation;
+pub use self::guests::GuestRequest;
 pub use self::lifecycle::Created;
 pub use self::sign_in::SignIn;
 pub use guest_store::LogState;

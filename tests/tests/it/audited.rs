@@ -16,11 +16,12 @@ use crate::page::{Page, soon, upgrade, upgrade_with, upgrade_with_token};
 use crate::world::{CLIENT, READER, World};
 
 /// Actions of the table that this test does not provoke, and the tests that do.
-const ELSEWHERE: [(&str, &str); 12] = [
+const ELSEWHERE: [(&str, &str); 13] = [
     ("audit.exported", "cli::audit"),
     ("audit.log_read", "audit_log"),
     ("clock.jumped", "guest-suite, direct::background"),
     ("consent.exported", "cli::consent"),
+    ("guest.read", "data_subject"),
     ("guest.signed_in", "sign_in"),
     ("guest.signed_out", "sign_in"),
     ("guest.token_deleted", "sign_in"),

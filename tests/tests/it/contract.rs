@@ -54,9 +54,14 @@ impl Fixture {
             path if path.starts_with(WEBHOOKS) => self.webhook().await,
             _ => self.session().await,
         };
+        let id = if template.contains("/guests/") {
+            "guestId"
+        } else {
+            "id"
+        };
         let call = Call::new(
             method,
-            &template.replace("{id}", subject["id"].as_str().unwrap_or_default()),
+            &template.replace("{id}", subject[id].as_str().unwrap_or_default()),
         );
         match operation {
             "changeConsent" => call.json(&json!({ "analytics": false })),
@@ -375,6 +380,10 @@ async fn full_answers(fixture: &Fixture, seen: &mut BTreeSet<String>) {
         let answer = fixture.send(Call::get(&format!("{SESSIONS}{rest}"))).await;
         DOCUMENT.seen(operation, 200, &answer.json(), seen);
     }
+    let guest = session["guestId"].as_str().unwrap();
+    let path = format!("/api/v2/webmessaging/guests/{guest}");
+    let answer = fixture.send(Call::get(&path)).await;
+    DOCUMENT.seen("fetchGuest", 200, &answer.json(), seen);
 }
 
 #[tokio::test]

@@ -27,6 +27,8 @@ mod crash;
 #[cfg(test)]
 mod crm;
 #[cfg(test)]
+mod data_subject;
+#[cfg(test)]
 mod deliveries;
 #[cfg(test)]
 mod direct;

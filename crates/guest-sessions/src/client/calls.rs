@@ -6,7 +6,7 @@ use std::str::FromStr;
 use audit::Entry;
 use audit::proof::{ConsistencyProof, InclusionProof};
 use bytes::Bytes;
-use genesys_api::{Call, Host, ReplyError, SessionId, WebhookId, json};
+use genesys_api::{Call, GuestId, Host, ReplyError, SessionId, WebhookId, json};
 use guest_payload::{ConsentChange, NewSession, Signals};
 use http::{HeaderValue, Request, Response};
 use secrecy::SecretString;
@@ -17,8 +17,8 @@ use session_metrics::Snapshot;
 use webhook::Subscription;
 
 use crate::{
-    AuditLines, AuditQuery, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, Operation,
-    ProofQuery, RefreshBody, RefreshedTokens, SessionInfo, SubscriptionBody, Webhook,
+    AuditLines, AuditQuery, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, ErasedGuest,
+    GuestReport, Operation, ProofQuery, RefreshBody, RefreshedTokens, SessionInfo, SubscriptionBody, Webhook,
 };
 
 /// A call of the contract. `Debug` shows no body, which may contain a secret.
@@ -190,6 +190,16 @@ pub fn fetch_consent_records(
         &format!("receipts={receipts}{after}"),
         parse_json,
     )
+}
+
+/// Reads all that is held about a guest.
+pub fn fetch_guest(id: &GuestId) -> GatewayCall<GuestReport> {
+    GatewayCall::new(Operation::FetchGuest, id.as_str(), parse_json)
+}
+
+/// Erases every session of a guest. Not idempotent: a repeated request finds no session.
+pub fn erase_guest(id: &GuestId) -> GatewayCall<ErasedGuest, false> {
+    GatewayCall::new(Operation::EraseGuest, id.as_str(), parse_json)
 }
 
 /// Reads the metrics of all sessions.

@@ -41,6 +41,10 @@ pub enum Operation {
     RefreshSession,
     /// `GET /api/v2/webmessaging/guest-sessions/{id}/socket`.
     OpenSocket,
+    /// `GET /api/v2/webmessaging/guests/{id}`.
+    FetchGuest,
+    /// `DELETE /api/v2/webmessaging/guests/{id}`.
+    EraseGuest,
     /// `GET /events.schema.json`.
     FetchEventsSchema,
     /// `GET /frames.schema.json`.
@@ -76,6 +80,8 @@ impl Operation {
             Self::ChangeConsent => Method::PATCH,
             Self::RefreshSession => Method::POST,
             Self::OpenSocket => Method::GET,
+            Self::FetchGuest => Method::GET,
+            Self::EraseGuest => Method::DELETE,
             Self::FetchEventsSchema => Method::GET,
             Self::FetchFramesSchema => Method::GET,
             Self::CheckHealth => Method::GET,
@@ -106,6 +112,8 @@ impl Operation {
             Self::ChangeConsent => "/api/v2/webmessaging/guest-sessions/{id}/consent",
             Self::RefreshSession => "/api/v2/webmessaging/guest-sessions/{id}/refresh",
             Self::OpenSocket => "/api/v2/webmessaging/guest-sessions/{id}/socket",
+            Self::FetchGuest => "/api/v2/webmessaging/guests/{id}",
+            Self::EraseGuest => "/api/v2/webmessaging/guests/{id}",
             Self::FetchEventsSchema => "/events.schema.json",
             Self::FetchFramesSchema => "/frames.schema.json",
             Self::CheckHealth => "/health",
@@ -222,6 +230,14 @@ pub static ROUTES: &[Route] = &[
         path: "/api/v2/webmessaging/guest-sessions/{id}/socket",
         allow: "GET",
         operations: &[(Method::GET, Operation::OpenSocket)],
+    },
+    Route {
+        path: "/api/v2/webmessaging/guests/{id}",
+        allow: "GET, DELETE",
+        operations: &[
+            (Method::GET, Operation::FetchGuest),
+            (Method::DELETE, Operation::EraseGuest),
+        ],
     },
     Route {
         path: "/events.schema.json",

@@ -170,3 +170,43 @@ fn ordered_id(number: i64) -> SessionId {
     let id = format!("{number:08x}-0000-7000-8000-000000000000");
     id.parse().expect("a valid id")
 }
+
+/// All sessions of a guest are found by page, of one owner or of all.
+pub(crate) async fn sessions_of_a_guest_are_found(make: Make) {
+    let store = make(Limits::default());
+    for (id, owner, guest) in [
+        ("s-1", "o", "g"),
+        ("s-2", "o", "g"),
+        ("s-3", "o", "other"),
+        ("s-4", "p", "g"),
+    ] {
+        let mut ended = session(id, owner, guest);
+        ended.ended_at = Some(at(0));
+        stored(&*store, unit(Change::CreateSession(ended))).await;
+    }
+    stored(&*store, unit(Change::CreateSession(session("s-5", "o", "g")))).await;
+    let find = async |guest: &str, owner: Option<&str>, limit| {
+        let mut found = BTreeSet::new();
+        let mut after = None;
+        loop {
+            let query = SessionQuery::OfGuest {
+                guest: guest.parse().expect("a valid id"),
+                owner: owner.map(str::to_owned),
+                after: after.take(),
+            };
+            let page = store.sessions(query, limit).await.expect("readable");
+            found.extend(page.iter().map(|session| session.id.to_string()));
+            match page.last() {
+                Some(last) => after = Some(last.id.clone()),
+                None => return found.into_iter().collect::<Vec<_>>(),
+            }
+        }
+    };
+    for limit in [1, 2, 100] {
+        assert_eq!(find("g", Some("o"), limit).await, ["s-1", "s-2", "s-5"]);
+        assert_eq!(find("g", None, limit).await, ["s-1", "s-2", "s-4", "s-5"]);
+    }
+    assert_eq!(find("g", Some("p"), 100).await, ["s-4"]);
+    assert_eq!(find("g", Some("q"), 100).await, [""; 0]);
+    assert_eq!(find("nobody", None, 100).await, [""; 0]);
+}

@@ -79,10 +79,9 @@ impl Transaction<'_, '_> {
             }
         };
         if session.ended_at.is_none() {
-            let sql =
-                "SELECT 1 FROM sessions WHERE owner = ?1 AND guest = ?2 AND ended_at IS NULL AND key <> ?3";
-            let guest = seal.guest_hash(&session.owner, &session.guest);
-            let params = params![session.owner, guest, key];
+            // the hash is of the owner too
+            let sql = "SELECT 1 FROM sessions WHERE guest = ?1 AND ended_at IS NULL AND key <> ?2";
+            let params = params![seal.guest_hash(&session.owner, &session.guest), key];
             if self.prepared.row(sql, params, |_| Ok(()))?.is_some() {
                 return Err(Conflict::GuestInUse.into());
             }

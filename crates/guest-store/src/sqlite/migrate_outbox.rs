@@ -65,7 +65,9 @@ pub(super) fn from_1(connection: &Connection, seal: &SealKey) -> Result<(), Sqli
 /// Removes the bodies of the events of version 2, and seals those of its erasures under keys that go with them.
 pub(super) fn from_2(connection: &Connection, seal: &SealKey) -> Result<(), SqliteError> {
     connection.execute_batch(
-        "ALTER TABLE webhooks DROP COLUMN bytes;
+        "DROP INDEX sessions_live_guest;
+         CREATE INDEX sessions_guest ON sessions (guest);
+         ALTER TABLE webhooks DROP COLUMN bytes;
          DROP INDEX outbox_due; DROP INDEX outbox_leased; DROP INDEX outbox_oldest; DROP INDEX outbox_session;
          DROP INDEX outbox_snapshot; DROP INDEX outbox_released;
          ALTER TABLE outbox RENAME TO outbox_2;",

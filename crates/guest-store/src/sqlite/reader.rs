@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use genesys_api::SessionId;
-use rusqlite::Connection;
+use genesys_api::{GuestId, SessionId};
 use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
 use tokio::sync::mpsc;
 
 use super::error::SqliteError;
@@ -51,29 +51,37 @@ impl Reader<'_, '_> {
             Some(id) => Value::from(seal.session_key(id).to_vec()),
             None => Value::from(Vec::new()),
         };
-        let (sql, param) = match query {
+        let (sql, params) = match query {
             SessionQuery::All(after) => (
                 select_sessions!("WHERE sessions.key > ?1 ORDER BY sessions.key"),
-                key(after),
+                vec![key(after)],
             ),
             SessionQuery::Live(after) => (
                 select_sessions!("WHERE sessions.key > ?1 AND ended_at IS NULL ORDER BY sessions.key"),
-                key(after),
+                vec![key(after)],
             ),
             SessionQuery::DueBefore(time) => (
                 select_sessions!(
                     "WHERE ended_at IS NULL AND idle_deadline <= ?1 ORDER BY idle_deadline, sessions.rowid"
                 ),
-                micros(*time).into(),
+                vec![micros(*time).into()],
             ),
             SessionQuery::EndedBefore(time) => (
                 select_sessions!("WHERE ended_at <= ?1 ORDER BY ended_at, sessions.rowid"),
-                micros(*time).into(),
+                vec![micros(*time).into()],
+            ),
+            SessionQuery::OfGuest { guest, owner, after } => (
+                select_sessions!(
+                    "WHERE guest IN (SELECT unhex(value) FROM json_each(?2)) AND sessions.key > ?1 ORDER BY sessions.key"
+                ),
+                vec![key(after), self.guest_hashes(guest, owner.as_ref())?.into()],
             ),
         };
-        let (found, unreadable) = self
-            .prepared
-            .readable(sql, [param], limit.min(PAGE), |row| session(row, seal))?;
+        let (found, unreadable) =
+            self.prepared
+                .readable(sql, params_from_iter(params), limit.min(PAGE), |row| {
+                    session(row, seal)
+                })?;
         for session in unreadable {
             tracing::error!(
                 session,
@@ -81,6 +89,21 @@ impl Reader<'_, '_> {
             );
         }
         Ok(found)
+    }
+
+    /// The hashes of a guest at this owner or at all, as a JSON array of hexadecimal texts.
+    fn guest_hashes(&mut self, guest: &GuestId, owner: Option<&String>) -> Result<String, SqliteError> {
+        let owners = match owner {
+            Some(owner) => vec![owner.clone()],
+            None => self
+                .prepared
+                .rows("SELECT DISTINCT owner FROM sessions", [], |row| Ok(row.get(0)?))?,
+        };
+        let hashes = owners.iter().map(|owner| {
+            let hash = self.keys.seal.guest_hash(owner, guest);
+            format!("\"{:032x}\"", u128::from_be_bytes(hash))
+        });
+        Ok(format!("[{}]", hashes.collect::<Vec<_>>().join(",")))
     }
 
     pub(super) fn webhooks(&mut self) -> Result<Vec<Webhook>, SqliteError> {

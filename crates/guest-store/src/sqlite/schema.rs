@@ -100,7 +100,7 @@ pub(super) const TABLES_2: &str = "
         version INTEGER NOT NULL,
         personal BLOB NOT NULL
     ) STRICT;
-    CREATE UNIQUE INDEX sessions_live_guest ON sessions (owner, guest) WHERE ended_at IS NULL;
+    CREATE INDEX sessions_guest ON sessions (guest);
     CREATE INDEX sessions_live ON sessions (key) WHERE ended_at IS NULL;
     CREATE INDEX sessions_due ON sessions (idle_deadline) WHERE ended_at IS NULL;
     CREATE INDEX sessions_ended ON sessions (ended_at) WHERE ended_at IS NOT NULL;

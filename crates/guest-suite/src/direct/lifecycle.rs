@@ -283,17 +283,8 @@ impl Direct {
         let now = self.clock().now().utc;
         let time = now - self.shared.config.retention;
         self.change_each(SessionQuery::EndedBefore(time), |session| async move {
-            let entry = Draft::new(now, Actor::system("guest-suite"), "session.erased");
-            self.commit(Mutation {
-                entry: Some(entry.subject(session.pseudonym())),
-                change: Some(Change::RemoveSession {
-                    id: session.id,
-                    at: now,
-                }),
-                ..Mutation::default()
-            })
-            .await
-            .map(|()| true)
+            let tombstone = Draft::new(now, Actor::system("guest-suite"), "session.erased");
+            self.erase(&session, tombstone).await.map(|()| true)
         })
         .await
     }

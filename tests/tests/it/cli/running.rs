@@ -298,3 +298,64 @@ async fn credentials_of_a_running_gateway_come_from_the_environment() {
         unreachable.err
     );
 }
+
+#[tokio::test]
+async fn guest_is_shown_exported_and_erased_of_a_running_and_a_stopped_gateway() {
+    let example = Example::new();
+    let serving = example.serve().await;
+    let (running, kept) = (serving.session().await, serving.session().await);
+    let guest = running["guestId"].as_str().unwrap();
+    let id = running["id"].as_str().unwrap();
+    let shown = ask(&serving, &["guest", "show", "--guest", guest]).await;
+    assert_eq!(shown.code, Some(0), "{}", shown.err);
+    assert!(
+        shown.out.starts_with(&format!("session {id} created ")),
+        "{}",
+        shown.out
+    );
+    assert!(shown.out.contains(" session.created (entry 3) "), "{}", shown.out);
+    let erased = ask(&serving, &["guest", "erase", "--guest", guest]).await;
+    assert_eq!(erased.code, Some(0), "{}", erased.err);
+    assert!(
+        erased
+            .out
+            .starts_with(&format!("session {id} erased: audit entry ")),
+        "{}",
+        erased.out
+    );
+    let unknown = ask(&serving, &["guest", "erase", "--guest", guest]).await;
+    assert_eq!(unknown.code, Some(1), "{}", unknown.err);
+    assert!(unknown.error_line().contains("not.found"), "{}", unknown.err);
+
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+    let config = example.write();
+    let guest = kept["guestId"].as_str().unwrap();
+    let of_stopped =
+        async |arguments: &[&str]| run([arguments, &["--guest", guest, "--config", &config]].concat()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("guest.json");
+    let export = ["guest", "export", "--out", out.to_str().unwrap()];
+    let exported = of_stopped(&export).await;
+    assert_eq!(exported.code, Some(0), "{}", exported.err);
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    assert_eq!(
+        (&report["guestId"], &report["sessions"][0]["id"]),
+        (&kept["guestId"], &kept["id"])
+    );
+    let mode = std::os::unix::fs::PermissionsExt::mode(&out.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let taken = of_stopped(&export).await;
+    assert_eq!(taken.code, Some(2), "{}", taken.err);
+    let erased = of_stopped(&["guest", "erase"]).await;
+    assert_eq!(erased.code, Some(0), "{}", erased.err);
+    assert!(erased.out.contains("Keep this checkpoint"), "{}", erased.out);
+    let unknown = of_stopped(&["guest", "show"]).await;
+    assert_eq!(unknown.code, Some(1), "{}", unknown.err);
+    assert!(
+        unknown.error_line().contains("cannot find the guest"),
+        "{}",
+        unknown.err
+    );
+    let checked = run(["store", "check", "--config", &config]).await;
+    assert_eq!(checked.code, Some(0), "{}", checked.err);
+}

@@ -268,6 +268,8 @@ async fn outbox_of_version_1_is_kept() {
 
 /// Makes the outbox and the triggers those of version 2.
 const OUTBOX_2: &str = "
+    DROP INDEX sessions_guest;
+    CREATE UNIQUE INDEX sessions_live_guest ON sessions (owner, guest) WHERE ended_at IS NULL;
     ALTER TABLE webhooks ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE outbox DROP COLUMN slot;
     ALTER TABLE outbox DROP COLUMN grown;

@@ -1,0 +1,33 @@
+//! `/api/v2/webmessaging/guests/{id}`: requests of a data subject.
+
+use audit::Actor;
+use axum::response::Response;
+use guest_suite::direct::GuestRequest;
+use http::StatusCode;
+
+use super::request::{Call, Caller};
+use super::{Refusal, json_answer};
+use crate::config::{READ, WRITE};
+
+pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
+    let caller = call.admit(READ).await?;
+    let request = request(&call, caller)?;
+    let report = call.app.direct.guest_report(&request).await?;
+    Ok(json_answer(StatusCode::OK, &report))
+}
+
+pub(super) async fn erase(call: Call) -> Result<Response, Refusal> {
+    let caller = call.admit(WRITE).await?;
+    let request = request(&call, caller)?;
+    let erased = call.app.direct.erase_guest(&request).await?;
+    Ok(json_answer(StatusCode::OK, &erased))
+}
+
+/// A request about the sessions of the caller.
+fn request(call: &Call, caller: Caller) -> Result<GuestRequest, Refusal> {
+    Ok(GuestRequest {
+        guest: call.id("guest")?,
+        actor: Actor::client(caller.client.as_str()),
+        owner: Some(caller.client),
+    })
+}

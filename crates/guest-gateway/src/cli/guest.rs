@@ -1,0 +1,205 @@
+//! `guest`: requests of a data subject.
+
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use audit::Actor;
+use clap::Subcommand;
+use genesys_api::{GuestId, Hosts, rfc3339};
+use guest_sessions::client::calls;
+use guest_sessions::{ErasedGuest, GuestReport, HeldSession};
+use guest_suite::Error;
+use guest_suite::direct::{Direct, DirectConfig, GuestRequest};
+
+use super::audit::open_store;
+use super::remote::{Opened, Source, call};
+use super::{Failure, print_line};
+use crate::config::{READ, WRITE};
+
+/// Show, export or erase what is held about a guest
+///
+/// A stopped gateway's store has the sessions of all API clients. A running gateway shows those of the API client whose
+/// credentials are given. Each command is recorded in the audit log.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Print the sessions of a guest, the consent, and who received what
+    Show {
+        /// The guest's id
+        #[arg(long, value_name = "ID")]
+        guest: GuestId,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Write all that is held about a guest to a JSON file
+    ///
+    /// The file holds personal data and is readable by its owner only.
+    Export {
+        /// The guest's id
+        #[arg(long, value_name = "ID")]
+        guest: GuestId,
+        /// The file to create; it must not exist
+        #[arg(long, value_name = "FILE", default_value = "guest.json")]
+        out: PathBuf,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Erase every session of a guest, and print the proof
+    ///
+    /// Live sessions are ended, keys overwritten, and webhooks get an `erased` event. The audit log keeps its entries, which can no
+    /// longer be linked to the guest. Backups that were made before still hold the guest: delete them after their
+    /// retention, and erase the guest again after a backup was restored.
+    Erase {
+        /// The guest's id
+        #[arg(long, value_name = "ID")]
+        guest: GuestId,
+        #[command(flatten)]
+        source: Source,
+    },
+}
+
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Show { guest, source } => {
+            let report = report(&source, &guest, "guest-gateway guest show").await?;
+            for session in &report.sessions {
+                lines(session).iter().for_each(|line| print_line(line));
+            }
+            Ok(())
+        }
+        Command::Export { guest, out, source } => export(&source, &guest, &out).await,
+        Command::Erase { guest, source } => {
+            let erased = erase(&source, &guest).await?;
+            for session in &erased.sessions {
+                let (id, seq, leaf) = (&session.id, session.seq, &session.leaf);
+                print_line(&format!("session {id} erased: audit entry {seq}, leaf {leaf}"));
+            }
+            print_line(&format!(
+                "Erase the guest in backups too: delete them after their retention.\nKeep this checkpoint, which covers \
+                 the entries:\n\n{}",
+                erased.checkpoint.trim_end()
+            ));
+            Ok(())
+        }
+    }
+}
+
+async fn report(source: &Source, guest: &GuestId, command: &'static str) -> Result<GuestReport, Failure> {
+    match source.open(READ)? {
+        Opened::Stopped(config) => {
+            let (direct, request) = stopped(config, guest, command).await?;
+            direct
+                .guest_report(&request)
+                .await
+                .map_err(|error| failed(guest, error))
+        }
+        Opened::Running(client) => call(&client, &calls::fetch_guest(guest)).await,
+    }
+}
+
+async fn export(source: &Source, guest: &GuestId, out: &Path) -> Result<(), Failure> {
+    let name = out.display();
+    if out.exists() {
+        return Err(Failure::usage(format!(
+            "cannot create {name}: it exists; use another name with --out, or remove it"
+        )));
+    }
+    let report = report(source, guest, "guest-gateway guest export").await?;
+    let mut text = serde_json::to_string_pretty(&report).expect("a report is plain data with text keys");
+    text.push('\n');
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(out);
+    let written = file.and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(|error| Failure::failed(format!("cannot write {name}: {error}")))?;
+    print_line(&format!("{} sessions exported to {name}.", report.sessions.len()));
+    Ok(())
+}
+
+async fn erase(source: &Source, guest: &GuestId) -> Result<ErasedGuest, Failure> {
+    match source.open(WRITE)? {
+        Opened::Stopped(config) => {
+            let (direct, request) = stopped(config, guest, "guest-gateway guest erase").await?;
+            direct
+                .erase_guest(&request)
+                .await
+                .map_err(|error| failed(guest, error))
+        }
+        Opened::Running(client) => call(&client, &calls::erase_guest(guest)).await,
+    }
+}
+
+/// The sessions of a stopped gateway, and a request about those of all API clients.
+async fn stopped(
+    config: &Path,
+    guest: &GuestId,
+    command: &'static str,
+) -> Result<(Direct, GuestRequest), Failure> {
+    let (_, store) = open_store(config)?;
+    // nothing is sent to Genesys
+    let hosts = Hosts::of_domain("mypurecloud.com").map_err(Failure::failed)?;
+    let config = DirectConfig::with_store(hosts, Arc::new(store)).map_err(Failure::caused_by)?;
+    let request = GuestRequest {
+        guest: guest.clone(),
+        owner: None,
+        actor: Actor::operator(command),
+    };
+    Ok((Direct::open(config).await.map_err(Failure::caused_by)?, request))
+}
+
+fn failed(guest: &GuestId, error: Error) -> Failure {
+    match error {
+        Error::NotFound => Failure::failed(format!(
+            "cannot find the guest {guest}: no session in the store; an erased guest has none"
+        )),
+        error => Failure::caused_by(error),
+    }
+}
+
+/// A session for a person.
+fn lines(held: &HeldSession) -> Vec<String> {
+    let session = &held.session;
+    let state = serde_json::to_value(session.state).unwrap_or_default();
+    let mut lines = vec![format!(
+        "session {} {} created {} channel {}",
+        session.id,
+        state.as_str().unwrap_or_default(),
+        rfc3339(session.created_at),
+        held.channel_configuration_id,
+    )];
+    for (name, value) in held.guest_attributes.iter() {
+        lines.push(format!("  attribute {name:?}: {value:?}"));
+    }
+    for entry in &held.consent_history {
+        let mut line = format!("  {} {} (entry {})", rfc3339(entry.time), entry.action, entry.seq);
+        for (name, value) in &entry.details {
+            line.push_str(&format!(" {name}={value}"));
+        }
+        lines.push(line);
+    }
+    for recipient in &held.recipients {
+        let names = |names: &BTreeSet<String>| {
+            names
+                .iter()
+                .map(|name| format!("{name:?}"))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        lines.push(format!(
+            "  received by {} {} times, {} to {}: fields {}; attributes {}; purposes {}",
+            recipient.recipient,
+            recipient.count,
+            rfc3339(recipient.first),
+            rfc3339(recipient.last),
+            names(&recipient.fields),
+            names(&recipient.attributes),
+            names(&recipient.purposes),
+        ));
+    }
+    lines
+}

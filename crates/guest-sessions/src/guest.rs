@@ -1,0 +1,160 @@
+//! Bodies of `/api/v2/webmessaging/guests/{id}`: requests of a data subject.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use genesys_api::{ChannelId, GuestId, SessionId, timestamp};
+use guest_payload::Attributes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::SessionInfo;
+
+/// All that is held about a guest: the body of `GET`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuestReport {
+    /// The guest's id.
+    pub guest_id: GuestId,
+    /// The guest's sessions, oldest first. An erased session is not held.
+    pub sessions: Vec<HeldSession>,
+}
+
+/// What is held about a session, and who received what of it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldSession {
+    /// The session, as fields of this body.
+    #[serde(flatten)]
+    pub session: SessionInfo,
+    /// Its channel.
+    pub channel_configuration_id: ChannelId,
+    /// The guest's attributes. They are deleted at the end of the session.
+    pub guest_attributes: Attributes,
+    /// Decisions on consent, oldest first.
+    pub consent_history: Vec<ConsentEntry>,
+    /// Who received data of the session.
+    pub recipients: Vec<Recipient>,
+}
+
+/// An audit entry about consent.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct ConsentEntry {
+    /// Sequence number of the entry in the audit log.
+    pub seq: u64,
+    /// Time of the decision.
+    #[serde(with = "timestamp")]
+    pub time: OffsetDateTime,
+    /// The action, as in `consent.withdrawn`.
+    pub action: String,
+    /// The decision on each purpose, with its rule and evidence, the policy and the jurisdiction.
+    pub details: BTreeMap<String, Value>,
+}
+
+/// A receiver of data of a session, by the entries of the audit log.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Recipient {
+    /// `genesys`, or the id of a webhook.
+    pub recipient: String,
+    /// Number of disclosures. All messages of a conversation with Genesys count as one.
+    pub count: u64,
+    /// Time of the first one.
+    #[serde(with = "timestamp")]
+    pub first: OffsetDateTime,
+    /// Time of the last one.
+    #[serde(with = "timestamp")]
+    pub last: OffsetDateTime,
+    /// Names of the disclosed fields of an event.
+    pub fields: BTreeSet<String>,
+    /// Names of the disclosed attributes.
+    pub attributes: BTreeSet<String>,
+    /// The purposes of those attributes. `functional` ones need no consent.
+    pub purposes: BTreeSet<String>,
+}
+
+/// The proof of an erasure: the body of the response to `DELETE`.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ErasedGuest {
+    /// The guest's id.
+    pub guest_id: GuestId,
+    /// The erased sessions.
+    pub sessions: Vec<ErasureRecord>,
+    /// A signed checkpoint of the audit log over all their entries: a signed note (C2SP `tlog-checkpoint`).
+    pub checkpoint: String,
+}
+
+/// The entry `session.erased` of an erased session.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct ErasureRecord {
+    /// The session's id.
+    pub id: SessionId,
+    /// Sequence number of the entry.
+    pub seq: u64,
+    /// Its leaf hash in the tree of the log, in hexadecimal digits.
+    pub leaf: String,
+}
+
+#[cfg(feature = "client")]
+impl HeldSession {
+    /// Adds an audit entry of the session, which is newer than those before.
+    pub fn record(&mut self, entry: audit::Entry) {
+        let draft = entry.draft;
+        let recipient = match &*draft.action {
+            "ws.connected" => Some("genesys".to_owned()),
+            "webhook.delivered" => match draft.detail.get("webhook") {
+                Some(audit::Value::Text(webhook)) => Some(webhook.clone()),
+                _ => None,
+            },
+            action if action == "session.created" || action.starts_with("consent.") => {
+                let details = draft.detail.iter().filter_map(|(name, value)| {
+                    let value = serde_json::to_value(value).ok()?;
+                    Some((name.clone(), value))
+                });
+                self.consent_history.push(ConsentEntry {
+                    seq: entry.seq,
+                    time: draft.at,
+                    action: action.to_owned(),
+                    details: details.collect(),
+                });
+                None
+            }
+            _ => None,
+        };
+        let Some(recipient) = recipient else { return };
+        let index = self
+            .recipients
+            .iter()
+            .position(|known| known.recipient == recipient);
+        let index = index.unwrap_or_else(|| {
+            self.recipients.push(Recipient {
+                recipient,
+                count: 0,
+                first: draft.at,
+                last: draft.at,
+                fields: BTreeSet::new(),
+                attributes: BTreeSet::new(),
+                purposes: BTreeSet::new(),
+            });
+            self.recipients.len() - 1
+        });
+        let known = &mut self.recipients[index];
+        (known.count, known.last) = (known.count + 1, draft.at);
+        known.fields.extend(names(&draft.detail, "fields"));
+        known.attributes.extend(names(&draft.detail, "attributes"));
+        known.purposes.extend(names(&draft.detail, "purposes"));
+    }
+}
+
+/// The texts in a list of an entry's details.
+#[cfg(feature = "client")]
+fn names(details: &BTreeMap<String, audit::Value>, name: &str) -> Vec<String> {
+    let Some(audit::Value::List(list)) = details.get(name) else {
+        return Vec::new();
+    };
+    let text = |value: &audit::Value| match value {
+        audit::Value::Text(text) => Some(text.clone()),
+        _ => None,
+    };
+    list.iter().filter_map(text).collect()
+}

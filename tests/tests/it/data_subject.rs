@@ -1,0 +1,172 @@
+//! Requests of data subjects over HTTP: what is held, who received it, and erasure with proof.
+
+use guest_suite::store::{EntryQuery, verify};
+use guest_suite::webhook::EventName;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::api::{Api, Call, guest, path_of};
+use crate::crm::Crm;
+use crate::guests::until;
+use crate::page::Page;
+use crate::world::{CLIENT, READER, World};
+
+const GUESTS: &str = "/api/v2/webmessaging/guests";
+
+fn named(id: &str) -> Value {
+    let mut body = guest();
+    body["guestId"] = id.into();
+    body
+}
+
+async fn delivered(world: &World) {
+    until(async || world.gateway.store().stats().await.unwrap().outbox_pending == 0).await;
+}
+
+#[tokio::test]
+async fn guest_report_names_what_is_held_and_who_received_it() {
+    let world = World::start().await;
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    suite.ensure_webhook(&crm.subscription("/sync")).await.unwrap();
+    let webhook = world.gateway.store().webhooks().await.unwrap().remove(0).id;
+    let api = Api::of(&world, CLIENT).await;
+    let first = api.create(&named("ann")).await;
+    api.create(&named("bob")).await;
+    delivered(&world).await;
+    Page::of(&first).await.leave().await;
+    let withdrawal = json!({ "marketing": false });
+    api.ask(Call::new(Method::PATCH, &path_of(&first, "/consent")).json(&withdrawal))
+        .await;
+    delivered(&world).await;
+    api.ask(Call::new(Method::DELETE, &path_of(&first, ""))).await;
+    delivered(&world).await;
+    let second = api.create(&named("ann")).await;
+    delivered(&world).await;
+
+    let report = api.ask(Call::get(&format!("{GUESTS}/ann"))).await;
+    assert_eq!(report["guestId"], "ann");
+    let [old, new] = report["sessions"].as_array().unwrap().as_slice() else {
+        panic!("{report}");
+    };
+    assert_eq!((&old["id"], &new["id"]), (&first["id"], &second["id"]));
+    assert_eq!(
+        (&old["state"], &new["state"]),
+        (&json!("ended"), &json!("created"))
+    );
+    assert_eq!(old["guestAttributes"], json!({}), "they are deleted at the end");
+    assert_eq!(new["guestAttributes"], guest()["guestAttributes"]);
+    let actions: Vec<_> = old["consentHistory"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| &entry["action"])
+        .collect();
+    assert_eq!(actions, ["session.created", "consent.withdrawn"]);
+    let recipients = old["recipients"].as_array().unwrap();
+    let of = |name: &str| {
+        recipients
+            .iter()
+            .find(|recipient| recipient["recipient"] == name)
+            .unwrap()
+    };
+    assert_eq!((recipients.len(), &of("genesys")["count"]), (2, &json!(1)));
+    let received = of(webhook.as_str());
+    assert_eq!(received["count"], 3);
+    let names: Vec<String> = guest()["guestAttributes"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect();
+    assert_eq!(received["attributes"], json!(names));
+    assert!(
+        received["fields"].as_array().unwrap().contains(&json!("guestId")),
+        "{received}"
+    );
+
+    // the read is audited, and another client has no such guest
+    let trail = api.ask(Call::get(&path_of(&first, "/audit"))).await;
+    let read = trail["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|entry| entry["action"] == "guest.read");
+    assert_eq!(read.unwrap()["actor"]["id"], CLIENT.0);
+    let reader = Api::of(&world, READER).await;
+    for (api, path) in [
+        (&reader, "ann"),
+        (&api, "nobody"),
+        (&api, "%20"),
+        (&api, "ann%00"),
+    ] {
+        let answer = api
+            .send(Call::get(&format!("{GUESTS}/{path}")).bearer(&api.token))
+            .await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}: {}", answer.text);
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn erased_guest_is_gone_with_proof_and_webhooks_are_notified() {
+    let world = World::start().await;
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    suite.ensure_webhook(&crm.subscription("/sync")).await.unwrap();
+    let api = Api::of(&world, CLIENT).await;
+    let first = api.create(&named("ann")).await;
+    api.ask(Call::new(Method::DELETE, &path_of(&first, ""))).await;
+    let live = api.create(&named("ann")).await;
+    let other = api.create(&named("bob")).await;
+    delivered(&world).await;
+    let page = Page::of(&live).await;
+
+    let path = format!("{GUESTS}/ann");
+    let reader = Api::of(&world, READER).await;
+    let refused = reader
+        .send(Call::new(Method::DELETE, &path).bearer(&reader.token))
+        .await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    let proof = api.ask(Call::new(Method::DELETE, &path)).await;
+    page.leave().await;
+    let again = api
+        .send(Call::new(Method::DELETE, &path).bearer(&api.token))
+        .await;
+    assert_eq!(again.status, StatusCode::NOT_FOUND, "{}", again.text);
+
+    let store = world.gateway.store();
+    let checkpoint = store
+        .verifier_key()
+        .open(proof["checkpoint"].as_str().unwrap())
+        .unwrap();
+    let erased = proof["sessions"].as_array().unwrap();
+    assert_eq!(erased.len(), 2, "{proof}");
+    for (record, session) in erased.iter().zip([&first, &live]) {
+        assert_eq!(record["id"], session["id"]);
+        let seq = record["seq"].as_u64().unwrap();
+        assert!(seq < checkpoint.size);
+        let entry = store.entries(EntryQuery::From(seq), 1).await.unwrap().remove(0);
+        assert_eq!(record["leaf"], entry.leaf.to_string());
+        let entry: Value = serde_json::from_slice(&entry.bytes).unwrap();
+        assert_eq!(
+            (&entry["action"], &entry["actor"]["id"]),
+            (&json!("session.erased"), &json!(CLIENT.0))
+        );
+        let id = session["id"].as_str().unwrap().parse().unwrap();
+        assert!(store.session(&id).await.unwrap().is_none());
+    }
+    verify(&**store, |_| ()).await.unwrap();
+    api.ask(Call::get(&path_of(&other, ""))).await;
+    until(async || store.stats().await.unwrap().snapshots_pending == 0).await;
+    let received = crm.received(0).await;
+    let notified = received
+        .iter()
+        .filter(|delivery| delivery.event() == EventName::Erased.as_str());
+    let mut notified: Vec<Value> = notified
+        .map(|delivery| delivery.body()["data"]["id"].clone())
+        .collect();
+    notified.sort_by_key(Value::to_string);
+    let mut expected = vec![first["id"].clone(), live["id"].clone()];
+    expected.sort_by_key(Value::to_string);
+    assert_eq!(notified, expected);
+    world.stop().await;
+}
