@@ -20,7 +20,7 @@ pub struct GuestReport {
     pub sessions: Vec<HeldSession>,
 }
 
-/// What is held about a session, and who received what of it.
+/// The data that is held of a session, and its recipients.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldSession {
@@ -33,7 +33,7 @@ pub struct HeldSession {
     pub guest_attributes: Attributes,
     /// Decisions on consent, oldest first.
     pub consent_history: Vec<ConsentEntry>,
-    /// Who received data of the session.
+    /// The recipients of data of the session.
     pub recipients: Vec<Recipient>,
 }
 
