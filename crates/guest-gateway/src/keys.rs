@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 
 use audit::Pseudonym;
@@ -53,9 +53,9 @@ impl Keys {
         })
     }
 
-    /// Whether `store rekey` was interrupted.
-    pub(crate) fn is_rekeying(&self) -> bool {
-        self.next_seal.is_some()
+    /// The new seal key of an interrupted `store rekey`.
+    pub(crate) fn next_seal(&self) -> Option<SealKey> {
+        self.next_seal.as_ref().map(SealKey::new)
     }
 
     /// Adds a new seal key to the file, unless `store rekey` was interrupted and it has one. Returns that key.
@@ -64,6 +64,14 @@ impl Keys {
         self.next_seal = Some(next);
         self.replace(path)?;
         Ok(SealKey::new(&next))
+    }
+
+    /// Removes the new seal key from the file, of a store that is under the old one.
+    pub(crate) fn cancel_rekey(&mut self, path: &Path) -> io::Result<()> {
+        match self.next_seal.take() {
+            Some(_) => self.replace(path),
+            None => Ok(()),
+        }
     }
 
     /// Removes the old seal key from the file.
@@ -122,6 +130,10 @@ impl Keys {
             _ => {}
         }
         self.write(&partial)?;
+        let (old, new) = (path.metadata()?, partial.metadata()?);
+        if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+            chown(&partial, Some(old.uid()), Some(old.gid()))?;
+        }
         fs::rename(&partial, &path)?;
         sync_directory(&path)
     }
@@ -209,6 +221,22 @@ mod tests {
         assert_eq!((read.sign, read.tokens), (created.sign, created.tokens));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn canceled_rekey_leaves_the_old_key_and_the_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        Keys::open(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        // only root gives a file away
+        let owner = chown(&path, Some(65_534), Some(65_534)).is_ok();
+        let mut keys = Keys::open_to_rekey(&path).unwrap();
+        keys.begin_rekey(&path).unwrap();
+        keys.cancel_rekey(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        let file = fs::metadata(&path).unwrap();
+        assert_eq!(owner, (file.uid(), file.gid()) == (65_534, 65_534));
     }
 
     #[test]

@@ -106,6 +106,12 @@ pub enum StoreErrorKind {
         "cannot store the unit: the store is closed after a disk failure; nothing was stored, repair the disk, then restart this process"
     )]
     Poisoned,
+    /// A table, index or trigger of the file is missing, altered, or not of this version. The source names it.
+    #[error(
+        "cannot open the store: its tables, indexes or triggers are not those of this version; restore a backup and keep \
+         the damaged file for inquiry"
+    )]
+    SchemaDiffers,
     /// The limit of webhooks is reached, of this owner or of all.
     #[error(
         "cannot store the webhook: the limit of webhooks is reached, of this owner or of all; remove one first"

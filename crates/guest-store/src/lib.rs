@@ -32,7 +32,7 @@ pub use seal::SealKey;
 pub use secrets::SessionSecrets;
 pub use session::{Session, TokenHash};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{Keys, SqliteStore};
+pub use sqlite::{Keys, Rekey, SqliteStore};
 pub use stats::{QueueStats, Stats};
 pub use store::{
     Change, Committed, EntryQuery, Limits, SessionQuery, Store, StoreFuture, StoredCheckpoint, StoredEntry,

@@ -14,6 +14,7 @@ mod reader;
 mod rekey;
 mod rows;
 mod schema;
+mod schema_check;
 mod startup;
 mod subjects;
 mod wal;
@@ -42,6 +43,8 @@ use error::SqliteError;
 use reader::Reader;
 use wal::Wal;
 use writer::{Transaction, Writer};
+
+pub use rekey::Rekey;
 
 /// The keys of a store. Keep them apart from its file and its backups.
 #[derive(Debug)]
@@ -96,8 +99,8 @@ impl SqliteStore {
     ///
     /// # Errors
     /// [`Locked`](StoreErrorKind::Locked), [`Linked`](StoreErrorKind::Linked), [`WrongKey`](StoreErrorKind::WrongKey),
-    /// [`NewerSchema`](StoreErrorKind::NewerSchema), [`Corrupt`](StoreErrorKind::Corrupt) if the log does not match
-    /// its last checkpoint, [`Unavailable`](StoreErrorKind::Unavailable) if the file cannot be opened.
+    /// [`NewerSchema`](StoreErrorKind::NewerSchema), [`SchemaDiffers`](StoreErrorKind::SchemaDiffers),
+    /// [`Corrupt`](StoreErrorKind::Corrupt) if the log does not match its last checkpoint, [`Unavailable`](StoreErrorKind::Unavailable) if the file cannot be opened.
     pub fn open(path: impl AsRef<Path>, keys: Keys, limits: Limits) -> Result<Self, StoreError> {
         let path = path.as_ref();
         if path == Path::new(":memory:") {
@@ -105,11 +108,15 @@ impl SqliteStore {
         }
         let path = create(path).map_err(unavailable)?;
         let lock = lock(&path)?;
-        let connection = schema::open(&path)?;
+        Self::open_locked(&path, lock, keys, limits)
+    }
+
+    fn open_locked(path: &Path, lock: [File; 2], keys: Keys, limits: Limits) -> Result<Self, StoreError> {
+        let connection = schema::open(path)?;
         schema::limit_size(&connection, limits.file_bytes)?;
         let mut store = Self::start(connection, keys, limits)?;
         store._lock = Some(lock);
-        let connection = schema::open_to_read(&path)?;
+        let connection = schema::open_to_read(path)?;
         let (reader, inbox) = mpsc::channel(limits.queue.max(1));
         let keys = store.keys.clone();
         let reading = spawn("guest-store-read", move || reader::run(&connection, &keys, inbox))?;

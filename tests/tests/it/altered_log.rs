@@ -11,7 +11,9 @@ fn alter(world: &World) {
     let changed = file
         .execute_batch(
             "DROP TRIGGER entries_no_update;
-             UPDATE entries SET bytes = CAST(replace(bytes, 'created', 'crEated') AS BLOB) WHERE seq = 3;",
+             UPDATE entries SET bytes = CAST(replace(bytes, 'created', 'crEated') AS BLOB) WHERE seq = 3;
+             CREATE TRIGGER entries_no_update BEFORE UPDATE ON entries
+             BEGIN SELECT raise(ABORT, 'entries are never changed'); END;",
         )
         .is_ok();
     assert!(changed);

@@ -4,6 +4,7 @@ mod read;
 mod show;
 mod verify;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use audit::Actor;
@@ -128,7 +129,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             read::export(&source, &out, format, since).await
         }
         Command::Key { config } => {
-            let (_, keys) = read_config(&config)?;
+            let (_, keys) = read_config_to_repair(&config)?;
             print_line(&keys.for_store().signer.verifier_key().to_string());
             Ok(())
         }
@@ -173,7 +174,20 @@ pub(super) async fn record_export(
     recorded.map_err(Failure::caused_by)
 }
 
+/// Reads the configuration and the keys, unless `store rekey` was interrupted.
 pub(super) fn read_config(path: &Path) -> Result<(Config, Keys), Failure> {
+    read_config_by(path, Keys::open)
+}
+
+/// Reads the configuration and the keys, also after an interrupted `store rekey`.
+pub(super) fn read_config_to_repair(path: &Path) -> Result<(Config, Keys), Failure> {
+    read_config_by(path, Keys::open_to_rekey)
+}
+
+fn read_config_by(
+    path: &Path,
+    open: impl FnOnce(&Path) -> io::Result<Keys>,
+) -> Result<(Config, Keys), Failure> {
     let config = Config::read(path).map_err(Failure::usage)?;
     let name = config.store.keys.display();
     if !config.store.keys.exists() {
@@ -181,7 +195,7 @@ pub(super) fn read_config(path: &Path) -> Result<(Config, Keys), Failure> {
             "cannot read the key file {name}: no such file, run this command in the directory of the gateway"
         )));
     }
-    let keys = Keys::open(&config.store.keys);
+    let keys = open(&config.store.keys);
     let keys = keys.map_err(|error| Failure::usage(format!("cannot read the key file {name}: {error}")))?;
     Ok((config, keys))
 }

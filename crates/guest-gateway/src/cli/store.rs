@@ -1,12 +1,13 @@
 //! `store`: creation, backup, new key, restore, check and vacuum of the store's file.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use genesys_api::error_chain;
-use guest_store::{Limits, SqliteStore, StoreError};
+use guest_store::{Limits, Rekey, SqliteStore, StoreError, StoreErrorKind};
 
-use super::audit::{open_store, read_config, record_export};
+use super::audit::{open_store, read_config, read_config_to_repair, record_export};
 use super::{Failure, print_line};
 use crate::config::Config;
 use crate::gateway::is_empty;
@@ -124,15 +125,19 @@ async fn rekey(config: &Path) -> Result<(), Failure> {
     let (path, key_file) = (&settings.store.path, &settings.store.keys);
     require(path)?;
     let failed = |error| Failure::usage(format!("key file {}: {error}", key_file.display()));
+    // held to the end, so that another run does not replace the keys
+    let rekey = Rekey::lock(path).map_err(|error| unusable(path, &error))?;
     let mut keys = Keys::open_to_rekey(key_file).map_err(failed)?;
-    if !keys.is_rekeying() {
-        // the key file does not change if the store is in use or has other keys
-        SqliteStore::open(path, keys.for_store(), Limits::default())
-            .map_err(|error| unusable(path, &error))?;
+    if let Err(error) = replace_seal(&rekey, &mut keys, key_file) {
+        if rekey.is_sealed_by(&keys.for_store().seal).unwrap_or(false) {
+            keys.cancel_rekey(key_file).map_err(failed)?;
+        }
+        return Err(match error {
+            RekeyError::Keys(error) => failed(error),
+            RekeyError::Store(error) => unusable(path, &error),
+        });
     }
-    let next = keys.begin_rekey(key_file).map_err(failed)?;
-    SqliteStore::rekey(path, &keys.for_store(), &next).map_err(|error| unusable(path, &error))?;
-    let store = SqliteStore::open(path, keys.for_rekeyed_store(), Limits::default());
+    let store = rekey.open(keys.for_rekeyed_store(), Limits::default());
     let store = store.map_err(|error| unusable(path, &error))?;
     record_export(&store, "guest-gateway store rekey", "store.rekeyed").await?;
     keys.finish_rekey(key_file).map_err(failed)?;
@@ -143,25 +148,49 @@ async fn rekey(config: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+#[derive(Debug)]
+enum RekeyError {
+    Keys(io::Error),
+    Store(StoreError),
+}
+
+/// Verifies the store before the key file changes, then replaces the seal key.
+fn replace_seal(rekey: &Rekey, keys: &mut Keys, key_file: &Path) -> Result<(), RekeyError> {
+    let is_done = match keys.next_seal() {
+        Some(next) => rekey.is_sealed_by(&next).map_err(RekeyError::Store)?,
+        None => false,
+    };
+    if !is_done {
+        rekey.verify(&keys.for_store()).map_err(RekeyError::Store)?;
+    }
+    let next = keys.begin_rekey(key_file).map_err(RekeyError::Keys)?;
+    rekey.run(&keys.for_store(), &next).map_err(RekeyError::Store)
+}
+
 async fn restore(config: &Path, backup: &Path, force: bool) -> Result<(), Failure> {
-    let (settings, keys) = read_config(config)?;
-    let name = backup.display();
-    let restored = SqliteStore::restore(backup, &settings.store.path, &keys.for_store(), force);
+    let (settings, keys) = read_config_to_repair(config)?;
+    let (name, path) = (backup.display(), &settings.store.path);
+    let restored = SqliteStore::restore(backup, path, &keys.for_store(), force);
     restored.map_err(|error| unusable(backup, &error))?;
-    let (_, store) = open_store(config)?;
+    let store = SqliteStore::open(path, keys.for_store(), Limits::default());
+    let store = store.map_err(|error| unusable(path, &error))?;
     record_export(&store, "guest-gateway store restore", "store.restored").await?;
-    print_line(&format!(
-        "{} restored from {name}.",
-        settings.store.path.display()
-    ));
+    print_line(&format!("{} restored from {name}.", path.display()));
     Ok(())
 }
 
 fn check(config: &Path) -> Result<(), Failure> {
-    let (config, keys) = read_config(config)?;
+    let (config, keys) = read_config_to_repair(config)?;
     let store = &config.store.path;
     require(store)?;
-    let faults = SqliteStore::check(store, &keys.for_store()).map_err(|error| unusable(store, &error))?;
+    let checked = SqliteStore::check(store, &keys.for_store());
+    let checked = match checked {
+        Err(error) if error.kind() == StoreErrorKind::WrongKey && keys.next_seal().is_some() => {
+            SqliteStore::check(store, &keys.for_rekeyed_store())
+        }
+        checked => checked,
+    };
+    let faults = checked.map_err(|error| unusable(store, &error))?;
     for fault in &faults {
         print_line(fault);
     }
@@ -172,7 +201,11 @@ fn check(config: &Path) -> Result<(), Failure> {
             Ok(())
         }
         count => Err(Failure::failed(format!(
-            "{name}: {count} faults; restore a backup, and keep the damaged file for inquiry"
+            "{name}: {}; restore a backup, and keep the damaged file for inquiry",
+            match count {
+                1 => "1 fault".to_owned(),
+                count => format!("{count} faults"),
+            }
         ))),
     }
 }

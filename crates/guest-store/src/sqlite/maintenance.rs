@@ -13,7 +13,7 @@ use super::outbox::ERASED;
 use super::prepared::Prepared;
 use super::reader::Reader;
 use super::rows::{select_sessions, session, subject_key, webhook};
-use super::{Keys, SqliteStore, lock, lock_name, private, schema, startup, unavailable};
+use super::{Keys, SqliteStore, lock, lock_name, private, schema, schema_check, startup, unavailable};
 use crate::seal::Aead;
 use crate::{StoreError, StoreErrorKind};
 
@@ -193,14 +193,44 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-fn check(connection: &Connection, keys: &Keys) -> Result<Vec<String>, SqliteError> {
+/// Returns the faults of the file, one text each.
+pub(super) fn check(connection: &Connection, keys: &Keys) -> Result<Vec<String>, SqliteError> {
     schema::check_is_current(connection, keys)?;
     let mut prepared = Prepared::new(connection);
     // one moment for all reads
     prepared.execute("BEGIN", [])?;
     let integrity = prepared.rows("PRAGMA integrity_check", [], |row| Ok(row.get::<_, String>(0)?))?;
     let mut faults: Vec<_> = integrity.into_iter().filter(|text| text != "ok").collect();
+    let differences = schema_check::differences(connection)?;
+    let is_readable = differences.is_empty();
+    faults.extend(differences);
+    match check_rows(&mut prepared, keys, &mut faults) {
+        // of a table or column that is missing
+        Err(_) if !is_readable => {}
+        checked => checked?,
+    }
+    prepared.execute("COMMIT", [])?;
+    Ok(faults)
+}
+
+fn check_rows(prepared: &mut Prepared<'_>, keys: &Keys, faults: &mut Vec<String>) -> Result<(), SqliteError> {
     let seal = &keys.seal;
+    faults.extend(prepared.rows("PRAGMA foreign_key_check", [], |row| {
+        let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
+        let row = row.get::<_, Option<i64>>(1)?.unwrap_or_default();
+        Ok(format!(
+            "row {row} of {table} refers to a missing row of {parent}"
+        ))
+    })?);
+    let sql = "SELECT count(*) FROM sessions WHERE ended_at IS NULL";
+    let live = prepared
+        .row(sql, [], |row| row.get::<_, i64>(0))?
+        .unwrap_or_default();
+    match startup::live_sessions(prepared) {
+        Ok(count) if count == live.unsigned_abs() => {}
+        Ok(count) => faults.push(format!("{live} sessions are live, but {count} are counted")),
+        Err(error) => push_corrupt(faults, error)?,
+    }
     let mut add = |kind: &str, unreadable: Vec<String>| {
         faults.extend(
             unreadable
@@ -208,15 +238,20 @@ fn check(connection: &Connection, keys: &Keys) -> Result<Vec<String>, SqliteErro
                 .map(|id| format!("{kind} {id} cannot be read")),
         );
     };
-    let sql = select_sessions!("ORDER BY sessions.key");
-    add(
-        "session",
-        unreadable(&mut prepared, sql, |row| session(row, seal).map(drop))?,
-    );
+    let sql = select_sessions!("ORDER BY sessions.rowid");
+    let sessions = unreadable(prepared, sql, |row| session(row, seal).map(drop))?;
+    let mut rows = Vec::new();
+    for key in sessions {
+        // the id of a session is in what cannot be read
+        let sql = "SELECT rowid FROM sessions WHERE key = unhex(?1)";
+        let row = prepared.row(sql, [key], |row| row.get::<_, i64>(0))?;
+        rows.extend(row.map(|row| row.to_string()));
+    }
+    add("the session in row", rows);
     let sql = "SELECT * FROM webhooks";
     add(
         "webhook",
-        unreadable(&mut prepared, sql, |row| webhook(row, seal).map(drop))?,
+        unreadable(prepared, sql, |row| webhook(row, seal).map(drop))?,
     );
     // only an erasure has a body
     let sql = "SELECT id, slot, key, body FROM outbox LEFT JOIN subjects USING (slot) WHERE kind = 2";
@@ -225,18 +260,25 @@ fn check(connection: &Connection, keys: &Keys) -> Result<Vec<String>, SqliteErro
         let body = Aead::of_subject(&subject_key).open(ERASED, row.get(3)?);
         body.map(drop).ok_or_else(|| StoreErrorKind::Corrupt.into())
     };
-    add("delivery", unreadable(&mut prepared, sql, body)?);
-    let mut reader = Reader {
-        prepared: &mut prepared,
-        keys,
-    };
+    add("delivery", unreadable(prepared, sql, body)?);
+    let mut reader = Reader { prepared, keys };
     match reader.verify_log() {
-        Ok(()) => {}
-        Err(error) if error.is_corrupt() => faults.push(error_chain(&StoreError::from(error))),
-        Err(error) => return Err(error),
+        Ok(()) => Ok(()),
+        Err(error) => push_corrupt(faults, error),
     }
-    prepared.execute("COMMIT", [])?;
-    Ok(faults)
+}
+
+/// Adds the error of a damaged row to the faults.
+fn push_corrupt(faults: &mut Vec<String>, error: SqliteError) -> Result<(), SqliteError> {
+    if !error.is_corrupt() {
+        return Err(error);
+    }
+    let error = StoreError::from(error);
+    faults.push(match std::error::Error::source(&error) {
+        Some(source) => error_chain(source),
+        None => error.to_string(),
+    });
+    Ok(())
 }
 
 /// Ids of the rows that cannot be read.

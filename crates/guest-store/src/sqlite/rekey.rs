@@ -1,37 +1,76 @@
 //! Replacement of the seal key.
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use genesys_api::{GuestId, SessionId};
 use rusqlite::{Connection, params};
 
 use super::error::SqliteError;
-use super::maintenance::truncate_log;
+use super::maintenance::{check, truncate_log};
 use super::prepared::{Prepared, each_page};
 use super::reader::Reader;
 use super::rows::{aad, subject_aad, subject_key};
 use super::schema::{VERSION, seal_aad};
 use super::{Keys, SqliteStore, lock, log, personal, schema, startup, unavailable};
 use crate::seal::LookupHash;
-use crate::{SealKey, StoreError, StoreErrorKind};
+use crate::{Limits, SealKey, StoreError, StoreErrorKind};
 
-impl SqliteStore {
-    /// Replaces the seal key of the store at `path`, which no process has open: each sealed value, look-up hash and MAC is
-    /// written again under `to`, in one transaction. It needs space for a write-ahead log as large as the file.
+/// The replacement of the seal key of a store, which this process alone has open until the value is dropped.
+///
+/// Each sealed value, look-up hash and MAC is written again under the new key, in one transaction. It needs space for a
+/// write-ahead log as large as the file. The signing key of the log and the subject keys stay, so checkpoints, proofs and
+/// pseudonyms remain valid.
+///
+/// A crash leaves the whole file under one of the two keys. Keep both until the call of [`run`](Self::run) succeeds, and
+/// repeat it with the same keys after a crash: a store that is under the new key already is not changed.
+#[derive(Debug)]
+pub struct Rekey {
+    path: PathBuf,
+    lock: [File; 2],
+}
+
+impl Rekey {
+    /// Locks the store at `path`.
     ///
-    /// Each value is opened and each row of the log is verified under the old key first. The signing key of the log and the
-    /// subject keys stay, so checkpoints, proofs and pseudonyms remain valid.
+    /// # Errors
+    /// `Locked` if another process has the store open, `Linked`, or `Unavailable`.
+    pub fn lock(path: &Path) -> Result<Self, StoreError> {
+        let path = path.canonicalize().map_err(unavailable)?;
+        let lock = lock(&path)?;
+        Ok(Self { path, lock })
+    }
+
+    /// Verifies the tables, each sealed value and each row of the log. A file of an earlier version is migrated.
     ///
-    /// A crash leaves the whole file under one of the two keys. Keep both until the call succeeds, and repeat it with the
-    /// same keys after a crash: a store that is under `to` already is not changed.
+    /// # Errors
+    /// Those of [`SqliteStore::open`], and `Corrupt` with the first fault.
+    pub fn verify(&self, keys: &Keys) -> Result<(), StoreError> {
+        let connection = schema::open(&self.path)?;
+        startup::prepare(&connection, keys)?;
+        match check(&connection, keys)?.into_iter().next() {
+            Some(fault) => Err(StoreError::new(StoreErrorKind::Corrupt, fault)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the file is durable and under this seal key.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is no store, `Busy` if another program reads it, or `Unavailable`.
+    pub fn is_sealed_by(&self, key: &SealKey) -> Result<bool, StoreError> {
+        let connection = schema::open(&self.path)?;
+        truncate_log(&connection)?;
+        Ok(schema::is_sealed_by(&connection, key)?)
+    }
+
+    /// Replaces the seal key, unless the file is under the key `to` already.
     ///
     /// # Errors
     /// Those of [`SqliteStore::open`], `Corrupt` if a value cannot be read, and `Full`. The store is then under the old
-    /// key.
-    pub fn rekey(path: &Path, keys: &Keys, to: &SealKey) -> Result<(), StoreError> {
-        let path = &path.canonicalize().map_err(unavailable)?;
-        let _lock = lock(path)?;
-        let connection = schema::open(path)?;
+    /// key if [`is_sealed_by`](Self::is_sealed_by) returns so.
+    pub fn run(&self, keys: &Keys, to: &SealKey) -> Result<(), StoreError> {
+        let connection = schema::open(&self.path)?;
         if !schema::is_sealed_by(&connection, to)? {
             startup::prepare(&connection, keys)?;
             rekey(&connection, keys, to)?;
@@ -39,6 +78,14 @@ impl SqliteStore {
         // its pages may hold values under the old key
         truncate_log(&connection)?;
         Ok(())
+    }
+
+    /// Opens the store and keeps the lock.
+    ///
+    /// # Errors
+    /// Those of [`SqliteStore::open`].
+    pub fn open(self, keys: Keys, limits: Limits) -> Result<SqliteStore, StoreError> {
+        SqliteStore::open_locked(&self.path, self.lock, keys, limits)
     }
 }
 

@@ -232,11 +232,7 @@ pub(super) fn check_is_current(connection: &Connection, keys: &Keys) -> Result<(
 
 pub(super) fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    connection.execute_batch(TABLES)?;
-    connection.execute_batch(TABLES_2)?;
-    connection.execute_batch(OUTBOX)?;
-    connection.execute_batch(LOG_TABLES)?;
-    connection.execute_batch(LOG_TRIGGERS)?;
+    create_tables(connection)?;
     let log = keys.signer.verifier_key().to_string().into_bytes();
     let seal = keys.seal.seal(seal_aad(VERSION), b"");
     let head = LogHead::default().seal(&keys.seal);
@@ -245,6 +241,13 @@ pub(super) fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteE
     connection.pragma_update(None, "application_id", APPLICATION)?;
     connection.pragma_update(None, "user_version", VERSION)?;
     Ok(connection.execute_batch("COMMIT")?)
+}
+
+/// Creates the tables, indexes and triggers.
+pub(super) fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
+    [TABLES, TABLES_2, OUTBOX, LOG_TABLES, LOG_TRIGGERS]
+        .iter()
+        .try_for_each(|tables| connection.execute_batch(tables))
 }
 
 /// Associated data of the value that proves the seal key. It has the version of the tables, so that a file whose version

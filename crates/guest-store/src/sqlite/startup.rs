@@ -9,9 +9,11 @@ use super::error::SqliteError;
 use super::log::read_head;
 use super::migrate;
 use super::prepared::Prepared;
+
 use super::schema::{APPLICATION, VERSION, check_keys, create};
+use super::schema_check;
 use super::writer::{Head, last_transaction};
-use crate::StoreErrorKind;
+use crate::{StoreError, StoreErrorKind};
 
 /// Creates or checks the tables, and reads the head of the log.
 pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, SqliteError> {
@@ -35,6 +37,7 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, Sqli
         // a file of another program
         _ => return Err(StoreErrorKind::Corrupt.into()),
     }
+    schema_check::refuse_differences(connection)?;
     // this process alone has the file, so no lease is held
     connection.execute(
         "UPDATE outbox SET due_at = at, leased = 0, fence = fence + 1 WHERE leased = 1",
@@ -48,13 +51,23 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, Sqli
     }
     let transactions = last_transaction(&mut Prepared::new(connection))?;
     tracing::info!(transactions, "the store is open");
-    let live = "SELECT value FROM counts WHERE name = 'live_sessions'";
     Ok(Head {
         log: read_head(connection, keys)?,
-        live_sessions: connection
-            .query_row(live, [], |row| row.get::<_, i64>(0))?
-            .unsigned_abs(),
+        live_sessions: live_sessions(&mut Prepared::new(connection))?,
         transactions,
         overflowing: BTreeSet::new(),
+    })
+}
+
+/// The count of live sessions.
+///
+/// # Errors
+/// `Corrupt` if it is missing.
+pub(super) fn live_sessions(prepared: &mut Prepared<'_>) -> Result<u64, SqliteError> {
+    let sql = "SELECT value FROM counts WHERE name = 'live_sessions'";
+    let count = prepared.row(sql, [], |row| row.get::<_, i64>(0))?;
+    count.map(i64::unsigned_abs).ok_or_else(|| {
+        let source = "the row live_sessions of the table counts is missing";
+        StoreError::new(StoreErrorKind::Corrupt, source).into()
     })
 }

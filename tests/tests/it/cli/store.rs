@@ -127,7 +127,8 @@ async fn rekeyed_store_serves_its_sessions() {
     };
     let interrupted = new.replace(&seal(&new), &format!("{}\nnext-{}", seal(&old), seal(&new)));
     std::fs::write(&key_file, interrupted).unwrap();
-    let refused = store(&example, &["check"]).await;
+    succeeded(&store(&example, &["check"]).await);
+    let refused = store(&example, &["vacuum"]).await;
     assert_eq!(refused.code, Some(2));
     assert!(
         refused.err.contains("guest-gateway store rekey"),
@@ -140,6 +141,36 @@ async fn rekeyed_store_serves_its_sessions() {
     let serving = example.serve().await;
     let api = serving.api(Tls::system().unwrap()).await;
     api.ask(Call::get(&format!("{SESSIONS}/{id}"))).await;
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn refused_rekey_leaves_the_key_file() {
+    let example = Example::new();
+    let serving = example.serve().await;
+    serving.session().await;
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+    let key_file = example.path("guest-gateway.keys");
+    let keys = std::fs::read_to_string(&key_file).unwrap();
+    let backup = example.path("backup.db").display().to_string();
+    succeeded(&store(&example, &["backup", &backup]).await);
+    let raw = rusqlite::Connection::open(example.path("guest-gateway.db")).unwrap();
+    raw.execute_batch("UPDATE sessions SET personal = x'00'").unwrap();
+    drop(raw);
+    // the second one is of a run that was interrupted before the store was written
+    let interrupted = format!("{keys}next-seal {}=\n", "A".repeat(43));
+    for text in [&keys, &interrupted] {
+        std::fs::write(&key_file, text).unwrap();
+        assert_eq!(store(&example, &["check"]).await.code, Some(1));
+        let refused = store(&example, &["rekey"]).await;
+        assert_eq!(refused.code, Some(2));
+        assert!(refused.error_line().contains("cannot be read"), "{}", refused.err);
+        assert_eq!(std::fs::read_to_string(&key_file).unwrap(), keys);
+    }
+    std::fs::write(&key_file, &interrupted).unwrap();
+    succeeded(&store(&example, &["restore", &backup, "--force"]).await);
+    succeeded(&store(&example, &["rekey"]).await);
+    let serving = example.serve().await;
     assert_eq!(serving.process.interrupt().await.code, Some(0));
 }
 

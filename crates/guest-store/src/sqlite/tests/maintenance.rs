@@ -11,6 +11,12 @@ fn check(path: &Path) -> Vec<String> {
     SqliteStore::check(path, &own_keys()).unwrap()
 }
 
+/// Creates the dropped trigger of the log again.
+fn guard_again(raw: &Connection) {
+    raw.execute_batch("DROP TRIGGER entries_no_delete").unwrap();
+    raw.execute_batch(schema::LOG_TRIGGERS).unwrap();
+}
+
 #[tokio::test]
 async fn backup_of_an_open_store_is_restored() {
     let folder = tempfile::tempdir().unwrap();
@@ -81,12 +87,13 @@ async fn check_names_each_fault() {
          UPDATE entries SET bytes = x'00' WHERE seq = 17;",
     )
     .unwrap();
+    guard_again(&raw);
     let faults = check(&path);
     let starts = [
-        "session ",
+        "the session in row ",
         "webhook w-1 ",
         "delivery msg_",
-        "cannot use the store: it is damaged",
+        "the audit log was altered: ",
     ];
     assert_eq!(faults.len(), starts.len(), "{faults:?}");
     for (fault, start) in faults.iter().zip(starts) {
@@ -136,6 +143,7 @@ async fn damaged_backup_replaces_nothing() {
     let raw = Connection::open(&backup).unwrap();
     raw.execute_batch("DROP TRIGGER entries_no_update; UPDATE entries SET bytes = x'00' WHERE seq = 17;")
         .unwrap();
+    guard_again(&raw);
     drop(raw);
     let restored = SqliteStore::restore(&backup, &path, &own_keys(), true);
     assert_eq!(restored.unwrap_err().kind(), StoreErrorKind::Corrupt);
@@ -160,4 +168,74 @@ async fn check_accepts_a_snapshot_that_is_due() {
         "the event overflows into a snapshot, which is due"
     );
     assert_eq!(check(&path), [""; 0]);
+}
+
+#[tokio::test]
+async fn changed_schema_is_named_and_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let store = open(&path).unwrap();
+    store.commit(unit("x")).await.unwrap();
+    drop(store);
+    let bytes = std::fs::read(&path).unwrap();
+    for (sql, fault) in [
+        (
+            "DROP TRIGGER entries_no_delete",
+            "trigger entries_no_delete is missing",
+        ),
+        ("DROP INDEX sessions_due", "index sessions_due is missing"),
+        (
+            "CREATE TRIGGER evil AFTER UPDATE ON counts BEGIN DELETE FROM sessions; END",
+            "trigger evil is not of this version",
+        ),
+        ("CREATE TABLE more (x)", "table more is not of this version"),
+        (
+            "ALTER TABLE sessions ADD COLUMN more TEXT",
+            "table sessions differs from that of this version",
+        ),
+        ("DROP TABLE counts", "table counts is missing"),
+    ] {
+        std::fs::write(&path, &bytes).unwrap();
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        assert!(check(&path).iter().any(|named| named == fault), "{sql}");
+        let refused = open_store(&path).unwrap_err();
+        assert_eq!(refused.kind(), StoreErrorKind::SchemaDiffers, "{sql}");
+        let source = std::error::Error::source(&refused).unwrap().to_string();
+        assert_eq!(source, fault);
+    }
+}
+
+#[tokio::test]
+async fn check_finds_missing_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let store = open(&path).unwrap();
+    store.commit(webhook("x")).await.unwrap();
+    store.commit(unit("x")).await.unwrap();
+    drop(store);
+    let bytes = std::fs::read(&path).unwrap();
+    for (sql, fault) in [
+        (
+            "DELETE FROM subjects",
+            "row 1 of sessions refers to a missing row of subjects",
+        ),
+        (
+            "UPDATE outbox SET webhook = 'gone'",
+            "row 1 of outbox refers to a missing row of webhooks",
+        ),
+        (
+            "DELETE FROM counts",
+            "the row live_sessions of the table counts is missing",
+        ),
+        (
+            "UPDATE counts SET value = 7 WHERE name = 'live_sessions'",
+            "1 sessions are live, but 7 are counted",
+        ),
+    ] {
+        std::fs::write(&path, &bytes).unwrap();
+        let raw = Connection::open(&path).unwrap();
+        raw.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+        raw.execute_batch(sql).unwrap();
+        assert_eq!(check(&path), [fault], "{sql}");
+    }
 }

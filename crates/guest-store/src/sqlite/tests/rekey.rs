@@ -7,7 +7,8 @@ fn new_key() -> SealKey {
 }
 
 fn rekey(path: &Path) -> Result<(), StoreErrorKind> {
-    SqliteStore::rekey(path, &keys(1, 2, "log"), &new_key()).map_err(|error| error.kind())
+    let rekeyed = Rekey::lock(path).and_then(|rekey| rekey.run(&keys(1, 2, "log"), &new_key()));
+    rekeyed.map_err(|error| error.kind())
 }
 
 fn open_by(path: &Path, seal: u8) -> Result<SqliteStore, StoreErrorKind> {
@@ -103,21 +104,32 @@ async fn altered_rows_are_refused_and_nothing_changes() {
     drop(store);
     for (alter, restore) in [
         (
-            "CREATE TABLE kept AS SELECT * FROM entries; DROP TRIGGER entries_no_update;
+            "CREATE TEMP TABLE kept AS SELECT * FROM entries; DROP TRIGGER entries_no_update;
              UPDATE entries SET bytes = x'00' WHERE seq = 1;",
-            "UPDATE entries SET bytes = (SELECT bytes FROM kept WHERE kept.seq = entries.seq)",
+            "DROP TRIGGER entries_no_update; UPDATE entries SET bytes = (SELECT bytes FROM kept WHERE kept.seq = entries.seq);
+             CREATE TRIGGER entries_no_update BEFORE UPDATE ON entries
+             BEGIN SELECT raise(ABORT, 'entries are never changed'); END;",
         ),
         (
-            "CREATE TABLE keys AS SELECT * FROM subjects; UPDATE subjects SET key = zeroblob(61);",
+            "CREATE TEMP TABLE keys AS SELECT * FROM subjects; UPDATE subjects SET key = zeroblob(61);",
             "UPDATE subjects SET key = (SELECT key FROM keys)",
         ),
         (
-            "CREATE TABLE hooks AS SELECT * FROM webhooks; UPDATE webhooks SET secrets = document;",
+            "CREATE TEMP TABLE hooks AS SELECT * FROM webhooks; UPDATE webhooks SET secrets = document;",
             "UPDATE webhooks SET secrets = (SELECT secrets FROM hooks)",
         ),
     ] {
         let raw = Connection::open(&path).unwrap();
         raw.execute_batch(alter).unwrap();
+        if alter.contains("TRIGGER") {
+            assert_eq!(rekey(&path), Err(StoreErrorKind::SchemaDiffers));
+            raw.execute_batch("DROP TRIGGER entries_no_delete").unwrap();
+            raw.execute_batch(schema::LOG_TRIGGERS).unwrap();
+        }
+        let locked = Rekey::lock(&path).unwrap();
+        let verified = locked.verify(&keys(1, 2, "log")).map_err(|error| error.kind());
+        assert_eq!(verified, Err(StoreErrorKind::Corrupt), "{alter}");
+        drop(locked);
         assert_eq!(rekey(&path), Err(StoreErrorKind::Corrupt), "{alter}");
         raw.execute_batch(restore).unwrap();
         drop(raw);

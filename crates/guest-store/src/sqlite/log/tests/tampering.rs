@@ -82,6 +82,7 @@ impl Sample {
         if done.is_err() || raw.total_changes() == before {
             return false;
         }
+        raw.execute_batch(LOG_TRIGGERS).unwrap();
         drop(raw);
         let entries = running.entries(EntryQuery::From(0), 1_000).await;
         let checkpoints = running.checkpoints(0, 1_000).await;
