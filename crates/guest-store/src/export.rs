@@ -84,9 +84,11 @@ impl LogPage {
         let mut next = from + entries.len() as u64;
         // a checkpoint over `from` entries ends the page before
         let first = from.saturating_add(u64::from(from > 0));
+        // sizes increase strictly: one over no entry, one over each entry, and one whose link shows that none is missing
+        let wanted = (entries.len() + 1 + usize::from(from == 0)).min(PAGE);
         let mut checkpoints = Vec::new();
         if first <= next {
-            checkpoints = store.checkpoints(first, PAGE).await?;
+            checkpoints = store.checkpoints(first, wanted).await?;
         }
         if let Some(last) = checkpoints.get(PAGE - 1) {
             // there may be more of them

@@ -16,7 +16,7 @@ use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, TokenH
 /// Present in `meta` until the file has been vacuumed after its migration.
 pub(super) const VACUUM_DUE: &str = "vacuum_due";
 
-/// From an earlier version to the current one.
+/// Migrates a store from an earlier version to the current one.
 ///
 /// # Errors
 /// `Corrupt` if a session of version 1 cannot be read, or its audit log does not match its last checkpoint. The file is

@@ -173,6 +173,26 @@ async fn altered_entry_is_refused_where_it_is_read() {
 }
 
 #[tokio::test]
+async fn page_of_log_reads_only_its_own_checkpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let store = open(&path).unwrap();
+    for _ in 0..20 {
+        store.commit(log(1)).await.unwrap();
+        store.checkpoint().await.unwrap();
+    }
+    alter(&path, "UPDATE checkpoints SET mac = x'' WHERE size = 20");
+    let mut next = 0;
+    for _ in 0..3 {
+        let page = crate::LogPage::read(&store, next, 5).await.unwrap();
+        let sizes: Vec<u64> = page.checkpoints.iter().map(|note| note.size).collect();
+        assert_eq!(sizes, (next + 1..=next + 5).collect::<Vec<_>>());
+        next = page.next;
+    }
+    assert!(crate::LogPage::read(&store, next, 5).await.is_err());
+}
+
+#[tokio::test]
 async fn altered_entry_is_not_signed_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("guest.db");
