@@ -39,11 +39,14 @@ impl AuditQuery {
                 "limit" => {
                     let limit = number(&value).and_then(|limit| usize::try_from(limit).ok());
                     let allowed = limit.filter(|limit| (1..=Self::MAX_LIMIT).contains(limit));
-                    parsed.limit = allowed.ok_or(AuditQueryError::Limit)?;
+                    parsed.limit = allowed.ok_or_else(|| AuditQueryError::Limit(shown(&value)))?;
                 }
                 "before" => parsed.before = Some(parse_number("before", &value)?),
                 "from" => parsed.from = Some(parse_number("from", &value)?),
-                "since" => parsed.since = Some(parse_rfc3339(&value).ok_or(AuditQueryError::Since)?),
+                "since" => {
+                    let since = parse_rfc3339(&value);
+                    parsed.since = Some(since.ok_or_else(|| AuditQueryError::Since(shown(&value)))?);
+                }
                 _ => {}
             }
         }
@@ -123,29 +126,34 @@ impl fmt::Display for ProofQuery {
     }
 }
 
-/// An error of parsing a query.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+/// An error of parsing a query, with the value. A longer value is cut.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuditQueryError {
     /// `limit`.
-    #[error("invalid limit: not a whole number from 1 to {}", AuditQuery::MAX_LIMIT)]
-    Limit,
+    #[error("invalid limit {0:?}: send a whole number from 1 to {max}", max = AuditQuery::MAX_LIMIT)]
+    Limit(String),
     /// A sequence number or a size.
-    #[error("invalid {0}: not a sequence number or a size, send decimal digits")]
-    Number(&'static str),
+    #[error("invalid {parameter} {value:?}: not a sequence number or a size, send decimal digits")]
+    Number {
+        /// Name of the parameter.
+        parameter: &'static str,
+        /// The value.
+        value: String,
+    },
     /// `since`.
-    #[error("invalid since: not a time of RFC 3339, encode + as %2B")]
-    Since,
+    #[error("invalid since {0:?}: send a time of RFC 3339, such as 2026-11-22T12:30:00Z, and + as %2B")]
+    Since(String),
 }
 
 impl AuditQueryError {
     /// Name of the parameter at fault.
     #[must_use]
-    pub fn parameter(self) -> &'static str {
+    pub fn parameter(&self) -> &'static str {
         match self {
-            Self::Limit => "limit",
-            Self::Number(parameter) => parameter,
-            Self::Since => "since",
+            Self::Limit(_) => "limit",
+            Self::Number { parameter, .. } => parameter,
+            Self::Since(_) => "since",
         }
     }
 }
@@ -162,7 +170,17 @@ fn append_numbers<const N: usize>(
 }
 
 fn parse_number(parameter: &'static str, text: &str) -> Result<u64, AuditQueryError> {
-    number(text).ok_or(AuditQueryError::Number(parameter))
+    number(text).ok_or_else(|| AuditQueryError::Number {
+        parameter,
+        value: shown(text),
+    })
+}
+
+/// Largest part of a value in an error, in characters. Our choice.
+const MAX_SHOWN: usize = 64;
+
+fn shown(value: &str) -> String {
+    value.chars().take(MAX_SHOWN).collect()
 }
 
 /// Parses decimal digits, without a sign.
@@ -241,7 +259,10 @@ mod tests {
             "since=2026-11-22T12:30:00+01:00",
         ] {
             let error = AuditQuery::parse(query).unwrap_err();
+            let (_, value) = form_urlencoded::parse(query.as_bytes()).next().unwrap();
             assert_eq!(Some(error.parameter()), query.split('=').next(), "{query}");
+            let named = format!("invalid {} {value:?}: ", error.parameter());
+            assert!(error.to_string().starts_with(&named), "{error}");
         }
     }
 }

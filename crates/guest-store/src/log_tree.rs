@@ -1,9 +1,9 @@
 //! Proofs from the log of a store.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use audit::proof::{ConsistencyProof, InclusionProof, ProofError, consistency_subtrees, inclusion_subtrees};
+use audit::proof::{ConsistencyProof, InclusionProof, consistency_subtrees, inclusion_subtrees};
 use audit::{Hash, Tree};
 
 use crate::store::PAGE;
@@ -70,7 +70,11 @@ impl LogTree {
         seq: u64,
         checkpoint: StoredCheckpoint,
     ) -> Result<InclusionProof, ProveError> {
-        let subtrees = inclusion_subtrees(checkpoint.size, seq).map_err(ProveError::OutOfRange)?;
+        let subtrees = inclusion_subtrees(checkpoint.size, seq).map_err(|_| ProveError::OutOfRange {
+            parameter: "entry",
+            value: seq,
+            valid: 0..=checkpoint.size.saturating_sub(1),
+        })?;
         let entries = store.entries(EntryQuery::From(seq), 1).await?;
         let entry = entries.first().ok_or_else(|| altered(checkpoint.size))?;
         let size = checkpoint.size;
@@ -96,7 +100,11 @@ impl LogTree {
         old: u64,
         checkpoint: StoredCheckpoint,
     ) -> Result<ConsistencyProof, ProveError> {
-        let subtrees = consistency_subtrees(checkpoint.size, old).map_err(ProveError::OutOfRange)?;
+        let subtrees = consistency_subtrees(checkpoint.size, old).map_err(|_| ProveError::OutOfRange {
+            parameter: "old",
+            value: old,
+            valid: 1..=checkpoint.size,
+        })?;
         let size = checkpoint.size;
         let proof = ConsistencyProof {
             old,
@@ -183,8 +191,19 @@ pub enum ProveError {
         size: u64,
     },
     /// No such entry, or no such older tree.
-    #[error(transparent)]
-    OutOfRange(ProofError),
+    #[error(
+        "invalid {parameter} {value}: the checkpoint has another number of entries, use a number from {} to {}",
+        valid.start(),
+        valid.end()
+    )]
+    OutOfRange {
+        /// `entry`, a sequence number, or `old`, a number of entries.
+        parameter: &'static str,
+        /// The value of the parameter.
+        value: u64,
+        /// The values that the checkpoint allows.
+        valid: RangeInclusive<u64>,
+    },
     /// The store cannot be read, or an entry was altered.
     #[error("cannot read the audit log")]
     Store(#[from] StoreError),
@@ -239,12 +258,12 @@ mod tests {
                 let proved = tree.prove_entry(&store, index, checkpoint.clone()).await;
                 match proof::inclusion(leaves, index) {
                     Ok(hashes) => assert_eq!(proved.unwrap().hashes, hashes, "{index} of {size}"),
-                    Err(_) => assert!(matches!(proved, Err(ProveError::OutOfRange(_)))),
+                    Err(_) => assert!(matches!(proved, Err(ProveError::OutOfRange { .. }))),
                 }
                 let proved = tree.prove_prefix(&store, index, checkpoint.clone()).await;
                 match proof::consistency(leaves, index) {
                     Ok(hashes) => assert_eq!(proved.unwrap().hashes, hashes, "{index} of {size}"),
-                    Err(_) => assert!(matches!(proved, Err(ProveError::OutOfRange(_)))),
+                    Err(_) => assert!(matches!(proved, Err(ProveError::OutOfRange { .. }))),
                 }
             }
         }

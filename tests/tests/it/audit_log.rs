@@ -121,14 +121,17 @@ async fn proofs_lead_from_entries_and_older_logs_to_a_checkpoint() {
         .unwrap();
     let root = key.open(&old).unwrap().root;
     assert!(proof.check(root, key).unwrap().size >= head(&note));
-    for missing in [
-        "proof?entry=0&size=5",
-        "proof?entry=99999",
-        "consistency?old=99999",
-        "consistency?old=0",
+    for (missing, named) in [
+        ("proof?entry=0&size=5", "invalid size 5: "),
+        ("proof?entry=99999", "invalid entry 99999: "),
+        ("consistency?old=99999", "invalid old 99999: "),
+        ("consistency?old=0", "invalid old 0: "),
     ] {
         let call = Call::get(&format!("{AUDIT}/{missing}")).bearer(&api.token);
-        assert_eq!(api.send(call).await.status, StatusCode::NOT_FOUND, "{missing}");
+        let refused = api.send(call).await;
+        assert_eq!(refused.status, StatusCode::NOT_FOUND, "{missing}");
+        let message = refused.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.starts_with(named), "{message}");
     }
     world.stop().await;
 }
