@@ -15,7 +15,7 @@ mod webhooks;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -132,9 +132,12 @@ async fn health(State(app): State<App>) -> Response {
     }
 }
 
-/// Logs the request, without its query, which may hold a token, and adds the headers that every answer has.
+/// Logs the request by the template of its path, and adds the headers that every answer has. The path has ids of sessions,
+/// and the query may have a token.
 async fn finish(request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let method = request.method().clone();
+    let template = request.extensions().get::<MatchedPath>();
+    let path = template.map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
     // in a task of its own: a closed connection must not cancel a change between its commit and its effects
     let mut response = match tokio::spawn(next.run(request)).await {
         Ok(response) => response,

@@ -1,9 +1,9 @@
 //! Publication of the audit log's checkpoints outside the store: in a file, and at a URL.
 
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use http::{HeaderValue, Method, Request, Response};
 use serde::Deserialize;
 use url::{Position, Url};
 
-use crate::config::{duration, hours, parsed_option};
+use crate::config::{Store as StoreFiles, duration, hours, parsed_option};
 
 /// `[audit]`
 #[derive(Clone, Debug, Deserialize)]
@@ -44,6 +44,42 @@ impl Default for Audit {
 }
 
 impl Audit {
+    /// Checks that the file can be appended to, and that it is not one of the gateway's own. A file that does not exist is
+    /// created and removed.
+    ///
+    /// # Errors
+    /// The reason, and what to do.
+    pub(crate) fn check_file(&self, store: &StoreFiles) -> Result<(), String> {
+        let Some(path) = &self.checkpoint_file else {
+            return Ok(());
+        };
+        let invalid =
+            |reason: &str| format!("invalid [audit] `checkpoint_file` {}: {reason}", path.display());
+        let beside = |suffix: &str| {
+            let mut name = store.path.clone().into_os_string();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        let own = ["", "-wal", "-shm", "-journal", ".lock"].map(beside);
+        if own.iter().chain([&store.keys]).any(|own| is_same(own, path)) {
+            return Err(invalid("the store or its key file uses it, give another file"));
+        }
+        let is_new = match path.metadata() {
+            Ok(found) if !found.is_file() => return Err(invalid("not a regular file, give the path of one")),
+            found => found.is_err(),
+        };
+        open_for_append(path).map_err(|error| {
+            invalid(&format!(
+                "cannot append to it: {error}; create its folder, and permit this user to write there"
+            ))
+        })?;
+        if is_new {
+            // fails only if another process removed it
+            let _ = fs::remove_file(path);
+        }
+        Ok(())
+    }
+
     /// Signs and publishes the log until it is dropped. Failures are logged. The next checkpoint covers the entries of one
     /// that was not published.
     pub(crate) async fn publish(self, store: Arc<dyn Store>, http: Client) {
@@ -55,8 +91,7 @@ impl Audit {
             match store.checkpoint().await {
                 Ok(checkpoint) => {
                     let size = Some(checkpoint.size);
-                    if appended != size {
-                        self.append(&checkpoint.note).await;
+                    if appended != size && self.append(&checkpoint.note).await {
                         appended = size;
                     }
                     if sent != size && self.send(checkpoint.note, &http).await {
@@ -84,23 +119,49 @@ impl Audit {
         sent.is_ok()
     }
 
-    /// Appends a note to the file, and syncs it.
-    pub(crate) async fn append(&self, note: &str) {
+    /// Appends a note to the file, and syncs it. Returns whether it is there. A part of a note is cut off again.
+    pub(crate) async fn append(&self, note: &str) -> bool {
         let Some(path) = self.checkpoint_file.clone() else {
-            return;
+            return true;
         };
         let (name, text) = (path.display().to_string(), format!("{note}\n"));
         let append = move || -> io::Result<()> {
-            let mut options = OpenOptions::new();
-            let mut file = options.append(true).create(true).mode(0o600).open(path)?;
-            file.write_all(text.as_bytes())?;
+            let mut file = open_for_append(&path)?;
+            let end = file.metadata()?.len();
+            if let Err(error) = file.write_all(text.as_bytes()) {
+                file.set_len(end)?;
+                return Err(error);
+            }
             file.sync_all()
         };
         let appended = tokio::task::spawn_blocking(append).await;
-        if let Err(error) = appended.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-            tracing::error!("cannot append a checkpoint to {name}: {error}");
+        let appended = appended.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        if let Err(error) = &appended {
+            tracing::error!(
+                "cannot append a checkpoint to {name}, trying again later: {error}; check the disk, the folder and the \
+                 permissions"
+            );
         }
+        appended.is_ok()
     }
+}
+
+fn open_for_append(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600).open(path)
+}
+
+/// Whether two paths lead to one file, also one that does not exist yet.
+fn is_same(one: &Path, other: &Path) -> bool {
+    if let (Ok(one), Ok(other)) = (one.metadata(), other.metadata()) {
+        return (one.dev(), one.ino()) == (other.dev(), other.ino());
+    }
+    let [one, other] = [one, other].map(|path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok();
+        folder.zip(path.file_name().map(ToOwned::to_owned))
+    });
+    one.is_some() && one == other
 }
 
 /// The URL of a server that keeps checkpoints: `https`, or `http` on loopback.

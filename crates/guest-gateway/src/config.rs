@@ -241,7 +241,12 @@ impl Config {
         for path in files.into_iter().flatten() {
             std::fs::metadata(path).map_err(|source| ConfigError::unread(path, &source))?;
         }
-        Ok(())
+        self.check_checkpoint_file()
+    }
+
+    /// Checks that checkpoints can be appended to the file of `[audit]`.
+    pub(crate) fn check_checkpoint_file(&self) -> Result<(), ConfigError> {
+        self.audit.check_file(&self.store).map_err(ConfigError)
     }
 
     /// Returns the hosts of Genesys Cloud, or `None` if the simulator is to be started.

@@ -51,6 +51,7 @@ impl Gateway {
     /// # Errors
     /// If a file cannot be read, the address is taken, or another process uses the store.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
+        config.check_checkpoint_file()?;
         let keys = open_keys(&config)?;
         let clients = Clients::new(&config.client, &keys, config.listen.requests_per_minute)?;
         let (hosts, simulator) = match config.hosts() {
@@ -209,7 +210,9 @@ impl Gateway {
         let (store, now) = (direct.store(), direct.clock().now().utc);
         let closed = record(&**store, own_name(), "audit.closed", now).await;
         match closed.and(store.checkpoint().await) {
-            Ok(checkpoint) => audit.append(&checkpoint.note).await,
+            Ok(checkpoint) => {
+                audit.append(&checkpoint.note).await;
+            }
             Err(error) => tracing::error!(%error, "cannot close and sign the audit log"),
         }
         if let Some(simulator) = simulator {

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use audit::Actor;
+use audit::files::Export;
 use clap::{Args, Subcommand};
 use genesys_api::{Clock, SessionId, error_chain};
 use guest_store::{Limits, SqliteStore};
@@ -164,6 +165,18 @@ pub(super) fn open_store(config: &Path) -> Result<(Config, SqliteStore), Failure
     Ok((config, store))
 }
 
+/// Creates the partial file of an export, which gets its name once it is complete.
+pub(super) fn create_export(out: &Path) -> Result<Export, Failure> {
+    if out.exists() {
+        let name = out.display();
+        return Err(Failure::usage(format!(
+            "cannot create {name}: it exists; use another name with --out, or remove it"
+        )));
+    }
+    Export::create(out).map_err(|error| Failure::usage(error_chain(&error)))
+}
+
+/// Records an export or another read by the operator, before anything is read.
 pub(super) async fn record_export(
     store: &SqliteStore,
     command: &'static str,

@@ -1,8 +1,5 @@
 //! `consent`: export of consent records, for the controller and for the guests.
 
-use std::fs::OpenOptions;
-use std::io::{BufWriter, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -10,13 +7,13 @@ use genesys_api::{Clock, SessionId};
 use guest_payload::iso27560::Record;
 use guest_sessions::ConsentRecords;
 use guest_sessions::client::{RestClient, calls};
-use guest_store::SqliteStore;
+use guest_store::{SqliteStore, Store as _};
 use guest_suite::SessionInfo;
 use guest_suite::direct::stored_sessions;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::audit::{open_store, record_export};
+use super::audit::{create_export, open_store, record_export};
 use super::remote::{Opened, Source, call};
 use super::{Failure, print_line};
 use crate::config::{AUDIT, Config};
@@ -56,30 +53,27 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         receipts,
         session: only,
     } = command;
+    let mut file = create_export(&out)?;
+    let unknown = |id: &SessionId| Failure::failed(format!("cannot export: no session {id} in the store"));
     let records = match source.open(AUDIT)? {
         Opened::Stopped(config) => {
             let (config, store) = open_store(config)?;
+            if let Some(id) = &only {
+                let found = store.session(id).await.map_err(Failure::caused_by)?;
+                found.ok_or_else(|| unknown(id))?;
+            }
             record_export(&store, "guest-gateway consent export", "consent.exported").await?;
             Records::Stopped(Box::new(config), store)
         }
         Opened::Running(client) => Records::Running(client),
     };
-    let name = out.display();
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(&out);
-    let file = file.map_err(|error| {
-        Failure::usage(format!(
-            "cannot create {name}: {error}; use another name with --out"
-        ))
-    })?;
-    let unwritten = |error: std::io::Error| Failure::failed(format!("cannot write {name}: {error}"));
-    let mut file = BufWriter::new(file);
     let (mut after, mut written) = (None, 0_u64);
     loop {
         let page = records.page(after, receipts).await?;
         for record in page.records {
             if only.as_ref().is_none_or(|only| is_of(&record, only)) {
-                writeln!(file, "{record}").map_err(unwritten)?;
+                file.write(record.get().as_bytes()).map_err(Failure::caused_by)?;
+                file.write(b"\n").map_err(Failure::caused_by)?;
                 written += 1;
             }
         }
@@ -88,14 +82,11 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             break;
         }
     }
-    let file = file.into_inner().map_err(|error| unwritten(error.into_error()))?;
-    file.sync_all().map_err(unwritten)?;
     if let (Some(id), 0) = (&only, written) {
-        return Err(Failure::failed(format!(
-            "cannot export: no session {id} in the store"
-        )));
+        return Err(unknown(id));
     }
-    let what = if receipts { "receipts" } else { "records" };
+    file.finish().map_err(Failure::caused_by)?;
+    let (name, what) = (out.display(), if receipts { "receipts" } else { "records" });
     print_line(&format!("{written} {what} exported to {name}."));
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use genesys_api::{Call, Clock, Host, error_chain};
-use genesys_auth::{Credentials, Scopes};
+use genesys_auth::{AuthErrorKind, AuthorizedError, Credentials, Scopes};
 use genesys_http::{Client, Proxy, Tls};
 use guest_sessions::client::RestClient;
 use secrecy::SecretString;
@@ -20,7 +20,7 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 #[derive(Args, Debug)]
 pub(super) struct Source {
     #[command(flatten)]
-    place: Place,
+    location: Location,
     /// A CA certificate (PEM) to trust beside the system's, with --url
     #[arg(long, value_name = "FILE", requires = "url")]
     ca: Option<PathBuf>,
@@ -28,7 +28,7 @@ pub(super) struct Source {
 
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
-struct Place {
+struct Location {
     /// The configuration file of a stopped gateway
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -41,7 +41,7 @@ struct Place {
 impl Source {
     /// Returns the configuration file of a stopped gateway, or a client with this scope of a running one.
     pub(super) fn open(&self, scope: &str) -> Result<Opened<'_>, Failure> {
-        match (&self.place.config, &self.place.url) {
+        match (&self.location.config, &self.location.url) {
             (Some(config), _) => Ok(Opened::Stopped(config)),
             (None, Some(url)) => connect(url, self.ca.as_deref(), scope).map(Opened::Running),
             (None, None) => Err(Failure::usage("invalid arguments: give --config or --url")),
@@ -75,7 +75,16 @@ fn connect(host: &Host, ca: Option<&Path>, scope: &str) -> Result<RestClient, Fa
 
 /// Sends a call, and repeats it within the limits of the client.
 pub(super) async fn call<C: Call + Sync>(client: &RestClient, call: &C) -> Result<C::Reply, Failure> {
-    client.call(call).await.map_err(Failure::caused_by)
+    client.call(call).await.map_err(|error| match &error {
+        AuthorizedError::Auth(refused) if refused.kind() == AuthErrorKind::Credentials => {
+            let host = client.host();
+            Failure::failed(format!(
+                "cannot sign in to the gateway {host}: it refused the client id or the secret, compare {CLIENT_ID} and \
+                 {CLIENT_SECRET} with a [[client]] of its configuration"
+            ))
+        }
+        _ => Failure::caused_by(error),
+    })
 }
 
 /// The system's certificate authorities, and the one in a file.

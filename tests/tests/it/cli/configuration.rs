@@ -310,3 +310,36 @@ async fn second_gateway_on_the_same_store_or_port_is_refused() {
     assert!(ended.error_line().contains(address), "{}", ended.error_line());
     assert_eq!(serving.process.interrupt().await.code, Some(0));
 }
+
+#[tokio::test]
+async fn checkpoint_file_is_checked_before_the_start() {
+    let mut example = Example::new();
+    std::fs::create_dir(example.path("folder")).unwrap();
+    example.text = format!("audit.checkpoint_file = \"FILE\"\n{}", example.text);
+    let file = example.path("FILE").display().to_string();
+    example.change("\"FILE\"", &format!("{file:?}"));
+    let text = example.text.clone();
+    for (name, named) in [
+        ("guest-gateway.keys", "the store or its key file uses it"),
+        ("guest-gateway.db", "the store or its key file uses it"),
+        ("./guest-gateway.db-wal", "the store or its key file uses it"),
+        ("folder", "not a regular file"),
+        ("missing/kept", "create its folder"),
+    ] {
+        example.text = text.replace("/FILE", &format!("/{name}"));
+        for arguments in [&["serve", "--check", "--config"][..], &["serve", "--config"]] {
+            let path = example.write();
+            let ended = run([arguments, &[&path]].concat()).await;
+            assert_eq!(ended.code, Some(2), "{name}: {}", ended.err);
+            let error = ended.error_line();
+            assert!(
+                error.contains("checkpoint_file") && error.contains(named),
+                "{error}"
+            );
+        }
+    }
+    assert!(!example.path("guest-gateway.db").exists());
+    example.text = text;
+    assert_eq!(check(&example).await.code, Some(0));
+    assert!(!example.path("FILE").exists());
+}

@@ -60,4 +60,22 @@ async fn consent_export_has_choices_and_controller() {
         "{}",
         ended.err
     );
+    // a process that was killed leaves a partial file only
+    let (out, config) = (example.path("consent.jsonl"), example.write());
+    let path = out.display().to_string();
+    std::fs::write(example.path("consent.jsonl.partial"), "{").unwrap();
+    let busy = run(["consent", "export", "--config", &config, "--out", &path]).await;
+    assert_eq!(busy.code, Some(2), "{}", busy.err);
+    assert!(
+        busy.error_line().contains("consent.jsonl.partial"),
+        "{}",
+        busy.err
+    );
+    // the failed exports made no file, and no entry
+    let files = std::fs::read_dir(example.folder.path()).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.starts_with("consent-")).count(), 2);
+    assert!(!out.exists());
+    let tail = run(["audit", "tail", "--lines", "100", "--config", &config]).await;
+    assert_eq!(tail.out.matches(" consent.exported ").count(), 2, "{}", tail.out);
 }

@@ -104,7 +104,7 @@ async fn audit_prove_prints_proofs_of_a_running_and_a_stopped_gateway() {
     ];
     let denied = ask(&serving, &["audit", "prove", "99"]).await;
     assert_eq!(denied.code, Some(1), "{}", denied.err);
-    assert!(denied.error_line().contains("invalid index 99"), "{}", denied.err);
+    assert!(denied.error_line().contains("invalid entry 99"), "{}", denied.err);
     assert_eq!(serving.process.interrupt().await.code, Some(0));
     let config = example.write();
     let stopped = [
@@ -262,7 +262,11 @@ async fn audit_show_lists_entries_of_a_session_of_a_running_and_a_stopped_gatewa
     assert_eq!(unknown.code, Some(1), "{}", unknown.err);
     assert!(unknown.error_line().contains("not.found"), "{}", unknown.err);
 
-    assert_eq!(serving.process.interrupt().await.code, Some(0));
+    let ended = serving.process.interrupt().await;
+    assert_eq!(ended.code, Some(0));
+    // the log of the requests has no ids
+    assert!(ended.err.contains("guest-sessions/{"), "{}", ended.err);
+    assert!(!ended.err.contains(id), "{}", ended.err);
     let config = example.write();
     let stopped = run(["audit", "show", id, "--config", &config]).await;
     assert_eq!(
@@ -290,6 +294,17 @@ async fn credentials_of_a_running_gateway_come_from_the_environment() {
         "{}",
         refused.err
     );
+    let serving = Example::new().serve().await;
+    let mut command = signed_in(&["audit", "show", "s", "--url", &serving.url]);
+    command.env("GUEST_GATEWAY_CLIENT_SECRET", "another");
+    let wrong = Process::start(command).ended().await;
+    assert_eq!(wrong.code, Some(1), "{}", wrong.err);
+    let error = wrong.error_line();
+    assert!(
+        error.contains("GUEST_GATEWAY_CLIENT_SECRET") && !error.contains("region"),
+        "{error}"
+    );
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
     let unreachable = Process::start(signed_in(&url)).ended().await;
     assert_eq!(unreachable.code, Some(1), "{}", unreachable.err);
     assert!(

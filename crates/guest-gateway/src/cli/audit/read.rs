@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use audit::files::Export;
 use audit::{Entry, Line};
 use genesys_api::{Clock, parse_rfc3339, rfc3339};
 use guest_sessions::AuditLines;
@@ -14,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use super::{Failure, Subject, open_store, print_line, record_export, show};
+use super::{Failure, Subject, create_export, open_store, print_line, record_export, show};
 use crate::cli::Interrupt;
 use crate::cli::remote::{Opened, Source, call};
 use crate::config::AUDIT;
@@ -99,14 +98,9 @@ pub(super) async fn export(
     since: Option<OffsetDateTime>,
 ) -> Result<(), Failure> {
     let name = out.display();
-    if out.exists() {
-        return Err(Failure::usage(format!(
-            "cannot create {name}: it exists; use another name with --out, or remove it"
-        )));
-    }
+    let mut file = create_export(out)?;
     let log = Log::open(source, "guest-gateway audit export", "audit.exported").await?;
     let (note, size) = log.checkpoint().await?;
-    let mut file = Export::create(out).map_err(Failure::caused_by)?;
     let is_whole = format == Format::Jsonl && since.is_none();
     if format == Format::Csv {
         file.write(CSV_HEADER).map_err(Failure::caused_by)?;
