@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use crate::{Draft, Value};
+use crate::{ActorKind, Draft, Value};
 
 /// Time in which identical entries become one. Our choice.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -14,7 +14,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 const MAX_COUNTED: usize = 10_000;
 /// The detail with the number of identical entries.
 const COUNT: &str = "count";
-/// The detail of an entry that stands for several subjects.
+/// The detail of an entry that stands for several subjects, and the id of its actor if those are guests.
 const VARIOUS: &str = "various";
 
 /// Counts identical entries, such as refusals that an attacker can repeat.
@@ -22,8 +22,9 @@ const VARIOUS: &str = "various";
 /// Entries are identical if they differ in their time only. The first one is appended at once. Those of the minute after
 /// it become one entry with their number as the detail `count`, at the time of the last one.
 ///
-/// At most 10,000 different entries are counted at a time. Further ones lose their subject and details, and get the
-/// detail `various`: there is one of each actor, action and outcome.
+/// At most 10,000 different entries are counted at a time, until [`poll_entries`](Self::poll_entries) takes them. Further
+/// ones lose their subject and details, and get the detail `various`. The id of a guest's actor becomes `various`: there is
+/// one entry of each action and outcome for all guests, and one for each other actor.
 ///
 /// The counts are in memory. The process appends those of [`drain`](Self::drain) before it stops. One that is killed
 /// loses the counts of a minute.
@@ -46,7 +47,7 @@ impl Coalescer {
     /// Returns the entry to append at once, or counts it.
     #[must_use]
     pub fn handle_entry(&mut self, entry: Draft, now: Instant) -> Option<Draft> {
-        let (at, key) = self.key(entry, now);
+        let (at, key) = self.key(entry);
         let until = now + INTERVAL;
         match self.counted.entry(key) {
             hash_map::Entry::Occupied(mut known) => {
@@ -89,7 +90,7 @@ impl Coalescer {
                 Some(Value::Integer(count)) => count.unsigned_abs(),
                 _ => 1,
             };
-            let (at, key) = self.key(entry, now);
+            let (at, key) = self.key(entry);
             let counted = self.counted.entry(key).or_insert(Counted {
                 at,
                 count: 0,
@@ -108,14 +109,13 @@ impl Coalescer {
     }
 
     /// The time of an entry, and the key under which it is counted.
-    fn key(&mut self, mut entry: Draft, now: Instant) -> (OffsetDateTime, Draft) {
+    fn key(&self, mut entry: Draft) -> (OffsetDateTime, Draft) {
         let at = std::mem::replace(&mut entry.at, OffsetDateTime::UNIX_EPOCH);
         if self.counted.len() >= MAX_COUNTED && !self.counted.contains_key(&entry) {
-            self.counted
-                .retain(|_, counted| counted.count > 0 || counted.until > now);
-            if self.counted.len() >= MAX_COUNTED {
-                entry.subject = None;
-                entry.detail = [(VARIOUS.to_owned(), true.into())].into();
+            entry.subject = None;
+            entry.detail = [(VARIOUS.to_owned(), true.into())].into();
+            if entry.actor.kind == ActorKind::Guest {
+                entry.actor.id = VARIOUS.to_owned();
             }
         }
         (at, entry)
@@ -235,12 +235,30 @@ mod tests {
         }
         assert_eq!(counter.handle_entry(entry("s-1"), start), None);
         assert_eq!(counter.counted.len(), MAX_COUNTED + 1);
-        // entries that are over and not repeated leave their room
+        // entries that are over leave their room
         let later = start + INTERVAL;
-        assert_eq!(counter.handle_entry(entry("x-1"), later), Some(entry("x-1")));
         let counted = counter.poll_entries(later);
         assert_eq!(counted.len(), 2);
         assert!(counted.contains(&various.detail("count", 3_u64)));
         assert!(counted.contains(&entry("s-1")));
+        assert_eq!(counter.handle_entry(entry("x-1"), later), Some(entry("x-1")));
+    }
+
+    #[test]
+    fn guests_over_the_bound_are_counted_as_one_actor() {
+        let (mut counter, start) = start();
+        let opened = |guest: usize| {
+            let guest = Pseudonym::of(&[0; 32], &guest.to_string());
+            Draft::new(OffsetDateTime::UNIX_EPOCH, Actor::guest(guest), "ws.opened").subject(guest)
+        };
+        for guest in 0..MAX_COUNTED {
+            assert!(counter.handle_entry(opened(guest), start).is_some());
+        }
+        let first = counter.handle_entry(opened(MAX_COUNTED), start).unwrap();
+        assert_eq!((first.actor.id.as_str(), first.subject), (VARIOUS, None));
+        for guest in 1..=100 {
+            assert_eq!(counter.handle_entry(opened(MAX_COUNTED + guest), start), None);
+        }
+        assert_eq!(counter.counted.len(), MAX_COUNTED + 1);
     }
 }
