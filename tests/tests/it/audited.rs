@@ -360,9 +360,11 @@ async fn webhooks(api: &Api, crm: &Crm, log: &mut Log) {
     crm.respond_with(&[410]);
     api.create(&guest()).await;
     let disabled = "webhook.disabled error system - delivery reason webhook";
+    let names = "attributes delivery event fields purposes sequence webhook";
     log.expect(&[
         &format!("session.created ok client subject {CONSENT} token"),
         disabled,
+        &format!("webhook.attempted error system subject {names}"),
     ])
     .await;
     body["eventFilters"] = event("ended");

@@ -50,7 +50,7 @@ impl Direct {
     /// Opens the session's socket to Genesys Cloud from `origin`, which the deployment must allow.
     ///
     /// [`ConnectionEvent::Ready`] reports success. The messages since the last delivered one, or else since the creation
-    /// of the session, follow from the history.
+    /// of the session, follow from the history. The first connection of a session is recorded before it is opened.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Ended`], [`Error::UnknownChannel`] if the configuration no longer has the
@@ -90,6 +90,9 @@ impl Direct {
         let published = self.shared.deployments.published(deployment).await;
         let rules = published.admit(origin.origin())?;
         let jwt = self.jwt(&record).await?;
+        // the conversation sends attributes, so that it is opened only once their disclosure is recorded
+        let record = self.reach(record, SessionStage::Connected).await?;
+        record.ensure_live(self.clock().now())?;
         let read_marker = record.document.read_marker.max(guard.read_marker());
         let session = WebMessaging {
             rules,
@@ -108,7 +111,8 @@ impl Direct {
         let connection = Connection::open(guest_conversation::Conversation::new(session), settings);
         guard.register(connection.handle());
         let (owner, id) = (record.row.owner.clone(), record.row.id.clone());
-        let mut conversation = Conversation {
+        let reached = record.document.stage;
+        Ok(Conversation {
             direct: self.clone(),
             connection,
             read_marker: ReadMarker {
@@ -124,13 +128,11 @@ impl Direct {
             owner,
             id,
             pending: None,
-            reached: record.document.stage,
+            reached,
             storing: None,
-            record: Some(record),
+            record: Some(record).filter(|_| reached < SessionStage::Configured),
             is_over: false,
-        };
-        conversation.reach(SessionStage::Connected).await;
-        Ok(conversation)
+        })
     }
 
     /// Stores that the session reached `stage`, and returns its row. A reply to a guest who has sent nothing changes
@@ -156,7 +158,7 @@ impl Direct {
             changed.row.version += 1;
             let mutation = Mutation {
                 change: Some(Change::UpdateSession(row)),
-                entry: (stage == SessionStage::Connected).then(|| {
+                entry: (record.document.stage < SessionStage::Connected).then(|| {
                     let entry = record.draft(now, Actor::system("guest-suite"), "ws.connected");
                     // what a conversation sends to Genesys, now or later: attributes are never added
                     with_lists(entry, record.document.data.disclosure_details())

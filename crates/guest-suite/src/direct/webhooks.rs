@@ -9,7 +9,8 @@ use guest_sessions::{SubscriptionBody, Webhook, erased_event};
 use guest_store::{Change, Leased, Payload, Settled, Settlement, StoreErrorKind, Webhook as WebhookRow};
 use secrecy::{ExposeSecret as _, SecretString};
 use webhook::{
-    Attempt, DisableReason, Dispatcher, EndpointHealth, EventName, MessageId, NextStep, Secret, Subscription,
+    Attempt, DisableReason, Dispatcher, EndpointHealth, EventName, Failure, MessageId, NextStep,
+    Outcome as AttemptOutcome, Secret, Subscription,
 };
 
 use super::Direct;
@@ -122,11 +123,14 @@ impl Direct {
             Err(error) => {
                 tracing::error!(webhook = %webhook.id, error, "webhook disabled, as it cannot be read: remove it and register it again");
                 return self
-                    .settle(Settlement {
-                        disable_webhook: true,
-                        entries: vec![failure("webhook.disabled").detail("reason", "unreadable")],
-                        ..self.settlement(&leased, Settled::Dead)
-                    })
+                    .settle(
+                        Settlement {
+                            disable_webhook: true,
+                            entries: vec![failure("webhook.disabled").detail("reason", "unreadable")],
+                            ..self.settlement(&leased, Settled::Dead)
+                        },
+                        None,
+                    )
                     .await;
             }
         };
@@ -157,11 +161,13 @@ impl Direct {
             failures: webhook.failures,
         };
         let next_step = health.handle_outcome(attempt, &outcome, at, entropy::number());
+        disclosure.at = at;
+        let disclosure = match next_step {
+            NextStep::Delivered => Some(disclosure),
+            _ => may_have_arrived(&outcome).then(|| unaccepted(disclosure)),
+        };
         let (settled, rest_until, entry) = match next_step {
-            NextStep::Delivered => {
-                disclosure.at = at;
-                (Settled::Delivered, None, Some(disclosure))
-            }
+            NextStep::Delivered => (Settled::Delivered, None, None),
             NextStep::RetryAt { at, pause_until } => {
                 tracing::warn!(webhook = %webhook.id, attempt = leased.attempt, ?outcome, "delivery failed, it is retried");
                 (Settled::RetryAt(at), pause_until, None)
@@ -177,20 +183,20 @@ impl Direct {
             }
             _ => (Settled::Dead, None, Some(failure("webhook.dead"))),
         };
-        self.settle(Settlement {
+        let settlement = Settlement {
             rest_until,
             disable_webhook: matches!(next_step, NextStep::DisableEndpoint(_)),
             entries: entry.into_iter().collect(),
             ..self.settlement(&leased, settled)
-        })
-        .await
+        };
+        self.settle(settlement, disclosure).await
     }
 
     /// Settles a delivery that cannot be sent now: it is due again after a day.
     async fn postpone(&self, leased: &Leased) -> Result<(), Error> {
         let until = self.clock().now().utc + UNREADABLE_PAUSE;
         let settlement = self.settlement(leased, Settled::NotSent(until));
-        self.settle(settlement).await
+        self.settle(settlement, None).await
     }
 
     fn settlement(&self, leased: &Leased, settled: Settled) -> Settlement {
@@ -205,10 +211,16 @@ impl Direct {
         }
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<(), Error> {
+    /// Stores the outcome of a delivery, and the entry of its disclosure if it was sent.
+    async fn settle(&self, mut settlement: Settlement, disclosure: Option<Draft>) -> Result<(), Error> {
+        settlement.entries.extend(disclosure.clone());
         match self.store().settle_delivery(settlement).await {
-            // the holder of the present lease settles it, or the webhook or the session was removed
-            Err(error) if error.kind() == StoreErrorKind::Fenced => Ok(()),
+            // the holder of the present lease settles it, or the webhook or the session was removed: the data was sent
+            // nevertheless
+            Err(error) if error.kind() == StoreErrorKind::Fenced => match disclosure {
+                Some(entry) => self.commit(entry.into()).await,
+                None => Ok(()),
+            },
             other => Ok(other?),
         }
     }
@@ -290,6 +302,20 @@ impl Direct {
     fn webhook_draft(&self, actor: Actor, action: &'static str, id: &WebhookId) -> Draft {
         Draft::new(self.clock().now().utc, actor, action).detail("webhook", id.as_str())
     }
+}
+
+/// Whether the receiver may have got the body: all failures after the connection was made leave it unknown.
+fn may_have_arrived(outcome: &AttemptOutcome) -> bool {
+    !matches!(
+        outcome,
+        AttemptOutcome::Failed(Failure::Blocked | Failure::Connect)
+    )
+}
+
+/// The entry of a disclosure by an attempt that was not accepted.
+fn unaccepted(mut disclosure: Draft) -> Draft {
+    disclosure.action = "webhook.attempted".into();
+    disclosure.outcome(Outcome::Error)
 }
 
 /// The row of a new webhook.

@@ -209,3 +209,35 @@ async fn verification_of_the_log_is_started_again_after_a_panic() {
     .await;
     tasks.abort();
 }
+
+#[tokio::test]
+async fn conversation_is_not_opened_without_the_entry_of_its_disclosure() {
+    let simulator = Simulator::start(genesys_sim::Config::plain()).await.unwrap();
+    let (clock, store) = (simulator.clock().clone(), FaultyStore::new());
+    let config = config(
+        &clock,
+        Hosts::single(simulator.host()),
+        simulator.deployment_id().as_str(),
+    );
+    let direct = Direct::open(DirectConfig {
+        store: store.clone(),
+        ..config
+    })
+    .await
+    .unwrap();
+    let id = direct.create("shop", newcomer(&clock)).await.unwrap().session.id;
+    store.refuses_units.store(true, Ordering::SeqCst);
+    let refused = direct.connect("shop", &id, page_origin()).await;
+    assert!(matches!(refused, Err(Error::Store(_))));
+    store.refuses_units.store(false, Ordering::SeqCst);
+    for _ in 0..2 {
+        direct.connect("shop", &id, page_origin()).await.unwrap();
+    }
+
+    let entries = store.entries(EntryQuery::From(0), 100).await.unwrap();
+    let entries = entries
+        .iter()
+        .map(|entry| serde_json::from_slice::<Value>(&entry.bytes).unwrap());
+    let disclosures = entries.filter(|entry| entry["action"] == "ws.connected");
+    assert_eq!(disclosures.count(), 1);
+}
