@@ -51,8 +51,7 @@ impl Direct {
                 maintain_at = now + MAINTENANCE_INTERVAL;
                 if maintenance.is_empty() {
                     runs += 1;
-                    let earlier = std::mem::replace(&mut checked, clock.now());
-                    maintenance.spawn(self.clone().maintain(earlier, runs % RUNS_PER_CHECKPOINT == 0));
+                    maintenance.spawn(self.clone().maintain(checked, runs % RUNS_PER_CHECKPOINT == 0));
                 }
             }
             tokio::select! {
@@ -61,7 +60,7 @@ impl Direct {
                     log_panic(ended);
                     deliver_at = now;
                 }
-                Some(ended) = maintenance.join_next() => log_panic(ended),
+                Some(ended) = maintenance.join_next() => log_panic(ended.map(|time| checked = time)),
                 Some(Err(error)) = reevaluation.join_next() => {
                     tracing::error!(%error, "the re-evaluation of live sessions failed: restart the gateway to continue it");
                 }
@@ -74,11 +73,14 @@ impl Direct {
         }
     }
 
-    async fn maintain(self, earlier: Now, with_checkpoint: bool) {
-        if let Some(entry) = clock_jump(&earlier, &self.clock().now())
+    /// Returns the time up to which jumps of the clock are logged: the next run looks for them from there.
+    async fn maintain(self, earlier: Now, with_checkpoint: bool) -> Now {
+        let mut checked = self.clock().now();
+        if let Some(entry) = clock_jump(&earlier, &checked)
             && let Err(error) = self.log_entry(entry).await
         {
-            tracing::error!(%error, "cannot log a jump of the clock");
+            tracing::error!(%error, "cannot log a jump of the clock, trying again");
+            checked = earlier;
         }
         if let Err(error) = self.expire_idle().await {
             tracing::error!(%error, "cannot end idle sessions");
@@ -92,6 +94,7 @@ impl Direct {
         if with_checkpoint && let Err(error) = self.store().checkpoint().await {
             tracing::error!(%error, "cannot sign the audit log");
         }
+        checked
     }
 
     async fn verify_log(self, delay: Duration) {
@@ -165,5 +168,45 @@ mod tests {
             assert_eq!(time("before"), Some(Value::from(rfc3339(due))));
             assert_eq!(time("after"), Some(Value::from(rfc3339(now.utc))));
         }
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test]
+    async fn jump_that_could_not_be_logged_is_found_by_the_next_run() {
+        use std::sync::Arc;
+
+        use genesys_api::Hosts;
+        use guest_store::{Keys, Limits, SqliteStore};
+
+        use crate::direct::DirectConfig;
+
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits {
+            file_bytes: 1 << 19,
+            ..Limits::default()
+        };
+        let store = SqliteStore::open(folder.path().join("full.db"), Keys::ephemeral(), limits).unwrap();
+        let hosts = Hosts::of_domain("mypurecloud.de").unwrap();
+        let config = DirectConfig::with_store(hosts, Arc::new(store)).unwrap();
+        let direct = Direct::open(config).await.unwrap();
+        let mut earlier = direct.clock().now();
+        earlier.utc -= Duration::from_secs(3_600);
+        let checked = direct.clone().maintain(earlier, false).await;
+        assert!(checked.utc > earlier.utc);
+
+        // large entries first, then small ones until nothing fits
+        for length in [1_000, 1] {
+            let mut tried = 0;
+            let entry = || {
+                let entry = Draft::new(earlier.utc, Actor::system("test"), "test");
+                entry.detail("text", "a".repeat(length))
+            };
+            while direct.log_entry(entry()).await.is_ok() {
+                tried += 1;
+                assert!(tried < 1_000, "the file has a limit");
+            }
+        }
+        let checked = direct.clone().maintain(earlier, false).await;
+        assert_eq!((checked.utc, checked.instant), (earlier.utc, earlier.instant));
     }
 }
