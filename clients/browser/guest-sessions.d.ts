@@ -525,7 +525,7 @@ export interface SessionEvent {
   createdAt: string;
   endReason?: EndReason;
   endedAt?: string;
-  /** The attributes that the consent allows at the time of the attempt. An ended session has none: they are deleted at its end. */
+  /** The attributes that the consent allows at the time of the attempt. An ended session keeps them until it is erased. */
   guestAttributes: Record<string, string>;
   guestId: Id;
   id: Id;

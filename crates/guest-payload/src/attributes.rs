@@ -164,7 +164,7 @@ const MAX_VALUE_LENGTH: usize = 1024;
 const FUNCTIONAL: [&str; 3] = ["region", "source", "timestamp"];
 
 /// The purpose of an attribute. `None` for a functional one.
-fn purpose_of(key: &str) -> Option<Purpose> {
+pub(crate) fn purpose_of(key: &str) -> Option<Purpose> {
     if FUNCTIONAL.contains(&key) {
         return None;
     }

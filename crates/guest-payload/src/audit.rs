@@ -1,5 +1,6 @@
 //! Details of audit entries about consent.
 
+use crate::attributes::purpose_of;
 use crate::{
     Actor, CollectionMethod, ConsentDiff, ConsentRecord, ConsentUpdate, GuestData, Purpose, PurposeRecord,
     Refused,
@@ -45,11 +46,15 @@ impl ConsentUpdate {
 }
 
 impl GuestData {
-    /// Keys and lists for the audit entry of a disclosure of the attributes: their names, and the purposes that they serve,
-    /// `functional` included. No value.
+    /// Keys and lists for the audit entry of a disclosure of the attributes, and of the purposes that they serve,
+    /// `functional` included. An attribute that needs no consent has its name. Any other is named by its purpose, as in
+    /// `marketing.*`, once for each: its key is a text of the client, and may be personal. No value.
     #[must_use]
     pub fn disclosure_details(&self) -> [(&'static str, Vec<String>); 2] {
-        let names = self.attributes().map(|(name, _)| name.to_owned());
+        let names = self.attributes().map(|(key, _)| match purpose_of(key) {
+            Some(purpose) => format!("{purpose}.*"),
+            None => key.to_owned(),
+        });
         let purposes = self.purposes().into_iter().map(|purpose| match purpose {
             Some(purpose) => purpose.to_string(),
             None => "functional".to_owned(),
@@ -147,11 +152,17 @@ mod tests {
     }
 
     #[test]
-    fn disclosure_details_name_attributes_and_purposes_without_values() {
+    fn disclosure_details_have_no_key_of_the_client_and_no_value() {
         let now = parse_rfc3339("2026-11-22T12:31:00Z").unwrap();
         let choices = [Choice::Denied, Choice::Granted, Choice::Granted];
         let mut guest = guest(choices);
-        for name in ["source", "marketing.segment", "analytics.page", "name"] {
+        for name in [
+            "source",
+            "marketing.segment",
+            "analytics.page",
+            "name",
+            "personalization.canary",
+        ] {
             guest.attributes.insert(name, "canary").unwrap();
         }
         let decided = guest.decide(Policy::purpose_scoped(), now).unwrap();
@@ -160,13 +171,13 @@ mod tests {
             attributes,
             (
                 "attributes",
-                ["analytics.page", "name", "source"].map(str::to_owned).to_vec()
+                ["analytics.*", "personalization.*", "personalization.*", "source"]
+                    .map(str::to_owned)
+                    .to_vec()
             )
         );
         let expected = ["functional", "personalization", "analytics"];
         assert_eq!(purposes, ("purposes", expected.map(str::to_owned).to_vec()));
-        let none = decided.data().clone().without_attributes().disclosure_details();
-        assert!(none.iter().all(|(_, names)| names.is_empty()));
     }
 
     #[test]

@@ -46,16 +46,7 @@ impl GuestData {
         self.attributes.purposes()
     }
 
-    /// The same consent without attributes.
-    #[must_use]
-    pub fn without_attributes(self) -> Self {
-        Self {
-            consent: self.consent,
-            attributes: Attributes::default(),
-        }
-    }
-
-    /// Changes consent in a live session. Attributes of purposes that are then off are dropped.
+    /// Changes consent. Attributes of purposes that are then off are dropped.
     ///
     /// A withdrawal is always accepted at once, since withdrawing must be as easy as giving (GDPR Art. 7(3)). It ends no
     /// session: it switches the purpose off. A GPC signal remains in effect. The other purposes are decided again under
@@ -258,7 +249,6 @@ mod tests {
             .unwrap();
         assert!(update.is_withdrawal());
         assert_eq!(update.data.attributes().collect::<Vec<_>>(), [("source", "web")]);
-        assert_eq!(update.data.without_attributes().attributes().count(), 0);
     }
 
     #[test]

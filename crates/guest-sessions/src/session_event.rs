@@ -1,11 +1,10 @@
 //! Bodies of webhook deliveries.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
-use genesys_api::{ChannelId, SessionId, SessionState, rfc3339};
+use genesys_api::{ChannelId, SessionId, rfc3339};
 use guest_payload::GuestData;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -13,7 +12,7 @@ use webhook::{EventBody, EventName};
 
 use crate::SessionInfo;
 
-/// The data of an event: the session when the event is sent. An ended session has no attributes.
+/// The data of an event: the session when the event is sent.
 #[derive(Clone, Debug)]
 pub struct SessionEvent<'a> {
     /// The session.
@@ -42,7 +41,7 @@ impl SessionEvent<'_> {
         let fields = self.to_json();
         let fields = fields.as_object().into_iter().flatten();
         let fields = fields.map(|(name, _)| name.clone()).collect();
-        let data = self.sent_data().disclosure_details();
+        let data = self.data.disclosure_details();
         [("fields", fields)].into_iter().chain(data).collect()
     }
 
@@ -56,7 +55,7 @@ impl SessionEvent<'_> {
             "state": session.state,
             "createdAt": rfc3339(session.created_at),
             "consent": self.data.consent(),
-            "guestAttributes": self.sent_data().attributes().collect::<BTreeMap<_, _>>(),
+            "guestAttributes": self.data.attributes().collect::<BTreeMap<_, _>>(),
         });
         if let (Some(at), Some(reason)) = (session.ended_at, &session.end_reason) {
             data["endedAt"] = rfc3339(at).into();
@@ -66,14 +65,6 @@ impl SessionEvent<'_> {
             data["range"] = range_data(range);
         }
         data
-    }
-
-    /// Without the attributes of an ended session, also before they are deleted.
-    fn sent_data(&self) -> Cow<'_, GuestData> {
-        match self.session.state {
-            SessionState::Ended => Cow::Owned(self.data.clone().without_attributes()),
-            SessionState::Live(_) => Cow::Borrowed(self.data),
-        }
     }
 }
 
@@ -103,7 +94,7 @@ fn range_data(range: &RangeInclusive<u64>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use genesys_api::{SessionStage, parse_rfc3339};
+    use genesys_api::{SessionStage, SessionState, parse_rfc3339};
     use guest_payload::{Choice, Consent, Evidence, NewGuest, Policy};
 
     use super::*;
@@ -145,8 +136,6 @@ mod tests {
         let details = event.disclosure_details();
         assert_eq!(details[0].1.len(), event.to_json().as_object().unwrap().len());
         assert!(!format!("{details:?}").contains("web"));
-        let has_ended = session.state == SessionState::Ended;
-        assert_eq!(details[1].1.is_empty(), has_ended);
         serde_json::from_slice(&event.to_bytes(EventName::Updated, at())).unwrap()
     }
 
@@ -167,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn event_of_ended_session_has_its_range_and_no_attributes() {
+    fn event_of_ended_session_has_its_range_and_attributes() {
         let (mut session, data) = guest();
         session.state = SessionState::Ended;
         (session.ended_at, session.end_reason) = (Some(at()), Some("guest".to_owned()));
@@ -178,7 +167,7 @@ mod tests {
             (&data["state"], &data["endReason"]),
             (&json!("ended"), &json!("guest"))
         );
-        assert_eq!(data["guestAttributes"], json!({}));
+        assert_eq!(data["guestAttributes"], json!({ "source": "web" }));
     }
 
     #[test]

@@ -170,12 +170,18 @@ impl Direct {
         signals: Signals,
     ) -> Result<SessionInfo, Error> {
         self.update(owner, id, |record, now| {
-            record.ensure_live(now)?;
             let update = record
                 .document
                 .data
-                .change(change, signals, self.shared.config.policy, now.utc)
-                .map_err(Error::ConsentOutdated)?;
+                .change(change, signals, self.shared.config.policy, now.utc);
+            let update = match update {
+                // the data of an ended session is still kept and sent to webhooks
+                Ok(update) if update.is_withdrawal() => update,
+                other => {
+                    record.ensure_live(now)?;
+                    other.map_err(Error::ConsentOutdated)?
+                }
+            };
             let action = match update.is_withdrawal() {
                 true => "consent.withdrawn",
                 false => "consent.changed",
@@ -198,8 +204,8 @@ impl Direct {
         .await
     }
 
-    /// Ends a session: revokes its tokens, ends its conversations in this process and deletes the guest's attributes.
-    /// Does nothing if it has ended.
+    /// Ends a session: revokes its tokens and ends its conversations in this process. Does nothing if it has ended. Its data
+    /// is kept until it is erased, so that each webhook gets its events.
     ///
     /// # Errors
     /// [`Error::NotFound`], or the store's.
@@ -258,7 +264,6 @@ impl Direct {
             ended.document.end_reason = Some(reason);
             let event = ended.event(EventName::Ended, now.utc);
             let totals = ended.stored_session().totals();
-            ended.document.data = ended.document.data.without_attributes();
             let mutation = Mutation {
                 change: Some(Change::UpdateSession(ended.into_row())),
                 entry: Some(entry),

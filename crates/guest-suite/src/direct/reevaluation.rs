@@ -105,11 +105,8 @@ impl Direct {
         .await
     }
 
-    /// The new decision, if it differs. That of an ended session stands: its attributes are deleted.
+    /// The new decision, if it differs. An ended session has one too: its attributes are kept until it is erased.
     fn reevaluation(&self, record: &SessionRow, now: Now) -> Option<ConsentUpdate> {
-        if record.row.ended_at.is_some() {
-            return None;
-        }
         let policy = self.shared.config.policy;
         record.document.data.reevaluate(policy, now.utc)
     }

@@ -90,7 +90,7 @@ async fn stored_decision_is_reevaluated_before_data_leaves() {
         assert_eq!(data["consent"]["policyVersion"], "2.0.0");
         assert_eq!(data["consent"]["purposes"]["marketing"]["on"], false);
     }
-    assert_eq!(ended[0]["data"]["guestAttributes"], json!({}));
+    assert_eq!(ended[0]["data"]["guestAttributes"], json!({ "source": "web" }));
     let entries = store.entries(EntryQuery::From(0), 1_000).await.unwrap();
     let is_reevaluation = |bytes: &[u8]| {
         let entry: Value = serde_json::from_slice(bytes).unwrap();
