@@ -323,7 +323,7 @@ export interface HeldSession {
   endReason?: EndReason;
   endedAt?: string;
   expiresAt: string;
-  /** The guest's attributes. They are deleted at the end of the session. */
+  /** The guest's attributes. They are kept until the session is erased. */
   guestAttributes: Record<string, string>;
   guestId: Id;
   id: Id;
@@ -433,9 +433,9 @@ export interface QuickReply {
 }
 
 export interface Recipient {
-  /** Names of the disclosed attributes. */
+  /** The disclosed attributes: names of functional ones, and others by their purpose, as in `marketing.*`. */
   attributes: string[];
-  /** Number of disclosures. All messages of a conversation with Genesys count as one. */
+  /** Number of disclosures, and of attempts that may have arrived. All messages of a conversation with Genesys count as one. */
   count: number;
   /** Names of the disclosed fields of an event. */
   fields: string[];

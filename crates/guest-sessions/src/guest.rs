@@ -29,7 +29,7 @@ pub struct HeldSession {
     pub session: SessionInfo,
     /// Its channel.
     pub channel_configuration_id: ChannelId,
-    /// The guest's attributes. They are deleted at the end of the session.
+    /// The guest's attributes. They are kept until the session is erased.
     pub guest_attributes: Attributes,
     /// Decisions on consent, oldest first.
     pub consent_history: Vec<ConsentEntry>,
@@ -56,7 +56,7 @@ pub struct ConsentEntry {
 pub struct Recipient {
     /// `genesys`, or the id of a webhook.
     pub recipient: String,
-    /// Number of disclosures. All messages of a conversation with Genesys count as one.
+    /// Number of disclosures, and of attempts that may have arrived. All messages of a conversation with Genesys count as one.
     pub count: u64,
     /// Time of the first one.
     #[serde(with = "timestamp")]
@@ -66,7 +66,7 @@ pub struct Recipient {
     pub last: OffsetDateTime,
     /// Names of the disclosed fields of an event.
     pub fields: BTreeSet<String>,
-    /// Names of the disclosed attributes.
+    /// The disclosed attributes: names of functional ones, and others by their purpose, as in `marketing.*`.
     pub attributes: BTreeSet<String>,
     /// The purposes of those attributes. `functional` ones need no consent.
     pub purposes: BTreeSet<String>,
@@ -102,7 +102,7 @@ impl HeldSession {
         let draft = entry.draft;
         let recipient = match &*draft.action {
             "ws.connected" => Some("genesys".to_owned()),
-            "webhook.delivered" => match draft.detail.get("webhook") {
+            "webhook.delivered" | "webhook.attempted" => match draft.detail.get("webhook") {
                 Some(audit::Value::Text(webhook)) => Some(webhook.clone()),
                 _ => None,
             },
