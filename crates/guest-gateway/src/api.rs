@@ -23,6 +23,7 @@ use genesys_api::{Clock, Host};
 use guest_payload::Policy;
 use guest_payload::iso27560::Controller;
 use guest_sessions::{ErrorCode, Operation, ROUTES};
+use guest_store::StoreErrorKind;
 use guest_suite::direct::{Direct, LogState};
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -115,7 +116,8 @@ async fn health(State(app): State<App>) -> Response {
         .stats()
         .await
         .map_err(|error| error.to_string());
-    let verified = stats.and_then(|_| match app.direct.log_state() {
+    let verified = stats.and_then(|stats| match app.direct.log_state() {
+        _ if stats.is_full => Err(StoreErrorKind::Full.to_string()),
         LogState::Altered(detail) => Err(detail),
         LogState::Verifying(entries) | LogState::Verified(entries) => Ok(entries),
         _ => Ok(0),

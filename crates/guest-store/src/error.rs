@@ -44,11 +44,11 @@ impl From<Conflict> for StoreError {
 pub enum StoreErrorKind {
     /// Another program locks the file.
     #[error(
-        "cannot store the unit now: another program locks the store; nothing was stored, try again when it has ended"
+        "cannot store the change now: another program locks the store; nothing was stored, try again when it has ended"
     )]
     Busy,
     /// The unit contradicts what is stored.
-    #[error("cannot store the unit: {0}")]
+    #[error("cannot store the change: {0}")]
     Conflict(Conflict),
     /// The stored bytes are not those that were written.
     #[error(
@@ -62,11 +62,11 @@ pub enum StoreErrorKind {
     Fenced,
     /// The disk is full, or the file has its largest size.
     #[error(
-        "cannot store the unit: the disk is full or the store has its largest size; nothing was stored, free space or raise the limit, then try again"
+        "cannot store the change: the disk is full or the store has its largest size; nothing was stored, free space or raise the limit, then try again"
     )]
     Full,
     /// A value of the unit has no stored form.
-    #[error("cannot store the unit: a value has no stored form; the source names it, correct it")]
+    #[error("cannot store the change: a value has no stored form; the source names it, correct it")]
     Invalid,
     /// The file has another hard link, through which a second process could open it with a log of its own.
     #[error(
@@ -93,17 +93,17 @@ pub enum StoreErrorKind {
     NotEmpty,
     /// The session or webhook does not exist.
     #[error(
-        "cannot store the unit: the session or webhook does not exist; it may have been removed, read it again"
+        "cannot store the change: the session or webhook does not exist; it may have been removed, read it again"
     )]
     NotFound,
     /// The commit failed, and so did the look-up whether it is stored. The store accepts no more units.
     #[error(
-        "cannot determine whether the unit is stored: the disk failed; repair it, restart this process, then read what the unit changed"
+        "cannot determine whether the change is stored: the disk failed; repair it, restart this process, then read what it changed"
     )]
     OutcomeUnknown,
     /// An `fsync` failed or the file is damaged, so the store accepts no more units. Nothing of this unit was stored.
     #[error(
-        "cannot store the unit: the store is closed after a disk failure; nothing was stored, repair the disk, then restart this process"
+        "cannot store the change: the store is closed after a disk failure; nothing was stored, repair the disk, then restart this process"
     )]
     Poisoned,
     /// A table, index or trigger of the file is missing, altered, or not of this version. The source names it.
@@ -118,7 +118,9 @@ pub enum StoreErrorKind {
     )]
     TooManyWebhooks,
     /// The store cannot be read or written now. Nothing of the request was stored.
-    #[error("cannot read or write the store now: check the disk and the permissions, then try again")]
+    #[error(
+        "cannot read or write the store now: check the disk, the path and the permissions, then try again"
+    )]
     Unavailable,
     /// The store was written with other keys.
     #[error(
@@ -161,7 +163,7 @@ mod tests {
         assert!(error.source().is_none());
         assert_eq!(
             error.to_string(),
-            "cannot store the unit: the guest has a live session; end it first"
+            "cannot store the change: the guest has a live session; end it first"
         );
         assert!(size_of::<StoreError>() <= 32);
     }

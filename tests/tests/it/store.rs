@@ -164,7 +164,11 @@ async fn gateway_recovers_from_a_full_disk_without_a_restart() {
             refused.text
         );
         assert_eq!(refused.json()["code"], "service.unavailable");
+        let health = api.send(Call::get("/health")).await;
+        assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(health.text.contains("the disk is full"), "{}", health.text);
         disk.free();
+        assert_eq!(api.send(Call::get("/health")).await.status, StatusCode::OK);
         api.create(&guest()).await;
     }
     world.stop().await;

@@ -11,7 +11,7 @@ use audit::Actor;
 use audit::files::Export;
 use clap::{Args, Subcommand};
 use genesys_api::{Clock, SessionId, error_chain};
-use guest_store::{Limits, SqliteStore};
+use guest_store::{Limits, SqliteStore, StoreErrorKind};
 use time::OffsetDateTime;
 
 use self::read::Format;
@@ -156,13 +156,27 @@ pub(super) fn open_store(config: &Path) -> Result<(Config, SqliteStore), Failure
     let path = &config.store.path;
     let name = path.display();
     if !path.exists() {
-        return Err(Failure::usage(format!(
-            "cannot open the store {name}: no such file, run this command in the directory of the gateway"
-        )));
+        return Err(missing("open the store", path));
     }
-    let store = SqliteStore::open(path, keys.for_store(), Limits::default())
-        .map_err(|error| Failure::usage(format!("{name}: {}", error_chain(&error))))?;
+    let store = SqliteStore::open(path, keys.for_store(), Limits::default()).map_err(|error| {
+        let other = match error.kind() {
+            StoreErrorKind::Locked => {
+                "; if that is the gateway, give --url in place of --config where the command has it"
+            }
+            _ => "",
+        };
+        Failure::usage(format!("{name}: {}{other}", error_chain(&error)))
+    })?;
     Ok((config, store))
+}
+
+/// The failure of a command whose file does not exist.
+pub(super) fn missing(action: &str, path: &Path) -> Failure {
+    let hint = match path.is_relative() {
+        true => "; run this command in the directory of the gateway",
+        false => "",
+    };
+    Failure::usage(format!("cannot {action} {}: no such file{hint}", path.display()))
 }
 
 /// Creates the partial file of an export, which gets its name once it is complete.
@@ -204,9 +218,7 @@ fn read_config_by(
     let config = Config::read(path).map_err(Failure::usage)?;
     let name = config.store.keys.display();
     if !config.store.keys.exists() {
-        return Err(Failure::usage(format!(
-            "cannot read the key file {name}: no such file, run this command in the directory of the gateway"
-        )));
+        return Err(missing("read the key file", &config.store.keys));
     }
     let keys = open(&config.store.keys);
     let keys = keys.map_err(|error| Failure::usage(format!("cannot read the key file {name}: {error}")))?;

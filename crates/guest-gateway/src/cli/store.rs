@@ -7,7 +7,7 @@ use clap::Subcommand;
 use genesys_api::error_chain;
 use guest_store::{Limits, Rekey, SqliteStore, StoreError, StoreErrorKind};
 
-use super::audit::{open_store, read_config, read_config_to_repair, record_export};
+use super::audit::{missing, open_store, read_config, read_config_to_repair, record_export};
 use super::{Failure, print_line};
 use crate::config::Config;
 use crate::gateway::is_empty;
@@ -96,12 +96,49 @@ fn backup(config: &Path, to: &Path) -> Result<(), Failure> {
         )));
     }
     require(store)?;
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        let folder = folder.display();
+        return Err(Failure::usage(format!(
+            "cannot create {name}: no such directory {folder}"
+        )));
+    }
     SqliteStore::backup(store, to).map_err(Failure::caused_by)?;
     print_line(&format!(
         "{} backed up to {name}. Keep the key file apart from it.",
         store.display()
     ));
-    Ok(())
+    let key_file = &config.store.keys;
+    let keys = Keys::open_to_rekey(key_file).map_err(|error| {
+        let key_file = key_file.display();
+        Failure::failed(format!(
+            "cannot verify the backup: the key file {key_file} cannot be read: {error}"
+        ))
+    })?;
+    verify(store, &keys)
+}
+
+/// Fails with the faults of a store that may be in use.
+fn verify(store: &Path, keys: &Keys) -> Result<(), Failure> {
+    let checked = match SqliteStore::check(store, &keys.for_store()) {
+        Err(error) if error.kind() == StoreErrorKind::WrongKey && keys.next_seal().is_some() => {
+            SqliteStore::check(store, &keys.for_rekeyed_store())
+        }
+        checked => checked,
+    };
+    let faults = checked.map_err(|error| unusable(store, &error))?;
+    for fault in &faults {
+        print_line(fault);
+    }
+    let name = store.display();
+    let count = match faults.len() {
+        0 => return Ok(()),
+        1 => "1 fault".to_owned(),
+        count => format!("{count} faults"),
+    };
+    Err(Failure::failed(format!(
+        "{name}: {count}; restore a backup, and keep the damaged file for inquiry"
+    )))
 }
 
 async fn create(config: &Path) -> Result<(), Failure> {
@@ -124,7 +161,7 @@ async fn rekey(config: &Path) -> Result<(), Failure> {
     let settings = Config::read(config).map_err(Failure::usage)?;
     let (path, key_file) = (&settings.store.path, &settings.store.keys);
     require(path)?;
-    let failed = |error| Failure::usage(format!("key file {}: {error}", key_file.display()));
+    let failed = |error| Failure::usage(format!("cannot use the key file {}: {error}", key_file.display()));
     // held to the end, so that another run does not replace the keys
     let rekey = Rekey::lock(path).map_err(|error| unusable(path, &error))?;
     let mut keys = Keys::open_to_rekey(key_file).map_err(failed)?;
@@ -170,8 +207,21 @@ fn replace_seal(rekey: &Rekey, keys: &mut Keys, key_file: &Path) -> Result<(), R
 async fn restore(config: &Path, backup: &Path, force: bool) -> Result<(), Failure> {
     let (settings, keys) = read_config_to_repair(config)?;
     let (name, path) = (backup.display(), &settings.store.path);
+    if !backup.exists() {
+        return Err(missing("read the backup", backup));
+    }
     let restored = SqliteStore::restore(backup, path, &keys.for_store(), force);
-    restored.map_err(|error| unusable(backup, &error))?;
+    restored.map_err(|error| match error.kind() {
+        StoreErrorKind::Corrupt | StoreErrorKind::SchemaDiffers => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {}", error_chain(cause)));
+            let cause = cause.unwrap_or_default();
+            Failure::usage(format!(
+                "cannot restore {name}: it is no backup of a store, or is damaged{cause}; use another backup"
+            ))
+        }
+        StoreErrorKind::Locked | StoreErrorKind::NotEmpty => unusable(path, &error),
+        _ => unusable(backup, &error),
+    })?;
     let store = SqliteStore::open(path, keys.for_store(), Limits::default());
     let store = store.map_err(|error| unusable(path, &error))?;
     record_export(&store, "guest-gateway store restore", "store.restored").await?;
@@ -183,31 +233,19 @@ fn check(config: &Path) -> Result<(), Failure> {
     let (config, keys) = read_config_to_repair(config)?;
     let store = &config.store.path;
     require(store)?;
-    let checked = SqliteStore::check(store, &keys.for_store());
-    let checked = match checked {
-        Err(error) if error.kind() == StoreErrorKind::WrongKey && keys.next_seal().is_some() => {
-            SqliteStore::check(store, &keys.for_rekeyed_store())
-        }
-        checked => checked,
-    };
-    let faults = checked.map_err(|error| unusable(store, &error))?;
-    for fault in &faults {
-        print_line(fault);
+    let leftovers = [
+        store.with_added_extension("restore"),
+        config.store.keys.with_added_extension("partial"),
+    ];
+    for leftover in leftovers.iter().filter(|path| path.exists()) {
+        let leftover = leftover.display();
+        print_line(&format!(
+            "{leftover} is of a command that runs or was interrupted: remove it if none runs"
+        ));
     }
-    let name = store.display();
-    match faults.len() {
-        0 => {
-            print_line(&format!("{name} is sound."));
-            Ok(())
-        }
-        count => Err(Failure::failed(format!(
-            "{name}: {}; restore a backup, and keep the damaged file for inquiry",
-            match count {
-                1 => "1 fault".to_owned(),
-                count => format!("{count} faults"),
-            }
-        ))),
-    }
+    verify(store, &keys)?;
+    print_line(&format!("{} is sound.", store.display()));
+    Ok(())
 }
 
 async fn vacuum(config: &Path) -> Result<(), Failure> {
@@ -218,17 +256,14 @@ async fn vacuum(config: &Path) -> Result<(), Failure> {
     let (_, store) = open_store(config)?;
     record_export(&store, "guest-gateway store vacuum", "store.vacuumed").await?;
     print_line(&format!("{} vacuumed.", path.display()));
-    Ok(())
+    verify(path, &keys)
 }
 
 fn require(store: &Path) -> Result<(), Failure> {
-    if store.exists() {
-        return Ok(());
+    match store.exists() {
+        true => Ok(()),
+        false => Err(missing("open the store", store)),
     }
-    let name = store.display();
-    Err(Failure::usage(format!(
-        "no store {name}: run this command in the directory of the gateway"
-    )))
 }
 
 fn unusable(path: &Path, error: &StoreError) -> Failure {

@@ -18,7 +18,7 @@ pub struct Store {
     /// The key file, for sealing secrets and signing the audit log. The first start creates it, readable by its owner
     /// only. Keep it apart from backups of the store.
     pub keys: PathBuf,
-    /// Largest size of the file in bytes.
+    /// Largest size of the file in bytes. Above it every change is refused, also a withdrawal of consent and an erasure.
     #[serde(deserialize_with = "size")]
     pub(crate) max_size: Option<u64>,
 }

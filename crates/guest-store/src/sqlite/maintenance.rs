@@ -13,7 +13,9 @@ use super::outbox::ERASED;
 use super::prepared::Prepared;
 use super::reader::Reader;
 use super::rows::{select_sessions, session, subject_key, webhook};
-use super::{Keys, SqliteStore, lock, lock_name, private, schema, schema_check, startup, unavailable};
+use super::{
+    Keys, SqliteStore, lock, lock_name, private, schema, schema_check, startup, try_lock, unavailable,
+};
 use crate::seal::Aead;
 use crate::{StoreError, StoreErrorKind};
 
@@ -27,13 +29,20 @@ impl SqliteStore {
     /// `Unavailable` if a file cannot be read or written, or `to` exists.
     pub fn backup(path: &Path, to: &Path) -> Result<(), StoreError> {
         let partial = beside(to, ".partial");
-        if to.exists() {
-            return Err(unavailable(io::ErrorKind::AlreadyExists.into()));
-        }
-        private().create_new(true).open(&partial).map_err(unavailable)?;
-        let copied = copy(path, &partial).and_then(|()| publish(&partial, to));
+        let file = private().create(true).truncate(false).open(&partial);
+        let file = file.map_err(unavailable)?;
+        // held while it is written, so that another backup does not take it for a leftover
+        try_lock(&file)?;
+        let copied = match to.exists() {
+            true => Err(unavailable(io::ErrorKind::AlreadyExists.into())),
+            false => file.set_len(0).map_err(unavailable).and_then(|()| {
+                remove(&beside(&partial, "-journal"))?;
+                copy(path, &partial)?;
+                publish(&partial, to)
+            }),
+        };
         if copied.is_err() {
-            let _gone = fs::remove_file(&partial);
+            let _gone = remove(&partial).and_then(|()| remove(&beside(&partial, "-journal")));
         }
         copied
     }
@@ -64,24 +73,20 @@ impl SqliteStore {
             return Err(StoreErrorKind::NotEmpty.into());
         }
         let partial = beside(path, ".restore");
-        let restored = fill(backup, &partial, keys).and_then(|()| {
+        let restored = remove_leftovers(&partial).and_then(|()| fill(backup, &partial, keys));
+        let restored = restored.and_then(|()| {
             File::open(&partial)
                 .and_then(|file| file.sync_all())
                 .map_err(unavailable)?;
             empty_log(path);
             // pages of an old log must not be applied to the new file
             for ending in ["-wal", "-shm"] {
-                match fs::remove_file(beside(path, ending)) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unavailable(error)),
-                    _ => {}
-                }
+                remove(&beside(path, ending))?;
             }
             publish(&partial, path)
         });
         if restored.is_err() {
-            for ending in ["", "-wal", "-shm"] {
-                let _gone = fs::remove_file(beside(&partial, ending));
-            }
+            let _gone = remove_leftovers(&partial);
         }
         restored
     }
@@ -117,6 +122,21 @@ fn vacuum(connection: &Connection) -> Result<(), SqliteError> {
     truncate_log(connection)?;
     connection.execute("DELETE FROM meta WHERE name = ?1", [VACUUM_DUE])?;
     Ok(())
+}
+
+/// Removes a file, unless there is none.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unavailable(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what an interrupted restore left.
+fn remove_leftovers(partial: &Path) -> Result<(), StoreError> {
+    ["", "-wal", "-shm", "-journal"]
+        .iter()
+        .try_for_each(|ending| remove(&beside(partial, ending)))
 }
 
 /// Moves the write-ahead log into the file and truncates it.

@@ -228,6 +228,7 @@ impl Transaction<'_, '_> {
             live_sessions: self.head.live_sessions,
             outbox_oldest: oldest.map(time).transpose()?,
             audit_entries: self.head.log.tree.size(),
+            is_full: *self.is_full,
             ..Stats::default()
         };
         let sql = "SELECT id, enabled, pending, snapshots FROM webhooks WHERE pending > 0 OR snapshots > 0";

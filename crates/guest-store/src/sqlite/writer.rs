@@ -33,6 +33,8 @@ pub(super) struct Writer {
     wal: Wal,
     /// Rows that this connection has changed, or `None` before the first transaction.
     changes: Option<i64>,
+    /// Whether the last change found the disk or the file full.
+    is_full: bool,
 }
 
 impl Writer {
@@ -43,6 +45,7 @@ impl Writer {
             head,
             wal,
             changes: None,
+            is_full: false,
         }
     }
 
@@ -75,7 +78,9 @@ impl Writer {
         answers: &mut Vec<Reply>,
     ) -> Result<(), StoreErrorKind> {
         let before = self.head.clone();
-        let begun = roll_back(prepared).and_then(|()| prepared.execute("BEGIN IMMEDIATE", []));
+        let begun = roll_back(prepared)
+            .and_then(|()| self.probe_space(prepared))
+            .and_then(|()| prepared.execute("BEGIN IMMEDIATE", []));
         let mut sound = begun.map(drop).map_err(rolled_back);
         let mut transaction = Transaction {
             prepared,
@@ -84,6 +89,7 @@ impl Writer {
             head: &mut self.head,
             erased: false,
             broken: None,
+            is_full: &mut self.is_full,
         };
         for write in batch {
             answers.push(write(sound.map(|()| &mut transaction)));
@@ -94,6 +100,7 @@ impl Writer {
         let erased = transaction.erased;
         if let Err(fault) = sound.and_then(|()| self.finish(prepared, &before)) {
             self.head = before;
+            self.is_full |= fault == StoreErrorKind::Full;
             if let Err(error) = roll_back(prepared) {
                 tracing::warn!(%error, "a rollback failed and is repeated before the next transaction");
             }
@@ -101,6 +108,24 @@ impl Writer {
         }
         self.wal.truncate |= erased;
         Ok(())
+    }
+
+    /// After a change found no space, writes [`PROBE`] bytes and removes them. Fails only if the disk failed.
+    fn probe_space(&mut self, prepared: &mut Prepared<'_>) -> rusqlite::Result<()> {
+        if !self.is_full {
+            return Ok(());
+        }
+        let probed = prepared.execute("BEGIN IMMEDIATE", []).and_then(|_| {
+            prepared.execute("INSERT INTO meta VALUES ('probe', zeroblob(?1))", [PROBE])?;
+            prepared.execute("DELETE FROM meta WHERE name = 'probe'", [])?;
+            prepared.execute("COMMIT", [])
+        });
+        match probed {
+            Ok(_) => self.is_full = false,
+            Err(error) if fault(&error) == StoreErrorKind::Poisoned => return Err(error),
+            Err(_) => {}
+        }
+        roll_back(prepared)
     }
 
     /// Commits the open transaction with its counts.
@@ -203,6 +228,9 @@ fn roll_back(prepared: &mut Prepared<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Bytes that are free again when a full disk or file is used. Our choice: more than most changes need.
+const PROBE: i64 = 65_536;
+
 /// Largest number of units of one transaction. Our choice: the cost of one `fsync` per unit is then small.
 const LARGEST_BATCH: usize = 256;
 
@@ -216,6 +244,8 @@ pub(super) struct Transaction<'t, 'c> {
     pub(super) erased: bool,
     /// The fault because of which the transaction must be rolled back.
     pub(super) broken: Option<StoreErrorKind>,
+    /// Whether the last change found the disk or the file full.
+    pub(super) is_full: &'t mut bool,
 }
 
 impl<'c> Transaction<'_, 'c> {
@@ -239,6 +269,7 @@ impl<'c> Transaction<'_, 'c> {
         let result = work(self).map_err(StoreError::from);
         if let Err(error) = &result {
             *self.head = before;
+            *self.is_full |= error.kind() == StoreErrorKind::Full;
             // SQLite rolls back the whole transaction after some errors, as when the disk is full
             if !self.prepared.in_transaction() {
                 tracing::warn!(%error, "a transaction of the store was rolled back");

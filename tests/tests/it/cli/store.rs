@@ -84,7 +84,7 @@ async fn restore_fills_an_empty_folder() {
     let missing = store(&example, &["check"]).await;
     assert_eq!(missing.code, Some(2));
     assert!(
-        missing.error_line().contains("no store"),
+        missing.error_line().contains("no such file"),
         "{}",
         missing.error_line()
     );

@@ -24,6 +24,15 @@ async fn backup_of_an_open_store_is_restored() {
     let store = open(&path).unwrap();
     store.commit(webhook("x")).await.unwrap();
     store.commit(unit("x")).await.unwrap();
+    // of commands that were killed
+    for leftover in [
+        "backup.db.partial",
+        "backup.db.partial-journal",
+        "guest.db.restore",
+        "guest.db.restore-wal",
+    ] {
+        std::fs::write(folder.path().join(leftover), "erased").unwrap();
+    }
     SqliteStore::backup(&path, &backup).unwrap();
     let again = SqliteStore::backup(&path, &backup).unwrap_err();
     assert_eq!(
