@@ -39,6 +39,7 @@ impl FileError {
         let kind = match failure.first() {
             Fault::NotALog { .. } => FileErrorKind::NotALog,
             Fault::NoCheckpoint => FileErrorKind::Unproved,
+            Fault::Cut { .. } => FileErrorKind::Incomplete,
             _ => FileErrorKind::Altered,
         };
         Self::new(kind, path, failure)
@@ -72,6 +73,9 @@ pub enum FileErrorKind {
     /// The entry is invalid. The log is unchanged.
     #[error("cannot append an entry")]
     Draft,
+    /// A line of the log was cut.
+    #[error("invalid log: it is incomplete")]
+    Incomplete,
     /// Another process, or another [`FileLog`] of this one, has the log open.
     #[error("cannot open it: it is open already, close it there first")]
     Locked,

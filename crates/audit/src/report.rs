@@ -67,6 +67,14 @@ pub enum Fault {
         /// Number of the line.
         line: u64,
     },
+    /// A line that ends before its JSON does, as in a copy that was not completed.
+    #[error("line {line}: cut before its end, at entry {seq} or a checkpoint: copy or export the log again")]
+    Cut {
+        /// Number of the line.
+        line: u64,
+        /// Sequence number of the next entry.
+        seq: u64,
+    },
     /// An altered entry.
     #[error("line {line}: entry {seq} was altered")]
     EntryAltered {

@@ -2,6 +2,8 @@
 
 mod line;
 
+use std::cmp::Reverse;
+
 use crate::witness::{self, Check, Cosignature};
 use crate::{Checkpoint, Cosignatures, Failure, Fault, Hash, Report, Tree, VerifierKey, WitnessKey};
 
@@ -42,8 +44,20 @@ impl Verifier {
                 key,
                 witnesses: Vec::new(),
             },
-            sequence: Sequence::new(against),
+            sequence: Sequence::new(),
         }
+        .with_checkpoints(against)
+    }
+
+    /// Compares the log with further external checkpoints.
+    #[must_use]
+    pub fn with_checkpoints(mut self, checkpoints: impl IntoIterator<Item = Checkpoint>) -> Self {
+        let against = &mut self.sequence.against;
+        against.extend(checkpoints);
+        // the smallest is the last, and is compared first
+        against.sort_by_key(|outside| Reverse(outside.size));
+        self.sequence.compare_outside();
+        self
     }
 
     /// Verifies the cosignatures of these witnesses. Those of others are reported as unverified.
@@ -78,7 +92,8 @@ impl Verifier {
 #[cfg(feature = "client")]
 impl Verifier {
     /// Returns the tree of a log without faults, and the number of entries that a checkpoint proves.
-    pub(crate) fn into_tree(self) -> Result<(Tree, u64), Failure> {
+    pub(crate) fn into_tree(mut self) -> Result<(Tree, u64), Failure> {
+        self.sequence.refuse_empty();
         match self.sequence.failure() {
             Some(failure) => Err(failure),
             None => Ok((self.sequence.tree, self.sequence.covered)),
@@ -114,8 +129,14 @@ impl Verifier {
 /// The part of a verification that depends on the order of the lines.
 #[derive(Clone, Debug)]
 pub(crate) struct Sequence {
-    /// External checkpoint, until it is compared.
-    against: Option<Checkpoint>,
+    /// External checkpoints that were not compared yet, the largest first.
+    against: Vec<Checkpoint>,
+    /// Number of empty lines since the last other line.
+    empty: u64,
+    /// Number of lines with a checkpoint.
+    notes: u64,
+    /// Number of the last line that was cut, or 0.
+    cut: u64,
     /// Number of the current line.
     line: u64,
     /// Number of lines that are entries or checkpoints, and of segments.
@@ -137,9 +158,12 @@ pub(crate) struct Sequence {
 }
 
 impl Sequence {
-    fn new(against: Option<Checkpoint>) -> Self {
-        let mut sequence = Self {
-            against,
+    fn new() -> Self {
+        Self {
+            against: Vec::new(),
+            empty: 0,
+            notes: 0,
+            cut: 0,
             line: 0,
             recognized: 0,
             next: 0,
@@ -151,17 +175,26 @@ impl Sequence {
             broken: false,
             faults: Vec::new(),
             total: 0,
-        };
-        sequence.compare_outside();
-        sequence
+        }
     }
 
     /// Applies the next line.
     pub(crate) fn apply(&mut self, line: CheckedLine) {
+        if matches!(line, CheckedLine::Empty) {
+            self.empty += 1;
+            return;
+        }
+        if let CheckedLine::Cut(line) = line {
+            self.apply(*line);
+            self.cut = self.line;
+            return;
+        }
+        self.refuse_empty();
         self.line += 1;
         match line {
             CheckedLine::Checkpoint(checkpoint, cosignatures) => {
                 self.recognized += 1;
+                self.notes += 1;
                 match checkpoint {
                     Some(checkpoint) => self.checkpoint(&checkpoint, cosignatures),
                     None => self.fault(Fault::BadSignature { line: self.line }),
@@ -179,12 +212,36 @@ impl Sequence {
                 let (line, seq) = (self.line, self.next);
                 self.fault(Fault::Malformed { line, seq });
             }
+            CheckedLine::Cut(_) | CheckedLine::Empty => {}
+        }
+    }
+
+    /// Refuses the empty lines so far. Those at the end of a file are none of the log.
+    fn refuse_empty(&mut self) {
+        for _ in 0..std::mem::take(&mut self.empty) {
+            self.line += 1;
+            let (line, seq) = (self.line, self.next);
+            self.fault(Fault::Malformed { line, seq });
         }
     }
 
     fn finish(mut self) -> Result<Report, Failure> {
         let entries = self.tree.size();
-        if let Some(expected) = self.against.as_ref().map(|outside| outside.size)
+        if self.line == 0 {
+            self.refuse_empty();
+        }
+        // a cut line that others follow was altered
+        if let Some(Fault::Malformed { line, seq } | Fault::EntryAltered { seq, line }) =
+            self.faults.last().cloned()
+            && line == self.line
+            && line == self.cut
+        {
+            self.faults.pop();
+            self.faults.push(Fault::Cut { line, seq });
+        }
+        if self.is_partial() {
+            self.faults = vec![Fault::NoCheckpoint];
+        } else if let Some(expected) = self.against.first().map(|outside| outside.size)
             && expected > entries
         {
             let found = entries;
@@ -197,6 +254,12 @@ impl Sequence {
             Some(failure) => Err(failure),
             None => Ok(self.report()),
         }
+    }
+
+    /// Whether it is a part of a log without checkpoints, whose entries are unaltered as far as that shows.
+    fn is_partial(&self) -> bool {
+        let starts_later = matches!(self.faults[..], [Fault::OutOfSequence { line: 1, .. }]);
+        starts_later && self.total == 1 && self.notes == 0
     }
 
     /// The faults so far, if there are any.
@@ -308,8 +371,8 @@ impl Sequence {
 
     fn compare_outside(&mut self) {
         let size = self.tree.size();
-        if !self.broken
-            && let Some(outside) = self.against.take_if(|outside| outside.size == size)
+        while !self.broken
+            && let Some(outside) = self.against.pop_if(|outside| outside.size == size)
         {
             self.compare(&outside);
         }

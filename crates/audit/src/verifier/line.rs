@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::checkpoint::Note;
 use crate::entry::MAX_ENTRY;
@@ -32,6 +33,9 @@ pub(crate) enum CheckedLine {
         head: Head,
     },
     Malformed,
+    /// The beginning of a line, with its result as a whole line.
+    Cut(Box<Self>),
+    Empty,
 }
 
 /// The checked fields of an entry whose hash is correct. The others are proved by the hash.
@@ -48,6 +52,14 @@ impl LineChecker {
     pub(crate) fn check(&self, line: &[u8]) -> CheckedLine {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let checked = self.check_text(line);
+        match is_cut(line) {
+            true => CheckedLine::Cut(Box::new(checked)),
+            false => checked,
+        }
+    }
+
+    fn check_text(&self, line: &[u8]) -> CheckedLine {
         match Split::of(line).filter(|_| line.len() <= MAX_LINE) {
             Some(Split::Checkpoint(note)) => self.checkpoint(&note),
             Some(Split::Entry(written, entry)) => {
@@ -62,6 +74,7 @@ impl LineChecker {
                     head,
                 }
             }
+            None if line.is_empty() => CheckedLine::Empty,
             None => CheckedLine::Malformed,
         }
     }
@@ -110,6 +123,16 @@ impl LineChecker {
             .strip_suffix(br#","log":""#)?;
         std::str::from_utf8(seq).ok()?.parse().ok()
     }
+}
+
+/// Whether a line begins as one of a log, and ends before its JSON does.
+fn is_cut(line: &[u8]) -> bool {
+    // the ends of whole lines, so that few are parsed
+    if line.ends_with(b"}}") || line.ends_with(br#""}"#) {
+        return false;
+    }
+    let is_begun = line.starts_with(br#"{"leaf":""#) || line.starts_with(br#"{"checkpoint":"#);
+    is_begun && serde_json::from_slice::<IgnoredAny>(line).is_err_and(|error| error.is_eof())
 }
 
 fn without_last(bytes: &[u8], length: usize) -> Option<&[u8]> {

@@ -315,3 +315,35 @@ fn verifier_bounds_faults() {
         "the log fails verification: line 1: entry 0 was altered; and 200 more"
     );
 }
+
+#[test]
+fn every_external_checkpoint_is_compared() {
+    let lines = log(8, &[4, 8], "spa");
+    let verify = |kept: Vec<Checkpoint>| {
+        let mut verifier = Verifier::new(signer().verifier_key().clone(), None).with_checkpoints(kept);
+        lines.iter().for_each(|line| verifier.verify_line(line));
+        verifier.finish()
+    };
+    let report = verify(vec![kept(8, "spa"), kept(2, "spa"), kept(0, "spa")]).unwrap();
+    assert_eq!(report.checkpoints, 5);
+    for (size, other) in [(2, "mallory"), (8, "mallory"), (9, "spa")] {
+        let failed = verify(vec![kept(8, "spa"), kept(size, other), kept(4, "spa")]);
+        assert!(failed.is_err(), "{size} {other}");
+    }
+}
+
+#[test]
+fn cut_or_partial_log_is_not_reported_as_altered() {
+    let mut lines = log(8, &[4], "spa");
+    let whole = verify(&lines, None);
+    lines.extend([b"\n".to_vec(), b"\r\n".to_vec()]);
+    assert_eq!(verify(&lines, None), whole);
+    lines.truncate(9);
+    lines[8].truncate(90);
+    assert_eq!(faults(&lines, None), [Fault::Cut { line: 9, seq: 7 }]);
+    // with lines behind it
+    lines.push(lines[0].clone());
+    assert_eq!(faults(&lines, None)[0], Fault::EntryAltered { seq: 7, line: 9 });
+    let part = log(8, &[], "spa").split_off(3);
+    assert_eq!(faults(&part, None), [Fault::NoCheckpoint]);
+}

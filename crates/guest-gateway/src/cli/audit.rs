@@ -90,14 +90,15 @@ pub(super) enum Command {
     },
     /// Verify an exported log: every entry, the tree, and every signature
     ///
-    /// Exit code 0 if the log is unaltered, 1 with the faulty entries if not, 2 if the file cannot be read or is no log.
+    /// Exit code 0 if the log is unaltered, 1 with the faulty entries if not, 2 if the file cannot be read, is no log, or is a
+    /// partial export.
     Verify {
         /// The exported log
         file: PathBuf,
         /// The public key, as `audit key` prints it
         #[arg(long)]
         key: String,
-        /// A file with a checkpoint kept elsewhere, to detect a log that was truncated or rewritten
+        /// A file with checkpoints kept elsewhere, to detect a log that was truncated or rewritten
         #[arg(long, value_name = "FILE")]
         against: Option<PathBuf>,
         /// The public key of a witness, whose cosignatures of checkpoints are verified; may be repeated

@@ -70,7 +70,15 @@ async fn audit_log_is_exported_and_verified_offline_and_detects_changes() {
     std::fs::remove_file(example.path("guest-gateway.db")).unwrap();
     let copied = example.path("copied");
     std::fs::write(&copied, format!("\n{}", note.trim_end())).unwrap();
-    for against in [None, Some(kept.as_path()), Some(copied.as_path())] {
+    let (_, earlier) = first.out.split_once("another machine:\n\n").unwrap();
+    let joined = example.path("joined");
+    std::fs::write(&joined, format!("\u{feff}{note}{earlier}").replace('\n', "\r\n")).unwrap();
+    for against in [
+        None,
+        Some(kept.as_path()),
+        Some(copied.as_path()),
+        Some(joined.as_path()),
+    ] {
         let verified = verify(&file, key, against).await;
         assert_eq!(verified.code, Some(0), "{}", verified.err);
         assert!(
@@ -132,6 +140,13 @@ async fn tampered(example: &Example, key: &str) {
             "{what}: {}",
             found.error_line()
         );
+        if what.contains("middle of a line") {
+            assert!(
+                found.err.contains("cut before its end") && !found.err.contains("altered"),
+                "{}",
+                found.err
+            );
+        }
         if what == "one letter" {
             assert!(
                 found.err.contains(&named),
@@ -139,6 +154,27 @@ async fn tampered(example: &Example, key: &str) {
                 found.err
             );
         }
+    }
+    std::fs::write(&copy, format!("{text}\n\r\n")).unwrap();
+    assert_eq!(verify(&copy, key, None).await.code, Some(0));
+    let folder = verify(example.folder.path(), key, None).await;
+    assert!(
+        folder.error_line().contains("it is a directory"),
+        "{}",
+        folder.err
+    );
+    // without its first line and its checkpoints, as an export with --since
+    let entries = text.lines().filter(|line| line.starts_with("{\"leaf\""));
+    for since in [0, 1] {
+        let part = entries.clone().skip(since).map(|line| format!("{line}\n"));
+        std::fs::write(&copy, part.collect::<String>()).unwrap();
+        let partial = verify(&copy, key, None).await;
+        assert_eq!(partial.code, Some(2), "{}", partial.err);
+        assert!(
+            partial.error_line().contains("partial export (--since)"),
+            "{}",
+            partial.err
+        );
     }
     std::fs::write(&copy, "id;name\n1;x\n").unwrap();
     let found = verify(&copy, key, None).await;
