@@ -11,7 +11,6 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    #[cfg(any(test, feature = "sqlite"))]
     pub(crate) fn new(kind: StoreErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind,
