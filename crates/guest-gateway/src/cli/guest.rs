@@ -140,10 +140,11 @@ async fn stopped(
     guest: &GuestId,
     command: &'static str,
 ) -> Result<(Direct, GuestRequest), Failure> {
-    let (_, store) = open_store(config)?;
+    let (gateway, store) = open_store(config)?;
     // nothing is sent to Genesys
     let hosts = Hosts::of_domain("mypurecloud.com").map_err(Failure::failed)?;
-    let config = DirectConfig::with_store(hosts, Arc::new(store)).map_err(Failure::caused_by)?;
+    let mut config = DirectConfig::with_store(hosts, Arc::new(store)).map_err(Failure::caused_by)?;
+    config.policy = gateway.sessions.policy;
     let request = GuestRequest {
         guest: guest.clone(),
         owner: None,

@@ -324,7 +324,8 @@ async fn credentials_of_a_running_gateway_come_from_the_environment() {
 
 #[tokio::test]
 async fn guest_is_shown_exported_and_erased_of_a_running_and_a_stopped_gateway() {
-    let example = Example::new();
+    let mut example = Example::new();
+    example.change("policy = \"tutorial-strict\"", "policy = \"purpose-scoped\"");
     let serving = example.serve().await;
     let (running, kept) = (serving.session().await, serving.session().await);
     let guest = running["guestId"].as_str().unwrap();
@@ -381,4 +382,12 @@ async fn guest_is_shown_exported_and_erased_of_a_running_and_a_stopped_gateway()
     );
     let checked = run(["store", "check", "--config", &config]).await;
     assert_eq!(checked.code, Some(0), "{}", checked.err);
+    let log = example.path("log.jsonl").display().to_string();
+    let exported = run(["audit", "export", "--config", &config, "--out", &log]).await;
+    assert_eq!(exported.code, Some(0), "{}", exported.err);
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(
+        !log.contains("consent.reevaluated"),
+        "the policy did not change: {log}"
+    );
 }
