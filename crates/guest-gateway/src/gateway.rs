@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use genesys_api::{ChannelId, Clock, DeploymentId, Host, error_chain};
+use genesys_api::{ChannelId, Clock, DeploymentId, Host};
 use genesys_http::server::{Identity, Limits, Server, TowerToHyperService};
 use genesys_http::{Client, Egress, Tls};
 use guest_conversation::client::ConnectLimiter;
@@ -274,17 +274,10 @@ fn deployments(config: &Config, simulator: Option<&Simulator>) -> BTreeMap<Chann
 
 async fn open_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, StartError> {
     let (path, keys, limits) = (config.store.path.clone(), keys.for_store(), config.limits());
-    let start_error = StartError::to(format!("open the store {}", path.display()));
+    let start_error = StartError::to(format!("start with the store {}", path.display()));
     let open = move || SqliteStore::open(&path, keys, limits);
     match tokio::task::spawn_blocking(open).await {
-        Ok(Ok(store)) => Ok(Arc::new(store)),
-        Ok(Err(error)) => {
-            let error = error_chain(&error);
-            // the action is named once
-            Err(start_error(
-                error.strip_prefix("cannot open the store: ").unwrap_or(&error),
-            ))
-        }
+        Ok(opened) => Ok(Arc::new(opened.map_err(start_error)?)),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }

@@ -273,8 +273,8 @@ fn consent(fixture: &Fixture) -> Vec<Rejection> {
         )
         .at("consentTimestamp"),
         rejection(
-            "a change of consent after the end",
-            patch(&fixture.ended, &json!({ "marketing": false })),
+            "a grant after the end",
+            patch(&fixture.ended, &json!({ "marketing": true })),
             409,
             "session.ended",
         ),
