@@ -189,6 +189,8 @@ export interface ErasedGuest {
   /** A signed checkpoint of the audit log over all their entries: a signed note (C2SP `tlog-checkpoint`). */
   checkpoint: string;
   guestId: Id;
+  /** Number of sessions that are not erased because the store failed. Keep the proof, and repeat the request. */
+  remaining: number;
   /** The erased sessions. */
   sessions: ErasureRecord[];
 }
@@ -757,7 +759,7 @@ export function changeConsent(options: CallOptions, id: string, body: ChangeCons
 /** Rotate both tokens of a session. */
 export function refreshSession(options: CallOptions, id: string, body: Refresh): Promise<Rotated>;
 
-/** All that is held about a guest, and who received what. */
+/** Data of a guest, and its recipients. */
 export function fetchGuest(options: CallOptions, id: string): Promise<GuestReport>;
 
 /** Erase every session of a guest. */

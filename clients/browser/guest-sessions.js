@@ -411,7 +411,7 @@ export function refreshSession(options, id, body) {
   return call("refreshSession", options, { path: { id }, body });
 }
 
-/** All that is held about a guest, and who received what. */
+/** Data of a guest, and its recipients. */
 export function fetchGuest(options, id) {
   return call("fetchGuest", options, { path: { id } });
 }

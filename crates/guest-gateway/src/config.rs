@@ -33,7 +33,9 @@ pub(crate) const WRITE: &str = "webmessaging:guest:write";
 pub(crate) const WEBHOOKS: &str = "webhooks:readwrite";
 /// The scope for the whole audit log, with the entries of all API clients.
 pub(crate) const AUDIT: &str = "audit:read";
-const SCOPES: [&str; 4] = [READ, WRITE, WEBHOOKS, AUDIT];
+/// The scope for the data of a guest, with attribute values, and for its erasure.
+pub(crate) const GUESTS: &str = "guests:manage";
+const SCOPES: [&str; 5] = [READ, WRITE, WEBHOOKS, AUDIT, GUESTS];
 
 /// The contents of `gateway.toml`. Every field but `client`, `channel` and `sessions.allowed_origins` has a default.
 /// `gateway.example.toml` shows the defaults.

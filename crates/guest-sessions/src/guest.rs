@@ -80,6 +80,8 @@ pub struct ErasedGuest {
     pub guest_id: GuestId,
     /// The erased sessions.
     pub sessions: Vec<ErasureRecord>,
+    /// Number of sessions that are not erased because the store failed.
+    pub remaining: usize,
     /// A signed checkpoint of the audit log over all their entries: a signed note (C2SP `tlog-checkpoint`).
     pub checkpoint: String,
 }

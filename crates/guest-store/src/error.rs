@@ -116,6 +116,15 @@ pub enum StoreErrorKind {
         "cannot store the webhook: the limit of webhooks is reached, of this owner or of all; remove one first"
     )]
     TooManyWebhooks,
+    /// Rows of a guest's sessions cannot be read.
+    #[error(
+        "cannot read {rows} rows of the guest's sessions: they are damaged; run `guest-gateway store check`, and restore a \
+         backup"
+    )]
+    Unreadable {
+        /// Number of the rows.
+        rows: usize,
+    },
     /// The store cannot be read or written now. Nothing of the request was stored.
     #[error(
         "cannot read or write the store now: check the disk, the path and the permissions, then try again"

@@ -326,6 +326,7 @@ async fn token_without_scope(api: &Api, operation: &Value) -> String {
         "webmessaging:guest:write",
         "webhooks:readwrite",
         "audit:read",
+        "guests:manage",
     ]
     .into_iter()
     .filter(|scope| !asked.as_array().unwrap().contains(&json!(scope)))

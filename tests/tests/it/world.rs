@@ -131,8 +131,7 @@ impl World {
 
 fn configuration(folder: &TempDir, simulator: &Simulator) -> String {
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let every_scope =
-        "\"webmessaging:guest\", \"webmessaging:guest:write\", \"webhooks:readwrite\", \"audit:read\"";
+    let every_scope = "\"webmessaging:guest\", \"webmessaging:guest:write\", \"webhooks:readwrite\", \"audit:read\", \"guests:manage\"";
     let client = |(id, secret): (&str, &str), scopes: &str| {
         format!("[[client]]\nid = {id:?}\nsecret = {secret:?}\nscopes = [{scopes}]\n")
     };

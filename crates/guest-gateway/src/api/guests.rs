@@ -7,17 +7,17 @@ use http::StatusCode;
 
 use super::request::{Call, Caller};
 use super::{Refusal, json_answer};
-use crate::config::{READ, WRITE};
+use crate::config::GUESTS;
 
 pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
-    let caller = call.admit(READ).await?;
+    let caller = call.admit(GUESTS).await?;
     let request = request(&call, caller)?;
     let report = call.app.direct.guest_report(&request).await?;
     Ok(json_answer(StatusCode::OK, &report))
 }
 
 pub(super) async fn erase(call: Call) -> Result<Response, Refusal> {
-    let caller = call.admit(WRITE).await?;
+    let caller = call.admit(GUESTS).await?;
     let request = request(&call, caller)?;
     let erased = call.app.direct.erase_guest(&request).await?;
     Ok(json_answer(StatusCode::OK, &erased))

@@ -18,15 +18,15 @@ use guest_suite::direct::{Direct, DirectConfig, GuestRequest};
 use super::audit::open_store;
 use super::remote::{Opened, Source, call};
 use super::{Failure, print_line};
-use crate::config::{READ, WRITE};
+use crate::config::GUESTS;
 
-/// Show, export or erase what is held about a guest
+/// Show, export or erase the data of a guest
 ///
 /// A stopped gateway's store has the sessions of all API clients. A running gateway shows those of the API client whose
-/// credentials are given. Each command is recorded in the audit log.
+/// credentials are given, with the scope guests:manage. Each command is recorded in the audit log.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Print the sessions of a guest, the consent, and who received what
+    /// Print the sessions of a guest, the consent, and the recipients
     Show {
         /// The guest's id
         #[arg(long, value_name = "ID")]
@@ -34,7 +34,7 @@ pub(super) enum Command {
         #[command(flatten)]
         source: Source,
     },
-    /// Write all that is held about a guest to a JSON file
+    /// Write the data of a guest to a JSON file
     ///
     /// The file holds personal data and is readable by its owner only.
     Export {
@@ -49,8 +49,8 @@ pub(super) enum Command {
     },
     /// Erase every session of a guest, and print the proof
     ///
-    /// Live sessions are ended, keys overwritten, and webhooks get an `erased` event. The audit log keeps its entries, which can no
-    /// longer be linked to the guest. Backups that were made before still hold the guest: delete them after their
+    /// Live sessions are ended, keys overwritten, and webhooks get an `erased` event. The audit log keeps its entries without
+    /// a link to the guest. Backups that were made before still hold the guest: delete them after their
     /// retention, and erase the guest again after a backup was restored.
     Erase {
         /// The guest's id
@@ -82,13 +82,19 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                  the entries:\n\n{}",
                 erased.checkpoint.trim_end()
             ));
-            Ok(())
+            match erased.remaining {
+                0 => Ok(()),
+                remaining => Err(Failure::failed(format!(
+                    "cannot erase {remaining} sessions of the guest: the store failed; keep the proof above, and run the \
+                     command again"
+                ))),
+            }
         }
     }
 }
 
 async fn report(source: &Source, guest: &GuestId, command: &'static str) -> Result<GuestReport, Failure> {
-    match source.open(READ)? {
+    match source.open(GUESTS)? {
         Opened::Stopped(config) => {
             let (direct, request) = stopped(config, guest, command).await?;
             direct
@@ -122,7 +128,7 @@ async fn export(source: &Source, guest: &GuestId, out: &Path) -> Result<(), Fail
 }
 
 async fn erase(source: &Source, guest: &GuestId) -> Result<ErasedGuest, Failure> {
-    match source.open(WRITE)? {
+    match source.open(GUESTS)? {
         Opened::Stopped(config) => {
             let (direct, request) = stopped(config, guest, "guest-gateway guest erase").await?;
             direct

@@ -12,7 +12,7 @@ use super::prepared::Prepared;
 use super::rows::{micros, number, select_sessions, session, webhook};
 use super::{Keys, Read};
 use crate::store::PAGE;
-use crate::{Session, SessionQuery, Webhook};
+use crate::{Session, SessionQuery, StoreErrorKind, Webhook};
 
 /// Executes reads until the channel closes.
 pub(super) fn run(connection: &Connection, keys: &Keys, mut inbox: mpsc::Receiver<Read>) {
@@ -82,6 +82,10 @@ impl Reader<'_, '_> {
                 .readable(sql, params_from_iter(params), limit.min(PAGE), |row| {
                     session(row, seal)
                 })?;
+        if matches!(query, SessionQuery::OfGuest { .. }) && !unreadable.is_empty() {
+            let rows = unreadable.len();
+            return Err(StoreErrorKind::Unreadable { rows }.into());
+        }
         for session in unreadable {
             tracing::error!(
                 session,

@@ -354,6 +354,13 @@ async fn unreadable_rows_are_skipped() {
         assert_eq!(found.len(), 1, "the page is full");
         assert_eq!(found[0].id.as_str(), "s-3");
     }
+    let of_guest = SessionQuery::OfGuest {
+        guest: "g-1".parse().unwrap(),
+        owner: None,
+        after: None,
+    };
+    let error = store.sessions(of_guest, 1).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unreadable { rows: 1 });
 
     let leased = store
         .lease_deliveries(at(), Duration::from_secs(60), 1)

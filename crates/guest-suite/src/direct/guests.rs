@@ -1,9 +1,9 @@
-//! Requests of data subjects: what is held about a guest, and its erasure.
+//! Requests of data subjects: report and erasure of a guest.
 
 use audit::{Actor, Draft, Entry};
 use genesys_api::GuestId;
 use guest_sessions::{ErasedGuest, ErasureRecord, GuestReport, HeldSession};
-use guest_store::{Change, EntryQuery, Session, SessionQuery, StoreErrorKind, StoredEntry, Unit};
+use guest_store::{Change, EntryQuery, Session, SessionQuery, StoreErrorKind, StoredEntry};
 use session_metrics::EndReason;
 
 use super::session_row::SessionRow;
@@ -32,14 +32,10 @@ impl Direct {
         let rows = self.rows_of_guest(request).await?;
         let rows: Vec<_> = rows.into_iter().map(SessionRow::load).collect::<Result<_, _>>()?;
         let now = self.clock().now();
-        let reads = rows
-            .iter()
-            .map(|row| row.draft(now, request.actor.clone(), "guest.read"));
-        let unit = Unit {
-            entries: reads.collect(),
-            ..Unit::default()
-        };
-        self.store().commit(unit).await?;
+        for row in &rows {
+            self.log_repeated(row.draft(now, request.actor.clone(), "guest.read"))
+                .await?;
+        }
         let mut sessions = Vec::new();
         for row in rows {
             let mut held = HeldSession {
@@ -62,56 +58,68 @@ impl Direct {
 
     /// Erases every session of a guest that exists now, and returns the proof. Live ones are ended first. Keys are
     /// overwritten, undelivered events are replaced by one `erased` event, and the log keeps a `session.erased` entry for
-    /// each. After a failure, erase again: what was erased stays so.
+    /// each, without subject. If the store fails after the first session, the proof has the number of the remaining ones:
+    /// erase the guest again.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if no session of the guest is held, or the store's.
+    /// [`Error::NotFound`] if no session of the guest is held, or the store's:
+    /// [`Unreadable`](StoreErrorKind::Unreadable) if the row of a session cannot be read. Nothing is then erased.
     pub async fn erase_guest(&self, request: &GuestRequest) -> Result<ErasedGuest, Error> {
-        let mut sessions = Vec::new();
-        for row in self.rows_of_guest(request).await? {
-            if row.ended_at.is_none() {
-                self.end(&row.owner, &row.id, EndReason::Guest).await?;
-            }
-            let now = self.clock().now().utc;
-            match self
-                .erase(&row, Draft::new(now, request.actor.clone(), "session.erased"))
-                .await
-            {
-                // its retention passed meanwhile
-                Ok(()) | Err(Error::NotFound) => {}
-                Err(error) => return Err(error),
-            }
-            let entries = self.entries_of(&row).await?;
-            for stored in entries {
-                if parse(&stored)?.draft.action == "session.erased" {
-                    sessions.push(ErasureRecord {
-                        id: row.id.clone(),
-                        seq: stored.seq,
-                        leaf: stored.leaf.to_string(),
-                    });
+        let rows = self.rows_of_guest(request).await?;
+        let (mut sessions, mut remaining) = (Vec::new(), rows.len());
+        for row in rows {
+            match self.erase_of_guest(&row, &request.actor).await {
+                Ok(record) => sessions.extend(record),
+                Err(error) if sessions.is_empty() => return Err(error),
+                Err(error) => {
+                    tracing::error!(%error, remaining, "cannot erase the remaining sessions of a guest");
                     break;
                 }
             }
+            remaining -= 1;
         }
         Ok(ErasedGuest {
             guest_id: request.guest.clone(),
             sessions,
+            remaining,
             checkpoint: self.store().checkpoint().await?.note,
         })
     }
 
-    /// Removes an ended session, with its tombstone entry.
-    pub(super) async fn erase(&self, session: &Session, tombstone: Draft) -> Result<(), Error> {
-        let at = tombstone.at;
-        self.commit(Mutation {
-            entry: Some(tombstone.subject(session.pseudonym())),
-            ..Change::RemoveSession {
-                id: session.id.clone(),
-                at,
-            }
-            .into()
-        })
-        .await
+    /// Ends and erases a session. Returns `None` if its retention passed meanwhile.
+    async fn erase_of_guest(&self, row: &Session, actor: &Actor) -> Result<Option<ErasureRecord>, Error> {
+        if row.ended_at.is_none() {
+            self.end(&row.owner, &row.id, EndReason::Guest).await?;
+        }
+        let tombstone = Draft::new(self.clock().now().utc, actor.clone(), "session.erased");
+        let seq = match self.erase(row, tombstone).await {
+            Ok(seq) => seq,
+            Err(Error::NotFound) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let entries = self.store().entries(EntryQuery::From(seq), 1).await?;
+        let entry = entries.first().ok_or(StoreErrorKind::Corrupt)?;
+        Ok(Some(ErasureRecord {
+            id: row.id.clone(),
+            seq,
+            leaf: entry.leaf.to_string(),
+        }))
+    }
+
+    /// Removes an ended session, and returns the sequence number of its tombstone entry. The entry has no subject: one
+    /// who knows the session's tombstone finds no earlier entry by it.
+    pub(super) async fn erase(&self, session: &Session, tombstone: Draft) -> Result<u64, Error> {
+        let change = Change::RemoveSession {
+            id: session.id.clone(),
+            at: tombstone.at,
+        };
+        let entries = self
+            .commit_entries(Mutation {
+                entry: Some(tombstone),
+                ..change.into()
+            })
+            .await?;
+        Ok(entries.start)
     }
 
     async fn rows_of_guest(&self, request: &GuestRequest) -> Result<Vec<Session>, Error> {

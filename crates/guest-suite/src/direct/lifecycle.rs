@@ -289,7 +289,7 @@ impl Direct {
         let time = now - self.shared.config.retention;
         self.change_each(SessionQuery::EndedBefore(time), |session| async move {
             let tombstone = Draft::new(now, Actor::system("guest-suite"), "session.erased");
-            self.erase(&session, tombstone).await.map(|()| true)
+            self.erase(&session, tombstone).await.map(|_| true)
         })
         .await
     }

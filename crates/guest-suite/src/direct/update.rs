@@ -1,6 +1,7 @@
 //! Compare-and-swap of a session: load, decide, commit, and again after a conflict.
 
 use std::future::Future;
+use std::ops::Range;
 use std::sync::Arc;
 
 use audit::Draft;
@@ -84,6 +85,11 @@ impl Direct {
         if mutation.change.is_none() && mutation.entry.is_none() {
             return Ok(());
         }
+        self.commit_entries(mutation).await.map(|_| ())
+    }
+
+    /// As [`Direct::commit`]. Returns the sequence numbers of the entries.
+    pub(super) async fn commit_entries(&self, mutation: Mutation) -> Result<Range<u64>, Error> {
         let unit = Unit {
             change: mutation.change,
             entries: mutation.entry.into_iter().collect(),
@@ -98,7 +104,7 @@ impl Direct {
             );
         let shared = Arc::clone(&self.shared);
         let committing = tokio::spawn(async move {
-            shared.config.store.commit(unit).await?;
+            let committed = shared.config.store.commit(unit).await?;
             shared.metrics.record(metric);
             if let Some((id, update)) = update {
                 if matches!(update, SessionUpdate::Ended(_)) {
@@ -109,7 +115,7 @@ impl Direct {
             if has_deliveries {
                 shared.events.notify_one();
             }
-            Ok(())
+            Ok(committed.entries)
         });
         // the task is lost only with its runtime
         committing

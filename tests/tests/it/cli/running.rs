@@ -325,7 +325,11 @@ async fn credentials_of_a_running_gateway_come_from_the_environment() {
 #[tokio::test]
 async fn guest_is_shown_exported_and_erased_of_a_running_and_a_stopped_gateway() {
     let mut example = Example::new();
-    example.change("policy = \"tutorial-strict\"", "policy = \"purpose-scoped\"");
+    example.change(
+        "\"webhooks:readwrite\"]",
+        "\"webhooks:readwrite\", \"guests:manage\"]",
+    );
+    example.change("\"tutorial-strict\"", "\"purpose-scoped\"");
     let serving = example.serve().await;
     let (running, kept) = (serving.session().await, serving.session().await);
     let guest = running["guestId"].as_str().unwrap();
