@@ -7,13 +7,19 @@ use std::time::Duration;
 use axum::{Router, routing::post};
 use genesys_http::{Client, Tls};
 use serde_json::{Value, json};
-use token_window::{ExposeSecret, RefreshError, TokenManager, Tokens};
+use token_window::{ExposeSecret, IdempotencyKey, RefreshError, RefreshRequest, TokenManager, Tokens};
 
 /// Exchanges the refresh token at the token endpoint.
-async fn refresh(client: Client, url: String, current: Tokens) -> Result<Tokens, RefreshError> {
-    let token = current.refresh().map_or("", |token| token.expose_secret());
+async fn refresh(client: Client, url: String, request: RefreshRequest) -> Result<Tokens, RefreshError> {
+    let token = request
+        .current
+        .refresh()
+        .map_or("", |token| token.expose_secret());
     let form = format!("grant_type=refresh_token&refresh_token={token}");
-    let request = http::Request::post(url).body(form.into());
+    let key = request.idempotency_key.header_value();
+    let request = http::Request::post(url)
+        .header(IdempotencyKey::HEADER, key)
+        .body(form.into());
     let response = client
         .send(request.map_err(|_| RefreshError::Refused)?)
         .await
@@ -48,8 +54,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Some("refresh-1".into()),
         Duration::from_secs(3600),
     )?;
-    let manager = TokenManager::spawn(first, move |current| {
-        refresh(client.clone(), url.clone(), current)
+    let manager = TokenManager::spawn(first, move |request| {
+        refresh(client.clone(), url.clone(), request)
     });
     // both callers ask in one turn, and share one refresh
     let (one, other) = tokio::join!(manager.refresh_now(), manager.refresh_now());

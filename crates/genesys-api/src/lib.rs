@@ -18,6 +18,8 @@ pub mod entropy;
 #[cfg(feature = "http")]
 mod host;
 #[cfg(feature = "http")]
+mod idempotency;
+#[cfg(feature = "http")]
 pub mod json;
 #[cfg(feature = "url")]
 mod origin;
@@ -46,6 +48,7 @@ pub use clock::{Clock, Timer};
 pub use {
     call::{Call, ReplyError},
     host::{Host, HostError, Hosts},
+    idempotency::{IdempotencyKey, IdempotencyKeyError},
     problem::{Detail, Problem},
 };
 #[cfg(feature = "url")]

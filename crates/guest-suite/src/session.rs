@@ -10,7 +10,7 @@ use guest_sessions::client::{GatewayConnection, calls, refresh_error};
 use guest_store::StoreErrorKind;
 use session_metrics::EndReason;
 use time::{Duration, OffsetDateTime};
-use token_window::{Jitter, Refresh, RefreshError, Refresher, TokenManager, Tokens, Window};
+use token_window::{Jitter, Refresh, RefreshError, RefreshRequest, Refresher, TokenManager, Tokens, Window};
 use ws_transport::{AdmittedOrigin, OriginPolicy, SocketUrl};
 
 use crate::direct::Conversation;
@@ -256,8 +256,8 @@ struct SessionRefresher {
 }
 
 impl Refresher for SessionRefresher {
-    async fn refresh(&self, current: &Tokens) -> Result<Tokens, RefreshError> {
-        let refresh_token = current.refresh().ok_or(RefreshError::Refused)?;
+    async fn refresh(&self, request: &RefreshRequest) -> Result<Tokens, RefreshError> {
+        let refresh_token = request.current.refresh().ok_or(RefreshError::Refused)?;
         let mut sent = self.mode.clock().now();
         sent.utc = sent.utc.saturating_add(self.clock_lead);
         let issued = match &self.mode {

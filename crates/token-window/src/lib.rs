@@ -11,8 +11,10 @@ mod manager;
 
 #[cfg(feature = "client")]
 pub use genesys_api::Clock;
+#[doc(no_inline)]
+pub use genesys_api::IdempotencyKey;
 #[cfg(feature = "client")]
-pub use manager::{AccessToken, Events, Refresher, TokenError, TokenManager};
+pub use manager::{AccessToken, Events, RefreshRequest, Refresher, TokenError, TokenManager};
 pub use refresh::{Event, Reason, Refresh, RefreshAttempt, RefreshError, Status};
 pub use rotation::{Presented, RefreshTokenFamily};
 pub use schedule::{Full, Schedule};

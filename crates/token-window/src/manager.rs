@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use genesys_api::{Clock, entropy};
+use genesys_api::{Clock, IdempotencyKey, entropy};
 use secrecy::SecretString;
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
@@ -17,26 +17,37 @@ const MAX_EVENTS: usize = 8;
 
 /// Makes one attempt to refresh a token.
 ///
-/// Implemented for closures and functions that take [`Tokens`] and return the same.
+/// Implemented for closures and functions that take a [`RefreshRequest`] and return [`Tokens`].
 pub trait Refresher: Send + Sync + 'static {
-    /// Presents `current` to the service and returns the tokens that it issues.
+    /// Presents the current tokens to the service and returns the tokens that it issues.
     ///
     /// Give it a deadline: no other attempt starts until it returns. The lifetime of the new tokens counts from the
     /// call.
     ///
     /// # Errors
     /// See [`RefreshError`]: it decides whether and when the next attempt follows.
-    fn refresh(&self, current: &Tokens) -> impl Future<Output = Result<Tokens, RefreshError>> + Send;
+    fn refresh(&self, request: &RefreshRequest) -> impl Future<Output = Result<Tokens, RefreshError>> + Send;
 }
 
 impl<F, R> Refresher for F
 where
-    F: Fn(Tokens) -> R + Send + Sync + 'static,
+    F: Fn(RefreshRequest) -> R + Send + Sync + 'static,
     R: Future<Output = Result<Tokens, RefreshError>> + Send,
 {
-    fn refresh(&self, current: &Tokens) -> impl Future<Output = Result<Tokens, RefreshError>> + Send {
-        self(current.clone())
+    fn refresh(&self, request: &RefreshRequest) -> impl Future<Output = Result<Tokens, RefreshError>> + Send {
+        self(request.clone())
     }
+}
+
+/// One attempt to replace tokens.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RefreshRequest {
+    /// The tokens to replace.
+    pub current: Tokens,
+    /// The key of this replacement, the same in each attempt. A service that supports the header `Idempotency-Key` answers
+    /// a repeated attempt with the same tokens.
+    pub idempotency_key: IdempotencyKey,
 }
 
 /// Keeps a token fresh in a background task. Clones share it; the task stops with the last of them.
@@ -283,13 +294,18 @@ async fn drive(
     let refresher = Arc::new(refresher);
     let mut failures = 0;
     let mut flight: Option<Flight> = None;
+    let mut idempotency_key = IdempotencyKey::random();
     loop {
         let now = clock.now().instant;
         refresh.handle_timeout(now);
         if let Some(attempt) = refresh.poll_attempt(now) {
-            let (refresher, current) = (Arc::clone(&refresher), refresh.tokens().clone());
+            let refresher = Arc::clone(&refresher);
+            let request = RefreshRequest {
+                current: refresh.tokens().clone(),
+                idempotency_key: idempotency_key.clone(),
+            };
             flight = Some(Box::pin(async move {
-                let outcome = refresher.refresh(&current).await;
+                let outcome = refresher.refresh(&request).await;
                 (attempt, outcome)
             }));
         }
@@ -303,7 +319,10 @@ async fn drive(
             Some((attempt, outcome)) = async { Some(flight.as_mut()?.await) } => {
                 flight = None;
                 match outcome {
-                    Ok(tokens) => refresh.handle_refreshed(attempt, tokens),
+                    Ok(tokens) => {
+                        refresh.handle_refreshed(attempt, tokens);
+                        idempotency_key = IdempotencyKey::random();
+                    }
                     Err(error) => {
                         failures += 1;
                         refresh.handle_failed(attempt, error, entropy::number(), clock.now().instant);

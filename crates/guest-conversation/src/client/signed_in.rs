@@ -9,7 +9,9 @@ use std::time::Instant;
 use genesys_api::{DeploymentId, SessionId};
 use genesys_http::CallError;
 use secrecy::{ExposeSecret, SecretString};
-use token_window::{Jitter, RefreshError, Refresher, TokenManager, Tokens, TokensError, Window};
+use token_window::{
+    Jitter, RefreshError, RefreshRequest, Refresher, TokenManager, Tokens, TokensError, Window,
+};
 
 use super::{Handle, LiveSessions, RevokeError, SignInService, supply_token};
 use crate::GuestMachine as _;
@@ -224,7 +226,7 @@ struct JwtRefresher<S, E> {
 }
 
 impl<S: SignInStorage, E: Clone + Debug + Send + Sync + 'static> Refresher for JwtRefresher<S, E> {
-    async fn refresh(&self, current: &Tokens) -> Result<Tokens, RefreshError> {
+    async fn refresh(&self, request: &RefreshRequest) -> Result<Tokens, RefreshError> {
         let guests = SignedInGuests {
             service: self.service.clone(),
             live: self.live.clone(),
@@ -232,7 +234,7 @@ impl<S: SignInStorage, E: Clone + Debug + Send + Sync + 'static> Refresher for J
         };
         let GuestAccount { session, storage, .. } = &self.account;
         let is_live = storage.is_live().await?;
-        let refresh_token = current.refresh().cloned();
+        let refresh_token = request.current.refresh().cloned();
         let Some(refresh_token) = refresh_token.clone().filter(|_| is_live) else {
             guests.forget(session, storage, refresh_token);
             return Err(RefreshError::Refused);

@@ -20,6 +20,7 @@ struct Service {
     latency: Duration,
     script: Mutex<VecDeque<RefreshError>>,
     attempts: AtomicU64,
+    keys: Mutex<Vec<IdempotencyKey>>,
     in_flight: AtomicU64,
 }
 
@@ -31,6 +32,7 @@ impl Service {
             latency: Duration::from_secs(2),
             script: Mutex::new(script.into_iter().collect()),
             attempts: AtomicU64::new(0),
+            keys: Mutex::default(),
             in_flight: AtomicU64::new(0),
         })
     }
@@ -53,11 +55,12 @@ impl Service {
 struct Client(Arc<Service>);
 
 impl Refresher for Client {
-    async fn refresh(&self, current: &Tokens) -> Result<Tokens, RefreshError> {
+    async fn refresh(&self, request: &RefreshRequest) -> Result<Tokens, RefreshError> {
         let service = &self.0;
         let n = service.attempts.fetch_add(1, Ordering::SeqCst) + 1;
         assert_eq!(service.in_flight.fetch_add(1, Ordering::SeqCst), 0);
-        assert!(current.refresh().is_some());
+        assert!(request.current.refresh().is_some());
+        service.keys.lock().unwrap().push(request.idempotency_key.clone());
         service.clock.sleep(service.latency).await;
         service.in_flight.fetch_sub(1, Ordering::SeqCst);
         match service.script.lock().unwrap().pop_front() {
@@ -166,6 +169,18 @@ async fn token_is_served_while_refreshes_fail() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn idempotency_key_stays_until_the_tokens_are_replaced() {
+    let service = Service::new(HOUR, [BUSY, RefreshError::Unknown]);
+    let manager = service.manage();
+    let mut events = manager.events();
+    while !matches!(events.next().await, Some(Event::Refreshed { generation: 1 })) {}
+    manager.refresh_now().await.unwrap();
+    let keys = service.keys.lock().unwrap();
+    assert_eq!(keys.len(), 4);
+    assert!(keys[0] == keys[1] && keys[1] == keys[2] && keys[2] != keys[3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn second_unknown_outcome_requires_reauth() {
     let service = Service::new(HOUR, [RefreshError::Unknown, RefreshError::Unknown]);
     let manager = service.manage();
@@ -228,7 +243,7 @@ async fn task_stops_with_last_clone() {
 #[tokio::test(start_paused = true)]
 async fn panic_of_refresher_stops_manager() {
     let clock = Clock::system();
-    let refresher = async |_: Tokens| -> Result<Tokens, RefreshError> {
+    let refresher = async |_: RefreshRequest| -> Result<Tokens, RefreshError> {
         tokio::task::yield_now().await;
         panic!("as the test asks")
     };
