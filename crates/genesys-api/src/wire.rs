@@ -163,13 +163,20 @@ impl fmt::Debug for RawFrame {
     }
 }
 
-/// A peer's text for a log line: at most 500 characters, without control characters.
+/// A text for a log line, of a peer or of an error: at most 500 characters, without control characters. A longer one is
+/// cut between words and ends with `…`.
 #[must_use]
 pub fn sanitize(text: &str) -> String {
-    text.chars()
-        .take(500)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut line: String = chars.by_ref().take(500).collect();
+    if chars.next().is_some() {
+        line.pop();
+        // a long word, such as encoded data, is cut anywhere
+        let word = line.rfind(' ').filter(|at| line.len() - at < 100);
+        line.truncate(word.unwrap_or(line.len()));
+        line.push('…');
+    }
+    line
 }
 
 #[cfg(test)]
@@ -189,6 +196,17 @@ mod tests {
         let both: Both<'_> = serde_json::from_str(r#"{"plain":"grün","escaped":"a\"b"}"#).unwrap();
         assert!(matches!(both.plain, Some(Text(Cow::Borrowed("grün")))));
         assert!(matches!(both.escaped, Text(Cow::Owned(text)) if text == "a\"b"));
+    }
+
+    #[test]
+    fn long_text_is_cut_between_words() {
+        assert_eq!(sanitize("a\nb"), "a b");
+        assert_eq!(sanitize(&"ü".repeat(500)), "ü".repeat(500));
+        assert_eq!(sanitize(&"ü".repeat(501)), format!("{}…", "ü".repeat(499)));
+        assert_eq!(
+            sanitize(&format!("{} 123456", "x".repeat(495))),
+            format!("{}…", "x".repeat(495))
+        );
     }
 
     #[test]

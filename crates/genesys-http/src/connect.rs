@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::endpoint::Endpoint;
 use crate::proxy::{Hop, open_tunnel};
-use crate::{Egress, Error, ErrorKind, Proxy, Stream, Tls, tls};
+use crate::{Egress, Error, ErrorKind, Proxy, Stream, Tls, TlsFault};
 
 /// Opens all connections of a client. Clones share its settings.
 #[derive(Clone, Debug)]
@@ -63,20 +63,20 @@ impl Settings {
         if !endpoint.secure {
             return Ok(Stream::plain(tcp));
         }
-        let name = ServerName::try_from(endpoint.name.clone()).map_err(|error| {
-            let message = format!("cannot connect to {endpoint}: {}", tls::OTHER_FAILURE);
-            Error::caused(ErrorKind::Tls, message, error)
-        })?;
+        let name = ServerName::try_from(endpoint.name.clone())
+            .map_err(|error| Error::tls(TlsFault::Unspecified, endpoint, false, Some(error)))?;
         let connector = TlsConnector::from(Arc::clone(&self.tls.config));
         connector.connect(name, tcp).await.map(Stream::tls).map_err(|error| {
-            let (kind, message) = match tls::failure(&error, endpoint) {
-                Some(message) => (ErrorKind::Tls, message),
-                None => (ErrorKind::Connect, format!(
-                    "cannot connect to {endpoint}: it closed the connection during the TLS handshake, check the port, \
-                     and that the server supports TLS 1.2 or 1.3"
-                )),
-            };
-            Error::caused(kind, message, error)
+            match TlsFault::of(&error, self.tls.min_version) {
+                Some(fault) => Error::tls(fault, endpoint, false, Some(error)),
+                None => {
+                    let message = format!(
+                        "cannot connect to {endpoint}: it closed the connection during the TLS handshake, check the \
+                         port, and that the server supports TLS 1.2 or 1.3"
+                    );
+                    Error::caused(ErrorKind::Connect, message, error)
+                }
+            }
         })
     }
 

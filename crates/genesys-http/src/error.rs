@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::endpoint::Endpoint;
-use crate::tls;
+use crate::{TlsFault, TlsVersion};
 
 type Source = Box<dyn StdError + Send + Sync>;
 
@@ -21,6 +21,7 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     sent: bool,
+    fault: Option<TlsFault>,
     source: Option<Source>,
 }
 
@@ -33,6 +34,31 @@ impl Error {
     /// Whether the request may have reached the server. If `false`, the server certainly did not act.
     pub fn was_sent(&self) -> bool {
         self.inner.sent
+    }
+
+    /// The cause of a failed TLS handshake.
+    pub fn tls_fault(&self) -> Option<&TlsFault> {
+        self.inner.fault.as_ref()
+    }
+
+    /// A failed TLS handshake with `endpoint`. The fault describes it, except for an unspecified one.
+    pub(crate) fn tls(
+        fault: TlsFault,
+        endpoint: &Endpoint,
+        sent: bool,
+        source: Option<impl Into<Source>>,
+    ) -> Self {
+        let message = format!("cannot connect to {endpoint}: {fault}");
+        let source = source.filter(|_| fault == TlsFault::Unspecified).map(Into::into);
+        Self {
+            inner: Arc::new(Inner {
+                kind: ErrorKind::Tls,
+                message,
+                sent,
+                fault: Some(fault),
+                source,
+            }),
+        }
     }
 
     pub(crate) fn new(kind: ErrorKind, message: String) -> Self {
@@ -68,8 +94,8 @@ impl Error {
                 }
             }
             let failure = cause.downcast_ref::<io::Error>();
-            if let Some(message) = failure.and_then(|error| tls::failure(error, endpoint)) {
-                found = Some((ErrorKind::Tls, message));
+            if let Some(fault) = failure.and_then(|error| TlsFault::of(error, TlsVersion::default())) {
+                return Self::tls(fault, endpoint, sent, Some(error));
             }
             link = cause.source();
         }
@@ -89,6 +115,7 @@ impl Error {
             kind,
             message,
             sent,
+            fault: None,
             source,
         };
         Self {

@@ -30,7 +30,7 @@ use crate::stream::Slot;
 #[doc(no_inline)]
 pub use hyper_util::service::TowerToHyperService;
 
-pub use self::identity::{Identity, IdentityError};
+pub use self::identity::Identity;
 
 use self::head_timer::HeadTimer;
 

@@ -1,7 +1,9 @@
-//! TLS settings of the client, and the causes of failed handshakes.
+//! TLS settings of the client.
+
+mod fault;
+mod verifier;
 
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -9,17 +11,20 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{AlertDescription, CertificateError, ClientConfig, OtherError, PeerIncompatible, RootCertStore};
-use rustls_platform_verifier::Verifier;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
-use crate::endpoint::Endpoint;
+pub use self::fault::TlsFault;
+use self::verifier::Verifier;
+use crate::ClientIdentity;
 
-/// The TLS settings of a process: TLS 1.2 and 1.3, certificates always verified, sessions resumed.
+/// The TLS settings of a process: certificates always verified, sessions resumed.
 ///
 /// A process needs one. Clones share the trusted authorities and the resumable sessions.
 #[derive(Clone)]
 pub struct Tls {
     pub(crate) config: Arc<ClientConfig>,
+    pub(crate) min_version: TlsVersion,
 }
 
 impl Tls {
@@ -28,8 +33,7 @@ impl Tls {
     /// # Errors
     /// [`TlsError::NoSystemAuthorities`] if it has none.
     pub fn system() -> Result<Self, TlsError> {
-        let verifier = Verifier::new(provider()).map_err(|_| TlsError::NoSystemAuthorities)?;
-        Ok(Self::verified_by(Arc::new(verifier)))
+        Self::new(TlsSettings::default())
     }
 
     /// Trusts the system's authorities and those in `pem`.
@@ -37,9 +41,7 @@ impl Tls {
     /// # Errors
     /// [`TlsError::Empty`] without a certificate in `pem`, [`TlsError::Unreadable`] for an invalid one.
     pub fn with_extra_ca(pem: &[u8]) -> Result<Self, TlsError> {
-        let verifier = Verifier::new_with_extra_roots(authorities(pem)?, provider())
-            .map_err(|_| TlsError::Unreadable)?;
-        Ok(Self::verified_by(Arc::new(verifier)))
+        Self::trusting(Trust::SystemAnd(pem.to_vec()))
     }
 
     /// Trusts only the authorities in `pem`.
@@ -47,33 +49,117 @@ impl Tls {
     /// # Errors
     /// [`TlsError::Empty`] without a certificate in `pem`, [`TlsError::Unreadable`] for an invalid one.
     pub fn only_ca(pem: &[u8]) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        for authority in authorities(pem)? {
-            roots.add(authority).map_err(|_| TlsError::Unreadable)?;
-        }
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
-            .build()
-            .map_err(|_| TlsError::Unreadable)?;
-        Ok(Self::verified_by(verifier))
+        Self::trusting(Trust::Only(pem.to_vec()))
     }
 
-    fn verified_by(verifier: Arc<dyn ServerCertVerifier>) -> Self {
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
+    fn trusting(trust: Trust) -> Result<Self, TlsError> {
+        Self::new(TlsSettings {
+            trust,
+            ..TlsSettings::default()
+        })
+    }
+
+    /// Loads the authorities of `settings`.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    #[expect(
+        clippy::unwrap_in_result,
+        reason = "ring has cipher suites for TLS 1.2 and 1.3"
+    )]
+    pub fn new(settings: TlsSettings) -> Result<Self, TlsError> {
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(settings.min_version.and_later())
             .expect("ring has cipher suites for TLS 1.2 and 1.3")
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(Arc::new(Verifier(settings.trust.verifier()?)));
+        let mut config = match settings.identity {
+            Some(identity) => config.with_client_cert_resolver(identity.resolver),
+            None => config.with_no_client_auth(),
+        };
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        Self {
+        Ok(Self {
             config: Arc::new(config),
-        }
+            min_version: settings.min_version,
+        })
     }
 }
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+/// The settings of [`Tls::new`].
+#[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "plain settings, made by the application"
+)]
+pub struct TlsSettings {
+    /// Trusted authorities. Default: the system's.
+    pub trust: Trust,
+    /// Certificate for servers that require one. Default: none.
+    pub identity: Option<ClientIdentity>,
+    /// Oldest allowed version. Default: TLS 1.2.
+    pub min_version: TlsVersion,
+}
+
+/// Trusted authorities.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum Trust {
+    /// Those of the operating system.
+    #[default]
+    System,
+    /// Those of the operating system and those in this PEM text.
+    SystemAnd(Vec<u8>),
+    /// Only those in this PEM text.
+    Only(Vec<u8>),
+}
+
+impl Trust {
+    fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+        Ok(match self {
+            Self::System => Arc::new(
+                rustls_platform_verifier::Verifier::new(provider())
+                    .map_err(|_| TlsError::NoSystemAuthorities)?,
+            ),
+            Self::SystemAnd(pem) => Arc::new(
+                rustls_platform_verifier::Verifier::new_with_extra_roots(authorities(pem)?, provider())
+                    .map_err(|_| TlsError::Unreadable)?,
+            ),
+            Self::Only(pem) => {
+                let mut roots = RootCertStore::empty();
+                for authority in authorities(pem)? {
+                    roots.add(authority).map_err(|_| TlsError::Unreadable)?;
+                }
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+                    .build()
+                    .map_err(|_| TlsError::Unreadable)?
+            }
+        })
+    }
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    #[default]
+    Tls12,
+    /// TLS 1.3 (RFC 8446).
+    Tls13,
+}
+
+impl TlsVersion {
+    fn and_later(self) -> &'static [&'static SupportedProtocolVersion] {
+        match self {
+            Self::Tls12 => rustls::ALL_VERSIONS,
+            Self::Tls13 => TLS_1_3,
+        }
     }
 }
 
@@ -96,71 +182,11 @@ pub enum TlsError {
     Unreadable,
 }
 
-/// The message of a failed handshake with `endpoint`. `None` if the transport failed, not TLS.
-pub(crate) fn failure(error: &io::Error, endpoint: &Endpoint) -> Option<String> {
-    let reason = match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::InvalidCertificate(reason) => certificate_failure(reason),
-        rustls::Error::InvalidMessage(_) | rustls::Error::InappropriateMessage { .. } => {
-            "it does not use TLS, check the port"
-        }
-        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
-        | rustls::Error::PeerIncompatible(
-            PeerIncompatible::ServerDoesNotSupportTls12Or13
-            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-        ) => "it supports TLS 1.1 at most, update the server, older versions than TLS 1.2 are not secure",
-        rustls::Error::AlertReceived(
-            AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity,
-        )
-        | rustls::Error::PeerIncompatible(_) => {
-            "it shares no cipher suite or key exchange with this client, allow ECDHE with AES-GCM or \
-             ChaCha20-Poly1305 there"
-        }
-        rustls::Error::AlertReceived(alert) => {
-            return Some(format!(
-                "cannot connect to {endpoint}: it refused the TLS handshake with the alert {alert:?}, check that it \
-                 serves this host name"
-            ));
-        }
-        _ => OTHER_FAILURE,
-    };
-    Some(format!("cannot connect to {endpoint}: {reason}"))
-}
-
-fn certificate_failure(error: &CertificateError) -> &'static str {
-    match error {
-        CertificateError::BadSignature => {
-            "its certificate is signed with another key than its CA's, configure the new CA if it was renewed"
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "its certificate has expired, renew it there"
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "its certificate is for another host name, use the name that it was issued for"
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "its certificate is not valid yet, check the clock of this machine"
-        }
-        // most self-signed certificates are authorities, which cannot identify a server
-        CertificateError::Other(OtherError(error))
-            if error.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
-        {
-            "its certificate is self-signed, issue it from an authority, which can be your own, and configure that one \
-             as CA"
-        }
-        CertificateError::Revoked => "its certificate is revoked, replace it there",
-        CertificateError::UnknownIssuer => {
-            "its certificate comes from an unknown issuer, configure its CA, or the certificate itself if it is \
-             self-signed"
-        }
-        _ => OTHER_FAILURE,
-    }
-}
-
-pub(crate) const OTHER_FAILURE: &str = "the TLS handshake failed, see the cause";
-
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
+
+static TLS_1_3: &[&SupportedProtocolVersion] = &[&TLS13];
 
 /// ALPN protocol of client and server.
 pub(crate) const HTTP_1_1: &[u8] = b"http/1.1";

@@ -9,6 +9,7 @@ use genesys_api::wire::sanitize;
 pub struct CloseInfo {
     code: Option<u16>,
     reason: String,
+    permanent: bool,
 }
 
 impl CloseInfo {
@@ -18,6 +19,7 @@ impl CloseInfo {
         Self {
             code: Some(code),
             reason: sanitize(reason),
+            permanent: false,
         }
     }
 
@@ -27,6 +29,17 @@ impl CloseInfo {
         Self {
             code: None,
             reason: sanitize(reason),
+            permanent: false,
+        }
+    }
+
+    /// An attempt that could not open a connection.
+    #[cfg(feature = "client")]
+    pub(crate) fn not_opened(error: &genesys_http::Error) -> Self {
+        let fault = error.tls_fault();
+        Self {
+            permanent: fault.is_some_and(genesys_http::TlsFault::is_permanent),
+            ..Self::abnormal(&genesys_api::error_chain(error))
         }
     }
 
@@ -39,6 +52,12 @@ impl CloseInfo {
     /// 6455 section 7.4.1). A new connection would end in the same way.
     pub fn is_final(&self) -> bool {
         matches!(self.code, Some(1000 | 1002 | 1003 | 1007..=1010))
+    }
+
+    /// Whether no connection can be opened until somebody changes the server, the network or the settings, as with an
+    /// invalid certificate. A later attempt can succeed.
+    pub fn is_permanent(&self) -> bool {
+        self.permanent
     }
 
     /// Text for an operator, at most 500 characters, without control characters.

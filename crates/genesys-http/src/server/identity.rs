@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::SingleCertAndKey;
 
+use crate::identity::{IdentityError, certified_key};
 use crate::tls::{HTTP_1_1, provider};
 
 /// A certificate with its key, for TLS 1.2 and 1.3. Clones share the session tickets.
@@ -26,23 +26,12 @@ impl Identity {
         reason = "ring has cipher suites for TLS 1.2 and 1.3"
     )]
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
-        let chain = CertificateDer::pem_slice_iter(chain)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| IdentityError::Certificate)?;
-        if chain.is_empty() {
-            return Err(IdentityError::Certificate);
-        }
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| IdentityError::Key)?;
+        let key = certified_key(chain, key)?;
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("ring has cipher suites for TLS 1.2 and 1.3")
             .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|error| match error {
-                rustls::Error::InconsistentKeys(_) => IdentityError::Mismatch,
-                rustls::Error::InvalidCertificate(_) => IdentityError::Certificate,
-                _ => IdentityError::Key,
-            })?;
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         // without tickets, which need only randomness, sessions are resumed from a small cache
         if let Ok(tickets) = ring::Ticketer::new() {
@@ -58,19 +47,4 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").finish_non_exhaustive()
     }
-}
-
-/// An invalid certificate or key.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum IdentityError {
-    /// No certificate, or an invalid one.
-    #[error("invalid certificate: give PEM text that begins with the server's own certificate")]
-    Certificate,
-    /// No private key, or one of an unknown kind.
-    #[error("invalid private key: give an unencrypted RSA, ECDSA or Ed25519 key in PEM")]
-    Key,
-    /// The key does not match the certificate.
-    #[error("invalid private key: it does not match the certificate, give the two that were issued together")]
-    Mismatch,
 }

@@ -2,7 +2,8 @@
 
 use genesys_http::Tls;
 use genesys_http::server::Identity;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PublicKeyData};
+use rustls::pki_types::CertificateDer;
 
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -48,5 +49,11 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         (certificate.pem(), key.serialize_pem())
+    }
+
+    /// A certificate of `127.0.0.1` for any public key.
+    pub(crate) fn certify(&self, key: &impl PublicKeyData) -> CertificateDer<'static> {
+        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        params.signed_by(key, &self.issuer).unwrap().der().clone()
     }
 }

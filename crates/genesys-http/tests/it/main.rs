@@ -9,3 +9,4 @@ mod loopback;
 mod proxy;
 mod server;
 mod tls;
+mod tls_faults;

@@ -6,10 +6,10 @@ use std::pin::Pin;
 use genesys_api::{DeploymentId, Hosts, entropy};
 use genesys_http::{Client, Tls};
 use secrecy::SecretString;
-use ws_transport::{OriginPolicy, SocketUrl};
+use ws_transport::{CloseInfo, OriginPolicy, SocketUrl};
 
 use super::{ConnectLimiter, Connection, Settings};
-use crate::{ConnectionEvent, Conversation, Ending, Event, WebMessaging};
+use crate::{ConnectionEvent, Conversation, Ending, Event, Loss, WebMessaging};
 
 /// A connection to Genesys Cloud that is being configured; awaiting it connects.
 #[must_use = "it connects when it is awaited"]
@@ -66,10 +66,14 @@ impl Connect {
         let mut session = self.session;
         session.api.get_or_insert(hosts.api);
         let mut connection = Connection::open(Conversation::new(session), settings);
-        // a network that is down is no error: connecting is repeated
+        // connecting is repeated, unless the same error would follow
         while let Some(event) = connection.next_event().await {
             match event {
                 Event::Connection(ConnectionEvent::Ready(_)) => return Ok(connection),
+                Event::Connection(ConnectionEvent::Reconnecting {
+                    cause: Loss::Closed(close),
+                    ..
+                }) if close.is_permanent() => return Err(ConnectError::Unreachable(close)),
                 Event::Ended(ending) => return Err(ConnectError::Ended(ending)),
                 _ => {}
             }
@@ -114,4 +118,7 @@ pub enum ConnectError {
     /// No origin was set.
     #[error("cannot connect: no origin; set the origin of the guest's page, such as https://shop.example")]
     NoOrigin,
+    /// No connection can be opened until somebody changes the server or the settings, as with an invalid certificate.
+    #[error("{0}")]
+    Unreachable(CloseInfo),
 }

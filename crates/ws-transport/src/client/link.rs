@@ -168,7 +168,7 @@ async fn connect(http: genesys_http::Client, handshake: ClientHandshake, start: 
         .await
     {
         Ok(upgrade) => upgrade,
-        Err(error) => return LinkEvent::Closed(CloseInfo::abnormal(&error_chain(&error))),
+        Err(error) => return LinkEvent::Closed(CloseInfo::not_opened(&error)),
     };
     let response = upgrade.response;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
