@@ -33,7 +33,8 @@ pub struct WebMessaging {
     pub jwt: Option<SecretString>,
     /// Configuration of the deployment. Default: see [`DeploymentRules`].
     pub rules: DeploymentRules,
-    /// Pages that led the guest here. They are analytics: only for a guest who has consented. Default: none.
+    /// Pages that led the guest here. They are analytics: only for a guest who has consented. A signed-in guest's journey
+    /// is not sent here but with the exchange of the code (`rest::sign_in::Exchange`). Default: none.
     pub journey: Option<JourneyContext>,
 }
 

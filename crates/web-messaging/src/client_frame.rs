@@ -35,7 +35,8 @@ pub enum ClientAction<'a> {
         close_all_connections: bool,
     },
     /// As [`ClientAction::ConfigureSession`], for a signed-in guest. On a socket that is configured already it signs
-    /// its guest in, where the deployment allows that (`auth.allowSessionUpgrade`).
+    /// its guest in, where the deployment allows that (`auth.allowSessionUpgrade`). It has no journey: that belongs to the
+    /// [`Exchange`](crate::rest::sign_in::Exchange).
     ConfigureAuthenticatedSession {
         /// Its deployment.
         deployment_id: &'a DeploymentId,
@@ -44,9 +45,9 @@ pub enum ClientAction<'a> {
         /// The JWT of the sign-in. It is sent as `data.code`, although it is not a code.
         #[serde(rename = "data", serialize_with = "as_code")]
         jwt: SecretText<'a>,
-        /// Visit and action that led to the session.
+        /// Only the schema has it; no official client sends it.
         #[serde(skip_serializing_if = "Option::is_none")]
-        journey_context: Option<&'a JourneyContext>,
+        resume_token: Option<SecretText<'a>>,
     },
     /// The first frame of a socket: creates or resumes the session. At most 60 a minute for a session.
     ConfigureSession {

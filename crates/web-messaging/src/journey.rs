@@ -4,33 +4,21 @@ use genesys_api::wire::{OwnedText, SecretText};
 use secrecy::SecretString;
 use serde::{Serialize, Serializer};
 
-/// The journey that a session belongs to. It is analytics: send it only to a guest who has consented.
+/// The journey that a session belongs to. It is analytics: send it only for a guest who has consented.
+///
+/// It is sent when a guest is configured, or for a signed-in guest with the [`Exchange`](crate::rest::sign_in::Exchange).
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JourneyContext {
     /// Cookie by which Genesys' tracking identifies the visitor.
     #[serde(rename = "customer", serialize_with = "customer")]
     pub cookie: SecretString,
-    /// The visit.
-    #[serde(rename = "customerSession")]
-    pub session: JourneySession,
+    /// The visit. Genesys' mobile SDK omits it until its tracking has an id for it; the schema requires it.
+    #[serde(rename = "customerSession", skip_serializing_if = "Option::is_none")]
+    pub session: Option<JourneySession>,
     /// Action of the guest that led to the conversation.
     #[serde(rename = "triggeringAction", skip_serializing_if = "Option::is_none")]
     pub action: Option<JourneyAction>,
-}
-
-impl JourneyContext {
-    /// A journey of the session alone, as in Genesys' mobile SDK: the session's token identifies the customer.
-    #[must_use]
-    pub fn of_session(token: &SecretString) -> Self {
-        Self {
-            cookie: token.clone(),
-            session: JourneySession::Web {
-                id: OwnedText::default(),
-            },
-            action: None,
-        }
-    }
 }
 
 /// A visit.

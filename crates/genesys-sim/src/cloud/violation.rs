@@ -145,7 +145,7 @@ mod tests {
         let token = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11";
         let frames = [
             r#"{"action":"configureSession","token":"T","deploymentId":"d","startNew":false,"journeyContext":{"customer":{"id":"x","idType":"cookie"},"customerSession":{"id":"","type":"web"}},"tracingId":"t"}"#,
-            r#"{"action":"configureAuthenticatedSession","token":"T","deploymentId":"d","data":{"code":"eyJ"},"journeyContext":{"triggeringAction":{"id":"x","actionMap":{"id":"x","version":1}}}}"#,
+            r#"{"action":"configureAuthenticatedSession","token":"T","deploymentId":"d","data":{"code":"eyJ"},"resumeToken":"r"}"#,
             r#"{"action":"onMessage","token":"T","message":{"type":"Structured","text":"x","content":[{"contentType":"Form","form":{"originatingMessageId":"x","cannedResponseId":"x","response":[{"id":"x","component":{"contentType":"ButtonResponse","buttonResponse":{"type":"Form","text":"v","payload":"v"}}}]}}]}}"#,
             r#"{"action":"onMessage","token":"T","message":{"type":"Text","text":"Hello","content":[{"contentType":"Attachment","attachment":{"id":"8"}}],"channel":{"metadata":{"customAttributes":{"a":"b"}}}}}"#,
             r#"{"action":"onMessage","token":"T","message":{"type":"Structured","text":"…","metadata":{"parentMessageId":"p"},"content":[{"contentType":"Form","form":{"response":[{"id":"c"}]}}]},"channel":{"metadata":{"customAttributes":{"a":"b"}}}}"#,
@@ -166,12 +166,14 @@ mod tests {
                 r#"{"action":"getJwt","token":"x","secret":"hunter2"}"#,
                 r#"{"action":"getJwt","token":"x","tracingId":7}"#,
                 r#"{"action":"configureSession","token":"7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11","journeyContext":{"customer":{"name":"x"}}}"#,
+                r#"{"action":"configureAuthenticatedSession","token":"7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11","journeyContext":{"customer":{"id":"x"}}}"#,
                 r#"{"action":"onMessage","token":"7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11","message":{"content":[{"form":{"formPages":[]}}]}}"#,
                 r#"{"action":"onMessage","token":"7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11","message":{"txt":"a","events":[{"foo":1},{"foo":2}]}}"#,
             ]),
             [
                 "InvalidToken getJwt x2",
                 "UnknownAction typing x1",
+                "UnknownField configureAuthenticatedSession.journeyContext x1",
                 "UnknownField configureSession.journeyContext.customer.name x1",
                 "UnknownField getJwt.secret x1",
                 "UnknownField getJwt.tracingId x1",

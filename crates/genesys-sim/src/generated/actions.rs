@@ -5,18 +5,7 @@ pub(crate) const ACTIONS: [(&str, &[&str]); 12] = [
     ("closeSession", &["closeAllConnections"]),
     (
         "configureAuthenticatedSession",
-        &[
-            "data.code",
-            "deploymentId",
-            "journeyContext.customer.id",
-            "journeyContext.customer.idType",
-            "journeyContext.customerSession.id",
-            "journeyContext.customerSession.type",
-            "journeyContext.triggeringAction.actionMap.id",
-            "journeyContext.triggeringAction.actionMap.version",
-            "journeyContext.triggeringAction.id",
-            "startNew",
-        ],
+        &["data.code", "deploymentId", "resumeToken", "startNew"],
     ),
     (
         "configureSession",

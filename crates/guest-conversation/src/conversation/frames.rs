@@ -102,19 +102,18 @@ impl Conversation {
     pub(super) fn transmit_configure(&mut self) {
         let start_new = self.engine.progress == Progress::StartingNew;
         let deployment_id = &self.config.deployment;
-        let journey_context = self.config.journey.as_ref();
         let action = match &self.config.jwt {
             None => ClientAction::ConfigureSession {
                 deployment_id,
                 start_new,
-                journey_context,
+                journey_context: self.config.journey.as_ref(),
                 resume_token: None,
             },
             Some(jwt) => ClientAction::ConfigureAuthenticatedSession {
                 deployment_id,
                 start_new,
                 jwt: jwt.into(),
-                journey_context,
+                resume_token: None,
             },
         };
         transmit(&mut self.engine, &self.config.token, SESSION, action);

@@ -1,11 +1,10 @@
 //! The journey context of a session, which is sent only if it is set.
 
 use guest_conversation::WebMessaging;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use web_messaging::{JourneyContext, JourneySession};
 
-use crate::virtual_peer::{TOKEN, VirtualPeer, web_messaging};
+use crate::virtual_peer::{VirtualPeer, web_messaging};
 
 fn sent_journey(contract: WebMessaging) -> Value {
     let mut peer = VirtualPeer::new(contract);
@@ -16,21 +15,28 @@ fn sent_journey(contract: WebMessaging) -> Value {
 #[test]
 fn journey_is_sent_only_if_set() {
     assert_eq!(sent_journey(web_messaging()), Value::Null);
-    let own = JourneyContext::of_session(&SecretString::from(TOKEN));
-    assert_eq!(
-        sent_journey(WebMessaging {
-            journey: Some(own),
-            ..web_messaging()
+    let visitor = WebMessaging {
+        journey: Some(JourneyContext {
+            cookie: "visitor".into(),
+            session: None,
+            action: None,
         }),
-        json!({"customer": {"id": TOKEN, "idType": "cookie"}, "customerSession": {"id": "", "type": "web"}})
-    );
+        ..web_messaging()
+    };
+    let expected = json!({"customer": {"id": "visitor", "idType": "cookie"}});
+    assert_eq!(sent_journey(visitor.clone()), expected);
+    let signed_in = WebMessaging {
+        jwt: Some("jwt".into()),
+        ..visitor
+    };
+    assert_eq!(sent_journey(signed_in), Value::Null, "it belongs to the exchange");
 }
 
 #[test]
 fn debug_of_a_journey_shows_no_visitor() {
     let visitor = JourneyContext {
         cookie: "canary".into(),
-        session: JourneySession::App { id: "canary".into() },
+        session: Some(JourneySession::App { id: "canary".into() }),
         action: None,
     };
     let config = WebMessaging {

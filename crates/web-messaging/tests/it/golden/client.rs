@@ -128,12 +128,15 @@ fn client_frames() -> BTreeMap<&'static str, (String, String)> {
 }
 
 fn configure(frames: &mut ClientFrames, token: &SecretString, deployment_id: &DeploymentId) {
-    let session = JourneyContext::of_session(token);
-    let visitor = JourneyContext {
+    let new_visitor = JourneyContext {
         cookie: "0f1e2d3c-4b5a-4968-8776-655443322110".into(),
-        session: JourneySession::App {
+        session: None,
+        action: None,
+    };
+    let visitor = JourneyContext {
+        session: Some(JourneySession::App {
             id: "aabbccdd-1122-4334-8556-778899aabbcc".into(),
-        },
+        }),
         action: Some(JourneyAction {
             id: "11223344-5566-4778-899a-bbccddeeff00".into(),
             action_map: ActionMap {
@@ -141,11 +144,12 @@ fn configure(frames: &mut ClientFrames, token: &SecretString, deployment_id: &De
                 version: 3,
             },
         }),
+        ..new_visitor.clone()
     };
     let resume_token = SecretString::from("made-up-resume-token");
     for (name, start_new, journey_context, resume_token) in [
         ("configure-session", false, None, None),
-        ("configure-session-journey", false, Some(&session), None),
+        ("configure-session-journey", false, Some(&new_visitor), None),
         ("configure-session-journey-action", false, Some(&visitor), None),
         ("configure-session-start-new", true, None, None),
         ("configure-session-resume-token", false, None, Some(&resume_token)),
@@ -159,15 +163,18 @@ fn configure(frames: &mut ClientFrames, token: &SecretString, deployment_id: &De
         frames.put(name, token, TRACING_ID, frame);
     }
     let jwt = SecretString::from(JWT);
-    for (name, journey_context) in [
+    for (name, resume_token) in [
         ("configure-authenticated-session", None),
-        ("configure-authenticated-session-journey", Some(&session)),
+        (
+            "configure-authenticated-session-resume-token",
+            Some(&resume_token),
+        ),
     ] {
         let frame = ClientAction::ConfigureAuthenticatedSession {
             deployment_id,
             start_new: false,
             jwt: (&jwt).into(),
-            journey_context,
+            resume_token: resume_token.map(SecretText::from),
         };
         frames.put(name, token, TRACING_ID, frame);
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use genesys_api::{Call, DeploymentId, Problem};
 use http::Response;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use web_messaging::rest::deployment::{DeploymentConfiguration, Domains, ReadConfiguration, ReadDomains};
 use web_messaging::rest::sign_in::{Exchange, OauthResult, Pkce, Refresh};
-use web_messaging::{JourneyContext, StructuredMessage};
+use web_messaging::{JourneyContext, JourneySession, StructuredMessage};
 
 use super::folder;
 
@@ -118,9 +118,14 @@ fn bare_exchange() -> Exchange {
 }
 
 fn full_exchange() -> Exchange {
-    let session = SecretString::from("7d1f0c9e-3b5a-4c6d-8e2f-1a2b3c4d5e6f");
     let exchange = Exchange {
-        journey_context: Some(JourneyContext::of_session(&session)),
+        journey_context: Some(JourneyContext {
+            cookie: "0f1e2d3c-4b5a-4968-8776-655443322110".into(),
+            session: Some(JourneySession::App {
+                id: "aabbccdd-1122-4334-8556-778899aabbcc".into(),
+            }),
+            action: None,
+        }),
         ..exchange(OauthResult {
             code_verifier: Some(Pkce::new([1; 32]).verifier),
             nonce: Some("n-0S6_WzA2Mj".to_owned()),
@@ -130,7 +135,7 @@ fn full_exchange() -> Exchange {
         })
     };
     let debug = format!("{exchange:?}");
-    assert!(!debug.contains("made-up-code") && !debug.contains("AQEB") && !debug.contains("7d1f"));
+    assert!(!debug.contains("made-up-code") && !debug.contains("AQEB") && !debug.contains("0f1e"));
     exchange
 }
 
