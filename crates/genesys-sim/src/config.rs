@@ -20,6 +20,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// TLS of the listener. Default: under a throw-away authority.
     pub tls: Tls,
+    /// Names in the throw-away certificate beside those of [`LOOPBACK`](crate::LOOPBACK). Default `*.sim.test`, so that a
+    /// client whose region is `sim.test` can connect to `webmessaging.sim.test`, once that resolves to the listener.
+    pub tls_names: Vec<String>,
     /// The simulator's clock. Other parts of the process can share it. Default: the system's time.
     pub clock: Clock,
     /// Seed of every id, key and random fault. Default: random.
@@ -33,6 +36,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: Tls::default(),
+            tls_names: vec!["*.sim.test".to_owned()],
             clock: Clock::system(),
             seed: None,
             rules: Rules::default(),
@@ -59,7 +63,7 @@ pub enum Tls {
     Given(Pki),
     /// No TLS.
     Plain,
-    /// A certificate for `localhost`, `127.0.0.1` and `::1`, created at start.
+    /// A certificate for `localhost`, `127.0.0.1`, `::1` and [`Config::tls_names`], created at start.
     #[default]
     Throwaway,
 }

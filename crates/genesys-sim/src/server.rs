@@ -60,7 +60,7 @@ impl Simulator {
     /// # Errors
     /// If the address cannot be bound or needs TLS, or the certificate is invalid.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let (identity, ca_pem) = identity(config.tls).map_err(StartError::Certificate)?;
+        let (identity, ca_pem) = identity(config.tls, &config.tls_names).map_err(StartError::Certificate)?;
         let secure = identity.is_some();
         let connections = config.rules.max_connections.saturating_add(SPARE_CONNECTIONS);
         let limits = server::Limits {
@@ -167,11 +167,14 @@ struct ReadyLine<'a> {
     seed: &'a str,
 }
 
-fn identity(tls: Tls) -> Result<(Option<Identity>, Option<String>), Source> {
+fn identity(tls: Tls, names: &[String]) -> Result<(Option<Identity>, Option<String>), Source> {
     let pki = match tls {
         Tls::Given(pki) => pki,
         Tls::Plain => return Ok((None, None)),
-        Tls::Throwaway => pki::throwaway_ca(&LOOPBACK)?,
+        Tls::Throwaway => {
+            let names = names.iter().map(String::as_str);
+            pki::throwaway_ca(&LOOPBACK.into_iter().chain(names).collect::<Vec<_>>())?
+        }
     };
     let key = pki.key_pem.expose_secret();
     let identity = Identity::from_pem(pki.cert_pem.as_bytes(), key.as_bytes())?;

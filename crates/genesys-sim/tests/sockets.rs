@@ -2,15 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where its own setup fails")]
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use genesys_api::{Clock, Host};
-use genesys_http::{Client, Stream};
+use genesys_api::{Clock, Host, Hosts};
+use genesys_http::{Client, Proxy, Stream};
 use genesys_sim::{Agent, Config, LOOPBACK, Limits, Rules, Simulator, StartError, Tls, throwaway_ca};
 use http::{Request, Response};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -277,6 +280,47 @@ async fn simulators_share_an_authority() {
         let host: Host = format!("https://{name}:{}", other.host().port()).parse().unwrap();
         assert!(http.connect(&host).await.is_ok(), "{name}");
     }
+}
+
+/// A proxy that connects every host to one address.
+async fn proxy(address: SocketAddr) -> Proxy {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(client.read_u8().await.unwrap());
+            }
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            let mut server = TcpStream::connect(address).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    Proxy::new(&url.into(), "").unwrap()
+}
+
+#[tokio::test]
+async fn certificate_covers_derived_hosts_and_given_names() {
+    let mut config = Config::default();
+    config.tls_names.push("*.cloud.example".to_owned());
+    let sim = Simulator::start(config).await.unwrap();
+    let tls = genesys_http::Tls::only_ca(sim.ca_pem.as_ref().unwrap().as_bytes()).unwrap();
+    let http = Client::builder(tls).proxy(proxy(sim.address).await).build();
+    let hosts = Hosts::of_domain("sim.test").unwrap();
+    let given = "https://webmessaging.cloud.example".parse().unwrap();
+    for host in [&hosts.login, &hosts.api, &hosts.messaging, &hosts.cdn, &given] {
+        let connected = http.connect(host).await;
+        assert!(connected.is_ok(), "{host}: {connected:?}");
+    }
+    let stream = http.connect(&hosts.messaging).await.unwrap();
+    let url = format!(
+        "wss://webmessaging.sim.test/v1?deploymentId={}",
+        sim.deployment_id()
+    );
+    assert!(client_async(url, stream).await.is_ok());
+    let other = "https://webmessaging.other.example".parse().unwrap();
+    assert!(http.connect(&other).await.is_err());
 }
 
 #[tokio::test]

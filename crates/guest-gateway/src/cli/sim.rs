@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use genesys_api::DeploymentId;
 use genesys_sim::{Agent, Config, Fault, Limits, Script, Simulator};
+use uuid::Uuid;
 
 use super::{Failure, Interrupt, print_line};
 
@@ -34,6 +35,9 @@ pub(super) struct Options {
     /// The file for the CA certificate (PEM) of TLS
     #[arg(long, default_value = "genesys-sim-ca.pem", value_name = "FILE")]
     ca: PathBuf,
+    /// A name in the certificate beside localhost and *.sim.test, such as *.cloud.example; may be repeated
+    #[arg(long, value_name = "NAME", conflicts_with = "plain")]
+    tls_name: Vec<String>,
     /// A script of an agent (YAML); may be repeated. The custom attribute `agent` of a guest selects one
     #[arg(long, value_name = "FILE")]
     agent: Vec<PathBuf>,
@@ -50,7 +54,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "DOMAIN")]
     allowed_domain: Vec<String>,
     /// The id of the deployment [default: a random one]
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", value_parser = deployment)]
     deployment: Option<DeploymentId>,
     /// The lifetime of a session after its last message [default: 72h, as at Genesys]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
@@ -71,6 +75,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         false => Config::default(),
     };
     config.listen = options.listen;
+    config.tls_names.extend(options.tls_name);
     config.seed = options.seed;
     if !options.agent.is_empty() {
         let scripts: Result<Vec<_>, _> = options.agent.iter().map(|path| script(path)).collect();
@@ -112,6 +117,12 @@ pub(super) fn script(path: &Path) -> Result<Script, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::usage(format!("cannot read the agent script {name}: {error}")))?;
     Script::parse(&name.to_string(), &text).map_err(Failure::usage)
+}
+
+/// Genesys' deployments have UUIDs.
+fn deployment(text: &str) -> Result<DeploymentId, &'static str> {
+    let id = Uuid::try_parse(text).map(DeploymentId::from);
+    id.map_err(|_| "invalid deployment: use a UUID such as b3c2a0de-1111-4222-8333-444455556666")
 }
 
 fn seed(text: &str) -> Result<[u8; 32], &'static str> {

@@ -201,6 +201,29 @@ async fn sim_commands_need_the_ca_with_tls() {
 }
 
 #[tokio::test]
+async fn sim_command_finds_out_whether_the_simulator_uses_tls() {
+    let folder = tempdir().unwrap();
+    let ca = folder.path().join("ca.pem").display().to_string();
+    let (plain, ready) = plain(&[]).await;
+    let mut secure = Process::start(command(["sim", "--listen", "127.0.0.1:0", "--json", "--ca", &ca]));
+    for ready in [ready, secure.json().await] {
+        let (_, at) = ready["http"].as_str().unwrap().split_once("://").unwrap();
+        let state = run(["sim", "state", "--at", at, "--ca", &ca]).await;
+        assert_eq!(state.code, Some(0), "{at}: {}", state.err);
+    }
+    for process in [plain, secure] {
+        assert_eq!(process.interrupt().await.code, Some(0));
+    }
+    let gone = run(["sim", "state", "--at", "127.0.0.1:1"]).await;
+    assert_eq!(gone.code, Some(1));
+    let line = gone.error_line();
+    assert!(
+        line.contains("start a simulator with guest-gateway sim"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
 async fn sim_command_names_the_line_of_a_script_error() {
     let folder = tempdir().unwrap();
     let script = folder.path().join("ann.yaml");

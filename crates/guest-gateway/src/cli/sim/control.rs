@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use genesys_api::{Host, error_chain};
-use genesys_http::{Client, Tls};
+use genesys_api::{Host, HostError, error_chain};
+use genesys_http::{Client, Error, ErrorKind, Tls, TlsError};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
@@ -39,12 +39,62 @@ pub(super) enum Command {
 
 #[derive(Args, Debug)]
 pub(super) struct Target {
-    /// The address of the simulator
-    #[arg(long, default_value = "https://127.0.0.1:8082", value_name = "URL")]
-    at: Host,
+    /// The address of the simulator. Without http:// or https:// the command finds out which one the simulator uses
+    #[arg(long, default_value = "127.0.0.1:8082", value_name = "URL", value_parser = address)]
+    at: Address,
     /// The CA certificate (PEM) that the simulator wrote when it started with TLS
     #[arg(long, default_value = "genesys-sim-ca.pem", value_name = "FILE")]
     ca: PathBuf,
+}
+
+/// The address of a simulator, with a scheme or without one.
+#[derive(Clone, Debug)]
+enum Address {
+    Known(Host),
+    /// Both forms of an address on loopback.
+    Either {
+        plain: Host,
+        secure: Host,
+    },
+}
+
+fn address(text: &str) -> Result<Address, HostError> {
+    if text.contains("://") {
+        return text.parse().map(Address::Known);
+    }
+    let secure: Host = format!("https://{text}").parse()?;
+    Ok(match format!("http://{text}").parse() {
+        Ok(plain) => Address::Either { plain, secure },
+        Err(_) => Address::Known(secure),
+    })
+}
+
+impl Address {
+    /// Asks for the time over plain HTTP, which a simulator with TLS refuses.
+    async fn host(self) -> Result<Host, Failure> {
+        let (plain, secure) = match self {
+            Self::Known(host) => return Ok(host),
+            Self::Either { plain, secure } => (plain, secure),
+        };
+        let client = Client::builder(Tls::system().map_err(unusable)?).build();
+        let request = Request::get(plain.uri("/sim/clock")).body(Bytes::new());
+        match client.send(request.map_err(Failure::failed)?).await {
+            Ok(_) => Ok(plain),
+            Err(error) if error.kind() == ErrorKind::Connect => Err(unreachable(&error)),
+            Err(_) => Ok(secure),
+        }
+    }
+}
+
+fn unusable(error: TlsError) -> Failure {
+    Failure::usage(error_chain(&error))
+}
+
+fn unreachable(error: &Error) -> Failure {
+    Failure::failed(format!(
+        "{}; start a simulator with guest-gateway sim, or give its address with --at",
+        error_chain(error)
+    ))
 }
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
@@ -64,7 +114,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Violations(target) => (target, "/sim/complaints", None),
         Command::State(target) => (target, "/sim/state", None),
     };
-    let tls = match target.at.is_secure() {
+    let host = target.at.host().await?;
+    let tls = match host.is_secure() {
         true => {
             let pem = std::fs::read(&target.ca).map_err(|error| {
                 Failure::usage(format!(
@@ -76,20 +127,15 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         false => Tls::system(),
     };
-    let client = Client::builder(tls.map_err(|error| Failure::usage(error_chain(&error)))?).build();
+    let client = Client::builder(tls.map_err(unusable)?).build();
     let method = match body {
         Some(_) => Method::POST,
         None => Method::GET,
     };
     let body = body.map(|body| body.to_string()).unwrap_or_default();
-    let request = Request::builder().method(method).uri(target.at.uri(path));
+    let request = Request::builder().method(method).uri(host.uri(path));
     let request = request.body(Bytes::from(body)).map_err(Failure::failed)?;
-    let response = client.send(request).await.map_err(|error| {
-        Failure::failed(format!(
-            "{}; start a simulator with guest-gateway sim, or give its address with --at",
-            error_chain(&error)
-        ))
-    })?;
+    let response = client.send(request).await.map_err(|error| unreachable(&error))?;
     let answer = String::from_utf8_lossy(response.body());
     if response.status().is_success() {
         print_line(&answer);
