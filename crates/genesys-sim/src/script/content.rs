@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::Step;
@@ -27,13 +27,41 @@ enum Choice {
     },
 }
 
+/// Text and description default to the title, because other clients need both: the web-messaging tester drops a message
+/// without text, and an app may count on a description.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Card {
     title: String,
-    description: Option<String>,
+    #[serde(default)]
+    text: Fallback,
+    #[serde(default)]
+    description: Fallback,
     image: Option<String>,
     actions: Vec<Action>,
+}
+
+/// A text that defaults to another one. `null` leaves it out.
+#[derive(Clone, Debug, Default)]
+enum Fallback {
+    #[default]
+    Absent,
+    Given(Option<String>),
+}
+
+impl<'de> Deserialize<'de> for Fallback {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(Self::Given)
+    }
+}
+
+impl Fallback {
+    fn or<'a>(&'a self, default: &'a str) -> Option<&'a str> {
+        match self {
+            Self::Absent => Some(default),
+            Self::Given(text) => text.as_deref(),
+        }
+    }
 }
 
 /// With a `payload` it is a button, with a `url` a link.
@@ -123,10 +151,18 @@ impl Step {
     pub(crate) fn content(&self) -> (Option<String>, Vec<Value>) {
         let item = |kind, name: &str, value| json!({"contentType": kind, name: without_null(value)});
         let (text, item) = match self {
-            Self::Card(card) => (None, item("Card", "card", card.body())),
+            Self::Card(card) => {
+                let text = card.text.or(&card.title).map(str::to_owned);
+                return (text, vec![item("Card", "card", card.body())]);
+            }
             Self::Carousel(cards) => {
+                let texts: Vec<_> = cards
+                    .iter()
+                    .filter_map(|card| card.text.or(&card.title))
+                    .collect();
+                let text = (!texts.is_empty()).then(|| texts.join("\n"));
                 let cards: Vec<_> = cards.iter().map(Card::body).collect();
-                (None, item("Carousel", "carousel", json!({"cards": cards})))
+                return (text, vec![item("Carousel", "carousel", json!({"cards": cards}))]);
             }
             Self::Content(content) => return (content.text.clone(), content.items.clone()),
             Self::DatePicker(picker) => (
@@ -168,7 +204,7 @@ impl Card {
         };
         let actions: Vec<_> = self.actions.iter().map(action).collect();
         without_null(json!({
-            "title": self.title, "description": self.description, "image": self.image, "actions": actions,
+            "title": self.title, "description": self.description.or(&self.title), "image": self.image, "actions": actions,
         }))
     }
 }

@@ -84,6 +84,31 @@ fn agent_sends_a_file_under_its_nickname() {
 }
 
 #[test]
+fn card_has_text_and_description_unless_left_out() {
+    let script = r#"{name: cards, rules: [{on: connect, do: [
+        {card: {title: A, actions: []}},
+        {card: {title: A, text: T, description: D, actions: []}},
+        {card: {title: A, text: null, description: null, actions: []}},
+        {carousel: [{title: A, actions: []}, {title: B, text: T, actions: []}, {title: C, text: null, actions: []}]},
+        {carousel: [{title: A, text: null, actions: []}]}]}]}"#;
+    let mut harness = Harness::new(Rules {
+        agent: Agent::Scripts(vec![Script::parse("cards", script).unwrap()]),
+        ..rules()
+    });
+    let socket = harness.connect();
+    harness.send_frame(socket, configure());
+    let sent = received(&mut harness);
+    let text = |index: usize| sent[index]["text"].as_str();
+    assert_eq!(
+        [0, 1, 2, 3, 4].map(text),
+        [Some("A"), Some("T"), None, Some("A\nT"), None]
+    );
+    let description = |index: usize| sent[index]["content"][0]["card"]["description"].as_str();
+    assert_eq!([0, 1, 2].map(description), [Some("A"), Some("D"), None]);
+    assert_eq!(sent[3]["content"][0]["carousel"]["cards"][1]["description"], "B");
+}
+
+#[test]
 fn survey_script_offers_choices_and_transfers() {
     let (mut harness, socket) = harness(&["shop-survey"]);
     let typing = received(&mut harness);
