@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use genesys_http::{Client, Tls};
-use genesys_sim::{Config, Simulator};
+use genesys_sim::{Agent, Config, Rules, Script, Simulator};
 use http::Request;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
@@ -19,6 +19,31 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 const TOKEN: &str = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11";
 
 type Guest = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+#[tokio::test]
+async fn fault_of_a_script_does_not_swallow_the_echo_before_it() {
+    let script = r#"{name: break, rules: [{on: otherwise, do: [{fault: "drop:abrupt"}, {say: lost}]}]}"#;
+    let rules = Rules {
+        agent: Agent::Scripts(vec![Script::parse("break", script).unwrap()]),
+        ..Rules::default()
+    };
+    let config = Config {
+        rules,
+        ..Config::plain()
+    };
+    let sim = Simulator::start(config).await.unwrap();
+    let mut guest = configured(&sim).await;
+    send_text(&mut guest, "hello").await;
+    assert_eq!(received(&mut guest).await["body"]["text"], "hello");
+    let end = guest.next().await.unwrap();
+    assert!(
+        matches!(
+            end,
+            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))
+        ),
+        "{end:?}"
+    );
+}
 
 async fn simulator() -> Simulator {
     Simulator::start(Config::plain()).await.unwrap()

@@ -156,6 +156,7 @@ impl Cloud {
             Step::Clear => return self.clear(key),
             Step::Expire => return self.expire(key),
             Step::Fault(fault) => {
+                self.send_earlier_outputs();
                 let token = self.sessions.get(&key).map(|session| session.token.clone());
                 // beyond the limit it is left out, as at the start
                 let _full = self.active_faults.add(fault.clone(), token);

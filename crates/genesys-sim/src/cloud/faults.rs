@@ -83,10 +83,7 @@ impl Cloud {
         let mut refusal = None;
         let effects = self.trigger(Site::FrameFromGuest, socket);
         if !effects.is_empty() {
-            // outputs from before the fault are already on their way
-            while let Some(output) = self.outputs.pop_front() {
-                self.apply_faults(output);
-            }
+            self.send_earlier_outputs();
         }
         for effect in effects {
             match effect {
@@ -119,6 +116,13 @@ impl Cloud {
             refusal = Some(Refusal::UNAUTHORIZED);
         }
         refusal.map_or(Ok(true), Err)
+    }
+
+    /// Makes the outputs from before a fault ready: they are already on their way.
+    pub(super) fn send_earlier_outputs(&mut self) {
+        while let Some(output) = self.outputs.pop_front() {
+            self.apply_faults(output);
+        }
     }
 
     /// Applies faults to a handshake, and returns the delay of its answer.
