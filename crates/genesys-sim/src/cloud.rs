@@ -24,7 +24,7 @@ pub(crate) mod tests;
 mod timers;
 mod violation;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,6 +86,8 @@ pub struct Cloud {
     pub(crate) sign_ins: SignIns,
     /// The header that every upload has to have, verbatim.
     pub(crate) tagging: String,
+    /// The registered devices for push messages.
+    pub(crate) devices: BTreeSet<String>,
     channels: Channels,
     jwt_key: hmac::Key,
     handshakes: FixedWindow,
@@ -138,6 +140,7 @@ impl Cloud {
                 rng.uuid(),
                 deployment.as_str()
             ),
+            devices: BTreeSet::new(),
             channels: Channels::default(),
             rules,
             base,

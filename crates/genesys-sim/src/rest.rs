@@ -27,6 +27,7 @@ type Handler = fn(&mut Context<'_>, &[&str]) -> HandlerResult;
 #[rustfmt::skip]
 const ROUTES: &[(&[Method], &str, Handler)] = &[
     (&[Method::GET], "/api/v2/conversations/messages/*/details", platform::message_details),
+    (&[Method::GET], "/api/v2/notifications/channels", platform::channels),
     (&[Method::POST], "/api/v2/notifications/channels", platform::create_channel),
     (&[Method::DELETE, Method::GET, Method::POST, Method::PUT], "/api/v2/notifications/channels/*/subscriptions",
         platform::subscriptions),
@@ -128,7 +129,8 @@ fn route(cloud: &mut Cloud, request: &Request<Bytes>, now: Now) -> HandlerResult
         control::admit(&context)?;
     } else {
         let bearer = context.bearer().ok();
-        context.cloud.trigger_request(path, bearer, now)?;
+        let refused = context.cloud.trigger_request(path, bearer, now);
+        refused.map_err(|problem| guest::device_problem(problem, request))?;
     }
     let mut allowed = Vec::new();
     for (methods, pattern, handler) in ROUTES {

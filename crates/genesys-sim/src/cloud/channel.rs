@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use genesys_api::{Now, rfc3339};
+use genesys_api::{Host, Now, rfc3339};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use crate::cloud::{Cloud, Message, Output, Problem, Request, SessionKey, SocketId, Timer, ViolationKind};
 
@@ -25,6 +26,7 @@ pub(crate) struct Channels(BTreeMap<u64, Channel>);
 
 struct Channel {
     id: String,
+    expires: OffsetDateTime,
     topics: BTreeSet<String>,
     listener: Option<SocketId>,
 }
@@ -74,6 +76,16 @@ impl Channels {
     }
 }
 
+impl Channel {
+    fn body(&self, base: &Host) -> Value {
+        json!({
+            "id": self.id,
+            "connectUri": base.websocket_url(&format!("/channels/{}", self.id)),
+            "expires": rfc3339(self.expires),
+        })
+    }
+}
+
 impl Cloud {
     pub(crate) fn create_channel(&mut self, now: Now) -> Value {
         while self.channels.0.len() >= MAX_CHANNELS
@@ -86,16 +98,19 @@ impl Cloud {
             .set(Timer::ChannelWarning(number), now.instant + WARNING_AFTER);
         let channel = Channel {
             id: format!("streaming-{number}-{}", self.rng.hex()),
+            expires: now.utc + LIFETIME,
             topics: BTreeSet::new(),
             listener: None,
         };
-        let body = json!({
-            "id": channel.id,
-            "connectUri": self.base.websocket_url(&format!("/channels/{}", channel.id)),
-            "expires": rfc3339(now.utc + LIFETIME),
-        });
+        let body = channel.body(&self.base);
         self.channels.0.insert(number, channel);
         body
+    }
+
+    /// Lists all channels of the one API client, oldest first, whichever token created them (our choice).
+    pub(crate) fn list_channels(&self) -> Value {
+        let entities: Vec<_> = self.channels.0.values().map(|it| it.body(&self.base)).collect();
+        json!({"entities": entities})
     }
 
     /// Adds topics to a channel, or replaces them, which extends its life. Returns whether each is permitted.
@@ -128,6 +143,7 @@ impl Cloud {
             ));
         }
         channel.topics = kept;
+        channel.expires = now.utc + LIFETIME;
         self.timers.cancel(Timer::ChannelEnd(number));
         self.timers
             .set(Timer::ChannelWarning(number), now.instant + WARNING_AFTER);

@@ -1,6 +1,7 @@
 //! REST calls of guests: history, devices, and tokens of signed-in guests. The statuses of refusals are inferences.
 
-use http::Method;
+use bytes::Bytes;
+use http::{Method, Request};
 use serde_json::{Map, Value, json};
 
 use super::response::{Context, HandlerResult, no_content, ok};
@@ -37,7 +38,26 @@ fn number(context: &Context<'_>, name: &str, default: usize) -> Result<usize, Pr
     number.ok_or_else(|| Problem::bad_request(format!("invalid {name} {text:?}: use a positive number")))
 }
 
-/// A device for push messages. None is sent, and registrations are not stored (our choice), so no device is unknown.
+/// Limit of devices, beyond which registration fails. Our choice.
+const MAX_DEVICES: usize = 10_000;
+
+/// An injected refusal in the form of the push routes, whose codes Genesys' mobile SDK distinguishes.
+pub(super) fn device_problem(problem: Problem, request: &Request<Bytes>) -> Problem {
+    if !request.uri().path().contains("/pushdevices/") {
+        return problem;
+    }
+    let code = match (problem.status, request.method()) {
+        (403, _) => "feature.toggle.disabled",
+        (422, _) => "contacts.stitching.error",
+        (429, _) => "too.many.requests.retry.after",
+        (_, &Method::DELETE) => "device.delete.failure",
+        (_, &Method::PATCH) => "device.update.failure",
+        _ => "device.registration.failure",
+    };
+    Problem { code, ..problem }
+}
+
+/// A device for push messages, of which none is sent.
 pub(super) fn device(context: &mut Context<'_>, parts: &[&str]) -> HandlerResult {
     let (deployment, device) = (parts[0], parts[1]);
     if context.cloud.check_deployment(deployment).is_err() {
@@ -64,7 +84,30 @@ pub(super) fn device(context: &mut Context<'_>, parts: &[&str]) -> HandlerResult
             format!("invalid body: it needs {missing}"),
         ));
     }
-    Ok(no_content())
+    let devices = &mut context.cloud.devices;
+    match *context.request.method() {
+        Method::POST if devices.contains(device) => {
+            let message = "cannot register the device: it is registered, update it";
+            Err(Problem::new(409, "device.already.registered", message))
+        }
+        Method::POST if devices.len() >= MAX_DEVICES => {
+            let message = "cannot register the device: the simulator is at its limit";
+            Err(Problem::new(500, "device.registration.failure", message))
+        }
+        Method::POST => {
+            devices.insert(device.to_owned());
+            Ok(no_content())
+        }
+        ref method => {
+            let is_known = match *method {
+                Method::DELETE => devices.remove(device),
+                _ => devices.contains(device),
+            };
+            let message = "cannot find the device: it is not registered";
+            let unknown = Problem::new(404, "device.not.found", message);
+            is_known.then(no_content).ok_or(unknown)
+        }
+    }
 }
 
 pub(super) fn exchange(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
@@ -135,13 +178,11 @@ fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use http::Request;
-
     use super::*;
+    use crate::cloud::Cloud;
     use crate::cloud::tests::{DEPLOYMENT, cloud, now, send};
 
-    fn ask(method: &str, deployment: &str, device: &str, body: &Value) -> (u16, Value) {
+    fn ask(cloud: &mut Cloud, method: &str, deployment: &str, device: &str, body: &Value) -> (u16, Value) {
         let request = Request::builder()
             .method(method)
             .uri(format!(
@@ -149,7 +190,7 @@ mod tests {
             ))
             .body(Bytes::from(body.to_string()))
             .unwrap();
-        let (response, body) = send(&mut cloud(), request, now());
+        let (response, body) = send(cloud, request, now());
         (response.status().as_u16(), body["code"].clone())
     }
 
@@ -157,8 +198,36 @@ mod tests {
     fn device_is_registered_changed_and_removed() {
         let full = json!({"deviceToken": "AB", "notificationProvider": "FCM", "language": "en-us",
             "deviceType": "android"});
-        for method in ["POST", "PATCH", "DELETE"] {
-            assert_eq!(ask(method, DEPLOYMENT, "ab", &full).0, 204, "{method}");
+        let mut cloud = cloud();
+        let not_found = (404, json!("device.not.found"));
+        for (method, expected) in [
+            ("PATCH", not_found.clone()),
+            ("POST", (204, Value::Null)),
+            ("POST", (409, json!("device.already.registered"))),
+            ("PATCH", (204, Value::Null)),
+            ("DELETE", (204, Value::Null)),
+            ("DELETE", not_found),
+        ] {
+            assert_eq!(
+                ask(&mut cloud, method, DEPLOYMENT, "ab", &full),
+                expected,
+                "{method}"
+            );
+        }
+        for (fault, method, code) in [
+            ("rest:403", "POST", "feature.toggle.disabled"),
+            ("rest:422", "POST", "contacts.stitching.error"),
+            ("rest:429", "PATCH", "too.many.requests.retry.after"),
+            ("rest:500", "POST", "device.registration.failure"),
+            ("rest:500", "PATCH", "device.update.failure"),
+            ("rest:503", "DELETE", "device.delete.failure"),
+        ] {
+            cloud.active_faults.add(fault.parse().unwrap(), None).unwrap();
+            let (status, refused) = ask(&mut cloud, method, DEPLOYMENT, "ab", &full);
+            assert_eq!(
+                (format!("rest:{status}"), refused),
+                (fault.to_owned(), json!(code))
+            );
         }
         for (method, deployment, device, expected) in [
             ("POST", "other", "ab", (404, "deployment.not.found")),
@@ -166,7 +235,13 @@ mod tests {
             ("POST", DEPLOYMENT, "ab", (400, "required.fields.missing")),
             ("PATCH", DEPLOYMENT, "ab", (400, "update.fields.missing")),
         ] {
-            let (status, code) = ask(method, deployment, device, &json!({"deviceToken": "AB"}));
+            let (status, code) = ask(
+                &mut cloud,
+                method,
+                deployment,
+                device,
+                &json!({"deviceToken": "AB"}),
+            );
             assert_eq!((status, code), (expected.0, json!(expected.1)));
         }
     }

@@ -77,6 +77,11 @@ pub(super) fn create_channel(context: &mut Context<'_>, _: &[&str]) -> HandlerRe
     Ok(ok(&context.cloud.create_channel(context.now)))
 }
 
+pub(super) fn channels(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
+    admit(context)?;
+    Ok(ok(&context.cloud.list_channels()))
+}
+
 /// `/api/v2/notifications/channels/{id}/subscriptions`: POST adds, PUT replaces, GET lists, DELETE clears.
 pub(super) fn subscriptions(context: &mut Context<'_>, parts: &[&str]) -> HandlerResult {
     admit(context)?;

@@ -289,6 +289,28 @@ fn channel_socket_gets_heartbeats_and_pongs_until_the_channel_ends() {
 }
 
 #[test]
+fn channels_are_listed_as_created() {
+    let mut harness = Harness::quiet();
+    let token = harness.access_token();
+    let list = |harness: &mut Harness| harness.call("GET", CHANNELS, &token, &json!({})).1;
+    assert_eq!(list(&mut harness), json!({"entities": []}));
+    let created = [0, 1].map(|_| harness.call("POST", CHANNELS, &token, &json!({})).1);
+    assert_eq!(list(&mut harness), json!({"entities": created}));
+    harness.advance(Duration::from_secs(60));
+    let path = format!("{CHANNELS}/{}/subscriptions", created[0]["id"].as_str().unwrap());
+    harness.call("PUT", &path, &token, &json!([{"id": queue()}]));
+    assert_eq!(
+        list(&mut harness)["entities"][0]["expires"],
+        "2026-01-02T00:01:00.000Z"
+    );
+    assert_eq!(
+        harness.call("GET", CHANNELS, "stranger", &json!({})).0.status(),
+        401
+    );
+    assert_eq!(harness.cloud.violations.list(), []);
+}
+
+#[test]
 fn channel_limit_closes_the_oldest_and_a_second_socket_the_first() {
     let mut harness = Harness::quiet();
     let token = harness.access_token();
