@@ -113,7 +113,6 @@ async fn invalid_arguments_exit_with_2_and_a_hint() {
         (vec!["sim", "--listen", "everywhere"], "--listen"),
         (vec!["sim", "--plain", "--listen", "0.0.0.0:0"], "loopback"),
         (vec!["sim", "--seed", "xyz"], "1 to 64 hexadecimal digits"),
-        (vec!["sim", "--deployment", "x"], "invalid deployment: use a UUID"),
         (vec!["sim", "--fault", "explode"], "use one of clock, delay"),
         (vec!["sim", "--session-duration", "long"], "--session-duration"),
         (vec!["sim", "--agent", "/missing/ann.yaml"], "/missing/ann.yaml"),

@@ -201,6 +201,17 @@ async fn sim_commands_need_the_ca_with_tls() {
 }
 
 #[tokio::test]
+async fn sim_command_takes_a_uuid_as_deployment() {
+    let ended = run(["sim", "--deployment", "x"]).await;
+    assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""));
+    assert!(
+        ended.err.contains("invalid deployment: use a UUID"),
+        "{}",
+        ended.err
+    );
+}
+
+#[tokio::test]
 async fn sim_command_finds_out_whether_the_simulator_uses_tls() {
     let folder = tempdir().unwrap();
     let ca = folder.path().join("ca.pem").display().to_string();
