@@ -24,10 +24,10 @@ async fn refresh(client: Client, url: String, request: RefreshRequest) -> Result
         .send(request.map_err(|_| RefreshError::Refused)?)
         .await
         .map_err(|_| RefreshError::Unknown)?;
-    if response.status() == http::StatusCode::BAD_REQUEST {
+    let body: Value = serde_json::from_slice(response.body()).map_err(|_| RefreshError::Unknown)?;
+    if body["error"] == "invalid_grant" {
         return Err(RefreshError::Refused);
     }
-    let body: Value = serde_json::from_slice(response.body()).map_err(|_| RefreshError::Unknown)?;
     let text = |name: &str| body[name].as_str().unwrap_or_default().into();
     let lifetime = Duration::from_secs(body["expires_in"].as_u64().unwrap_or_default());
     let refresh = Some(text("refresh_token"));

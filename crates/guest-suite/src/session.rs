@@ -269,9 +269,10 @@ impl Refresher for SessionRefresher {
         };
         let issued = issued.map_err(|error| match error {
             Error::Gateway(error) => refresh_error(&error),
-            // nothing was rotated
-            Error::Store(_) => RefreshError::Transient { retry_after: None },
-            _ => RefreshError::Refused,
+            Error::Ended | Error::NotFound | Error::RefreshUnknown | Error::RefreshUsed => {
+                RefreshError::Refused
+            }
+            _ => RefreshError::Unknown,
         })?;
         let lifetime = issued.lifetime(&sent);
         Ok(Tokens::new(

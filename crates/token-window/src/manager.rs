@@ -27,6 +27,14 @@ pub trait Refresher: Send + Sync + 'static {
     /// # Errors
     /// See [`RefreshError`]: it decides whether and when the next attempt follows.
     fn refresh(&self, request: &RefreshRequest) -> impl Future<Output = Result<Tokens, RefreshError>> + Send;
+
+    /// Whether a refresh token may be presented again after [`RefreshError::Unknown`]. Default: `true`.
+    ///
+    /// Return `false` for a service that revokes the session when it sees a refresh token twice, whatever became of its
+    /// reply. An unknown outcome then ends in [`Event::ReauthRequired`].
+    fn retries_unknown(&self) -> bool {
+        true
+    }
 }
 
 impl<F, R> Refresher for F
@@ -325,6 +333,8 @@ async fn drive(
                     }
                     Err(error) => {
                         failures += 1;
+                        let is_final = error == RefreshError::Unknown && !refresher.retries_unknown();
+                        let error = if is_final { RefreshError::Refused } else { error };
                         refresh.handle_failed(attempt, error, entropy::number(), clock.now().instant);
                     }
                 }

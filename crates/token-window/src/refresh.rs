@@ -9,6 +9,16 @@ use secrecy::SecretString;
 
 use crate::{Jitter, Tokens, TokensError, Window};
 
+/// Waits between attempts. Our choice: the cap bounds the delay after the end of an outage.
+const BACKOFF: Backoff = Backoff {
+    base: Duration::from_millis(500),
+    cap: Duration::from_secs(300),
+};
+
+/// Time for which a session without a known end is refreshed in vain. Our choice: the default lifetime of Genesys' refresh
+/// tokens.
+const UNKNOWN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
 /// Capacity of the event queue. A full queue drops its oldest event; [`Refresh::status`] stays exact.
 const MAX_EVENTS: usize = 16;
 
@@ -20,19 +30,23 @@ const MAX_EVENTS: usize = 16;
 ///
 /// - The access token is served until its expiry, whether or not refreshes fail.
 /// - A refresh token is never presented after its successor is stored: both tokens are replaced together.
-/// - After [`RefreshError::Unknown`] the service may have used up the refresh token. It is presented once more, and a
-///   second unknown outcome ends in [`Event::ReauthRequired`]. A [`RefreshError::Transient`] does not count. Without a
-///   refresh token nothing can be used up, and an unknown outcome is treated as transient.
+/// - Any failure except [`RefreshError::Refused`] is retried with the same refresh token: silence and server errors do
+///   not prove that the session has ended. The waits have full jitter, 0.5 s doubling to 5 minutes.
+/// - Retries end when the session can no longer be live: at the end of [`Tokens::refresh_lifetime`], or 24 hours after
+///   the first failed attempt. Near that end a wait is at most half of the remaining time.
 #[derive(Debug)]
 pub struct Refresh {
     window: Window,
     jitter: Jitter,
     tokens: Tokens,
     expires_at: Instant,
+    /// End of the refresh token, if it is known.
+    ends_at: Option<Instant>,
     expiry_emitted: bool,
     generation: u64,
     attempts: u32,
-    outcome_unknown: bool,
+    /// Start of the first attempt since the last success that failed.
+    failing_since: Option<Instant>,
     state: State,
     events: VecDeque<Event>,
 }
@@ -52,12 +66,13 @@ impl Refresh {
             window,
             jitter,
             expires_at: sent_at + tokens.lifetime(),
+            ends_at: tokens.refresh_lifetime().map(|lifetime| sent_at + lifetime),
             expiry_emitted: false,
             generation: 0,
             attempts: 0,
-            outcome_unknown: false,
+            failing_since: None,
             state: State::Waiting {
-                until: window.refresh_at(tokens.lifetime(), jitter, sent_at),
+                until: window.refresh_at(tokens.refreshable_for(), jitter, sent_at),
                 reason: Reason::Refresh,
             },
             tokens,
@@ -95,15 +110,11 @@ impl Refresh {
             return;
         };
         self.generation += 1;
-        self.attempts = 0;
-        self.outcome_unknown = false;
-        self.expires_at = sent_at + tokens.lifetime();
-        self.expiry_emitted = false;
-        self.state = State::Waiting {
-            until: self.window.refresh_at(tokens.lifetime(), self.jitter, sent_at),
-            reason: Reason::Refresh,
+        *self = Self {
+            generation: self.generation,
+            events: std::mem::take(&mut self.events),
+            ..Self::new(tokens, self.window, self.jitter, sent_at)
         };
-        self.tokens = tokens;
         self.emit(Event::Refreshed {
             generation: self.generation,
         });
@@ -113,30 +124,31 @@ impl Refresh {
     ///
     /// An attempt that is not the one in flight is ignored.
     pub fn handle_failed(&mut self, attempt: RefreshAttempt, error: RefreshError, random: u64, now: Instant) {
-        if self.in_flight_since(&attempt).is_none() {
+        let Some(sent_at) = self.in_flight_since(&attempt) else {
             return;
-        }
-        let may_be_used_up = error == RefreshError::Unknown && self.tokens.refresh().is_some();
-        if error == RefreshError::Refused || (may_be_used_up && self.outcome_unknown) {
+        };
+        let failing_since = *self.failing_since.get_or_insert(sent_at);
+        let ends_at = self.ends_at.unwrap_or(failing_since + UNKNOWN_LIFETIME);
+        let remaining = ends_at.saturating_duration_since(now);
+        let retry_after = match error {
+            RefreshError::Transient { retry_after } => retry_after,
+            RefreshError::Refused | RefreshError::Unknown => None,
+        };
+        if error == RefreshError::Refused || remaining.is_zero() {
             self.state = State::Ended;
             self.emit(Event::ReauthRequired);
             return;
         }
-        let retry_after = match error {
-            RefreshError::Transient { retry_after } => retry_after,
-            _ => None,
-        };
-        let next_in = Backoff::default().wait(self.attempts - 1, retry_after, random);
+        let wait = BACKOFF.wait(self.attempts - 1, retry_after, random);
+        let next_in = wait.min(BACKOFF.base.max(remaining / 2));
         self.state = State::Waiting {
             until: now + next_in,
             reason: Reason::Retry,
         };
-        self.outcome_unknown |= may_be_used_up;
         let attempt = self.attempts;
-        self.emit(if may_be_used_up {
-            Event::OutcomeUnknown { attempt, next_in }
-        } else {
-            Event::Failed { attempt, next_in }
+        self.emit(match error {
+            RefreshError::Unknown => Event::OutcomeUnknown { attempt, next_in },
+            _ => Event::Failed { attempt, next_in },
         });
     }
 
@@ -243,7 +255,9 @@ pub struct RefreshAttempt {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefreshError {
-    /// The service will not refresh this token, now or later.
+    /// The service will not refresh this token, now or later. Only a definite answer is a refusal: 400 `invalid_grant`
+    /// (RFC 6749 section 5.2), or a code that the service documents. A 401, a 403 or the page of a proxy is
+    /// [`Unknown`](Self::Unknown).
     #[error(
         "cannot refresh the token: the service refused it, create a new session or have the user sign in again"
     )]
@@ -254,20 +268,20 @@ pub enum RefreshError {
         /// Wait that the service requested. At most 300 seconds are honored.
         retry_after: Option<Duration>,
     },
-    /// The service may have acted on the request, and the reply is lost or malformed.
+    /// The service may have acted on the request, and the reply is lost or has no meaning.
     #[error("cannot determine the outcome of the refresh: the refresh token may be used up, it is retried")]
     Unknown,
 }
 
 impl From<&Problem> for RefreshError {
-    /// Classifies by status: 429 and 503 are transient, 408 and other 5xx unknown, the rest a refusal.
+    /// 400 `invalid_grant` is a refusal, 429 and 503 are transient, and any other reply is unknown.
     fn from(problem: &Problem) -> Self {
-        match problem.status {
-            429 | 503 => Self::Transient {
+        match (problem.status, problem.code.as_str()) {
+            (400, "invalid_grant") => Self::Refused,
+            (429 | 503, _) => Self::Transient {
                 retry_after: problem.retry_after,
             },
-            408 | 500..=599 => Self::Unknown,
-            _ => Self::Refused,
+            _ => Self::Unknown,
         }
     }
 }
@@ -283,7 +297,7 @@ impl From<TokensError> for RefreshError {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The access token has expired and is no longer served. Refreshing continues.
+    /// The access token has expired and is no longer served. Refreshing continues, and a success ends this state.
     Expired,
     /// An attempt failed and will be retried.
     Failed {
@@ -292,14 +306,14 @@ pub enum Event {
         /// Time until the next attempt.
         next_in: Duration,
     },
-    /// The reply to an attempt is lost. Its refresh token may be used up, and is presented once more.
+    /// The outcome of an attempt is unknown. Its refresh token may be used up, and is presented again.
     OutcomeUnknown {
         /// Number of the attempt since the last success, from 1.
         attempt: u32,
         /// Time until the next attempt.
         next_in: Duration,
     },
-    /// The token cannot be refreshed: it was refused, or two outcomes are unknown. It is served until its expiry.
+    /// The token cannot be refreshed: it was refused, or the session can no longer be live. It is served until its expiry.
     /// Create a new session, or have the user sign in again.
     ReauthRequired,
     /// New tokens are stored.

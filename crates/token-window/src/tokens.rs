@@ -14,6 +14,7 @@ pub struct Tokens {
     access: SecretString,
     refresh: Option<SecretString>,
     lifetime: Duration,
+    refresh_lifetime: Option<Duration>,
 }
 
 impl Tokens {
@@ -38,7 +39,17 @@ impl Tokens {
             access,
             refresh,
             lifetime: lifetime.min(MAX_DURATION),
+            refresh_lifetime: None,
         })
+    }
+
+    /// Adds the lifetime of the refresh token, at most ten years. It counts from the time at which the request was sent.
+    #[must_use]
+    pub fn with_refresh_lifetime(self, lifetime: Duration) -> Self {
+        Self {
+            refresh_lifetime: Some(lifetime.min(MAX_DURATION)),
+            ..self
+        }
     }
 
     /// The token for calls and handshakes.
@@ -57,6 +68,17 @@ impl Tokens {
     #[must_use]
     pub fn lifetime(&self) -> Duration {
         self.lifetime
+    }
+
+    /// Lifetime of the refresh token, if it is known, from the time at which its request was sent.
+    #[must_use]
+    pub fn refresh_lifetime(&self) -> Option<Duration> {
+        self.refresh_lifetime
+    }
+
+    /// Time in which a refresh succeeds and loses nothing: the shorter lifetime.
+    pub(crate) fn refreshable_for(&self) -> Duration {
+        self.refresh_lifetime.unwrap_or(self.lifetime).min(self.lifetime)
     }
 }
 

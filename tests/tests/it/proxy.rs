@@ -30,7 +30,12 @@ pub(crate) enum Loss {
     Reply,
     /// The request is lost with the connection.
     Request,
+    /// The proxy refuses the request with a page of its own.
+    Page,
 }
+
+const PAGE: &[u8] =
+    b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/html\r\ncontent-length: 16\r\n\r\n<html>No.</html>";
 
 pub(crate) struct Proxy {
     address: SocketAddr,
@@ -160,6 +165,11 @@ impl Shared {
                     }
                     match self.take_fault(&request[..bytes]) {
                         Some(Loss::Request) => return,
+                        Some(Loss::Page) => {
+                            // fails only if the client is gone
+                            let _ = client.write_all(PAGE).await;
+                            return;
+                        }
                         Some(Loss::Reply) => lost = true,
                         None => {}
                     }

@@ -179,7 +179,13 @@ async fn refresh_with_a_lost_reply_is_reported_and_audited() {
 
 #[tokio::test]
 async fn refresh_that_did_not_arrive_is_repeated() {
-    let (world, proxy, session) = lose(Loss::Request).await;
+    for loss in [Loss::Request, Loss::Page] {
+        repeat_after(loss).await;
+    }
+}
+
+async fn repeat_after(loss: Loss) {
+    let (world, proxy, session) = lose(loss).await;
     let mut events = session.tokens().events();
     world.clock.advance(HOUR - Duration::from_secs(14 * 60));
     assert!(matches!(

@@ -44,13 +44,17 @@ impl SignInService {
         .await
     }
 
-    /// The error of a failed refresh. The refresh token can be used again, so an unknown outcome is retried. Our choice;
-    /// Genesys' mobile SDK discards both tokens.
+    /// The error of a failed refresh. A refusal is 400, 401 or 404 with a code of the platform; any other failure is retried.
+    /// Our choice; Genesys' mobile SDK discards both tokens.
     #[must_use]
     pub fn refresh_error(error: &CallError) -> RefreshError {
-        match error.problem().map(RefreshError::from) {
-            Some(RefreshError::Unknown) | None => RefreshError::Transient { retry_after: None },
-            Some(error) => error,
+        match error.problem() {
+            // a proxy sends no code
+            Some(problem) if matches!(problem.status, 400 | 401 | 404) && problem.code != "unknown" => {
+                RefreshError::Refused
+            }
+            Some(problem) => problem.into(),
+            None => RefreshError::Unknown,
         }
     }
 

@@ -10,7 +10,7 @@ use token_window::{Events, RefreshError, TokenError, TokenManager};
 use tokio::task::JoinSet;
 
 use super::{GatewayConversation, GatewaySession};
-use crate::TokenPlacement;
+use crate::{ErrorCode, TokenPlacement};
 
 /// A conversation over the gateway's socket, with the access tokens of a [`TokenManager`]. Its other methods are those of
 /// its [`Handle`].
@@ -77,13 +77,21 @@ async fn pass_tokens(manager: TokenManager, mut refreshes: Events, connection: H
     }
 }
 
-/// The error of a failed [`refresh_session`](super::calls::refresh_session). Only a lost reply leaves open whether the refresh token
-/// is still valid.
+/// The error of a failed [`refresh_session`](super::calls::refresh_session). Only the codes `refresh.token.used`,
+/// `session.ended`, `not.found` and `invalid.value` are a refusal: the session has ended, or never had this token.
 #[must_use]
 pub fn refresh_error(error: &AuthorizedError) -> RefreshError {
     match error {
         AuthorizedError::Call(error) => match error.problem() {
-            Some(problem) => problem.into(),
+            Some(problem) => match ErrorCode::from_name(&problem.code) {
+                Some(
+                    ErrorCode::InvalidValue
+                    | ErrorCode::NotFound
+                    | ErrorCode::RefreshTokenUsed
+                    | ErrorCode::SessionEnded,
+                ) => RefreshError::Refused,
+                _ => problem.into(),
+            },
             None if error.is_outcome_unknown() => RefreshError::Unknown,
             None => RefreshError::Transient { retry_after: None },
         },

@@ -37,13 +37,17 @@ impl Service {
         })
     }
 
-    fn manage(self: &Arc<Self>) -> TokenManager {
-        let refresh = Refresh::new(
+    fn refresh(&self) -> Refresh {
+        Refresh::new(
             issue(0, self.lifetime),
             Window::default(),
             Jitter::of("guest-1"),
             self.clock.now().instant,
-        );
+        )
+    }
+
+    fn manage(self: &Arc<Self>) -> TokenManager {
+        let refresh = self.refresh();
         TokenManager::spawn_with(refresh, Client(Arc::clone(self)), self.clock.clone())
     }
 
@@ -181,17 +185,50 @@ async fn idempotency_key_stays_until_the_tokens_are_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn second_unknown_outcome_requires_reauth() {
-    let service = Service::new(HOUR, [RefreshError::Unknown, RefreshError::Unknown]);
+async fn unknown_outcome_is_retried_past_expiry_until_success() {
+    let service = Service::new(HOUR, [RefreshError::Unknown; 40]);
     let manager = service.manage();
     let mut events = manager.events();
-    assert!(matches!(
-        manager.refresh_now().await,
-        Err(TokenError::Failed { attempt: 1, .. })
-    ));
+    let mut expired = 0;
+    loop {
+        match events.next().await.unwrap() {
+            Event::OutcomeUnknown { .. } => {}
+            Event::Expired => {
+                expired += 1;
+                assert!(matches!(manager.token().await, Err(TokenError::Failed { .. })));
+            }
+            event => {
+                assert_eq!(event, Event::Refreshed { generation: 1 });
+                break;
+            }
+        }
+    }
+    assert_eq!(expired, 1);
+    assert!(manager.token().await.is_ok());
+    assert_eq!(service.attempts(), 41);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refresher_that_does_not_retry_unknown_outcomes_requires_reauth() {
+    struct Once(Arc<Service>);
+
+    impl Refresher for Once {
+        async fn refresh(&self, request: &RefreshRequest) -> Result<Tokens, RefreshError> {
+            Client(Arc::clone(&self.0)).refresh(request).await
+        }
+
+        fn retries_unknown(&self) -> bool {
+            false
+        }
+    }
+
+    let service = Service::new(HOUR, [BUSY, RefreshError::Unknown]);
+    let refresh = service.refresh();
+    let manager = TokenManager::spawn_with(refresh, Once(Arc::clone(&service)), service.clock.clone());
+    let mut events = manager.events();
     assert!(matches!(
         events.next().await,
-        Some(Event::OutcomeUnknown { attempt: 1, .. })
+        Some(Event::Failed { attempt: 1, .. })
     ));
     assert_eq!(events.next().await, Some(Event::ReauthRequired));
     assert_eq!(

@@ -81,60 +81,85 @@ fn retry_after_delays_next_attempt_despite_refresh_now() {
     assert_eq!(refresh.poll_attempt(now), None, "the backoff is not shortened");
 }
 
+/// Fails each attempt until the refresh ends. Returns the waits and the time of the last failure.
+fn fail_until_end(refresh: &mut Refresh, error: RefreshError, random: u64) -> (Vec<Duration>, Instant) {
+    let mut waits = Vec::new();
+    loop {
+        let (attempt, now) = next_attempt(refresh);
+        refresh.handle_failed(attempt, error, random, now);
+        match refresh.status() {
+            Status::BackingOff { until, .. } => waits.push(until - now),
+            _ => return (waits, now),
+        }
+    }
+}
+
 #[test]
-fn second_unknown_outcome_requires_reauth() {
+fn unknown_outcome_is_retried_for_24_hours_after_first_failure() {
     let start = epoch();
     let mut refresh = start_refresh(60 * MINUTE, start);
-    let (attempt, now) = next_attempt(&mut refresh);
-    refresh.handle_failed(attempt, RefreshError::Unknown, 0, now);
-    assert!(matches!(
-        events(&mut refresh)[..],
-        [Event::OutcomeUnknown { attempt: 1, .. }]
-    ));
-    // transient: it does not count as the second unknown outcome
-    let (attempt, now) = next_attempt(&mut refresh);
-    refresh.handle_failed(attempt, BUSY, 0, now);
-    let (attempt, now) = next_attempt(&mut refresh);
-    refresh.handle_failed(attempt, RefreshError::Unknown, 0, now);
-    assert!(matches!(
-        events(&mut refresh)[..],
-        [Event::Failed { attempt: 2, .. }, Event::ReauthRequired]
-    ));
-    assert_eq!(refresh.status(), Status::ReauthRequired);
-    assert!(refresh.access(now).is_some(), "served until its expiry");
-    assert_eq!(
-        refresh.poll_timeout(),
-        Some((start + 60 * MINUTE, Reason::Expire))
+    let (due, _) = refresh.poll_timeout().unwrap();
+    let (waits, ended_at) = fail_until_end(&mut refresh, RefreshError::Unknown, u64::MAX);
+    assert!(waits[0] < Duration::from_millis(501));
+    assert_eq!(waits.iter().max(), Some(&(5 * MINUTE - Duration::from_nanos(1))));
+    let period = ended_at - due;
+    assert!(
+        period >= 24 * 60 * MINUTE && period < 24 * 60 * MINUTE + MINUTE,
+        "{period:?}"
     );
-    refresh.handle_timeout(start + 60 * MINUTE);
-    assert_eq!(events(&mut refresh), [Event::Expired]);
-    refresh.refresh_now(start + 60 * MINUTE);
-    assert_eq!(refresh.poll_attempt(start + 60 * MINUTE), None);
+    let events = events(&mut refresh);
+    assert!(matches!(
+        events[events.len() - 2..],
+        [Event::OutcomeUnknown { .. }, Event::ReauthRequired]
+    ));
+    refresh.refresh_now(ended_at);
+    assert_eq!(refresh.poll_attempt(ended_at), None);
     assert_eq!(refresh.poll_timeout(), None);
 }
 
 #[test]
-fn success_resets_unknown_outcome() {
+fn waits_are_halved_toward_end_of_refresh_token() {
     let start = epoch();
-    let mut refresh = start_refresh(60 * MINUTE, start);
-    for generation in 1..=3 {
-        let (attempt, now) = next_attempt(&mut refresh);
-        refresh.handle_failed(attempt, RefreshError::Unknown, 0, now);
-        let (attempt, _) = next_attempt(&mut refresh);
-        refresh.handle_refreshed(attempt, issue(generation, 60 * MINUTE));
-    }
-    assert_eq!(refresh.generation(), 3);
+    let tokens = issue(0, 60 * MINUTE).with_refresh_lifetime(120 * MINUTE);
+    let mut refresh = Refresh::new(tokens, Window::default(), Jitter(0), start);
+    let (waits, ended_at) = fail_until_end(&mut refresh, BUSY, u64::MAX);
+    let end = start + 120 * MINUTE;
+    assert!(ended_at >= end && ended_at < end + MINUTE);
+    // an outage that ends at least a second before the session does not lose it
+    let (last, others) = waits.split_last().unwrap();
+    assert!(*last <= Duration::from_secs(1), "{last:?}");
+    assert!(others.iter().all(|wait| *wait <= 5 * MINUTE));
 }
 
 #[test]
-fn unknown_outcome_without_refresh_token_is_transient() {
-    let tokens = Tokens::new("access".into(), None, MINUTE).unwrap();
-    let mut refresh = Refresh::new(tokens, Window::default(), Jitter::of("guest-1"), epoch());
-    for _ in 0..5 {
+fn token_is_refreshed_before_end_of_refresh_token() {
+    let start = epoch();
+    let tokens = issue(0, 60 * MINUTE).with_refresh_lifetime(20 * MINUTE);
+    let refresh = Refresh::new(tokens, Window::default(), Jitter(0), start);
+    assert_eq!(
+        refresh.poll_timeout(),
+        Some((start + 15 * MINUTE, Reason::Refresh))
+    );
+}
+
+#[test]
+fn success_after_unknown_outcomes_starts_over() {
+    let mut refresh = start_refresh(60 * MINUTE, epoch());
+    for generation in 1..=3 {
+        for number in 1..=100 {
+            let (attempt, now) = next_attempt(&mut refresh);
+            assert_eq!((attempt.number, attempt.generation), (number, generation - 1));
+            refresh.handle_failed(attempt, RefreshError::Unknown, u64::MAX, now);
+        }
         let (attempt, now) = next_attempt(&mut refresh);
-        refresh.handle_failed(attempt, RefreshError::Unknown, 0, now);
+        assert!(
+            refresh.access(now).is_none(),
+            "it expired, and refreshing went on"
+        );
+        refresh.handle_refreshed(attempt, issue(generation, 60 * MINUTE));
+        assert!(refresh.access(now).is_some());
     }
-    assert!(matches!(refresh.status(), Status::BackingOff { attempt: 5, .. }));
+    assert_eq!(refresh.generation(), 3);
 }
 
 #[test]
@@ -143,7 +168,14 @@ fn refusal_ends_refresh() {
     let (attempt, now) = next_attempt(&mut refresh);
     refresh.handle_failed(attempt, RefreshError::Refused, 0, now);
     assert_eq!(events(&mut refresh), [Event::ReauthRequired]);
-    assert_eq!(refresh.poll_attempt(now + 60 * MINUTE), None);
+    assert_eq!(refresh.status(), Status::ReauthRequired);
+    assert!(refresh.access(now).is_some(), "served until its expiry");
+    let end = refresh.expires_at();
+    assert_eq!(refresh.poll_timeout(), Some((end, Reason::Expire)));
+    refresh.handle_timeout(end);
+    assert_eq!(events(&mut refresh), [Event::Expired]);
+    refresh.refresh_now(end);
+    assert_eq!(refresh.poll_attempt(end + 60 * MINUTE), None);
 }
 
 #[test]
@@ -183,20 +215,24 @@ fn refresh_now_keeps_one_attempt_in_flight() {
 }
 
 #[test]
-fn refresh_error_follows_status() {
-    for (status, error) in [
-        (429, BUSY),
-        (503, BUSY),
-        (408, RefreshError::Unknown),
-        (500, RefreshError::Unknown),
-        (502, RefreshError::Unknown),
-        (504, RefreshError::Unknown),
-        (400, RefreshError::Refused),
-        (401, RefreshError::Refused),
-        (404, RefreshError::Refused),
+fn only_invalid_grant_is_a_refusal() {
+    for (status, code, error) in [
+        (429, "x", BUSY),
+        (503, "x", BUSY),
+        (400, "invalid_grant", RefreshError::Refused),
+        (401, "invalid_grant", RefreshError::Unknown),
+        (400, "invalid_request", RefreshError::Unknown),
+        (400, "unknown", RefreshError::Unknown),
+        (401, "bad.credentials", RefreshError::Unknown),
+        (403, "unknown", RefreshError::Unknown),
+        (404, "not.found", RefreshError::Unknown),
+        (408, "x", RefreshError::Unknown),
+        (500, "x", RefreshError::Unknown),
+        (502, "unknown", RefreshError::Unknown),
+        (504, "unknown", RefreshError::Unknown),
     ] {
-        let problem = Problem::new(status, "x", "x");
-        assert_eq!(RefreshError::from(&problem), error, "{status}");
+        let problem = Problem::new(status, code, "x");
+        assert_eq!(RefreshError::from(&problem), error, "{status} {code}");
     }
 }
 
@@ -233,7 +269,7 @@ proptest! {
         let mut refresh = start_refresh(lifetime, start);
         let lead = Window::default().lead(lifetime);
         let mut issued = 0;
-        let mut lost = 0;
+        let mut failing_since = None;
         for (outcome, latency, random) in outcomes {
             let (attempt, sent_at) = next_attempt(&mut refresh);
             let ends = refresh.expires_at();
@@ -254,16 +290,16 @@ proptest! {
             match outcome {
                 None => {
                     issued += 1;
-                    lost = 0;
+                    failing_since = None;
                     refresh.handle_refreshed(attempt, issue(issued, lifetime));
                     prop_assert_eq!(refresh.expires_at(), sent_at + lifetime);
                     prop_assert!(refresh.access(now).is_some());
                 }
                 Some(failure) => {
-                    lost += u32::from(failure == RefreshError::Unknown);
+                    let ends_at = *failing_since.get_or_insert(sent_at) + UNKNOWN_LIFETIME;
                     refresh.handle_failed(attempt, failure, random, now);
                     prop_assert_eq!(refresh.access(now).is_some(), now < ends, "served until its expiry");
-                    let over = failure == RefreshError::Refused || lost == 2;
+                    let over = failure == RefreshError::Refused || now >= ends_at;
                     prop_assert_eq!(refresh.status() == Status::ReauthRequired, over);
                     if over {
                         break;
@@ -272,10 +308,10 @@ proptest! {
                         return Err(TestCaseError::fail("a failure is followed by a backoff"));
                     };
                     let longest = match failure {
-                        RefreshError::Transient { retry_after: Some(asked) } => asked.min(MAX_RETRY_AFTER) + Backoff::default().base,
-                        _ => Backoff::default().cap,
+                        RefreshError::Transient { retry_after: Some(asked) } => asked.min(MAX_RETRY_AFTER) + BACKOFF.base,
+                        _ => BACKOFF.cap,
                     };
-                    prop_assert!(until - now <= longest);
+                    prop_assert!(until - now <= longest.min(BACKOFF.base.max((ends_at - now) / 2)));
                 }
             }
         }
