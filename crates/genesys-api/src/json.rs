@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize as _, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 use crate::{Host, Problem, ReplyError};
 
@@ -49,6 +50,17 @@ pub fn reply<T: DeserializeOwned>(
     let response = accepted(response)?;
     let status = response.status().as_u16();
     serde_json::from_slice(response.body()).map_err(|_| ReplyError::Malformed { status, expected })
+}
+
+/// Reads an optional field of a service leniently: a value that does not parse counts as left out.
+///
+/// Use it as `#[serde(default, deserialize_with = "json::lenient")]`.
+///
+/// # Errors
+/// If the field is not JSON.
+pub fn lenient<'de, T: Default + DeserializeOwned, D: Deserializer<'de>>(field: D) -> Result<T, D::Error> {
+    let value = Box::<RawValue>::deserialize(field)?;
+    Ok(serde_json::from_str(value.get()).unwrap_or_default())
 }
 
 /// Returns the response if its status is 2xx.

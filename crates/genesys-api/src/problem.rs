@@ -4,10 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::retry;
 use crate::wire::sanitize;
+use crate::{json, retry};
 
 /// An error body.
 ///
@@ -17,26 +17,35 @@ use crate::wire::sanitize;
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// Description of the error and its remedy, for people.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::lenient")]
     pub message: String,
     /// Stable name of the error, such as `bad.credentials`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::lenient")]
     pub code: String,
     /// HTTP status.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::lenient")]
     pub status: u16,
     /// Correlation id in the service's log, also sent as the header `inin-correlation-id`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "json::lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub context_id: Option<String>,
     /// Invalid fields.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::lenient")]
     pub details: Vec<Detail>,
     /// Nested errors.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nested")]
     pub errors: Vec<Self>,
     /// Wait from `Retry-After`. Not part of the body.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
+}
+
+/// Reads nested errors within the depth limit of the parser, which [`json::lenient`] starts anew.
+fn nested<'de, D: Deserializer<'de>>(field: D) -> Result<Vec<Problem>, D::Error> {
+    Option::deserialize(field).map(Option::unwrap_or_default)
 }
 
 /// An invalid field.
@@ -111,7 +120,9 @@ impl std::error::Error for Problem {}
 #[derive(Deserialize)]
 struct Login {
     error: String,
+    #[serde(default, deserialize_with = "json::lenient")]
     description: Option<String>,
+    #[serde(default, deserialize_with = "json::lenient")]
     error_description: Option<String>,
 }
 
@@ -150,6 +161,24 @@ mod tests {
         }
         let both = r#"{"error":"invalid_client","description":"authentication failed","error_description":"authentication failed"}"#;
         assert_eq!(Problem::read(&response(400, both)).code, "invalid_client");
+    }
+
+    #[test]
+    fn invalid_optional_field_is_left_out() {
+        let problem = Problem::read(&response(
+            429,
+            r#"{"code":"too.many.requests","status":"429","details":null,"errors":null,"contextId":7,"message":[]}"#,
+        ));
+        assert_eq!(
+            (problem.code.as_str(), problem.status),
+            ("too.many.requests", 429)
+        );
+        assert!(problem.details.is_empty() && problem.errors.is_empty() && problem.context_id.is_none());
+        let problem = Problem::read(&response(
+            400,
+            r#"{"error":"invalid_grant","error_description":7}"#,
+        ));
+        assert_eq!(problem.code, "invalid_grant");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::credentials::is_visible_ascii;
 use crate::{Credentials, MissingScopes, Scopes};
 
-/// Lifetime of a token without `expires_in`, which RFC 6749 section 5.1 only recommends. Our choice: the shortest one that
+/// Lifetime of a token without a valid `expires_in`, which RFC 6749 section 5.1 only recommends. Our choice: the shortest one that
 /// Genesys can be set to.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(300);
 
@@ -74,10 +74,12 @@ impl Call for TokenRequest<'_> {
         #[derive(Deserialize)]
         struct Body {
             access_token: String,
+            #[serde(default, deserialize_with = "json::lenient")]
             token_type: Option<String>,
-            // some services send a fraction
-            expires_in: Option<f64>,
-            scope: Option<String>,
+            #[serde(default, deserialize_with = "json::lenient")]
+            expires_in: Option<Seconds>,
+            #[serde(default, deserialize_with = "json::lenient")]
+            scope: Option<ScopeList>,
         }
         let status = response.status().as_u16();
         let malformed = |expected| ReplyError::Malformed { status, expected };
@@ -92,28 +94,58 @@ impl Call for TokenRequest<'_> {
         {
             return Err(malformed("a bearer token"));
         }
-        let expires_in = body.expires_in.map_or(DEFAULT_LIFETIME, |seconds| {
-            Duration::from_secs_f64(seconds.clamp(0.0, MAX_LIFETIME.as_secs_f64()))
-        });
-        if expires_in.is_zero() {
-            return Err(malformed("a token with a lifetime above zero"));
-        }
-        let scopes = body
-            .scope
-            .map(|text| text.parse())
-            .transpose()
-            .map_err(|_| malformed("a list of scopes"))?;
+        let expires_in = body.expires_in.and_then(Seconds::lifetime);
+        let scopes = body.scope.and_then(ScopeList::scopes);
         Ok(TokenResponse {
             access_token: token.into(),
-            expires_in,
+            expires_in: expires_in.unwrap_or(DEFAULT_LIFETIME),
             scopes,
         })
     }
 }
 
+/// The number of `expires_in`. Some services send a fraction, others a text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Seconds {
+    Number(f64),
+    Text(String),
+}
+
+impl Seconds {
+    fn lifetime(self) -> Option<Duration> {
+        let seconds = match self {
+            Self::Number(seconds) => seconds,
+            Self::Text(text) => text.trim().parse().ok()?,
+        };
+        let longest = MAX_LIFETIME.as_secs_f64();
+        let lifetime = Duration::try_from_secs_f64(seconds.min(longest)).ok()?;
+        (!seconds.is_nan() && !lifetime.is_zero()).then_some(lifetime)
+    }
+}
+
+/// The scopes of `scope`. Some services send a list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ScopeList {
+    Text(String),
+    Names(Vec<String>),
+}
+
+impl ScopeList {
+    fn scopes(self) -> Option<Scopes> {
+        match self {
+            Self::Text(text) => text.parse().ok(),
+            Self::Names(names) => names.join(" ").parse().ok(),
+        }
+    }
+}
+
 /// The access token response (RFC 6749 section 5.1).
+///
+/// An optional field with an invalid value counts as left out. A number may be a text, and the scopes may be a list.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_structs, reason = "made by token sources")]
 pub struct TokenResponse {
     /// The issued token.
     pub access_token: SecretString,
@@ -164,28 +196,62 @@ mod tests {
     #[test]
     fn lifetime_is_positive_and_bounded() {
         let lifetime = |expires_in: &str| {
-            parse(&format!(
-                r#"{{"access_token":"t","token_type":"bearer"{expires_in}}}"#
-            ))
-            .map(|response| response.expires_in)
-            .ok()
+            let body = format!(r#"{{"access_token":"t","token_type":"bearer"{expires_in}}}"#);
+            parse(&body).unwrap().expires_in
         };
-        assert_eq!(
-            lifetime(r#","expires_in":86399"#),
-            Some(Duration::from_secs(86399))
-        );
-        assert_eq!(lifetime(r#","expires_in":0.5"#), Some(Duration::from_millis(500)));
-        assert_eq!(lifetime(""), Some(Duration::from_secs(300)));
-        assert_eq!(lifetime(r#","expires_in":null"#), Some(Duration::from_secs(300)));
-        for huge in ["172801", "18446744073709551616", "1e300"] {
-            assert_eq!(
-                lifetime(&format!(r#","expires_in":{huge}"#)),
-                Some(MAX_LIFETIME),
-                "{huge}"
-            );
+        assert_eq!(lifetime(""), DEFAULT_LIFETIME);
+        let lifetime = |value: &str| lifetime(&format!(r#","expires_in":{value}"#));
+        assert_eq!(lifetime("86399"), Duration::from_secs(86399));
+        assert_eq!(lifetime("0.5"), Duration::from_millis(500));
+        assert_eq!(lifetime(r#""3600""#), Duration::from_secs(3600));
+        assert_eq!(lifetime(r#"" 3600.5 ""#), Duration::from_millis(3_600_500));
+        for huge in [
+            "172801",
+            "18446744073709551616",
+            "1e300",
+            r#""1e999""#,
+            r#""inf""#,
+        ] {
+            assert_eq!(lifetime(huge), MAX_LIFETIME, "{huge}");
         }
-        for bad in ["0", "-1", "-0.0", "1e-300", "\"3600\"", "1e999", "true"] {
-            assert_eq!(lifetime(&format!(r#","expires_in":{bad}"#)), None, "{bad}");
+        for invalid in [
+            "null",
+            "0",
+            "-1",
+            "-0.0",
+            "1e-300",
+            "1e999",
+            "true",
+            "[3600]",
+            "{}",
+            r#""""#,
+            r#""soon""#,
+            r#""0""#,
+            r#""NaN""#,
+            r#""-inf""#,
+        ] {
+            assert_eq!(lifetime(invalid), DEFAULT_LIFETIME, "{invalid}");
+        }
+    }
+
+    #[test]
+    fn invalid_optional_field_counts_as_left_out() {
+        let scopes = |rest: &str| {
+            parse(&format!(r#"{{"access_token":"t",{rest}}}"#))
+                .unwrap()
+                .scopes
+        };
+        assert_eq!(scopes(r#""scope":["b","a"]"#), Some("a b".parse().unwrap()));
+        for rest in [
+            r#""scope":"a\"b""#,
+            r#""scope":7"#,
+            r#""scope":[7]"#,
+            r#""scope":null"#,
+            r#""token_type":7"#,
+            r#""token_type":null"#,
+            r#""refresh_token":[]"#,
+        ] {
+            assert_eq!(scopes(rest), None, "{rest}");
         }
     }
 
@@ -198,7 +264,6 @@ mod tests {
             r#"{"access_token":"a b"}"#,
             r#"{"access_token":"a\n"}"#,
             r#"{"access_token":"t","token_type":"mac"}"#,
-            r#"{"access_token":"t","scope":"a\"b"}"#,
             r#"{"access_token":7}"#,
         ] {
             assert!(
