@@ -9,7 +9,7 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its figures on stdout")]
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::error::Error;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -225,17 +225,38 @@ fn schedule(rows: &mut Vec<Row>, now: Instant) -> Outcome<()> {
         let place = u64::from(session) * 611_953 % u64::from(LARGE);
         now + lifetime.mul_f64(place as f64 / f64::from(LARGE))
     };
+    let mut wheel = FlatWheel::new(LARGE, |session| (due(session) - now).as_secs_f64() * 10.0);
+    row(
+        rows,
+        Kind::Baseline,
+        "a flat wheel of 1,000,000: pop and push",
+        move || wheel.reschedule(36_000),
+    );
     let mut heap: BinaryHeap<_> = (0..LARGE)
         .map(|session| Reverse((due(session), session)))
         .collect();
     row(
         rows,
-        Kind::Baseline,
+        Kind::Measured,
         "a binary heap of 1,000,000: pop and push",
         move || {
             if let Some(Reverse((at, session))) = heap.pop() {
                 heap.push(Reverse((at + lifetime, session)));
             }
+        },
+    );
+    let mut order: BTreeSet<_> = (0..LARGE).map(|session| (due(session), session)).collect();
+    let mut deadlines: BTreeMap<_, _> = order.iter().map(|(at, session)| (*session, *at)).collect();
+    row(
+        rows,
+        Kind::Measured,
+        "two B-trees of 1,000,000: pop and push",
+        move || {
+            let (at, session) = order.pop_first()?;
+            deadlines.remove(&session);
+            deadlines.insert(session, at + lifetime);
+            order.insert((at + lifetime, session));
+            Some(session)
         },
     );
     for (sessions, rotate, idle) in [
@@ -250,20 +271,65 @@ fn schedule(rows: &mut Vec<Row>, now: Instant) -> Outcome<()> {
             "token-window: nothing is due, at 1,000,000",
         ),
     ] {
-        let mut schedule = Schedule::new(LARGE as usize);
+        let mut schedule = Schedule::new(LARGE as usize, now);
         for session in 0..sessions {
             schedule.insert(session, due(session))?;
         }
         let mut idle_schedule = schedule.clone();
+        let mut at = now;
         row(rows, Kind::Measured, rotate, move || {
-            let at = schedule.next_deadline()?;
-            let session = schedule.pop_due(at)?;
-            schedule.insert(session, at + lifetime).ok()
+            loop {
+                if let Some(session) = schedule.pop_due(at) {
+                    return schedule.insert(session, at + lifetime).ok();
+                }
+                at = schedule.next_deadline()?;
+            }
         });
-        let before = now - lifetime;
-        row(rows, Kind::Measured, idle, move || idle_schedule.pop_due(before));
+        row(rows, Kind::Measured, idle, move || idle_schedule.pop_due(now));
     }
     Ok(())
+}
+
+/// The minimum of a timer wheel: one list of sessions for each tick, without removal.
+struct FlatWheel {
+    ticks: Vec<u32>,
+    next: Vec<u32>,
+    slots: Vec<u32>,
+    now: u32,
+}
+
+impl FlatWheel {
+    fn new(sessions: u32, tick_of: impl Fn(u32) -> f64) -> Self {
+        let mut wheel = Self {
+            ticks: vec![0; sessions as usize],
+            next: vec![u32::MAX; sessions as usize],
+            slots: vec![u32::MAX; 1 << 16],
+            now: 0,
+        };
+        for session in 0..sessions {
+            wheel.push(session, tick_of(session) as u32);
+        }
+        wheel
+    }
+
+    fn push(&mut self, session: u32, tick: u32) {
+        self.ticks[session as usize] = tick;
+        let slot = &mut self.slots[tick as usize % (1 << 16)];
+        self.next[session as usize] = std::mem::replace(slot, session);
+    }
+
+    fn reschedule(&mut self, ticks: u32) {
+        loop {
+            let slot = &mut self.slots[self.now as usize % (1 << 16)];
+            let session = *slot;
+            if session != u32::MAX {
+                *slot = self.next[session as usize];
+                self.push(session, self.ticks[session as usize].wrapping_add(ticks));
+                return;
+            }
+            self.now = self.now.wrapping_add(1);
+        }
+    }
 }
 
 fn metrics(rows: &mut Vec<Row>, now: Instant) {

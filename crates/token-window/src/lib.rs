@@ -7,8 +7,12 @@ mod tokens;
 mod window;
 
 #[cfg(feature = "client")]
+mod driver;
+#[cfg(feature = "client")]
 mod manager;
 
+#[cfg(feature = "client")]
+pub use driver::{DriverLimits, RefreshDriver};
 #[cfg(feature = "client")]
 pub use genesys_api::Clock;
 #[doc(no_inline)]

@@ -1,19 +1,19 @@
-//! The driver: one task that keeps one token fresh.
+//! The handle of one token that is kept fresh.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use genesys_api::{Clock, IdempotencyKey, entropy};
 use secrecy::SecretString;
-use tokio::sync::{broadcast, watch};
-use tokio::task::AbortHandle;
+use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::{Event, Jitter, Refresh, RefreshAttempt, RefreshError, Status, Tokens, Window};
+use crate::driver::Command;
+use crate::{DriverLimits, Event, Jitter, Refresh, RefreshDriver, RefreshError, Status, Tokens, Window};
 
 /// Events buffered for a slow listener. A listener that lags further loses the oldest.
-const MAX_EVENTS: usize = 8;
+pub(crate) const MAX_EVENTS: usize = 8;
 
 /// Makes one attempt to refresh a token.
 ///
@@ -58,7 +58,7 @@ pub struct RefreshRequest {
     pub idempotency_key: IdempotencyKey,
 }
 
-/// Keeps a token fresh in a background task. Clones share it; the task stops with the last of them.
+/// Keeps a token fresh in a background task. Clones share it; refreshing stops with the last of them.
 #[derive(Clone, Debug)]
 pub struct TokenManager {
     shared: Arc<Shared>,
@@ -66,23 +66,26 @@ pub struct TokenManager {
 
 #[derive(Debug)]
 struct Shared {
+    /// The number of the session in its driver.
+    slot: u32,
     clock: Clock,
     view: watch::Receiver<View>,
-    /// Lowest generation that callers of `refresh_now` wait for.
-    requested: watch::Sender<u64>,
+    /// Highest generation that callers of `refresh_now` wait for. Each is requested once.
+    requested: AtomicU64,
     events: broadcast::WeakSender<Event>,
-    task: AbortHandle,
+    commands: mpsc::UnboundedSender<Command>,
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.task.abort();
+        // fails if the task has ended
+        let _ = self.commands.send(Command::Remove(self.slot));
     }
 }
 
 /// The state that the task published last.
 #[derive(Clone, Debug)]
-struct View {
+pub(crate) struct View {
     tokens: Tokens,
     expires_at: Instant,
     generation: u64,
@@ -104,31 +107,38 @@ impl TokenManager {
         Self::spawn_with(refresh, refresher, clock)
     }
 
-    /// Starts a task that drives `refresh`, for another window, jitter, start or clock.
+    /// Starts a task that drives `refresh`, for another window, jitter, start or clock. A [`RefreshDriver`] has one task for
+    /// many tokens.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     #[must_use]
     pub fn spawn_with(refresh: Refresh, refresher: impl Refresher, clock: Clock) -> Self {
-        let (publish, view) = watch::channel(View::of(&refresh, 0));
-        let (requested, requests) = watch::channel(0);
-        let events = broadcast::Sender::new(MAX_EVENTS);
-        let weak = events.downgrade();
-        let task = tokio::spawn(drive(
-            refresh,
-            refresher,
-            clock.clone(),
-            publish,
-            events,
-            requests,
-        ));
+        let limits = DriverLimits {
+            tokens: 1,
+            ..DriverLimits::default()
+        };
+        let driver = RefreshDriver::spawn(limits, clock);
+        driver
+            .manage(refresh, refresher)
+            .expect("the driver has room for one token")
+    }
+
+    pub(crate) fn new(
+        slot: u32,
+        clock: Clock,
+        view: watch::Receiver<View>,
+        events: broadcast::WeakSender<Event>,
+        commands: mpsc::UnboundedSender<Command>,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
+                slot,
                 clock,
                 view,
-                requested,
-                events: weak,
-                task: task.abort_handle(),
+                requested: AtomicU64::new(0),
+                events,
+                commands,
             }),
         }
     }
@@ -161,9 +171,17 @@ impl TokenManager {
         let mut view = self.shared.view.clone();
         let before = view.borrow_and_update().clone();
         before.check(before.failures, self.shared.clock.now().instant)?;
-        self.shared
-            .requested
-            .send_modify(|requested| *requested = (*requested).max(before.generation + 1));
+        let Shared {
+            slot,
+            requested,
+            commands,
+            ..
+        } = &*self.shared;
+        let next = before.generation + 1;
+        if requested.fetch_max(next, Ordering::Relaxed) < next {
+            let sent = commands.send(Command::Refresh(*slot, next));
+            sent.map_err(|_| TokenError::Stopped)?;
+        }
         loop {
             view.changed().await.map_err(|_| TokenError::Stopped)?;
             let latest = view.borrow_and_update().clone();
@@ -255,7 +273,7 @@ pub enum TokenError {
 }
 
 impl View {
-    fn of(refresh: &Refresh, failures: u64) -> Self {
+    pub(crate) fn of(refresh: &Refresh, failures: u64) -> Self {
         Self {
             tokens: refresh.tokens().clone(),
             expires_at: refresh.expires_at(),
@@ -284,67 +302,6 @@ impl View {
                 })
             }
             _ => Ok(()),
-        }
-    }
-}
-
-type Flight = Pin<Box<dyn Future<Output = (RefreshAttempt, Result<Tokens, RefreshError>)> + Send>>;
-
-/// Drives `refresh` until the task is aborted. `requests` has the lowest generation that callers wait for.
-async fn drive(
-    mut refresh: Refresh,
-    refresher: impl Refresher,
-    clock: Clock,
-    publish: watch::Sender<View>,
-    events: broadcast::Sender<Event>,
-    mut requests: watch::Receiver<u64>,
-) {
-    let refresher = Arc::new(refresher);
-    let mut failures = 0;
-    let mut flight: Option<Flight> = None;
-    let mut idempotency_key = IdempotencyKey::random();
-    loop {
-        let now = clock.now().instant;
-        refresh.handle_timeout(now);
-        if let Some(attempt) = refresh.poll_attempt(now) {
-            let refresher = Arc::clone(&refresher);
-            let request = RefreshRequest {
-                current: refresh.tokens().clone(),
-                idempotency_key: idempotency_key.clone(),
-            };
-            flight = Some(Box::pin(async move {
-                let outcome = refresher.refresh(&request).await;
-                (attempt, outcome)
-            }));
-        }
-        publish.send_replace(View::of(&refresh, failures));
-        while let Some(event) = refresh.poll_event() {
-            // fails without a receiver
-            let _ = events.send(event);
-        }
-        let deadline = refresh.poll_timeout().map(|(at, _)| at);
-        tokio::select! {
-            Some((attempt, outcome)) = async { Some(flight.as_mut()?.await) } => {
-                flight = None;
-                match outcome {
-                    Ok(tokens) => {
-                        refresh.handle_refreshed(attempt, tokens);
-                        idempotency_key = IdempotencyKey::random();
-                    }
-                    Err(error) => {
-                        failures += 1;
-                        let is_final = error == RefreshError::Unknown && !refresher.retries_unknown();
-                        let error = if is_final { RefreshError::Refused } else { error };
-                        refresh.handle_failed(attempt, error, entropy::number(), clock.now().instant);
-                    }
-                }
-            }
-            Ok(()) = requests.changed() => {
-                if *requests.borrow_and_update() > refresh.generation() {
-                    refresh.refresh_now(clock.now().instant);
-                }
-            }
-            () = clock.sleep_until(deadline) => {}
         }
     }
 }

@@ -90,9 +90,8 @@ impl Refresh {
 
     /// Returns the attempt to make, if one is due and none is in flight.
     pub fn poll_attempt(&mut self, now: Instant) -> Option<RefreshAttempt> {
-        match self.state {
-            State::Waiting { until, .. } if until <= now => {}
-            _ => return None,
+        if !self.is_due(now) {
+            return None;
         }
         self.state = State::InFlight { since: now };
         self.attempts = self.attempts.saturating_add(1);
@@ -100,6 +99,12 @@ impl Refresh {
             number: self.attempts,
             generation: self.generation,
         })
+    }
+
+    /// Whether an attempt is due and none is in flight.
+    #[must_use]
+    pub fn is_due(&self, now: Instant) -> bool {
+        matches!(self.state, State::Waiting { until, .. } if until <= now)
     }
 
     /// Stores the tokens that an attempt brought. Their lifetime counts from the start of the attempt.
@@ -172,8 +177,13 @@ impl Refresh {
             State::Waiting { until, reason } => Some((until, reason)),
             State::InFlight { .. } | State::Ended => None,
         };
-        let expiry = (!self.expiry_emitted).then_some((self.expires_at, Reason::Expire));
+        let expiry = self.expiry_timeout().map(|at| (at, Reason::Expire));
         attempt.into_iter().chain(expiry).min_by_key(|(at, _)| *at)
+    }
+
+    /// The expiry, if it has not been emitted.
+    pub(crate) fn expiry_timeout(&self) -> Option<Instant> {
+        (!self.expiry_emitted).then_some(self.expires_at)
     }
 
     /// Returns the oldest event that has not been read.

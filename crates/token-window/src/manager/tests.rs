@@ -258,7 +258,7 @@ async fn refresh_now_calls_share_one_attempt() {
     assert_eq!(manager.refresh_now().await.unwrap().generation, 2);
 
     // a request made before the second refresh and received after it
-    manager.shared.requested.send_modify(|requested| *requested = 2);
+    manager.shared.commands.send(Command::Refresh(0, 2)).unwrap();
     service.clock.sleep(Duration::from_secs(10)).await;
     assert_eq!(service.attempts(), 2);
 }

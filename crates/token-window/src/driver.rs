@@ -1,0 +1,362 @@
+//! The driver: one task that keeps any number of tokens fresh.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use genesys_api::{Clock, IdempotencyKey, SlidingWindow, entropy};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::{self, AbortHandle, JoinError, JoinSet};
+
+use crate::manager::{RefreshRequest, Refresher, TokenManager, View};
+use crate::{Event, Full, Refresh, RefreshAttempt, RefreshError, Schedule, Tokens};
+
+/// Limits of a [`RefreshDriver`].
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made by the caller")]
+pub struct DriverLimits {
+    /// Maximum number of tokens.
+    pub tokens: usize,
+    /// Maximum number of attempts in flight. 0 counts as 1.
+    pub in_flight: usize,
+    /// Maximum number of attempts that start in one minute. 0 counts as 1.
+    pub per_minute: usize,
+}
+
+impl Default for DriverLimits {
+    /// 1,000,000 tokens, 64 attempts in flight, and 18,000 in a minute. Our choice.
+    fn default() -> Self {
+        Self {
+            tokens: 1_000_000,
+            in_flight: 64,
+            per_minute: 18_000,
+        }
+    }
+}
+
+/// One task that keeps many tokens fresh, with bounded concurrency and rate. Clones share it; it stops with the last clone
+/// and the last [`TokenManager`].
+///
+/// An attempt above a limit waits in a queue. One that a caller waits for goes first.
+#[derive(Clone, Debug)]
+pub struct RefreshDriver {
+    clock: Clock,
+    commands: mpsc::UnboundedSender<Command>,
+    slots: Arc<Mutex<Slots>>,
+}
+
+impl RefreshDriver {
+    /// Starts the task.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn spawn(limits: DriverLimits, clock: Clock) -> Self {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let slots = Arc::new(Mutex::new(Slots {
+            capacity: limits.tokens,
+            ..Slots::default()
+        }));
+        let driver = Driver {
+            schedule: Schedule::new(limits.tokens, clock.now().instant),
+            rate: SlidingWindow::new(limits.per_minute, Duration::from_secs(60)),
+            in_flight: limits.in_flight.max(1),
+            clock: clock.clone(),
+            commands: receiver,
+            slots: Arc::clone(&slots),
+            sessions: Vec::new(),
+            queue: VecDeque::new(),
+            flights: JoinSet::new(),
+            slot_of: HashMap::new(),
+        };
+        tokio::spawn(driver.run());
+        Self {
+            clock,
+            commands,
+            slots,
+        }
+    }
+
+    /// Keeps the token of `refresh` fresh until the last clone of the manager is dropped.
+    ///
+    /// # Errors
+    /// If the driver has its maximum number of tokens.
+    pub fn manage(&self, refresh: Refresh, refresher: impl Refresher) -> Result<TokenManager, Full> {
+        let slot = lock(&self.slots).take()?;
+        let (publish, view) = watch::channel(View::of(&refresh, 0));
+        let events = broadcast::Sender::new(crate::manager::MAX_EVENTS);
+        let manager = TokenManager::new(
+            slot,
+            self.clock.clone(),
+            view,
+            events.downgrade(),
+            self.commands.clone(),
+        );
+        let session = Session {
+            refresh,
+            refresher: Arc::new(refresher),
+            idempotency_key: IdempotencyKey::random(),
+            publish,
+            events,
+            failures: 0,
+            is_queued: false,
+            flight: None,
+        };
+        // fails if the task has ended; the manager reports it
+        let _ = self.commands.send(Command::Add(slot, Box::new(session)));
+        Ok(manager)
+    }
+}
+
+/// A message to the task. The number is the slot of a session.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Add(u32, Box<Session>),
+    /// A caller waits for this generation.
+    Refresh(u32, u64),
+    Remove(u32),
+}
+
+/// The numbers of the sessions. A number is used again.
+#[derive(Debug, Default)]
+struct Slots {
+    capacity: usize,
+    used: u32,
+    free: Vec<u32>,
+}
+
+impl Slots {
+    fn take(&mut self) -> Result<u32, Full> {
+        let capacity = self.capacity;
+        if let Some(slot) = self.free.pop() {
+            return Ok(slot);
+        }
+        if self.used as usize >= capacity {
+            return Err(Full { capacity });
+        }
+        self.used += 1;
+        Ok(self.used - 1)
+    }
+}
+
+fn lock(slots: &Mutex<Slots>) -> std::sync::MutexGuard<'_, Slots> {
+    slots.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) struct Session {
+    refresh: Refresh,
+    refresher: Arc<dyn BoxedRefresher>,
+    /// The same for all attempts to replace the current tokens.
+    idempotency_key: IdempotencyKey,
+    publish: watch::Sender<View>,
+    events: broadcast::Sender<Event>,
+    failures: u64,
+    is_queued: bool,
+    flight: Option<AbortHandle>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("refresh", &self.refresh)
+            .finish_non_exhaustive()
+    }
+}
+
+type Outcome = (RefreshAttempt, Result<Tokens, RefreshError>);
+type Flight = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// A [`Refresher`] of any type.
+trait BoxedRefresher: Send + Sync {
+    fn start(self: Arc<Self>, attempt: RefreshAttempt, request: RefreshRequest) -> Flight;
+}
+
+impl<R: Refresher> BoxedRefresher for R {
+    fn start(self: Arc<Self>, attempt: RefreshAttempt, request: RefreshRequest) -> Flight {
+        Box::pin(async move {
+            let outcome = match self.refresh(&request).await {
+                Err(RefreshError::Unknown) if !self.retries_unknown() => Err(RefreshError::Refused),
+                outcome => outcome,
+            };
+            (attempt, outcome)
+        })
+    }
+}
+
+struct Driver {
+    clock: Clock,
+    commands: mpsc::UnboundedReceiver<Command>,
+    slots: Arc<Mutex<Slots>>,
+    sessions: Vec<Option<Session>>,
+    schedule: Schedule,
+    /// Sessions whose attempt is due and has not started.
+    queue: VecDeque<u32>,
+    in_flight: usize,
+    rate: SlidingWindow,
+    flights: JoinSet<Outcome>,
+    slot_of: HashMap<task::Id, u32>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        loop {
+            let now = self.clock.now().instant;
+            while let Some(slot) = self.schedule.pop_due(now) {
+                self.update(slot, now);
+            }
+            let free_at = self.start_attempts(now);
+            let deadline = free_at.into_iter().chain(self.schedule.next_deadline()).min();
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.handle_command(command),
+                    None => return,
+                },
+                Some(ended) = self.flights.join_next_with_id() => self.handle_ended(ended),
+                () = self.clock.sleep_until(deadline) => {}
+            }
+        }
+    }
+
+    fn session(&mut self, slot: u32) -> Option<&mut Session> {
+        self.sessions.get_mut(slot as usize)?.as_mut()
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        let now = self.clock.now().instant;
+        match command {
+            Command::Add(slot, session) => {
+                let needed = slot as usize + 1;
+                if self.sessions.len() < needed {
+                    self.sessions.resize_with(needed, || None);
+                }
+                self.sessions[slot as usize] = Some(*session);
+                self.update(slot, now);
+            }
+            Command::Refresh(slot, generation) => {
+                let Some(session) = self.session(slot) else { return };
+                if generation > session.refresh.generation() {
+                    session.refresh.refresh_now(now);
+                    if session.is_queued {
+                        self.queue.retain(|queued| *queued != slot);
+                        self.queue.push_front(slot);
+                    }
+                }
+                self.update(slot, now);
+            }
+            Command::Remove(slot) => {
+                self.remove(slot);
+                lock(&self.slots).free.push(slot);
+            }
+        }
+    }
+
+    fn remove(&mut self, slot: u32) {
+        let session = self.sessions.get_mut(slot as usize).and_then(Option::take);
+        self.schedule.remove(slot);
+        if let Some(session) = session {
+            if session.is_queued {
+                self.queue.retain(|queued| *queued != slot);
+            }
+            if let Some(flight) = session.flight {
+                flight.abort();
+                self.slot_of.remove(&flight.id());
+            }
+        }
+    }
+
+    /// Queues the attempt of a session if it is due, publishes its state, and schedules its next deadline.
+    fn update(&mut self, slot: u32, now: Instant) {
+        let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        session.refresh.handle_timeout(now);
+        if session.refresh.is_due(now) && !session.is_queued {
+            session.is_queued = true;
+            self.queue.push_back(slot);
+        }
+        session.publish();
+        let deadline = match session.is_queued {
+            true => session.refresh.expiry_timeout(),
+            false => session.refresh.poll_timeout().map(|(at, _)| at),
+        };
+        if let Some(at) = deadline {
+            // a slot is below the capacity of both
+            let _ = self.schedule.insert(slot, at);
+        }
+    }
+
+    /// Starts queued attempts within the limits. Returns the time at which the rate allows the next one.
+    fn start_attempts(&mut self, now: Instant) -> Option<Instant> {
+        while self.flights.len() < self.in_flight {
+            let slot = *self.queue.front()?;
+            if let Err(free_at) = self.rate.try_acquire(now) {
+                return Some(free_at);
+            }
+            self.queue.pop_front();
+            let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            session.is_queued = false;
+            if let Some(attempt) = session.refresh.poll_attempt(now) {
+                let request = RefreshRequest {
+                    current: session.refresh.tokens().clone(),
+                    idempotency_key: session.idempotency_key.clone(),
+                };
+                let flight = Arc::clone(&session.refresher).start(attempt, request);
+                let flight = self.flights.spawn(flight);
+                self.slot_of.insert(flight.id(), slot);
+                session.flight = Some(flight);
+            }
+            self.update(slot, now);
+        }
+        None
+    }
+
+    fn handle_ended(&mut self, ended: Result<(task::Id, Outcome), JoinError>) {
+        let id = match &ended {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        // a removed session has none
+        let Some(slot) = self.slot_of.remove(&id) else {
+            return;
+        };
+        let Ok((_, (attempt, outcome))) = ended else {
+            // the refresher panicked: the end of the channels stops its manager
+            self.remove(slot);
+            return;
+        };
+        let now = self.clock.now().instant;
+        if let Some(session) = self.session(slot) {
+            session.flight = None;
+            match outcome {
+                Ok(tokens) => {
+                    session.refresh.handle_refreshed(attempt, tokens);
+                    session.idempotency_key = IdempotencyKey::random();
+                }
+                Err(error) => {
+                    session.failures += 1;
+                    session
+                        .refresh
+                        .handle_failed(attempt, error, entropy::number(), now);
+                }
+            }
+        }
+        self.update(slot, now);
+    }
+}
+
+impl Session {
+    fn publish(&mut self) {
+        self.publish.send_replace(View::of(&self.refresh, self.failures));
+        while let Some(event) = self.refresh.poll_event() {
+            // fails without a receiver
+            let _ = self.events.send(event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Limits, the reuse of slots, and isolation between sessions.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::tokens::tests::issue;
+use crate::{Jitter, Status, TokenError, Window};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Counts attempts and answers each after a second.
+#[derive(Debug, Default)]
+struct Service {
+    attempts: AtomicUsize,
+    in_flight: AtomicUsize,
+    most_in_flight: AtomicUsize,
+}
+
+/// One attempt in flight, which may be canceled.
+struct InFlight<'a>(&'a Service);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+struct Client(Arc<Service>, Clock);
+
+impl Refresher for Client {
+    async fn refresh(&self, _: &RefreshRequest) -> Result<Tokens, RefreshError> {
+        let Self(service, clock) = self;
+        service.attempts.fetch_add(1, Ordering::SeqCst);
+        let in_flight = service.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        let _in_flight = InFlight(service);
+        service.most_in_flight.fetch_max(in_flight, Ordering::SeqCst);
+        clock.sleep(Duration::from_secs(1)).await;
+        Ok(issue(1, HOUR))
+    }
+}
+
+fn start(clock: &Clock) -> Refresh {
+    Refresh::new(
+        issue(0, HOUR),
+        Window::default(),
+        Jitter::of("guest-1"),
+        clock.now().instant,
+    )
+}
+
+fn limits(tokens: usize, in_flight: usize, per_minute: usize) -> DriverLimits {
+    DriverLimits {
+        tokens,
+        in_flight,
+        per_minute,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_are_limited_in_number_and_rate() {
+    let (clock, service) = (Clock::system(), Arc::new(Service::default()));
+    let driver = RefreshDriver::spawn(limits(100, 4, 30), clock.clone());
+    let client = || Client(Arc::clone(&service), clock.clone());
+    let managers: Vec<_> = (0..100)
+        .map(|_| driver.manage(start(&clock), client()).unwrap())
+        .collect();
+    assert_eq!(
+        driver.manage(start(&clock), client()).unwrap_err(),
+        Full { capacity: 100 }
+    );
+    // all are due in the same minute
+    clock.sleep(HOUR - Duration::from_secs(15 * 60)).await;
+    let attempts = || service.attempts.load(Ordering::SeqCst);
+    let in_first_minute = attempts();
+    assert!((1..=60).contains(&in_first_minute), "{in_first_minute}");
+    clock.sleep(Duration::from_secs(240)).await;
+    assert_eq!(attempts(), 100);
+    assert_eq!(service.most_in_flight.load(Ordering::SeqCst), 4);
+    for manager in &managers {
+        assert_eq!(manager.token().await.unwrap().generation, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_that_a_caller_waits_for_goes_first() {
+    let (clock, service) = (Clock::system(), Arc::new(Service::default()));
+    let driver = RefreshDriver::spawn(limits(50, 1, 1_000), clock.clone());
+    let managers: Vec<_> = (0..50)
+        .map(|_| {
+            let client = Client(Arc::clone(&service), clock.clone());
+            driver.manage(start(&clock), client).unwrap()
+        })
+        .collect();
+    clock.advance(HOUR - Duration::from_secs(15 * 60));
+    while service.attempts.load(Ordering::SeqCst) == 0 {
+        task::yield_now().await;
+    }
+    managers[49].refresh_now().await.unwrap();
+    assert!(service.attempts.load(Ordering::SeqCst) <= 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slot_of_a_removed_session_is_used_again_without_its_flight() {
+    let (clock, service) = (Clock::system(), Arc::new(Service::default()));
+    let driver = RefreshDriver::spawn(limits(1, 4, 100), clock.clone());
+    let client = || Client(Arc::clone(&service), clock.clone());
+    let removed = driver.manage(start(&clock), client()).unwrap();
+    {
+        let mut waiting = std::pin::pin!(removed.refresh_now());
+        tokio::select! {
+            biased;
+            _ = &mut waiting => panic!("a refresh takes a second"),
+            () = clock.sleep(Duration::from_millis(500)) => {}
+        }
+    }
+    assert_eq!(service.in_flight.load(Ordering::SeqCst), 1);
+    drop(removed);
+    let next = loop {
+        match driver.manage(start(&clock), client()) {
+            Ok(manager) => break manager,
+            Err(_) => task::yield_now().await,
+        }
+    };
+    clock.sleep(Duration::from_secs(5)).await;
+    assert_eq!(service.in_flight.load(Ordering::SeqCst), 0, "it was canceled");
+    assert_eq!(next.status(), Status::Idle);
+    assert_eq!(next.token().await.unwrap().generation, 0);
+    assert_eq!(next.refresh_now().await.unwrap().generation, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_of_one_refresher_stops_its_session_only() {
+    let (clock, service) = (Clock::system(), Arc::new(Service::default()));
+    let driver = RefreshDriver::spawn(DriverLimits::default(), clock.clone());
+    let panicking = async |_: RefreshRequest| -> Result<Tokens, RefreshError> { panic!("as the test asks") };
+    let broken = driver.manage(start(&clock), panicking).unwrap();
+    let sound = driver
+        .manage(start(&clock), Client(service, clock.clone()))
+        .unwrap();
+    assert_eq!(broken.refresh_now().await.unwrap_err(), TokenError::Stopped);
+    assert_eq!(sound.refresh_now().await.unwrap().generation, 1);
+    assert!(broken.token().await.is_ok(), "it has not expired");
+}
