@@ -585,6 +585,7 @@ export interface TokenRequest {
   grant_type: "client_credentials";
   /** Space-separated. */
   scope?: string;
+  [name: string]: unknown | undefined;
 }
 
 /** An agent or a bot is typing. */

@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod documents;
+mod failures;
 mod guests;
 mod oauth;
 mod query;
@@ -29,6 +30,7 @@ use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Method, StatusCode};
+use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::json;
 use ws_transport::{AdmittedOrigin, OriginPolicy};
@@ -49,6 +51,8 @@ pub(crate) struct Parts {
     /// The origin of connections to Genesys, in place of the page's own.
     pub(crate) upstream_origin: Option<AdmittedOrigin>,
     pub(crate) token_in_query: bool,
+    /// Reverse proxies whose `X-Forwarded-For` has the address of the client.
+    pub(crate) trusted_proxies: Vec<IpNet>,
     /// The policy and the controller of consent records.
     pub(crate) consent: (&'static Policy, Controller),
     /// The public base URL of this gateway.

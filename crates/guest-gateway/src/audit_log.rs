@@ -1,6 +1,7 @@
 //! The gateway's own entries of the audit log. `docs/audit.md` lists all actions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use audit::{Actor, Draft, Entry, Outcome, Pseudonym, Value};
 use genesys_api::SessionId;
@@ -102,6 +103,17 @@ impl Parts {
             .outcome(Outcome::Denied)
             .detail("reason", reason);
         self.direct.log_repeated(entry).await
+    }
+
+    /// [`Self::log_auth_failure`] after the answer, whose time then does not show whether the entry is counted.
+    pub(crate) fn log_auth_failure_later(self: &Arc<Self>, client: Option<ClientId>, reason: &'static str) {
+        let parts = Arc::clone(self);
+        // the gateway waits for it, because the hub has a receiver of the shutdown
+        tokio::spawn(async move {
+            if let Err(error) = parts.log_auth_failure(client.as_ref(), reason).await {
+                tracing::error!(%error, "cannot log a failed authentication, trying again");
+            }
+        });
     }
 
     /// Counts a refused socket of the session with this id, if there is one.

@@ -5,7 +5,7 @@ mod store;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use genesys_auth::{ClientId, Scopes};
 use genesys_http::Proxy;
 use guest_payload::iso27560::Controller;
 use guest_payload::{Policy, PolicyFile};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -85,6 +86,8 @@ pub(crate) struct Listen {
     /// Rate limit of an API client, in requests per minute.
     #[serde(deserialize_with = "at_least_one")]
     pub(crate) requests_per_minute: usize,
+    /// Networks of reverse proxies, whose `X-Forwarded-For` has the address of the client.
+    pub(crate) trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for Listen {
@@ -96,6 +99,11 @@ impl Default for Listen {
             public_url: None,
             connections: 16_384,
             requests_per_minute: 3_000,
+            // plain HTTP is served on loopback only, so a proxy of this machine is there
+            trusted_proxies: vec![
+                Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(),
+                Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128).into(),
+            ],
         }
     }
 }

@@ -116,6 +116,7 @@ impl Gateway {
             origins: config.sessions.allowed_origins,
             upstream_origin: config.genesys.origin.as_ref().map(own_origin),
             token_in_query: config.sessions.token_in_query,
+            trusted_proxies: config.listen.trusted_proxies,
             consent: (config.sessions.policy, config.controller),
             public: public.clone(),
         }));

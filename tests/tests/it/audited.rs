@@ -244,13 +244,28 @@ async fn authentication(world: &World, api: &Api, log: &mut Log) {
     let failed = log.expect(&["auth.failed denied client - reason"]).await;
     assert_eq!(failed[0].draft.actor.id, READER.0);
 
-    for _ in 0..20 {
+    for _ in 0..9 {
         refused(api, wrong()).await;
     }
     log.expect(&[]).await;
+    // the limit is reached
+    for _ in 0..20 {
+        refused(api, wrong()).await;
+    }
+    let limited = log.expect(&["auth.failed denied client - reason"]).await;
+    assert_eq!(detail(&limited[0], "reason"), "too many failed authentications");
     world.clock.advance(Duration::from_secs(75));
-    let counted = log.expect(&["auth.failed denied client - count reason"]).await;
-    assert_eq!(counted[0].draft.detail["count"], Detail::Integer(20));
+    let counted = log.expect(&["auth.failed denied client - count reason"; 2]).await;
+    let counts: BTreeSet<_> = counted
+        .iter()
+        .map(|entry| (detail(entry, "count"), detail(entry, "reason")))
+        .collect();
+    let expected = [
+        ("9", "authentication failed"),
+        ("19", "too many failed authentications"),
+    ];
+    let expected = expected.map(|(count, reason)| (format!("Integer({count})"), reason.to_owned()));
+    assert_eq!(counts, expected.into());
 }
 
 /// Refused, created, changed and withdrawn consent. Returns a live session.

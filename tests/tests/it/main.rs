@@ -19,6 +19,8 @@ mod browser;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod client_token;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod conversation;

@@ -1,18 +1,20 @@
 //! API clients, their credentials, and their access tokens.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use genesys_api::{Now, SlidingWindow};
+use genesys_api::{Now, SlidingWindow, entropy};
 use genesys_auth::{ClientId, Scopes};
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::failures::FailureLimiter;
 use crate::audit_log::fingerprint;
 use crate::config::{self, ConfigError};
 use crate::keys::Keys;
@@ -27,6 +29,9 @@ pub(super) const TOKEN_LIFETIME: Duration = Duration::from_secs(3_600);
 #[derive(Debug)]
 pub(crate) struct Clients {
     known: HashMap<ClientId, Client>,
+    /// The MAC of a secret that nobody has, which stands for those of unknown clients.
+    nobody: hmac::Tag,
+    failures: Mutex<FailureLimiter>,
     key: hmac::Key,
     fingerprint_key: [u8; 32],
 }
@@ -67,26 +72,48 @@ impl Clients {
         }
         Ok(Self {
             known,
+            nobody: hmac::sign(&key, &entropy::bytes::<32>()),
+            failures: Mutex::default(),
             key,
             fingerprint_key: keys.for_fingerprints(),
         })
     }
 
-    /// Checks a client's credentials. Returns the scopes that it may request.
+    /// Checks a client's credentials, of which `presented` has each possible reading. Returns the scopes that it may
+    /// request.
     ///
-    /// # Errors
-    /// The client, if it is known, and the text of Genesys' login host.
+    /// The result of an unknown client differs from that of a wrong secret in the audit log only, and takes the same time.
     pub(super) fn authenticate(
         &self,
-        id: &str,
-        secret: &SecretString,
-    ) -> Result<(ClientId, &Scopes), (Option<ClientId>, &'static str)> {
-        let known = id.parse().ok().and_then(|id| self.known.get_key_value(&id));
-        let (id, client) = known.ok_or((None, "client not found"))?;
-        let secret = secret.expose_secret().as_bytes();
-        hmac::verify(&self.key, secret, client.secret.as_ref())
-            .map_err(|_| (Some(id.clone()), "authentication failed"))?;
-        Ok((id.clone(), &client.scopes))
+        presented: &[(String, SecretString)],
+        address: IpAddr,
+        now: Now,
+    ) -> Result<(ClientId, &Scopes), AuthFailure> {
+        let find = |id: &str| self.known.get_key_value(&id.parse::<ClientId>().ok()?);
+        let first_id = presented.first().map_or("", |(id, _)| id);
+        let known = presented.iter().find_map(|(id, _)| find(id));
+        let failed = |reason| AuthFailure {
+            client: known.map(|(id, _)| id.clone()),
+            reason,
+        };
+        // held to the end, so that parallel guesses are counted
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let checked = failures.check(first_id, address, now.instant);
+        checked.map_err(|wait| failed(FailureReason::Limited(wait)))?;
+        let mut authenticated = None;
+        for (id, secret) in presented {
+            let found = find(id);
+            let expected = found.map_or(&self.nobody, |(_, client)| &client.secret);
+            let verified = hmac::verify(&self.key, secret.expose_secret().as_bytes(), expected.as_ref());
+            authenticated = authenticated.or(found.filter(|_| verified.is_ok()));
+        }
+        match authenticated {
+            Some((id, client)) => Ok((id.clone(), &client.scopes)),
+            None => {
+                failures.count(first_id, address, now.instant);
+                Err(failed(FailureReason::Credentials))
+            }
+        }
     }
 
     /// The fingerprint of a token in the audit log.
@@ -146,6 +173,32 @@ impl Clients {
         let mut requests = client.requests.lock().unwrap_or_else(PoisonError::into_inner);
         let acquired = requests.try_acquire(now.instant);
         acquired.map_err(|free_at| free_at.saturating_duration_since(now.instant))
+    }
+}
+
+/// A failed authentication of an API client.
+#[derive(Debug)]
+pub(super) struct AuthFailure {
+    /// The client, if it is known.
+    pub(super) client: Option<ClientId>,
+    pub(super) reason: FailureReason,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum FailureReason {
+    /// The client is unknown, or the secret is wrong.
+    Credentials,
+    /// Too many authentications failed. The secret was not checked, and is not for this time.
+    Limited(Duration),
+}
+
+impl FailureReason {
+    /// The name in the audit log.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Credentials => "authentication failed",
+            Self::Limited(_) => "too many failed authentications",
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::access::TOKEN_LIFETIME;
+use super::access::{FailureReason, TOKEN_LIFETIME};
 use super::request::Call;
 use super::{Refusal, json_answer};
 
@@ -24,34 +24,34 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
     let body = call.body("application/x-www-form-urlencoded").await;
     let body = body.map_err(Refusal::into_response)?;
     let form = parse(&body).map_err(invalid_request)?;
+    let grant = form.get("grant_type").map(|grant| &**grant);
+    if grant.is_some_and(|grant| grant != "client_credentials") {
+        let text = "invalid grant_type: use client_credentials";
+        return Err(refused("unsupported_grant_type", text));
+    }
     let credentials = credentials(call.request.headers(), &form).map_err(invalid_request)?;
     let clients = &call.app.clients;
     let now = call.app.clock.now();
-    let authenticated = credentials
-        .ok_or((None, NO_CREDENTIALS))
-        .and_then(|(id, secret)| clients.authenticate(&id, &secret));
-    let (client, allowed) = match authenticated {
-        Ok(authenticated) => authenticated,
-        Err((client, description)) => {
-            let logged = call.app.log_auth_failure(client.as_ref(), description).await;
-            logged.map_err(unavailable)?;
-            return Err(invalid_client(description));
-        }
+    let Some(credentials) = credentials else {
+        call.app.log_auth_failure_later(None, NO_CREDENTIALS);
+        return Err(invalid_client(NO_CREDENTIALS));
     };
+    let authenticated = clients.authenticate(&credentials.presented, call.address(), now);
+    let (client, allowed) = authenticated.map_err(|failure| {
+        call.app
+            .log_auth_failure_later(failure.client, failure.reason.name());
+        match failure.reason {
+            FailureReason::Credentials => invalid_client(credentials.failure_text()),
+            FailureReason::Limited(wait) => Refusal::too_many_failures(wait).into_response(),
+        }
+    })?;
     clients
         .admit(&client, now)
         .map_err(|wait| Refusal::too_many(wait).into_response())?;
-    match form.get("grant_type").map(|grant| &**grant) {
-        Some("client_credentials") => {}
-        Some(_) => {
-            let text = "invalid grant_type: use client_credentials";
-            return Err(refused("unsupported_grant_type", text));
-        }
-        None => {
-            return Err(invalid_request(
-                "invalid grant_type: missing, use client_credentials",
-            ));
-        }
+    if grant.is_none() {
+        return Err(invalid_request(
+            "invalid grant_type: missing, use client_credentials",
+        ));
     }
     let scopes = match form.get("scope").map(|scopes| scopes.parse::<Scopes>()) {
         None => allowed.clone(),
@@ -82,27 +82,46 @@ const NO_CREDENTIALS: &str =
 
 type Form<'a> = HashMap<Cow<'a, str>, Cow<'a, str>>;
 
-/// Parses the body. A parameter without a value counts as left out (RFC 6749 section 3.2).
+/// Parses the body. A parameter without a value counts as left out, and an unknown one is ignored (RFC 6749 section 3.2).
 fn parse(body: &[u8]) -> Result<Form<'_>, &'static str> {
     let mut form = Form::new();
     for (name, value) in url::form_urlencoded::parse(body).filter(|(_, value)| !value.is_empty()) {
-        if !["grant_type", "client_id", "client_secret", "scope"].contains(&&*name) {
-            return Err("invalid form: use grant_type, client_id, client_secret and scope only");
-        }
-        if form.insert(name, value).is_some() {
+        let is_known = ["grant_type", "client_id", "client_secret", "scope"].contains(&&*name);
+        if is_known && form.insert(name, value).is_some() {
             return Err("invalid form: a parameter is repeated, give each once");
         }
     }
     Ok(form)
 }
 
+/// The credentials of a request.
+struct Presented {
+    /// The id and the secret, decoded and as they are if those differ: `curl -u` does not encode them.
+    presented: Vec<(String, SecretString)>,
+}
+
+impl Presented {
+    /// The text of a failed authentication. It does not depend on the clients of the gateway.
+    fn failure_text(&self) -> &'static str {
+        match self.presented.len() {
+            1 => "authentication failed",
+            _ => {
+                "authentication failed: HTTP Basic has the client id and the secret form-encoded (RFC 6749 section 2.3.1), \
+                 encode characters such as %, + and ="
+            }
+        }
+    }
+}
+
 /// Returns the credentials of the client. It may send them in one way only (RFC 6749 section 2.3).
-fn credentials(headers: &HeaderMap, form: &Form<'_>) -> Result<Option<(String, SecretString)>, &'static str> {
+fn credentials(headers: &HeaderMap, form: &Form<'_>) -> Result<Option<Presented>, &'static str> {
     let mut headers = headers.get_all(AUTHORIZATION).iter();
     match (headers.next(), headers.next(), form.get("client_secret")) {
         (None, _, Some(secret)) => {
             let id = form.get("client_id");
-            Ok(id.map(|id| (id.to_string(), (&**secret).into())))
+            Ok(id.map(|id| Presented {
+                presented: vec![(id.to_string(), (&**secret).into())],
+            }))
         }
         (Some(header), None, None) => Ok(basic(header)),
         (None, _, None) => Ok(None),
@@ -110,23 +129,31 @@ fn credentials(headers: &HeaderMap, form: &Form<'_>) -> Result<Option<(String, S
     }
 }
 
-fn basic(header: &HeaderValue) -> Option<(String, SecretString)> {
+fn basic(header: &HeaderValue) -> Option<Presented> {
     let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
     let pair = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
     let (id, secret) = pair.split_once(':')?;
-    Some((decoded(id)?, decoded(secret)?.into()))
+    let (decoded_id, decoded_secret) = (decoded(id), decoded(secret));
+    let is_plain = decoded_id == id && decoded_secret == secret;
+    let mut presented = vec![(decoded_id, decoded_secret.into())];
+    if !is_plain {
+        presented.push((id.to_owned(), secret.into()));
+    }
+    Some(Presented { presented })
 }
 
 /// Decodes an id or a secret of HTTP Basic, which is form-encoded (RFC 6749 section 2.3.1).
-fn decoded(text: &str) -> Option<String> {
-    let mut pairs = url::form_urlencoded::parse(text.as_bytes());
-    let Some((value, empty)) = pairs.next() else {
-        return Some(String::new());
-    };
-    (empty.is_empty() && pairs.next().is_none()).then(|| value.into_owned())
+fn decoded(text: &str) -> String {
+    // the parser splits at these, which are part of a text that is not encoded
+    let name = text.replace('&', "%26").replace('=', "%3D");
+    let mut pairs = url::form_urlencoded::parse(name.as_bytes());
+    pairs
+        .next()
+        .map(|(name, _)| name.into_owned())
+        .unwrap_or_default()
 }
 
 fn invalid_client(description: &str) -> Response {

@@ -53,6 +53,12 @@ impl Refusal {
         Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
     }
 
+    pub(super) fn too_many_failures(wait: Duration) -> Self {
+        let message = "cannot authenticate: too many failures of this client id from this address, wait for the seconds in \
+                       Retry-After, then send the right secret";
+        Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
+    }
+
     /// The dotted code.
     pub(super) fn code(&self) -> &str {
         &self.problem.code

@@ -1,6 +1,7 @@
 //! Checks that apply to every request: media type, size, credentials, scope, rate.
 
 use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -10,10 +11,12 @@ use axum::extract::{FromRequest, Path, Request};
 use bytes::Bytes;
 use genesys_api::Now;
 use genesys_auth::ClientId;
+use genesys_http::server::Peer;
 use guest_sessions::{DetailCode, ErrorCode};
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName};
 use http_body_util::LengthLimitError;
+use ipnet::IpNet;
 
 use super::access::BadToken;
 use super::{App, Refusal};
@@ -22,6 +25,8 @@ use super::{App, Refusal};
 const MAX_BODY: usize = 64 * 1024;
 /// Longest time for a body to arrive. Our choice; the head has the same limit.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The addresses of a client and of the proxies before the last one.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 #[derive(Debug)]
 pub(super) struct Call {
@@ -55,6 +60,14 @@ impl Call {
     /// Parses the id in the path. An invalid id is refused like an unknown one.
     pub(super) fn id<T: FromStr>(&self, what: &str) -> Result<T, Refusal> {
         self.id.parse().map_err(|_| Refusal::not_found(what))
+    }
+
+    /// Returns the address of the client: the last one in `X-Forwarded-For` that is not of a trusted proxy, if a trusted
+    /// proxy sent the request.
+    pub(super) fn address(&self) -> IpAddr {
+        let peer = self.request.extensions().get::<Peer>();
+        let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
+        client_address(peer, self.request.headers(), &self.app.trusted_proxies)
     }
 
     /// Checks the credentials, the scope and the rate limit. Failures of the first two are audited.
@@ -128,6 +141,30 @@ impl Call {
     }
 }
 
+fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_proxy = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    let mut client = peer;
+    let values: Vec<_> = headers.get_all(FORWARDED_FOR).iter().collect();
+    let forwarded = values.iter().rev().filter_map(|value| value.to_str().ok());
+    for address in forwarded.flat_map(|value| value.rsplit(',')) {
+        if !is_proxy(&client) {
+            break;
+        }
+        match parse_address(address.trim()) {
+            Some(address) => client = address,
+            None => break,
+        }
+    }
+    client
+}
+
+/// Parses an address, to which some proxies add a port.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
+    let address = text.parse().ok().or_else(with_port)?;
+    Some(address.to_canonical())
+}
+
 async fn read(body: Body) -> Result<Bytes, Refusal> {
     let read = axum::body::to_bytes(body, MAX_BODY).await;
     read.map_err(|error| match error.into_inner().is::<LengthLimitError>() {
@@ -156,4 +193,41 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Refusal> {
 fn unknown_token() -> Refusal {
     let message = "invalid bearer token: unknown to this gateway, fetch one from /oauth/token";
     Refusal::new(ErrorCode::BadCredentials, message)
+}
+
+#[cfg(test)]
+mod tests {
+    //! The address of a client behind proxies.
+
+    use super::*;
+
+    #[test]
+    fn address_is_the_last_one_that_no_trusted_proxy_has() {
+        let trusted = ["127.0.0.0/8", "10.0.0.0/8"].map(|network| network.parse().unwrap());
+        for (peer, forwarded, expected) in [
+            ("192.0.2.1", &[][..], "192.0.2.1"),
+            ("192.0.2.1", &["198.51.100.1"], "192.0.2.1"),
+            ("127.0.0.1", &[], "127.0.0.1"),
+            ("127.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+            (
+                "127.0.0.1",
+                &["203.0.113.9, 198.51.100.1, 10.0.0.7"],
+                "198.51.100.1",
+            ),
+            ("127.0.0.1", &["203.0.113.9", "198.51.100.1:4711"], "198.51.100.1"),
+            ("127.0.0.1", &["::ffff:198.51.100.1"], "198.51.100.1"),
+            ("127.0.0.1", &["[2001:db8::1]:4711"], "2001:db8::1"),
+            ("127.0.0.1", &["198.51.100.1, unknown"], "127.0.0.1"),
+        ] {
+            let values = forwarded
+                .iter()
+                .map(|value| (FORWARDED_FOR, value.parse().unwrap()));
+            let mut headers = HeaderMap::new();
+            for (name, value) in values {
+                headers.append(name, value);
+            }
+            let address = client_address(peer.parse().unwrap(), &headers, &trusted);
+            assert_eq!(address.to_string(), expected, "{peer} {forwarded:?}");
+        }
+    }
 }

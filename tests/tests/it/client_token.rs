@@ -1,0 +1,174 @@
+//! Access tokens of API clients: forms of credentials, and the limit of failures.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use guest_suite::store::EntryQuery;
+
+use crate::api::{Answer, Api, Call};
+use crate::page::soon;
+use crate::world::{CLIENT, NEIGHBOR, World};
+
+const GRANT: &str = "grant_type=client_credentials";
+
+fn api(world: &World) -> Api {
+    Api::without_token(world.http(), world.url(""))
+}
+
+fn form(id: &str, secret: &str) -> Call {
+    let credentials = format!("client_id={id}&client_secret={secret}");
+    Call::post("/oauth/token").form(&format!("{GRANT}&{credentials}"))
+}
+
+fn basic(credentials: &str) -> Call {
+    let header = format!("Basic {}", STANDARD.encode(credentials));
+    Call::post("/oauth/token")
+        .form(GRANT)
+        .header("authorization", &header)
+}
+
+/// The part of an answer that does not change: all but its date and its id.
+fn visible(answer: &Answer) -> String {
+    let mut headers = answer.headers.clone();
+    headers.remove("date");
+    headers.remove("inin-correlation-id");
+    let context = answer.text.split("contextId").next().unwrap();
+    format!("{} {headers:?} {context}", answer.status)
+}
+
+#[tokio::test]
+async fn unknown_parameters_are_ignored() {
+    let world = World::start().await;
+    let (id, secret) = CLIENT;
+    let known = format!("client_id={id}&client_secret={secret}");
+    let token = |text: String| Call::post("/oauth/token").form(&text);
+    let ignored = "audience=x&resource=y&audience=z&username=";
+    let answer = api(&world)
+        .send(token(format!("{GRANT}&{known}&{ignored}")))
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    for credentials in [&*known, "client_id=all-scopes"] {
+        let password = format!("grant_type=password&username=guest&password=canary&{credentials}");
+        let answer = api(&world).send(token(password)).await;
+        assert_eq!(answer.status, 400);
+        assert_eq!(answer.json()["error"], "unsupported_grant_type");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn secret_in_basic_is_accepted_raw_and_form_encoded() {
+    let secret = "a+b/c=d%41&e f";
+    let world = World::configured(genesys_sim::Rules::default(), |toml| {
+        toml.replace(NEIGHBOR.1, secret)
+    })
+    .await;
+    let id = NEIGHBOR.0;
+    let encoded = "a%2Bb%2Fc%3Dd%2541%26e+f";
+    for given in [secret, encoded] {
+        let answer = api(&world).send(basic(&format!("{id}:{given}"))).await;
+        assert_eq!(answer.status, 200, "{given}: {}", answer.text);
+    }
+    let refused = async |given: &str| {
+        let answer = api(&world).send(basic(&format!("{id}:{given}"))).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["error"]),
+            (401, &"invalid_client".into())
+        );
+        answer.json()["error_description"].as_str().unwrap().to_owned()
+    };
+    assert!(refused("a+b").await.contains("form-encoded"));
+    assert_eq!(refused("wrong").await, "authentication failed");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn failed_authentications_are_limited_per_client_and_address() {
+    let world = World::start().await;
+    let api = api(&world);
+    let (id, secret) = CLIENT;
+    let wrong = |id: &str, address: &str| form(id, "guess").header("x-forwarded-for", address);
+    let (attacker, network) = ("198.51.100.7", "2001:db8::");
+    for guess in 0..10 {
+        let address = format!("{network}{guess}");
+        for address in [attacker, &address] {
+            let known = api.send(wrong(id, address)).await;
+            assert_eq!(known.status, 401);
+            let unknown = api.send(wrong("nobody", address)).await;
+            assert_eq!(visible(&known), visible(&unknown));
+        }
+    }
+    for address in [attacker, "2001:db8::ffff"] {
+        let limited = api.send(wrong(id, address)).await;
+        assert_eq!(limited.status, 429, "{}", limited.text);
+        let wait: u64 = limited.header("retry-after").parse().unwrap();
+        assert!((1..=60).contains(&wait), "{wait}");
+        let unknown = api.send(wrong("nobody", address)).await;
+        assert_eq!(visible(&limited), visible(&unknown));
+        let right = form(id, secret).header("x-forwarded-for", address);
+        assert_eq!(api.send(right).await.status, 429);
+    }
+    // the client itself, and another one at the address of the attacker
+    for call in [
+        form(id, secret).header("x-forwarded-for", "203.0.113.1"),
+        form(id, secret).header("x-forwarded-for", &format!("{attacker}, 203.0.113.1")),
+        form(id, secret),
+        form(NEIGHBOR.0, NEIGHBOR.1).header("x-forwarded-for", attacker),
+    ] {
+        assert_eq!(api.send(call).await.status, 200);
+    }
+    world.clock.advance(Duration::from_secs(60));
+    let right = form(id, secret).header("x-forwarded-for", attacker);
+    assert_eq!(api.send(right).await.status, 200);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn parallel_guesses_do_not_pass_the_limit() {
+    let world = World::start().await;
+    let api = std::sync::Arc::new(api(&world));
+    let mut guesses = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let api = api.clone();
+        guesses.spawn(async move { api.send(form(CLIENT.0, "guess")).await.status.as_u16() });
+    }
+    let mut statuses = guesses.join_all().await;
+    statuses.sort_unstable();
+    let (checked, limited) = statuses.split_at(10);
+    assert!(checked.iter().all(|status| *status == 401), "{statuses:?}");
+    assert!(limited.iter().all(|status| *status == 429), "{statuses:?}");
+    // one entry of each kind is written at once, in any order
+    let store = world.gateway.store().clone();
+    soon(async {
+        loop {
+            let entries = store.entries(EntryQuery::From(0), 100).await.unwrap();
+            let failed = entries
+                .iter()
+                .filter(|entry| String::from_utf8_lossy(&entry.bytes).contains("auth.failed"));
+            if failed.count() == 2 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(store);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn address_of_an_untrusted_proxy_counts() {
+    let world = World::configured(genesys_sim::Rules::default(), |toml| {
+        toml.replacen("[listen]\n", "[listen]\ntrusted_proxies = []\n", 1)
+    })
+    .await;
+    let api = api(&world);
+    let guess =
+        |address: usize| form(CLIENT.0, "guess").header("x-forwarded-for", &format!("203.0.113.{address}"));
+    for address in 0..10 {
+        assert_eq!(api.send(guess(address)).await.status, 401);
+    }
+    assert_eq!(api.send(guess(10)).await.status, 429);
+    world.stop().await;
+}
