@@ -7,9 +7,14 @@ use crate::{SealKey, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
 /// Entries between two checkpoints. Our choice: the width of a tile of C2SP `tlog-tiles`.
 const CHECKPOINT_EVERY: u64 = 256;
 
-/// The tree and the last checkpoint of the log. It is sealed in the store, and never computed from stored rows.
+/// Sums of the rows of each table whose rows change.
+pub(crate) type RowSums = [u128; 5];
+
+/// The tree and the last checkpoint of the log, and the sums of the rows that change. It is sealed in the store, and never
+/// computed from stored rows.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct LogHead {
+    pub(crate) rows: RowSums,
     pub(crate) tree: Tree,
     /// Entries under the last checkpoint, if there is one.
     pub(crate) signed: Option<u64>,
@@ -45,7 +50,8 @@ impl LogHead {
 
     /// Returns the sealed head.
     pub(crate) fn seal(&self, key: &SealKey) -> Vec<u8> {
-        let mut plain = self.tree.size().to_be_bytes().to_vec();
+        let mut plain = self.rows.map(u128::to_be_bytes).concat();
+        plain.extend_from_slice(&self.tree.size().to_be_bytes());
         plain.extend_from_slice(&none_or(self.signed));
         for peak in self.tree.peaks() {
             plain.extend_from_slice(peak.as_bytes());
@@ -53,9 +59,30 @@ impl LogHead {
         key.seal(HEAD, &plain)
     }
 
+    /// Seals the head as versions 2 and 3 do.
+    #[cfg(test)]
+    pub(crate) fn seal_3(&self, key: &SealKey) -> Vec<u8> {
+        let plain = key.open(HEAD, self.seal(key)).unwrap_or_default();
+        key.seal(HEAD_3, &plain[size_of::<RowSums>()..])
+    }
+
     /// Opens a sealed head. `None` if it was altered or another key sealed it.
     pub(crate) fn open(key: &SealKey, sealed: Vec<u8>) -> Option<Self> {
         let plain = key.open(HEAD, sealed)?;
+        let (sums, rest) = plain.split_at_checked(size_of::<RowSums>())?;
+        let mut rows = RowSums::default();
+        for (row, sum) in rows.iter_mut().zip(sums.as_chunks().0) {
+            *row = u128::from_be_bytes(*sum);
+        }
+        Self::parse(rows, rest)
+    }
+
+    /// Opens a head that version 2 or 3 sealed, which has no sums.
+    pub(crate) fn open_3(key: &SealKey, sealed: Vec<u8>) -> Option<Self> {
+        Self::parse(RowSums::default(), &key.open(HEAD_3, sealed)?)
+    }
+
+    fn parse(rows: RowSums, plain: &[u8]) -> Option<Self> {
         let (size, rest) = plain.split_first_chunk::<8>()?;
         let (signed, rest) = rest.split_first_chunk::<8>()?;
         let (peaks, []) = rest.as_chunks::<32>() else {
@@ -64,6 +91,7 @@ impl LogHead {
         let peaks = peaks.iter().map(|peak| Hash::from_bytes(*peak)).collect();
         let signed = u64::from_be_bytes(*signed);
         Some(Self {
+            rows,
             tree: Tree::from_peaks(u64::from_be_bytes(*size), peaks)?,
             signed: (signed != u64::MAX).then_some(signed),
         })
@@ -71,7 +99,8 @@ impl LogHead {
 }
 
 /// Associated data of the sealed head.
-const HEAD: &str = "meta/head/value";
+const HEAD: &str = "meta/head/value/4";
+const HEAD_3: &str = "meta/head/value";
 
 /// The pseudonym of an entry's subject, and the entry's index among those of the subject, from 0.
 pub(crate) type SubjectIndex = ([u8; 32], u64);

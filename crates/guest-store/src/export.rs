@@ -36,8 +36,8 @@ pub async fn export(store: &dyn Store, path: &Path) -> Result<StoredCheckpoint, 
     Ok(last)
 }
 
-/// Signs the current head of the log and verifies all entries and checkpoints under it. `progress` receives each page
-/// once it is verified.
+/// Signs the current head of the log, verifies all entries and checkpoints under it, then the rows that change
+/// ([`Store::verify_rows`]). `progress` receives each page once it is verified.
 ///
 /// A store whose rows are authenticated detects an altered row when its page is read. The verification reads them all,
 /// and compares their tree with the head.
@@ -54,7 +54,9 @@ pub async fn verify(store: &dyn Store, mut progress: impl FnMut(&LogPage)) -> Re
         page.lines().iter().for_each(|line| verifier.verify_line(line));
         progress(&page);
         if next == last.size {
-            return Ok(verifier.finish()?);
+            let report = verifier.finish()?;
+            store.verify_rows().await?;
+            return Ok(report);
         }
         tokio::task::yield_now().await;
     }

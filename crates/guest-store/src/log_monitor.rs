@@ -18,11 +18,12 @@ pub enum LogState {
     Verifying(u64),
     /// All entries are verified, this number. The next verification begins a day later.
     Verified(u64),
-    /// The log was altered. The text names the first altered entry or checkpoint.
+    /// The log or a row that changes was altered. The text names the first altered entry or checkpoint, or the table.
     Altered(String),
 }
 
-/// Verifies the audit log of a store in the background. Opening a store checks the end of its log; this verifies the rest.
+/// Verifies the audit log of a store in the background, then the rows that change. Opening a store checks the end of its
+/// log; this verifies the rest.
 #[derive(Debug)]
 pub struct LogMonitor {
     state: watch::Sender<LogState>,

@@ -14,6 +14,7 @@ pub struct SealKey {
     aead: Aead,
     lookup: hmac::Key,
     mac: hmac::Key,
+    rows: hmac::Key,
 }
 
 impl SealKey {
@@ -25,6 +26,7 @@ impl SealKey {
             aead: Aead::new(bytes),
             lookup: derived(b"guest-store/lookup"),
             mac: derived(b"guest-store/mac"),
+            rows: derived(b"guest-store/rows"),
         }
     }
 
@@ -40,13 +42,18 @@ impl SealKey {
         hmac::verify(&self.mac, message, mac).is_ok()
     }
 
+    /// The key of the MACs of rows whose sums are in the head of the log.
+    pub(crate) fn row_key(&self) -> &hmac::Key {
+        &self.rows
+    }
+
     /// Seals `plain` with associated data: it opens with the same associated data only.
-    pub(crate) fn seal(&self, aad: &str, plain: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal(&self, aad: impl AsRef<[u8]>, plain: &[u8]) -> Vec<u8> {
         self.aead.seal(aad, plain)
     }
 
     /// Opens bytes that were sealed with this associated data.
-    pub(crate) fn open(&self, aad: &str, sealed: Vec<u8>) -> Option<Vec<u8>> {
+    pub(crate) fn open(&self, aad: impl AsRef<[u8]>, sealed: Vec<u8>) -> Option<Vec<u8>> {
         self.aead.open(aad, sealed)
     }
 
@@ -94,7 +101,7 @@ impl Aead {
         Self::new(&derive(subject_key, b"guest-store/personal"))
     }
 
-    pub(crate) fn seal(&self, aad: &str, plain: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal(&self, aad: impl AsRef<[u8]>, plain: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_LEN] = entropy::bytes();
         let mut sealed = Vec::with_capacity(plain.len() + SEAL_OVERHEAD);
         sealed.push(VERSION);
@@ -104,7 +111,7 @@ impl Aead {
             .0
             .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(aad),
+                Aad::from(aad.as_ref()),
                 &mut sealed[1 + NONCE_LEN..],
             )
             .expect("nothing that fits in memory is too long to seal");
@@ -112,7 +119,7 @@ impl Aead {
         sealed
     }
 
-    pub(crate) fn open(&self, aad: &str, mut sealed: Vec<u8>) -> Option<Vec<u8>> {
+    pub(crate) fn open(&self, aad: impl AsRef<[u8]>, mut sealed: Vec<u8>) -> Option<Vec<u8>> {
         if sealed.first() != Some(&VERSION) {
             return None;
         }
@@ -121,7 +128,7 @@ impl Aead {
         let start = 1 + NONCE_LEN;
         let length = self
             .0
-            .open_within(nonce, Aad::from(aad), &mut sealed, start..)
+            .open_within(nonce, Aad::from(aad.as_ref()), &mut sealed, start..)
             .ok()?
             .len();
         sealed.truncate(length);

@@ -12,6 +12,7 @@ mod personal;
 mod prepared;
 mod reader;
 mod rekey;
+mod row_sums;
 mod rows;
 mod schema;
 mod schema_check;
@@ -20,7 +21,6 @@ mod subjects;
 mod wal;
 mod writer;
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::future::ready;
 use std::io;
@@ -33,7 +33,7 @@ use audit::{Signer, VerifierKey};
 use genesys_api::{SessionId, entropy};
 use rusqlite::Connection;
 use time::OffsetDateTime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
     Committed, EntryQuery, Leased, Limits, SealKey, Session, SessionQuery, Settlement, Stats, Store,
@@ -79,6 +79,8 @@ pub struct SqliteStore {
     /// `None` in memory, where only the connection of the writer sees the tables.
     reader: Option<mpsc::Sender<Read>>,
     reading: Option<JoinHandle<()>>,
+    /// Held while the writer compares the rows with their sums.
+    comparing: Mutex<()>,
     /// Held while the store is open.
     _lock: Option<[File; 2]>,
 }
@@ -126,11 +128,11 @@ impl SqliteStore {
 
     /// Checks the tables and starts the thread that writes.
     fn start(mut connection: Connection, keys: Keys, limits: Limits) -> Result<Self, StoreError> {
-        let head = startup::prepare(&connection, &keys)?;
+        let (head, rows) = startup::prepare(&connection, &keys)?;
         let wal = Wal::watch(&mut connection).map_err(SqliteError::from)?;
         let keys = Arc::new(keys);
         let (writer, inbox) = mpsc::channel(limits.queue.max(1));
-        let thread = Writer::new(keys.clone(), limits, head, wal);
+        let thread = Writer::new(keys.clone(), limits, head, rows, wal);
         let writing = spawn("guest-store-write", move || thread.run(&connection, inbox))?;
         Ok(Self {
             keys,
@@ -138,6 +140,7 @@ impl SqliteStore {
             writing: Some(writing),
             reader: None,
             reading: None,
+            comparing: Mutex::default(),
             _lock: None,
         })
     }
@@ -237,8 +240,18 @@ impl Store for SqliteStore {
         self.write(|transaction| transaction.stats())
     }
 
-    fn totals(&self) -> StoreFuture<'_, BTreeMap<String, u64>> {
-        self.read(|reader| reader.totals())
+    fn verify_rows(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let _only_one = self.comparing.lock().await;
+            let mut is_first = true;
+            while !self
+                .write(move |transaction| transaction.compare_rows(is_first))
+                .await?
+            {
+                is_first = false;
+            }
+            Ok(())
+        })
     }
 
     fn verifier_key(&self) -> &VerifierKey {

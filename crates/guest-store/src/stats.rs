@@ -22,6 +22,8 @@ pub struct Stats {
     pub queues: BTreeMap<WebhookId, QueueStats>,
     /// Entries of the log.
     pub audit_entries: u64,
+    /// The named totals: the sums of what all units have added. They outlast the sessions.
+    pub totals: BTreeMap<String, u64>,
     /// Whether changes are refused because the disk is full or the store has its largest size.
     pub is_full: bool,
 }

@@ -1,6 +1,5 @@
 //! The trait `Store` and its types.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::pin::Pin;
@@ -99,8 +98,12 @@ pub trait Store: Debug + Send + Sync {
     /// error means that nothing can be stored.
     fn stats(&self) -> StoreFuture<'_, Stats>;
 
-    /// Returns the named totals: the sums of what all units have added. They outlast the sessions.
-    fn totals(&self) -> StoreFuture<'_, BTreeMap<String, u64>>;
+    /// Verifies that the rows of sessions, webhooks, deliveries and counts are those that units have written. An older copy
+    /// of a row is detected too. Units run meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt), whose source names the table.
+    fn verify_rows(&self) -> StoreFuture<'_, ()>;
 
     /// Returns the key that verifies the log.
     fn verifier_key(&self) -> &VerifierKey;

@@ -159,7 +159,7 @@ impl Direct {
         ] {
             *duration = MAX_DURATION.min(*duration);
         }
-        let mut totals = config.store.totals().await?;
+        let mut totals = config.store.stats().await?.totals;
         if !totals.contains_key(COUNTED) {
             totals = count_ended(&*config.store).await?;
         }

@@ -16,7 +16,7 @@ use crate::{
 /// Totals add up, and a refused unit adds nothing.
 pub(crate) async fn totals_add_up(make: Make) {
     let store = make(Limits::default());
-    assert!(store.totals().await.expect("readable").is_empty());
+    assert!(store.stats().await.expect("readable").totals.is_empty());
     let addition = |name: &str, value| Unit {
         totals: vec![(name.to_owned(), value), ("all".to_owned(), 1)],
         ..Unit::default()
@@ -30,7 +30,7 @@ pub(crate) async fn totals_add_up(make: Make) {
     };
     refused(&*store, lost).await;
     stored(&*store, unit(Change::CreateSession(session("s-1", "o", "g")))).await;
-    let totals = store.totals().await.expect("readable");
+    let totals = store.stats().await.expect("readable").totals;
     let totals: Vec<_> = totals
         .iter()
         .map(|(name, total)| (name.as_str(), *total))

@@ -120,15 +120,7 @@ impl Transaction<'_, '_> {
         if self.prepared.row(sql, params, |_| Ok(()))?.is_some() {
             return Err(Conflict::WebhookNameInUse.into());
         }
-        write_webhook(
-            self.prepared,
-            "INSERT INTO webhooks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL, 0, 0)
-             ON CONFLICT (id) DO UPDATE SET name = ?3, events = ?4, enabled = ?5, failing_since = ?6, failures = ?7,
-             rest_until = ?8, version = ?9, secrets = ?10, document = ?11",
-            webhook,
-            webhook.version + 1,
-            &self.keys.seal,
-        )?;
+        write_webhook(self.prepared, webhook, webhook.version + 1, &self.keys.seal)?;
         match webhook.enabled {
             true => self.release(webhook.id.as_str())?,
             false => self.withhold_all(webhook.id.as_str())?,

@@ -8,8 +8,9 @@ use time::OffsetDateTime;
 
 use super::error::SqliteError;
 use super::outbox::{ERASED, ERASURE, EVENT, SNAPSHOT, Undelivered};
-use super::personal;
-use super::rows::{integer, micros, number, subject_key, time, webhook};
+use super::rows::{
+    integer, micros, number, session, session_columns, subject_key, time, webhook, write_webhook,
+};
 use super::writer::Transaction;
 use crate::outbox::range_id;
 use crate::seal::{Aead, LookupHash};
@@ -22,6 +23,9 @@ const IN_FLIGHT: usize = 4;
 
 /// Time until an unreadable snapshot or erasure is tried again. Our choice.
 const UNREADABLE_PAUSE: time::Duration = time::Duration::DAY;
+
+/// Index of the first column of the session in a row of a due delivery.
+const SESSION: usize = 11;
 
 /// A webhook that has deliveries due.
 struct Turn {
@@ -106,12 +110,8 @@ impl Transaction<'_, '_> {
 
     /// Reads the webhook of a turn. One that cannot be read is disabled.
     fn open(&mut self, turn: &Turn) -> Result<Option<Webhook>, SqliteError> {
-        let seal = &self.keys.seal;
-        let sql = "SELECT * FROM webhooks WHERE id = ?1";
-        let (mut found, _) = self
-            .prepared
-            .readable(sql, [&turn.webhook], 1, |row| webhook(row, seal))?;
-        if found.is_empty() {
+        let found = self.stored(&turn.webhook)?;
+        if found.is_none() {
             let webhook = &turn.webhook;
             tracing::error!(
                 webhook,
@@ -119,6 +119,14 @@ impl Transaction<'_, '_> {
             );
             self.switch_off(webhook)?;
         }
+        Ok(found)
+    }
+
+    /// The webhook with this id, if it can be read.
+    fn stored(&mut self, id: &str) -> Result<Option<Webhook>, SqliteError> {
+        let seal = &self.keys.seal;
+        let sql = "SELECT * FROM webhooks WHERE id = ?1";
+        let (mut found, _) = self.prepared.readable(sql, [id], 1, |row| webhook(row, seal))?;
         Ok(found.pop())
     }
 
@@ -132,11 +140,13 @@ impl Transaction<'_, '_> {
     ) -> Result<Vec<(i64, Leased)>, SqliteError> {
         let seal = &self.keys.seal;
         let (due, unreadable) = self.prepared.readable(
-            "SELECT id, position, fence + 1, attempts + 1, at, kind, first, last, event, grown, body, personal,
-                 subjects.slot, subjects.key
-             FROM outbox LEFT JOIN sessions ON sessions.key = session
+            concat!(
+                "SELECT id, position, fence + 1, attempts + 1, at, kind, first, last, event, grown, body, ",
+                session_columns!(),
+                " FROM outbox LEFT JOIN sessions ON sessions.key = session
                  LEFT JOIN subjects ON subjects.slot = coalesce(outbox.slot, sessions.slot)
-             WHERE webhook = ?1 AND due_at <= ?2 ORDER BY due_at, position",
+                 WHERE webhook = ?1 AND due_at <= ?2 ORDER BY due_at, position"
+            ),
             params![turn.webhook, micros(now)],
             count,
             |row| {
@@ -146,7 +156,7 @@ impl Transaction<'_, '_> {
                     attempt: number(row, 3)?,
                     webhook: webhook.clone(),
                     at: time(row.get(4)?)?,
-                    payload: payload(row, seal)?,
+                    payload: payload(row, &webhook.owner, seal)?,
                 };
                 Ok((row.get(1)?, delivery))
             },
@@ -253,10 +263,18 @@ impl Transaction<'_, '_> {
         Ok(())
     }
 
-    fn switch_off(&mut self, webhook: &str) -> Result<(), SqliteError> {
-        let sql = "UPDATE webhooks SET enabled = 0, version = version + 1 WHERE id = ?1";
-        self.prepared.execute(sql, [webhook])?;
-        self.withhold_all(webhook)
+    fn switch_off(&mut self, id: &str) -> Result<(), SqliteError> {
+        match self.stored(id)? {
+            Some(mut webhook) => {
+                webhook.enabled = false;
+                write_webhook(self.prepared, &webhook, webhook.version + 1, &self.keys.seal)?;
+            }
+            None => {
+                let sql = "UPDATE webhooks SET enabled = 0, version = version + 1 WHERE id = ?1";
+                self.prepared.execute(sql, [id])?;
+            }
+        }
+        self.withhold_all(id)
     }
 }
 
@@ -298,17 +316,21 @@ fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
     })
 }
 
-/// The content of a delivery.
-fn payload(row: &Row<'_>, seal: &SealKey) -> Result<Payload, SqliteError> {
+/// The content of a delivery to a webhook of this owner.
+fn payload(row: &Row<'_>, owner: &str, seal: &SealKey) -> Result<Payload, SqliteError> {
     let kind: i64 = row.get(5)?;
-    let subject_key = subject_key(seal, row.get(12)?, row.get(13)?)?;
     let id = match kind {
-        ERASURE => Aead::of_subject(&subject_key)
-            .open(ERASED, row.get(10)?)
-            .and_then(|id| String::from_utf8(id).ok()),
-        _ => personal::open(&subject_key, row.get(11)?).map(|personal| personal.id),
+        ERASURE => {
+            let subject_key = subject_key(seal, row.get(SESSION + 2)?, row.get(SESSION + 3)?)?;
+            let id = Aead::of_subject(&subject_key).open(ERASED, row.get(10)?);
+            id.and_then(|id| String::from_utf8(id).ok()?.parse().ok())
+        }
+        // a delivery that was moved to another webhook may be of another owner
+        _ => Some(session(row, SESSION, seal)?)
+            .filter(|session| session.owner == owner)
+            .map(|session| session.id),
     };
-    let session = id.and_then(|id| id.parse().ok()).ok_or(StoreErrorKind::Corrupt)?;
+    let session = id.ok_or(StoreErrorKind::Corrupt)?;
     let range = number(row, 6)?..=number(row, 7)?;
     Ok(match kind {
         ERASURE => Payload::Erased { session, range },

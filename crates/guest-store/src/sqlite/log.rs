@@ -6,13 +6,13 @@
 use audit::{Draft, Pseudonym, Tree, leaf_hash};
 use rusqlite::{Connection, Row, params};
 
-use super::Keys;
 use super::error::SqliteError;
 use super::prepared::{Prepared, each_page};
 use super::reader::Reader;
 use super::rows::{integer, number};
 use super::schema::LOG_TRIGGERS;
 use super::writer::Transaction;
+use super::{Keys, row_sums};
 use crate::audit_log::{LogHead, SubjectIndex, checkpoint_message, entry_message};
 use crate::store::PAGE;
 use crate::{EntryQuery, SealKey, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
@@ -120,10 +120,8 @@ pub(super) fn read_head(connection: &Connection, keys: &Keys) -> Result<LogHead,
     Ok(head)
 }
 
-/// Verifies the log, then authenticates its rows and its head under another key.
-pub(super) fn rekey(reader: &mut Reader<'_, '_>, to: &SealKey) -> Result<(), SqliteError> {
-    reader.verify_log()?;
-    let head = reader.log_head()?;
+/// Authenticates the rows of a verified log and its head under another key.
+pub(super) fn rekey(reader: &mut Reader<'_, '_>, mut head: LogHead, to: &SealKey) -> Result<(), SqliteError> {
     let (prepared, from) = (&mut *reader.prepared, &reader.keys.seal);
     prepared.execute_batch("DROP TRIGGER entries_no_update; DROP TRIGGER entries_no_delete;")?;
     let sql =
@@ -157,6 +155,7 @@ pub(super) fn rekey(reader: &mut Reader<'_, '_>, to: &SealKey) -> Result<(), Sql
             )
         },
     )?;
+    head.rows = row_sums::sums(prepared.connection(), to)?;
     write_head(prepared, &head, to)?;
     Ok(())
 }
@@ -250,8 +249,8 @@ impl Reader<'_, '_> {
         Ok(found.into_iter().map(|(checkpoint, _)| checkpoint).collect())
     }
 
-    /// Verifies all entries and checkpoints, and compares the tree of the entries with the head.
-    pub(super) fn verify_log(&mut self) -> Result<(), SqliteError> {
+    /// Verifies all entries and checkpoints, compares the tree of the entries with the head, and returns the head.
+    pub(super) fn verify_log(&mut self) -> Result<LogHead, SqliteError> {
         let head = self.log_head()?;
         self.refuse_rows_outside(&head)?;
         let mut tree = Tree::new();
@@ -265,7 +264,7 @@ impl Reader<'_, '_> {
             from = page.last().map(|checkpoint| checkpoint.size.saturating_add(1));
         }
         match tree == head.tree {
-            true => Ok(()),
+            true => Ok(head),
             false => Err(altered("its entries do not match its head".into())),
         }
     }
@@ -285,7 +284,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn log_head(&mut self) -> Result<LogHead, SqliteError> {
+    pub(super) fn log_head(&mut self) -> Result<LogHead, SqliteError> {
         let sql = "SELECT value FROM meta WHERE name = 'head'";
         let sealed = self.prepared.row(sql, [], |row| row.get(0))?;
         let head = sealed.and_then(|sealed| LogHead::open(&self.keys.seal, sealed));

@@ -14,7 +14,8 @@ use super::prepared::Prepared;
 use super::reader::Reader;
 use super::rows::{select_sessions, session, subject_key, webhook};
 use super::{
-    Keys, SqliteStore, lock, lock_name, private, schema, schema_check, startup, try_lock, unavailable,
+    Keys, SqliteStore, lock, lock_name, private, row_sums, schema, schema_check, startup, try_lock,
+    unavailable,
 };
 use crate::seal::Aead;
 use crate::{StoreError, StoreErrorKind};
@@ -91,7 +92,8 @@ impl SqliteStore {
         restored
     }
 
-    /// Checks the file of the store at `path`: the structure, each sealed value, and each entry of the log. Another
+    /// Checks the file of the store at `path`: the structure, each sealed value, each entry of the log, and the sums of the
+    /// rows. Another
     /// process may have the store open. Returns one text per fault.
     ///
     /// # Errors
@@ -259,7 +261,7 @@ fn check_rows(prepared: &mut Prepared<'_>, keys: &Keys, faults: &mut Vec<String>
         );
     };
     let sql = select_sessions!("ORDER BY sessions.rowid");
-    let sessions = unreadable(prepared, sql, |row| session(row, seal).map(drop))?;
+    let sessions = unreadable(prepared, sql, |row| session(row, 0, seal).map(drop))?;
     let mut rows = Vec::new();
     for key in sessions {
         // the id of a session is in what cannot be read
@@ -282,10 +284,14 @@ fn check_rows(prepared: &mut Prepared<'_>, keys: &Keys, faults: &mut Vec<String>
     };
     add("delivery", unreadable(prepared, sql, body)?);
     let mut reader = Reader { prepared, keys };
-    match reader.verify_log() {
-        Ok(()) => Ok(()),
-        Err(error) => push_corrupt(faults, error),
+    if let Err(error) = reader.verify_log() {
+        push_corrupt(faults, error)?;
     }
+    // a log whose head is altered is a fault already
+    if let Ok(head) = reader.log_head() {
+        faults.extend(row_sums::differences(prepared.connection(), seal, &head.rows)?);
+    }
+    Ok(())
 }
 
 /// Adds the error of a damaged row to the faults.

@@ -4,13 +4,18 @@ mod log;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Keys;
 use super::error::SqliteError;
-use super::migrate_outbox;
-use super::rows::{aad, number, subject_aad, time, write_session};
-use super::schema::{LOG_TRIGGERS, TABLES_2, VERSION, seal_aad};
+use super::log::{read_head, write_head};
+use super::prepared::{Prepared, each_page};
+use super::rows::{
+    aad, bound_session, number, session_columns, subject_aad, time, webhook_aads, write_session,
+};
+use super::schema::{COUNTS, LOG_TRIGGERS, TABLES_2, VERSION, seal_aad};
+use super::{migrate_outbox, row_sums};
+use crate::audit_log::LogHead;
 use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, TokenHash};
 
 /// Present in `meta` until the file has been vacuumed after its migration.
@@ -29,10 +34,25 @@ pub(super) fn from(connection: &Connection, keys: &Keys, version: i32) -> Result
         log::from_1(&transaction, keys)?;
         transaction.execute("INSERT INTO meta VALUES (?1, x'')", [VACUUM_DUE])?;
     } else {
-        migrate_outbox::from_2(&transaction, &keys.seal)?;
-        transaction.execute_batch("DROP TRIGGER entries_stay; DROP TRIGGER entries_remain;")?;
-        transaction.execute_batch(LOG_TRIGGERS)?;
+        if version == 2 {
+            migrate_outbox::from_2(&transaction, &keys.seal)?;
+            transaction.execute_batch("DROP TRIGGER entries_stay; DROP TRIGGER entries_remain;")?;
+            transaction.execute_batch(LOG_TRIGGERS)?;
+        }
+        transaction.execute_batch("ALTER TABLE counts RENAME TO counts_3")?;
+        transaction.execute_batch(COUNTS)?;
+        transaction.execute_batch(
+            "INSERT OR REPLACE INTO counts SELECT name, value FROM counts_3; DROP TABLE counts_3;",
+        )?;
+        sessions_from_3(&transaction, &keys.seal)?;
     }
+    webhooks_from_3(&transaction, &keys.seal)?;
+    let mut head = match version {
+        1 => read_head(&transaction, keys)?,
+        _ => head_of_3(&transaction, &keys.seal)?,
+    };
+    head.rows = row_sums::sums(&transaction, &keys.seal)?;
+    write_head(&mut Prepared::new(&transaction), &head, &keys.seal)?;
     let proof = keys.seal.seal(seal_aad(VERSION), b"");
     transaction.execute("UPDATE meta SET value = ?1 WHERE name = 'seal'", [proof])?;
     transaction.pragma_update(None, "user_version", VERSION)?;
@@ -46,14 +66,15 @@ fn sessions_from_1(connection: &Connection, seal: &SealKey) -> Result<(), Sqlite
          ALTER TABLE sessions RENAME TO sessions_1;",
     )?;
     connection.execute_batch(TABLES_2)?;
+    connection.execute_batch(COUNTS)?;
     let mut sessions = connection.prepare("SELECT * FROM sessions_1 ORDER BY created_at, id")?;
-    let mut insert = super::prepared::Prepared::new(connection);
+    let mut insert = Prepared::new(connection);
     let mut rows = sessions.query([])?;
     let mut slot = 0;
     while let Some(row) = rows.next()? {
         let session = session_of_1(row, seal)?;
         slot += 1;
-        let key = seal.seal(&subject_aad(slot), &session.secrets.subject_key);
+        let key = seal.seal(subject_aad(slot), &session.secrets.subject_key);
         insert.execute("INSERT INTO subjects VALUES (?1, ?2, 0)", params![slot, key])?;
         let sql =
             "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
@@ -68,6 +89,57 @@ fn sessions_from_1(connection: &Connection, seal: &SealKey) -> Result<(), Sqlite
     )?)
 }
 
+/// Binds the plain columns of sessions to the sealed one. A row that cannot be read stays unreadable.
+fn sessions_from_3(connection: &Connection, seal: &SealKey) -> Result<(), SqliteError> {
+    let sql = concat!(
+        "SELECT sessions.rowid, ",
+        session_columns!(),
+        " FROM sessions JOIN subjects USING (slot) WHERE sessions.rowid > ?1 ORDER BY sessions.rowid LIMIT ?2"
+    );
+    each_page(
+        &mut Prepared::new(connection),
+        sql,
+        |row| Ok((row.get(0)?, bound_session(row, 1, seal)?)),
+        |prepared, rowid, personal| {
+            let sql = "UPDATE sessions SET personal = coalesce(?2, personal) WHERE rowid = ?1";
+            prepared.execute(sql, params![rowid, personal])
+        },
+    )
+}
+
+/// Binds what the owners of webhooks have set to the sealed columns.
+fn webhooks_from_3(connection: &Connection, seal: &SealKey) -> Result<(), SqliteError> {
+    let sql = "SELECT *, rowid FROM webhooks WHERE rowid > ?1 ORDER BY rowid LIMIT ?2";
+    let rebound = |row: &Row<'_>, bound: Vec<u8>, column: &str, index: usize| {
+        let id: String = row.get(0)?;
+        let plain = seal.open(aad("webhooks", &id, column), row.get(index)?);
+        Ok::<_, SqliteError>(plain.map(|plain| seal.seal(bound, &plain)))
+    };
+    each_page(
+        &mut Prepared::new(connection),
+        sql,
+        |row| {
+            let [secrets, document] = webhook_aads(row)?;
+            let secrets = rebound(row, secrets, "secrets", 9)?;
+            let document = rebound(row, document, "document", 10)?;
+            Ok((row.get("rowid")?, (secrets, document)))
+        },
+        |prepared, rowid, (secrets, document)| {
+            let sql = "UPDATE webhooks SET secrets = coalesce(?2, secrets), document = coalesce(?3, document)
+                       WHERE rowid = ?1";
+            prepared.execute(sql, params![rowid, secrets, document])
+        },
+    )
+}
+
+/// The head of the log of version 2 or 3.
+fn head_of_3(connection: &Connection, seal: &SealKey) -> Result<LogHead, SqliteError> {
+    let sql = "SELECT value FROM meta WHERE name = 'head'";
+    let sealed = connection.query_row(sql, [], |row| row.get(0)).optional()?;
+    let head = sealed.and_then(|sealed| LogHead::open_3(seal, sealed));
+    head.ok_or_else(|| StoreErrorKind::Corrupt.into())
+}
+
 /// Whether the file was migrated and not vacuumed since.
 pub(super) fn vacuum_is_due(connection: &Connection) -> Result<bool, SqliteError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM meta WHERE name = ?1)";
@@ -77,7 +149,7 @@ pub(super) fn vacuum_is_due(connection: &Connection) -> Result<bool, SqliteError
 fn session_of_1(row: &Row<'_>, seal: &SealKey) -> Result<Session, SqliteError> {
     let id: String = row.get(0)?;
     let open = |column: &str, sealed| {
-        let plain = seal.open(&aad("sessions", &id, column), sealed);
+        let plain = seal.open(aad("sessions", &id, column), sealed);
         plain.ok_or_else(|| unreadable(&id))
     };
     let secrets = parse_secrets(&open("secrets", row.get(13)?)?).ok_or_else(|| unreadable(&id))?;

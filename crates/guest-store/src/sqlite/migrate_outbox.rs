@@ -32,7 +32,7 @@ pub(super) fn from_1(connection: &Connection, seal: &SealKey) -> Result<(), Sqli
     let mut rows = pending.query([])?;
     while let Some(row) = rows.next()? {
         let (position, id): (i64, String) = (row.get(0)?, row.get(1)?);
-        let body = seal.open(&aad("outbox", &id, "body"), row.get(2)?);
+        let body = seal.open(aad("outbox", &id, "body"), row.get(2)?);
         let body = body.and_then(|body| serde_json::from_slice::<Value>(&body).ok());
         let data = &body.unwrap_or_default()["data"];
         let session = data["id"].as_str().and_then(|id| id.parse().ok());
@@ -88,12 +88,12 @@ pub(super) fn from_2(connection: &Connection, seal: &SealKey) -> Result<(), Sqli
     while let Some(row) = rows.next()? {
         let (position, id): (i64, String) = (row.get(0)?, row.get(1)?);
         // one that cannot be read stays unreadable
-        let Some(session) = seal.open(&aad("outbox", &id, "body"), row.get(2)?) else {
+        let Some(session) = seal.open(aad("outbox", &id, "body"), row.get(2)?) else {
             continue;
         };
         slot += 1;
         let subject_key = entropy::bytes();
-        insert.execute(params![slot, seal.seal(&subject_aad(slot), &subject_key)])?;
+        insert.execute(params![slot, seal.seal(subject_aad(slot), &subject_key)])?;
         let body = Aead::of_subject(&subject_key).seal(ERASED, &session);
         update.execute(params![position, slot, body])?;
     }

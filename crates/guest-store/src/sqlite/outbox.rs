@@ -206,9 +206,10 @@ impl Transaction<'_, '_> {
         }
     }
 
-    /// Adds to the counts of a webhook's queue.
+    /// Adds to the counts of a webhook's queue. Rows that another program moved there were not counted.
     pub(super) fn count(&mut self, webhook: &str, rows: i64, snapshots: i64) -> Result<(), SqliteError> {
-        let sql = "UPDATE webhooks SET pending = pending + ?2, snapshots = snapshots + ?3 WHERE id = ?1";
+        let sql = "UPDATE webhooks SET pending = max(pending + ?2, 0), snapshots = max(snapshots + ?3, 0)
+                   WHERE id = ?1";
         self.prepared.execute(sql, params![webhook, rows, snapshots])?;
         Ok(())
     }
@@ -231,6 +232,11 @@ impl Transaction<'_, '_> {
             is_full: *self.is_full,
             ..Stats::default()
         };
+        let sql = "SELECT substr(name, 7), value FROM counts WHERE name > 'total ' AND name < 'total!'";
+        let totals = self
+            .prepared
+            .rows(sql, [], |row| Ok((row.get(0)?, number(row, 1)?)))?;
+        stats.totals = totals.into_iter().collect();
         let sql = "SELECT id, enabled, pending, snapshots FROM webhooks WHERE pending > 0 OR snapshots > 0";
         for queue in self.prepared.rows(sql, [], queue)? {
             stats.outbox_pending += queue.stats.pending;

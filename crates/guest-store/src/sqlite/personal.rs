@@ -1,8 +1,10 @@
 //! The personal data of a session, sealed under its subject key.
 
+use rusqlite::types::ValueRef;
 use secrecy::ExposeSecret as _;
 
 use super::error::SqliteError;
+use super::row_sums::encode;
 use crate::seal::Aead;
 use crate::{Session, StoreError, StoreErrorKind};
 
@@ -16,11 +18,16 @@ pub(super) struct Personal {
     pub(super) document: Vec<u8>,
 }
 
-const AAD: &str = "sessions/personal";
+/// Associated data of the sealed data: the plain columns of the row.
+pub(super) fn aad<'a>(columns: impl Iterator<Item = ValueRef<'a>>) -> Vec<u8> {
+    encode(AAD, columns)
+}
+
+pub(super) const AAD: &str = "sessions/personal";
 
 /// Four texts, each after its length as a little-endian `u32`, then the document. The last text is `+` and the refresh
 /// token, or empty without one.
-pub(super) fn seal(session: &Session) -> Result<Vec<u8>, SqliteError> {
+pub(super) fn seal(session: &Session, aad: &[u8]) -> Result<Vec<u8>, SqliteError> {
     let refresh = session.secrets.refresh_token.as_ref();
     let refresh = refresh.map_or(String::new(), |token| format!("+{}", token.expose_secret()));
     let texts = [
@@ -38,12 +45,12 @@ pub(super) fn seal(session: &Session) -> Result<Vec<u8>, SqliteError> {
         plain.extend_from_slice(text.as_bytes());
     }
     plain.extend_from_slice(&session.document);
-    Ok(Aead::of_subject(&session.secrets.subject_key).seal(AAD, &plain))
+    Ok(Aead::of_subject(&session.secrets.subject_key).seal(aad, &plain))
 }
 
-/// Opens the sealed data. A wrong key, or bytes that [`seal`] did not make, give `None`.
-pub(super) fn open(subject_key: &[u8; 32], sealed: Vec<u8>) -> Option<Personal> {
-    let plain = Aead::of_subject(subject_key).open(AAD, sealed)?;
+/// Opens the sealed data. A wrong key, other columns, or bytes that [`seal`] did not make, give `None`.
+pub(super) fn open(subject_key: &[u8; 32], aad: &[u8], sealed: Vec<u8>) -> Option<Personal> {
+    let plain = Aead::of_subject(subject_key).open(aad, sealed)?;
     let mut rest = plain.as_slice();
     let mut text = || {
         let (length, after) = rest.split_first_chunk()?;

@@ -1,7 +1,5 @@
 //! The thread that reads.
 
-use std::collections::BTreeMap;
-
 use genesys_api::{GuestId, SessionId};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -9,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::error::SqliteError;
 use super::prepared::Prepared;
-use super::rows::{micros, number, select_sessions, session, webhook};
+use super::rows::{micros, select_sessions, session, webhook};
 use super::{Keys, Read};
 use crate::store::PAGE;
 use crate::{Session, SessionQuery, StoreErrorKind, Webhook};
@@ -37,7 +35,7 @@ impl Reader<'_, '_> {
         let seal = &self.keys.seal;
         let sql = select_sessions!("WHERE sessions.key = ?1");
         let key = [seal.session_key(id)];
-        let found = self.prepared.rows(sql, key, |row| session(row, seal))?;
+        let found = self.prepared.rows(sql, key, |row| session(row, 0, seal))?;
         Ok(found.into_iter().next())
     }
 
@@ -80,7 +78,7 @@ impl Reader<'_, '_> {
         let (found, unreadable) =
             self.prepared
                 .readable(sql, params_from_iter(params), limit.min(PAGE), |row| {
-                    session(row, seal)
+                    session(row, 0, seal)
                 })?;
         if matches!(query, SessionQuery::OfGuest { .. }) && !unreadable.is_empty() {
             let rows = unreadable.len();
@@ -123,13 +121,5 @@ impl Reader<'_, '_> {
             );
         }
         Ok(found)
-    }
-
-    pub(super) fn totals(&mut self) -> Result<BTreeMap<String, u64>, SqliteError> {
-        let sql = "SELECT substr(name, 7), value FROM counts WHERE name > 'total ' AND name < 'total!'";
-        let totals = self
-            .prepared
-            .rows(sql, [], |row| Ok((row.get(0)?, number(row, 1)?)))?;
-        Ok(totals.into_iter().collect())
     }
 }

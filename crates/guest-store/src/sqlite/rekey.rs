@@ -3,16 +3,15 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use genesys_api::{GuestId, SessionId};
 use rusqlite::{Connection, params};
 
 use super::error::SqliteError;
 use super::maintenance::{check, truncate_log};
 use super::prepared::{Prepared, each_page};
 use super::reader::Reader;
-use super::rows::{aad, subject_aad, subject_key};
+use super::rows::{session, session_columns, subject_aad, webhook_aads};
 use super::schema::{VERSION, seal_aad};
-use super::{Keys, SqliteStore, lock, log, personal, schema, startup, unavailable};
+use super::{Keys, SqliteStore, lock, log, row_sums, schema, startup, unavailable};
 use crate::seal::LookupHash;
 use crate::{Limits, SealKey, StoreError, StoreErrorKind};
 
@@ -93,6 +92,18 @@ fn rekey(connection: &Connection, keys: &Keys, to: &SealKey) -> Result<(), Sqlit
     let from = &keys.seal;
     let transaction = connection.unchecked_transaction()?;
     let mut prepared = Prepared::new(connection);
+    let mut reader = Reader {
+        prepared: &mut prepared,
+        keys,
+    };
+    // what an older copy of a row says is not authenticated anew
+    let head = reader.verify_log()?;
+    if let Some(fault) = row_sums::differences(connection, from, &head.rows)?
+        .into_iter()
+        .next()
+    {
+        return Err(StoreError::new(StoreErrorKind::Corrupt, fault).into());
+    }
     rekey_sessions(&mut prepared, from, to)?;
     rekey_subjects(&mut prepared, from, to)?;
     rekey_webhooks(&mut prepared, from, to)?;
@@ -100,7 +111,7 @@ fn rekey(connection: &Connection, keys: &Keys, to: &SealKey) -> Result<(), Sqlit
         prepared: &mut prepared,
         keys,
     };
-    log::rekey(&mut reader, to)?;
+    log::rekey(&mut reader, head, to)?;
     let proof = to.seal(seal_aad(VERSION), b"");
     prepared.execute("UPDATE meta SET value = ?1 WHERE name = 'seal'", [proof])?;
     drop(prepared);
@@ -109,26 +120,21 @@ fn rekey(connection: &Connection, keys: &Keys, to: &SealKey) -> Result<(), Sqlit
 
 /// Replaces the look-up hashes of sessions and guests. The personal data is sealed under the subject keys, which stay.
 fn rekey_sessions(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> Result<(), SqliteError> {
-    let sql = "SELECT sessions.rowid, sessions.key, slot, subjects.key, owner, personal
-               FROM sessions JOIN subjects USING (slot) WHERE sessions.rowid > ?1 ORDER BY sessions.rowid LIMIT ?2";
+    let sql = concat!(
+        "SELECT sessions.rowid, ",
+        session_columns!(),
+        " FROM sessions JOIN subjects USING (slot) WHERE sessions.rowid > ?1 ORDER BY sessions.rowid LIMIT ?2"
+    );
     each_page(
         prepared,
         sql,
         |row| {
-            let (rowid, key): (i64, LookupHash) = (row.get(0)?, row.get(1)?);
-            let owner: String = row.get(4)?;
-            let personal = subject_key(from, row.get(2)?, row.get(3)?)
-                .ok()
-                .and_then(|subject_key| personal::open(&subject_key, row.get(5).ok()?));
-            let ids = personal.and_then(|personal| {
-                let ids: (SessionId, GuestId) = (personal.id.parse().ok()?, personal.guest.parse().ok()?);
-                (from.session_key(&ids.0) == key).then_some(ids)
-            });
-            let (session, guest) = ids.ok_or_else(|| unreadable(&format!("session in row {rowid}")))?;
-            Ok((
-                rowid,
-                (key, to.session_key(&session), to.guest_hash(&owner, &guest)),
-            ))
+            let rowid = row.get(0)?;
+            let session = session(row, 1, from);
+            let session = session.map_err(|_| unreadable(&format!("session in row {rowid}")))?;
+            let old: LookupHash = row.get(2)?;
+            let guest = to.guest_hash(&session.owner, &session.guest);
+            Ok((rowid, (old, to.session_key(&session.id), guest)))
         },
         |prepared, rowid, (old, new, guest)| {
             let sql = "UPDATE sessions SET key = ?2, guest = ?3 WHERE rowid = ?1";
@@ -148,7 +154,8 @@ fn rekey_subjects(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> 
         sql,
         |row| {
             let slot = row.get(0)?;
-            let sealed = reseal(from, to, &subject_aad(slot), row.get(1)?)?;
+            let aad = subject_aad(slot);
+            let sealed = reseal(from, to, aad.as_bytes(), row.get(1)?, &aad)?;
             Ok((slot, sealed))
         },
         |prepared, slot, sealed| {
@@ -161,15 +168,16 @@ fn rekey_subjects(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> 
 }
 
 fn rekey_webhooks(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> Result<(), SqliteError> {
-    let sql = "SELECT rowid, id, secrets, document FROM webhooks WHERE rowid > ?1 ORDER BY rowid LIMIT ?2";
+    let sql = "SELECT *, rowid FROM webhooks WHERE rowid > ?1 ORDER BY rowid LIMIT ?2";
     each_page(
         prepared,
         sql,
         |row| {
-            let id: String = row.get(1)?;
-            let secrets = reseal(from, to, &aad("webhooks", &id, "secrets"), row.get(2)?)?;
-            let document = reseal(from, to, &aad("webhooks", &id, "document"), row.get(3)?)?;
-            Ok((row.get(0)?, (secrets, document)))
+            let what = format!("webhook {}", row.get::<_, String>(0)?);
+            let [secrets, document] = webhook_aads(row)?;
+            let secrets = reseal(from, to, &secrets, row.get(9)?, &what)?;
+            let document = reseal(from, to, &document, row.get(10)?, &what)?;
+            Ok((row.get("rowid")?, (secrets, document)))
         },
         |prepared, rowid, (secrets, document)| {
             let sql = "UPDATE webhooks SET secrets = ?2, document = ?3 WHERE rowid = ?1";
@@ -178,8 +186,14 @@ fn rekey_webhooks(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> 
     )
 }
 
-fn reseal(from: &SealKey, to: &SealKey, aad: &str, sealed: Vec<u8>) -> Result<Vec<u8>, SqliteError> {
-    let plain = from.open(aad, sealed).ok_or_else(|| unreadable(aad))?;
+fn reseal(
+    from: &SealKey,
+    to: &SealKey,
+    aad: &[u8],
+    sealed: Vec<u8>,
+    what: &str,
+) -> Result<Vec<u8>, SqliteError> {
+    let plain = from.open(aad, sealed).ok_or_else(|| unreadable(what))?;
     Ok(to.seal(aad, &plain))
 }
 

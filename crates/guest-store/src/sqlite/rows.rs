@@ -1,28 +1,44 @@
 //! Conversion between rows and values.
 
-use genesys_api::SessionId;
-use rusqlite::types::FromSql;
-use rusqlite::{Row, params};
+use std::ops::Range;
+
+use genesys_api::{GuestId, SessionId};
+use rusqlite::types::{FromSql, Value, ValueRef};
+use rusqlite::{Row, params, params_from_iter};
 use secrecy::{ExposeSecret as _, SecretString};
 use time::OffsetDateTime;
 
 use super::error::SqliteError;
 use super::personal;
 use super::prepared::Prepared;
+use super::row_sums::encode;
+use crate::seal::{Aead, LookupHash};
 use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, TokenHash, Webhook};
 
-/// Selects sessions in the order of columns that [`session`] reads.
+/// The columns that [`session`] reads, of `sessions` and the slot in `subjects`.
+macro_rules! session_columns {
+    () => {
+        "hex(sessions.key), sessions.key, subjects.slot, subjects.key, owner, channel, created_at, expires_at,
+         idle_deadline, ended_at, access, refresh, previous_refresh, generation, version, personal, guest"
+    };
+}
+pub(super) use session_columns;
+
+/// Selects sessions.
 macro_rules! select_sessions {
     ($rest:literal) => {
         concat!(
-            "SELECT hex(sessions.key), sessions.key, slot, subjects.key, owner, channel, created_at, expires_at,
-             idle_deadline, ended_at, access, refresh, previous_refresh, generation, version, personal
-             FROM sessions JOIN subjects USING (slot) ",
+            "SELECT ",
+            $crate::sqlite::rows::session_columns!(),
+            " FROM sessions JOIN subjects USING (slot) ",
             $rest
         )
     };
 }
 pub(super) use select_sessions;
+
+/// The columns of [`session_columns`] that are associated data of the sealed one. The others are compared with it.
+const PLAIN: Range<usize> = 4..15;
 
 /// Writes a session by `sql`, whose parameters are the columns of its row in their order.
 pub(super) fn write_session(
@@ -33,50 +49,65 @@ pub(super) fn write_session(
     version: u64,
     seal: &SealKey,
 ) -> Result<usize, SqliteError> {
-    Ok(prepared.execute(
-        sql,
-        params![
-            seal.session_key(&session.id),
-            slot,
-            session.owner,
-            seal.guest_hash(&session.owner, &session.guest),
-            session.channel.as_str(),
-            micros(session.created_at),
-            micros(session.expires_at),
-            micros(session.idle_deadline),
-            session.ended_at.map(micros),
-            session.access.as_bytes(),
-            session.refresh.as_bytes(),
-            session.previous_refresh.as_ref().map(TokenHash::as_bytes),
-            integer(session.generation)?,
-            integer(version)?,
-            personal::seal(session)?,
-        ],
-    )?)
+    let blob = |hash: &TokenHash| hash.as_bytes().to_vec();
+    let plain: [Value; PLAIN.end - PLAIN.start] = [
+        session.owner.clone().into(),
+        session.channel.as_str().to_owned().into(),
+        micros(session.created_at).into(),
+        micros(session.expires_at).into(),
+        micros(session.idle_deadline).into(),
+        session.ended_at.map(micros).into(),
+        blob(&session.access).into(),
+        blob(&session.refresh).into(),
+        session.previous_refresh.as_ref().map(blob).into(),
+        integer(session.generation)?.into(),
+        integer(version)?.into(),
+    ];
+    let personal = personal::seal(session, &personal::aad(plain.iter().map(ValueRef::from)))?;
+    let guest = seal.guest_hash(&session.owner, &session.guest);
+    let [owner, rest @ ..] = plain;
+    let mut values = vec![
+        seal.session_key(&session.id).to_vec().into(),
+        slot.into(),
+        owner,
+        guest.to_vec().into(),
+    ];
+    values.extend(rest);
+    values.push(personal.into());
+    Ok(prepared.execute(sql, params_from_iter(values))?)
 }
 
-/// Reads a row of [`select_sessions`].
-pub(super) fn session(row: &Row<'_>, seal: &SealKey) -> Result<Session, SqliteError> {
-    let subject_key = subject_key(seal, row.get(2)?, row.get(3)?)?;
-    let personal = personal::open(&subject_key, row.get(15)?).ok_or(StoreErrorKind::Corrupt)?;
+/// Reads the columns of [`session_columns`], of which `first` is the first one.
+///
+/// # Errors
+/// `Corrupt` if any of them was altered. An older copy of the whole row is not detected here.
+pub(super) fn session(row: &Row<'_>, first: usize, seal: &SealKey) -> Result<Session, SqliteError> {
+    let subject_key = subject_key(seal, row.get(first + 2)?, row.get(first + 3)?)?;
+    let aad = plain_columns(row, first)?;
+    let personal = personal::open(&subject_key, &aad, row.get(first + 15)?).ok_or(StoreErrorKind::Corrupt)?;
     let id: SessionId = personal.id.parse().map_err(corrupt)?;
-    if seal.session_key(&id) != row.get::<_, [u8; 16]>(1)? {
+    let guest: GuestId = personal.guest.parse().map_err(corrupt)?;
+    let owner: String = row.get(first + 4)?;
+    let keys: (LookupHash, LookupHash) = (row.get(first + 1)?, row.get(first + 16)?);
+    if (seal.session_key(&id), seal.guest_hash(&owner, &guest)) != keys {
         return Err(StoreErrorKind::Corrupt.into());
     }
     Ok(Session {
         id,
-        owner: row.get(4)?,
-        guest: personal.guest.parse().map_err(corrupt)?,
-        channel: row.get::<_, String>(5)?.parse().map_err(corrupt)?,
-        created_at: time(row.get(6)?)?,
-        expires_at: time(row.get(7)?)?,
-        idle_deadline: time(row.get(8)?)?,
-        ended_at: row.get::<_, Option<i64>>(9)?.map(time).transpose()?,
-        access: TokenHash::from_bytes(row.get(10)?),
-        refresh: TokenHash::from_bytes(row.get(11)?),
-        previous_refresh: row.get::<_, Option<[u8; 32]>>(12)?.map(TokenHash::from_bytes),
-        generation: number(row, 13)?,
-        version: number(row, 14)?,
+        owner,
+        guest,
+        channel: row.get::<_, String>(first + 5)?.parse().map_err(corrupt)?,
+        created_at: time(row.get(first + 6)?)?,
+        expires_at: time(row.get(first + 7)?)?,
+        idle_deadline: time(row.get(first + 8)?)?,
+        ended_at: row.get::<_, Option<i64>>(first + 9)?.map(time).transpose()?,
+        access: TokenHash::from_bytes(row.get(first + 10)?),
+        refresh: TokenHash::from_bytes(row.get(first + 11)?),
+        previous_refresh: row
+            .get::<_, Option<[u8; 32]>>(first + 12)?
+            .map(TokenHash::from_bytes),
+        generation: number(row, first + 13)?,
+        version: number(row, first + 14)?,
         secrets: SessionSecrets {
             genesys_token: personal.genesys_token.into(),
             subject_key,
@@ -86,9 +117,31 @@ pub(super) fn session(row: &Row<'_>, seal: &SealKey) -> Result<Session, SqliteEr
     })
 }
 
+/// The sealed column of a session of version 3, bound to the plain columns. `None` if it cannot be opened.
+pub(super) fn bound_session(
+    row: &Row<'_>,
+    first: usize,
+    seal: &SealKey,
+) -> Result<Option<Vec<u8>>, SqliteError> {
+    let Ok(subject_key) = subject_key(seal, row.get(first + 2)?, row.get(first + 3)?) else {
+        return Ok(None);
+    };
+    let key = Aead::of_subject(&subject_key);
+    let personal = key.open(personal::AAD, row.get(first + 15)?);
+    let aad = plain_columns(row, first)?;
+    Ok(personal.map(|personal| key.seal(aad, &personal)))
+}
+
+/// Associated data of the sealed column of a session.
+fn plain_columns(row: &Row<'_>, first: usize) -> rusqlite::Result<Vec<u8>> {
+    let plain = PLAIN.map(|column| row.get_ref(first + column));
+    let plain = plain.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(personal::aad(plain.into_iter()))
+}
+
 /// Opens the subject key in a slot.
 pub(super) fn subject_key(seal: &SealKey, slot: i64, sealed: Vec<u8>) -> Result<[u8; 32], SqliteError> {
-    let key = seal.open(&subject_aad(slot), sealed);
+    let key = seal.open(subject_aad(slot), sealed);
     key.and_then(|key| key.try_into().ok())
         .ok_or_else(|| StoreErrorKind::Corrupt.into())
 }
@@ -98,45 +151,73 @@ pub(super) fn subject_aad(slot: i64) -> String {
     format!("subjects/{slot}/key")
 }
 
-/// Writes a webhook by `sql`, whose parameters are the columns in their order, without the last.
+/// Writes a webhook with this version. Its owner, its counts and its last turn stay.
 pub(super) fn write_webhook(
     prepared: &mut Prepared<'_>,
-    sql: &'static str,
     webhook: &Webhook,
     version: u64,
     seal: &SealKey,
 ) -> Result<usize, SqliteError> {
     let id = webhook.id.as_str();
+    let plain: [Value; WEBHOOK_PLAIN.len()] = [
+        webhook.owner.clone().into(),
+        webhook.name.clone().into(),
+        serde_json::Value::from(webhook.events.as_slice())
+            .to_string()
+            .into(),
+        webhook.enabled.into(),
+        integer(version)?.into(),
+    ];
+    let aad = |column| webhook_aad(id, column, plain.iter().map(ValueRef::from));
+    let secrets = seal.seal(aad("secrets"), webhook.secrets.expose_secret().as_bytes());
+    let document = seal.seal(aad("document"), &webhook.document);
+    let [owner, name, events, enabled, version] = &plain;
     Ok(prepared.execute(
-        sql,
+        "INSERT INTO webhooks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL, 0, 0)
+         ON CONFLICT (id) DO UPDATE SET name = ?3, events = ?4, enabled = ?5, failing_since = ?6, failures = ?7,
+         rest_until = ?8, version = ?9, secrets = ?10, document = ?11",
         params![
             id,
-            webhook.owner,
-            webhook.name,
-            serde_json::Value::from(webhook.events.as_slice()).to_string(),
-            webhook.enabled,
+            owner,
+            name,
+            events,
+            enabled,
             webhook.failing_since.map(micros),
             webhook.failures,
             webhook.rest_until.map(micros),
-            integer(version)?,
-            seal.seal(
-                &aad("webhooks", id, "secrets"),
-                webhook.secrets.expose_secret().as_bytes()
-            ),
-            seal.seal(&aad("webhooks", id, "document"), &webhook.document),
+            version,
+            secrets,
+            document,
         ],
     )?)
 }
 
-/// Reads a row of all columns of `webhooks`.
-pub(super) fn webhook(row: &Row<'_>, seal: &SealKey) -> Result<Webhook, SqliteError> {
+/// The columns of `webhooks` that are associated data of the sealed ones: owner, name, events, enabled and version.
+const WEBHOOK_PLAIN: [usize; 5] = [1, 2, 3, 4, 8];
+
+/// Associated data of a sealed column of a webhook.
+fn webhook_aad<'a>(id: &str, column: &str, plain: impl Iterator<Item = ValueRef<'a>>) -> Vec<u8> {
+    encode(&aad("webhooks", id, column), plain)
+}
+
+/// Associated data of the sealed columns `secrets` and `document` of a row of all columns of `webhooks`.
+pub(super) fn webhook_aads(row: &Row<'_>) -> Result<[Vec<u8>; 2], SqliteError> {
     let id: String = row.get(0)?;
-    let document = seal
-        .open(&aad("webhooks", &id, "document"), row.get(10)?)
-        .ok_or(StoreErrorKind::Corrupt)?;
+    let plain = WEBHOOK_PLAIN.map(|column| row.get_ref(column));
+    let plain = plain.into_iter().collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(["secrets", "document"].map(|column| webhook_aad(&id, column, plain.iter().copied())))
+}
+
+/// Reads a row of all columns of `webhooks`.
+///
+/// # Errors
+/// `Corrupt` if what the owner has set was altered.
+pub(super) fn webhook(row: &Row<'_>, seal: &SealKey) -> Result<Webhook, SqliteError> {
+    let [secrets, document] = webhook_aads(row)?;
+    let document = seal.open(document, row.get(10)?).ok_or(StoreErrorKind::Corrupt)?;
     Ok(Webhook {
-        secrets: secret(seal, &aad("webhooks", &id, "secrets"), row.get(9)?)?,
-        id: id.parse().map_err(corrupt)?,
+        secrets: secret(seal, &secrets, row.get(9)?)?,
+        id: row.get::<_, String>(0)?.parse().map_err(corrupt)?,
         owner: row.get(1)?,
         name: row.get(2)?,
         events: serde_json::from_str(&row.get::<_, String>(3)?).map_err(corrupt)?,
@@ -179,7 +260,7 @@ fn value<T: FromSql>(row: &Row<'_>, column: usize) -> Result<T, SqliteError> {
 }
 
 /// Opens a sealed text. The error of its decoding would hold the text, so it is dropped.
-fn secret(seal: &SealKey, aad: &str, sealed: Vec<u8>) -> Result<SecretString, SqliteError> {
+fn secret(seal: &SealKey, aad: &[u8], sealed: Vec<u8>) -> Result<SecretString, SqliteError> {
     let plain = seal.open(aad, sealed).ok_or(StoreErrorKind::Corrupt)?;
     match String::from_utf8(plain) {
         Ok(secret) => Ok(secret.into()),

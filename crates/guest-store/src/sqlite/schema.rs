@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::Keys;
 use super::error::SqliteError;
+use super::{Keys, row_sums};
 use crate::audit_log::LogHead;
 use crate::{SealKey, StoreError, StoreErrorKind};
 
 /// Marks the file as a guest store (`PRAGMA application_id`): "gst1" in ASCII.
 pub(super) const APPLICATION: i32 = 0x6773_7431;
 /// The version of the tables (`PRAGMA user_version`).
-pub(super) const VERSION: i32 = 3;
+pub(super) const VERSION: i32 = 4;
 
 /// Tables that every version has, with other counts of `webhooks`.
 const TABLES: &str = "
@@ -105,11 +105,14 @@ pub(super) const TABLES_2: &str = "
     CREATE INDEX sessions_due ON sessions (idle_deadline) WHERE ended_at IS NULL;
     CREATE INDEX sessions_ended ON sessions (ended_at) WHERE ended_at IS NOT NULL;
 
-    -- aggregates that change in the transaction of what they count
+";
+
+/// The aggregates, which change in the transaction of what they count.
+pub(super) const COUNTS: &str = "
     CREATE TABLE counts (
         name TEXT PRIMARY KEY,
         value INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
+    ) STRICT;
     INSERT INTO counts VALUES ('live_sessions', 0);
 ";
 
@@ -235,7 +238,11 @@ pub(super) fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteE
     create_tables(connection)?;
     let log = keys.signer.verifier_key().to_string().into_bytes();
     let seal = keys.seal.seal(seal_aad(VERSION), b"");
-    let head = LogHead::default().seal(&keys.seal);
+    let head = LogHead {
+        rows: row_sums::sums(connection, &keys.seal)?,
+        ..LogHead::default()
+    };
+    let head = head.seal(&keys.seal);
     let sql = "INSERT INTO meta VALUES ('log', ?1), ('seal', ?2), ('head', ?3)";
     connection.execute(sql, (log, seal, head))?;
     connection.pragma_update(None, "application_id", APPLICATION)?;
@@ -245,7 +252,7 @@ pub(super) fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteE
 
 /// Creates the tables, indexes and triggers.
 pub(super) fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
-    [TABLES, TABLES_2, OUTBOX, LOG_TABLES, LOG_TRIGGERS]
+    [TABLES, TABLES_2, COUNTS, OUTBOX, LOG_TABLES, LOG_TRIGGERS]
         .iter()
         .try_for_each(|tables| connection.execute_batch(tables))
 }
@@ -256,7 +263,8 @@ pub(super) fn seal_aad(version: i32) -> &'static str {
     match version {
         1 => "meta/seal/value",
         2 => "meta/seal/value/2",
-        _ => "meta/seal/value/3",
+        3 => "meta/seal/value/3",
+        _ => "meta/seal/value/4",
     }
 }
 

@@ -6,17 +6,17 @@ use rusqlite::Connection;
 
 use super::Keys;
 use super::error::SqliteError;
-use super::log::read_head;
+use super::log::{read_head, write_head};
 use super::migrate;
 use super::prepared::Prepared;
-
+use super::row_sums::Rows;
 use super::schema::{APPLICATION, VERSION, check_keys, create};
 use super::schema_check;
 use super::writer::{Head, last_transaction};
 use crate::{StoreError, StoreErrorKind};
 
-/// Creates or checks the tables, and reads the head of the log.
-pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, SqliteError> {
+/// Creates or checks the tables, reads the head of the log, and counts the rows that this connection changes.
+pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<(Head, Rows), SqliteError> {
     let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -38,11 +38,16 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, Sqli
         _ => return Err(StoreErrorKind::Corrupt.into()),
     }
     schema_check::refuse_differences(connection)?;
+    let mut log = read_head(connection, keys)?;
+    let rows = Rows::watch(connection, &keys.seal, log.rows)?;
     // this process alone has the file, so no lease is held
-    connection.execute(
-        "UPDATE outbox SET due_at = at, leased = 0, fence = fence + 1 WHERE leased = 1",
-        [],
-    )?;
+    let sql = "UPDATE outbox SET due_at = at, leased = 0, fence = fence + 1 WHERE leased = 1";
+    let transaction = connection.unchecked_transaction()?;
+    if transaction.execute(sql, [])? > 0 {
+        log.rows = rows.sums();
+        write_head(&mut Prepared::new(&transaction), &log, &keys.seal)?;
+    }
+    transaction.commit()?;
     if migrate::vacuum_is_due(connection)? {
         tracing::warn!(
             "the store was migrated and may hold old ids in unused pages: stop the gateway at a quiet time and run \
@@ -51,12 +56,13 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, Sqli
     }
     let transactions = last_transaction(&mut Prepared::new(connection))?;
     tracing::info!(transactions, "the store is open");
-    Ok(Head {
-        log: read_head(connection, keys)?,
+    let head = Head {
+        log,
         live_sessions: live_sessions(&mut Prepared::new(connection))?,
         transactions,
         overflowing: BTreeSet::new(),
-    })
+    };
+    Ok((head, rows))
 }
 
 /// The count of live sessions.

@@ -1,5 +1,6 @@
 //! Tests of the SQLite store.
 
+mod altered_rows;
 mod erasure;
 mod faults;
 mod images;
@@ -247,9 +248,9 @@ async fn store_opens_with_own_keys_only() {
         assert_eq!(error.kind(), StoreErrorKind::WrongKey);
     }
     let raw = Connection::open(&path).unwrap();
-    raw.pragma_update(None, "user_version", 4).unwrap();
+    raw.pragma_update(None, "user_version", 5).unwrap();
     let newer = open(&path).unwrap_err();
-    assert_eq!(newer, StoreErrorKind::NewerSchema { found: 4, known: 3 });
+    assert_eq!(newer, StoreErrorKind::NewerSchema { found: 5, known: 4 });
     assert!(
         newer.to_string().contains("`guest-gateway store restore BACKUP"),
         "{newer}"

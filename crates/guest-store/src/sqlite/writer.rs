@@ -10,6 +10,7 @@ use super::error::{SqliteError, fault};
 use super::log::write_head;
 use super::prepared::Prepared;
 use super::reader::Reader;
+use super::row_sums::{RowState, Rows};
 use super::wal::Wal;
 use super::{Keys, Reply, Write};
 use crate::audit_log::LogHead;
@@ -30,6 +31,7 @@ pub(super) struct Writer {
     keys: Arc<Keys>,
     limits: Limits,
     head: Head,
+    rows: Rows,
     wal: Wal,
     /// Rows that this connection has changed, or `None` before the first transaction.
     changes: Option<i64>,
@@ -38,11 +40,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(keys: Arc<Keys>, limits: Limits, head: Head, wal: Wal) -> Self {
+    pub(super) fn new(keys: Arc<Keys>, limits: Limits, head: Head, rows: Rows, wal: Wal) -> Self {
         Self {
             keys,
             limits,
             head,
+            rows,
             wal,
             changes: None,
             is_full: false,
@@ -77,7 +80,7 @@ impl Writer {
         batch: impl Iterator<Item = Write>,
         answers: &mut Vec<Reply>,
     ) -> Result<(), StoreErrorKind> {
-        let before = self.head.clone();
+        let before = (self.head.clone(), self.rows.state());
         let begun = roll_back(prepared)
             .and_then(|()| self.probe_space(prepared))
             .and_then(|()| prepared.execute("BEGIN IMMEDIATE", []));
@@ -87,6 +90,7 @@ impl Writer {
             keys: &self.keys,
             limits: &self.limits,
             head: &mut self.head,
+            rows: &self.rows,
             erased: false,
             broken: None,
             is_full: &mut self.is_full,
@@ -99,7 +103,8 @@ impl Writer {
         }
         let erased = transaction.erased;
         if let Err(fault) = sound.and_then(|()| self.finish(prepared, &before)) {
-            self.head = before;
+            self.head = before.0;
+            self.rows.restore(before.1);
             self.is_full |= fault == StoreErrorKind::Full;
             if let Err(error) = roll_back(prepared) {
                 tracing::warn!(%error, "a rollback failed and is repeated before the next transaction");
@@ -129,28 +134,31 @@ impl Writer {
     }
 
     /// Commits the open transaction with its counts.
-    fn finish(&mut self, prepared: &mut Prepared<'_>, before: &Head) -> Result<(), StoreErrorKind> {
-        self.write_changes(prepared, before).map_err(rolled_back)?;
+    fn finish(
+        &mut self,
+        prepared: &mut Prepared<'_>,
+        before: &(Head, RowState),
+    ) -> Result<(), StoreErrorKind> {
+        self.write_changes(prepared, &before.0).map_err(rolled_back)?;
         match prepared.execute("COMMIT", []) {
             Ok(_) => Ok(()),
-            Err(error) => self.resolve(prepared, rolled_back(error)),
+            Err(error) => self.resolve(prepared, before, rolled_back(error)),
         }
     }
 
-    /// Writes the counts and the head of the log if they changed.
+    /// Writes the counts and the head of the log if anything changed.
     fn write_changes(&mut self, prepared: &mut Prepared<'_>, before: &Head) -> rusqlite::Result<()> {
         if self.head.live_sessions != before.live_sessions {
             write_count(prepared, "live_sessions", self.head.live_sessions)?;
-        }
-        if self.head.log != before.log {
-            write_head(prepared, &self.head.log, &self.keys.seal)?;
         }
         let changes = prepared.row("SELECT total_changes()", [], |row| row.get::<_, i64>(0))?;
         if changes != self.changes {
             self.head.transactions += 1;
             write_count(prepared, TRANSACTIONS, self.head.transactions)?;
-            // the last statement changed one row
-            self.changes = changes.map(|changes| changes + 1);
+            self.head.log.rows = self.rows.sums();
+            write_head(prepared, &self.head.log, &self.keys.seal)?;
+            // the last two statements changed a row each
+            self.changes = changes.map(|changes| changes + 2);
         }
         Ok(())
     }
@@ -159,13 +167,22 @@ impl Writer {
     ///
     /// After a failed `fsync` it is not visible, but a later recovery may find it in the write-ahead log. Another
     /// transaction in its place, which is made durable, makes sure that it does not.
-    fn resolve(&self, prepared: &mut Prepared<'_>, fault: StoreErrorKind) -> Result<(), StoreErrorKind> {
+    fn resolve(
+        &self,
+        prepared: &mut Prepared<'_>,
+        before: &(Head, RowState),
+        fault: StoreErrorKind,
+    ) -> Result<(), StoreErrorKind> {
         let number = self.head.transactions;
         let outcome = roll_back(prepared).and_then(|()| {
             let is_stored = last_transaction(prepared)? == number;
             if !is_stored && fault == StoreErrorKind::Poisoned {
                 prepared.execute("BEGIN IMMEDIATE", [])?;
+                self.rows.restore(before.1);
                 write_count(prepared, TRANSACTIONS, number.saturating_add(1))?;
+                let mut log = before.0.log.clone();
+                log.rows = self.rows.sums();
+                write_head(prepared, &log, &self.keys.seal)?;
                 prepared.execute("COMMIT", [])?;
             }
             Ok(is_stored)
@@ -240,6 +257,7 @@ pub(super) struct Transaction<'t, 'c> {
     pub(super) keys: &'t Keys,
     pub(super) limits: &'t Limits,
     pub(super) head: &'t mut Head,
+    pub(super) rows: &'t Rows,
     /// Whether a session was erased.
     pub(super) erased: bool,
     /// The fault because of which the transaction must be rolled back.
@@ -262,13 +280,14 @@ impl<'c> Transaction<'_, 'c> {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, SqliteError>,
     ) -> Result<T, StoreError> {
-        let before = self.head.clone();
+        let before = (self.head.clone(), self.rows.state());
         if let Err(error) = self.prepared.execute("SAVEPOINT unit", []) {
             return Err(self.abort(rolled_back(error)));
         }
         let result = work(self).map_err(StoreError::from);
         if let Err(error) = &result {
-            *self.head = before;
+            *self.head = before.0;
+            self.rows.restore(before.1);
             *self.is_full |= error.kind() == StoreErrorKind::Full;
             // SQLite rolls back the whole transaction after some errors, as when the disk is full
             if !self.prepared.in_transaction() {
@@ -305,30 +324,40 @@ mod tests {
     fn failed_commit_is_looked_up() {
         let keys = Arc::new(Keys::ephemeral());
         let connection = schema::open_in_memory().unwrap();
-        let head = startup::prepare(&connection, &keys).unwrap();
+        let (head, rows) = startup::prepare(&connection, &keys).unwrap();
+        let before = (head.clone(), rows.state());
         let mut prepared = Prepared::new(&connection);
-        let mut writer = Writer::new(keys, Limits::default(), head, Wal::default());
+        let mut writer = Writer::new(keys, Limits::default(), head, rows, Wal::default());
         writer.head.transactions = 5;
         let full = Err(StoreErrorKind::Full);
-        assert_eq!(writer.resolve(&mut prepared, StoreErrorKind::Full), full);
+        assert_eq!(writer.resolve(&mut prepared, &before, StoreErrorKind::Full), full);
         assert_eq!(last_transaction(&mut prepared).unwrap(), 0);
         let poisoned = Err(StoreErrorKind::Poisoned);
-        assert_eq!(writer.resolve(&mut prepared, StoreErrorKind::Poisoned), poisoned);
+        assert_eq!(
+            writer.resolve(&mut prepared, &before, StoreErrorKind::Poisoned),
+            poisoned
+        );
         assert_eq!(
             last_transaction(&mut prepared).unwrap(),
             6,
             "another transaction is in its place"
         );
         writer.head.transactions = 6;
-        assert_eq!(writer.resolve(&mut prepared, StoreErrorKind::Unavailable), Ok(()));
+        assert_eq!(
+            writer.resolve(&mut prepared, &before, StoreErrorKind::Unavailable),
+            Ok(())
+        );
         let unknown = Err(StoreErrorKind::OutcomeUnknown);
         assert_eq!(
-            writer.resolve(&mut prepared, StoreErrorKind::Poisoned),
+            writer.resolve(&mut prepared, &before, StoreErrorKind::Poisoned),
             unknown,
             "visible, and perhaps not durable"
         );
         connection.execute_batch("DROP TABLE counts").unwrap();
         let mut prepared = Prepared::new(&connection);
-        assert_eq!(writer.resolve(&mut prepared, StoreErrorKind::Full), unknown);
+        assert_eq!(
+            writer.resolve(&mut prepared, &before, StoreErrorKind::Full),
+            unknown
+        );
     }
 }

@@ -64,11 +64,10 @@ async fn compare(store: &SqliteStore, findings: &mut Findings) -> Result<(Histor
             incomplete.push(format!("session {id}: stored {stored:?}, logged {logged:?}"));
         }
     }
-    let totals = store.totals().await?;
-    if totals != history.totals {
-        incomplete.push(format!("totals {totals:?}, logged {:?}", history.totals));
-    }
     let stats = store.stats().await?;
+    if stats.totals != history.totals {
+        incomplete.push(format!("totals {:?}, logged {:?}", stats.totals, history.totals));
+    }
     let live = sessions.values().filter(|session| !session.has_ended).count() as u64;
     if stats.live_sessions != live {
         incomplete.push(format!("{} live sessions counted of {live}", stats.live_sessions));

@@ -81,5 +81,9 @@ fn copy_entries(
     if !is_sound || signed > Some(tree.size()) {
         return Err(StoreErrorKind::Corrupt.into());
     }
-    Ok(LogHead { tree, signed })
+    Ok(LogHead {
+        tree,
+        signed,
+        ..LogHead::default()
+    })
 }

@@ -113,11 +113,11 @@ async fn commit_that_reports_an_error_and_is_stored_succeeds() {
     let lock = lock(&path).unwrap();
     let keys = Arc::new(keys(1, 2, "log"));
     let mut connection = schema::open(&path).unwrap();
-    let head = startup::prepare(&connection, &keys).unwrap();
+    let (head, rows) = startup::prepare(&connection, &keys).unwrap();
     let fail = |_: &mut rusqlite::hooks::Wal, _: i32| Err(rusqlite::Error::InvalidQuery);
     connection.wal_hook(Some(fail)).unwrap();
     let (writer, inbox) = mpsc::channel(8);
-    let thread = Writer::new(Arc::clone(&keys), Limits::default(), head, Wal::default());
+    let thread = Writer::new(Arc::clone(&keys), Limits::default(), head, rows, Wal::default());
     let writing = spawn("writer", move || thread.run(&connection, inbox)).unwrap();
     let store = SqliteStore {
         keys,
@@ -125,6 +125,7 @@ async fn commit_that_reports_an_error_and_is_stored_succeeds() {
         writing: Some(writing),
         reader: None,
         reading: None,
+        comparing: Mutex::default(),
         _lock: Some(lock),
     };
     assert_eq!(store.commit(unit("x")).await.unwrap().entries, 0..1);

@@ -2,9 +2,12 @@
 
 use rusqlite::params;
 
+use secrecy::ExposeSecret as _;
+
 use super::*;
 use crate::Leased;
-use crate::sqlite::rows::aad;
+use crate::audit_log::LogHead;
+use crate::sqlite::rows::{aad, session, session_columns, webhook as stored_webhook};
 
 /// The sessions of version 1.
 const SESSIONS_1: &str = "
@@ -116,8 +119,8 @@ pub(super) async fn file_of_version_1(path: &Path, count: u8) {
                 format!("guest-{number}"),
                 (number % 2 == 1).then_some(9),
                 [number; 32],
-                seal.seal(&aad("sessions", &id, "secrets"), secrets.as_bytes()),
-                seal.seal(&aad("sessions", &id, "document"), b"document"),
+                seal.seal(aad("sessions", &id, "secrets"), secrets.as_bytes()),
+                seal.seal(aad("sessions", &id, "document"), b"document"),
             ],
         )
         .unwrap();
@@ -224,7 +227,7 @@ async fn outbox_of_version_1_is_kept() {
         ("dead", "e-2", None, ""),
     ] {
         let id = event_id(webhook, event);
-        let sealed = seal.seal(&aad("outbox", &id, "body"), body.as_bytes());
+        let sealed = seal.seal(aad("outbox", &id, "body"), body.as_bytes());
         let sql = "INSERT INTO outbox (id, webhook, event, at, due_at, leased, fence, attempts, bytes, body)
                    VALUES (?1, ?2, 'created', 7, ?3, 0, 5, 5, ?4, ?5)";
         let bytes = i64::try_from(body.len()).unwrap();
@@ -279,7 +282,6 @@ const OUTBOX_2: &str = "
     DROP TRIGGER entries_no_delete;
     CREATE TRIGGER entries_stay BEFORE UPDATE ON entries WHEN 0 BEGIN SELECT 1; END;
     CREATE TRIGGER entries_remain BEFORE DELETE ON entries WHEN 0 BEGIN SELECT 1; END;
-    PRAGMA user_version = 2;
 ";
 
 #[tokio::test]
@@ -313,16 +315,18 @@ async fn outbox_of_version_2_is_kept_without_its_bodies() {
     let erasure: String = raw
         .query_row("SELECT id FROM outbox WHERE kind = 2", [], |row| row.get(0))
         .unwrap();
-    let sealed = seal.seal(&aad("outbox", &erasure, "body"), b"s-2");
+    let sealed = seal.seal(aad("outbox", &erasure, "body"), b"s-2");
     raw.execute("UPDATE outbox SET body = ?1 WHERE kind = 2", [&sealed])
         .unwrap();
     raw.execute("UPDATE outbox SET body = ?1, bytes = 18 WHERE kind = 0", [CANARY])
         .unwrap();
+    seal_as_3(&raw);
     raw.execute(
         "UPDATE meta SET value = ?1 WHERE name = 'seal'",
         [seal.seal("meta/seal/value/2", b"")],
     )
     .unwrap();
+    raw.pragma_update(None, "user_version", 2).unwrap();
     drop(raw);
 
     let store = open(&path).unwrap();
@@ -356,6 +360,91 @@ async fn outbox_of_version_2_is_kept_without_its_bodies() {
         },
     ];
     assert_eq!(rest.collect::<Vec<_>>(), expected);
+    drop(store);
+    assert_eq!(SqliteStore::check(&path, &keys(1, 2, "log")).unwrap(), [""; 0]);
+}
+
+/// Seals the rows and the head of the log as version 3 does.
+fn seal_as_3(raw: &Connection) {
+    let seal = SealKey::new(&[1; 32]);
+    let mut sessions = raw
+        .prepare(concat!(
+            "SELECT sessions.rowid, ",
+            session_columns!(),
+            " FROM sessions JOIN subjects USING (slot)"
+        ))
+        .unwrap();
+    let mut rows = sessions.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let session = session(row, 1, &seal).unwrap();
+        let personal = personal::seal(&session, personal::AAD.as_bytes()).unwrap();
+        let rowid: i64 = row.get(0).unwrap();
+        raw.execute(
+            "UPDATE sessions SET personal = ?2 WHERE rowid = ?1",
+            params![rowid, personal],
+        )
+        .unwrap();
+    }
+    let mut webhooks = raw.prepare("SELECT * FROM webhooks").unwrap();
+    let mut rows = webhooks.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let webhook = stored_webhook(row, &seal).unwrap();
+        let id = webhook.id.as_str();
+        let secrets = seal.seal(
+            aad("webhooks", id, "secrets"),
+            webhook.secrets.expose_secret().as_bytes(),
+        );
+        let document = seal.seal(aad("webhooks", id, "document"), &webhook.document);
+        raw.execute(
+            "UPDATE webhooks SET secrets = ?2, document = ?3 WHERE id = ?1",
+            params![id, secrets, document],
+        )
+        .unwrap();
+    }
+    let head: Vec<u8> = raw
+        .query_row("SELECT value FROM meta WHERE name = 'head'", [], |row| row.get(0))
+        .unwrap();
+    let head = LogHead::open(&seal, head).unwrap().seal_3(&seal);
+    raw.execute("UPDATE meta SET value = ?1 WHERE name = 'head'", [head])
+        .unwrap();
+    raw.execute(
+        "UPDATE meta SET value = ?1 WHERE name = 'seal'",
+        [seal.seal("meta/seal/value/3", b"")],
+    )
+    .unwrap();
+    raw.execute_batch(
+        "ALTER TABLE counts RENAME TO counts_4;
+         CREATE TABLE counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+         INSERT INTO counts SELECT * FROM counts_4;
+         DROP TABLE counts_4;
+         PRAGMA user_version = 3;",
+    )
+    .unwrap();
+}
+
+#[tokio::test]
+async fn rows_of_version_3_are_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let store = open(&path).unwrap();
+    put(&store, "w-1", 0, true).await;
+    let mut created = unit("x");
+    created.totals = vec![("ended".to_owned(), 7)];
+    store.commit(created).await.unwrap();
+    store.commit(log(300)).await.unwrap();
+    let stats = store.stats().await.unwrap();
+    drop(store);
+    let raw = Connection::open(&path).unwrap();
+    seal_as_3(&raw);
+    drop(raw);
+
+    let store = open(&path).unwrap();
+    assert_eq!(store.stats().await.unwrap(), stats);
+    let kept = store.session(&"s-1".parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!((kept.version, &kept.document[..]), (1, &b"x"[..]));
+    assert_eq!(store.webhooks().await.unwrap().len(), 1);
+    assert_eq!(lease(&store, "w-1").await[0].payload, payload("s-1", 1));
+    crate::verify(&store, |_| ()).await.unwrap();
     drop(store);
     assert_eq!(SqliteStore::check(&path, &keys(1, 2, "log")).unwrap(), [""; 0]);
 }
