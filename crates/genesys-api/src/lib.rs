@@ -10,6 +10,8 @@ mod stage;
 pub mod timestamp;
 
 #[cfg(feature = "http")]
+pub mod breaker;
+#[cfg(feature = "http")]
 mod call;
 #[cfg(feature = "driver")]
 mod clock;

@@ -35,27 +35,29 @@ impl RetryPolicy {
     /// Returns the wait after attempt number `attempt`, counted from 1, or `None` if the call is not retried. `random` is
     /// any fresh random number.
     ///
-    /// 429 and 503 are retried for every call, because the server did not act. Other failures are retried if the call is
-    /// idempotent or was never sent.
+    /// A call that was never sent, or answered 429, is retried, because the server did not act. After a lost answer, 408,
+    /// 500, 502, 503 and 504 a call is retried only if it is `repeatable`: it is idempotent or has an `Idempotency-Key`.
     #[must_use]
     pub fn decide(
         &self,
         attempt: u32,
-        idempotent: bool,
+        repeatable: bool,
         outcome: Outcome<'_>,
         random: u64,
         utc: OffsetDateTime,
     ) -> Option<Duration> {
         let (retryable, requested) = match outcome {
             Outcome::NotSent => (true, None),
-            Outcome::Unknown => (idempotent, None),
+            Outcome::Unknown => (repeatable, None),
             Outcome::Answered { status, headers } => {
                 let retryable = match status {
-                    StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
+                    StatusCode::TOO_MANY_REQUESTS => true,
                     StatusCode::REQUEST_TIMEOUT
                     | StatusCode::INTERNAL_SERVER_ERROR
                     | StatusCode::BAD_GATEWAY
-                    | StatusCode::GATEWAY_TIMEOUT => idempotent,
+                    // proxies also send it for a connection that was lost after the request
+                    | StatusCode::SERVICE_UNAVAILABLE
+                    | StatusCode::GATEWAY_TIMEOUT => repeatable,
                     _ => false,
                 };
                 (retryable, retry_after(headers, utc))
@@ -80,6 +82,20 @@ pub enum Outcome<'a> {
         /// Headers, for `Retry-After`.
         headers: &'a HeaderMap,
     },
+}
+
+impl Outcome<'_> {
+    /// Whether the server may have acted: the answer was lost, or is 408 or a server error.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        match self {
+            Self::NotSent => false,
+            Self::Unknown => true,
+            Self::Answered { status, .. } => {
+                *status == StatusCode::REQUEST_TIMEOUT || status.is_server_error()
+            }
+        }
+    }
 }
 
 /// Limits retries during an outage: each retry costs tokens, and only successes return them.
@@ -201,22 +217,22 @@ mod tests {
     const NOON: &str = "2026-11-22T12:00:00Z";
 
     #[expect(clippy::unwrap_in_result, reason = "a test's own time is valid")]
-    fn decide(attempt: u32, idempotent: bool, outcome: Outcome<'_>) -> Option<Duration> {
+    fn decide(attempt: u32, repeatable: bool, outcome: Outcome<'_>) -> Option<Duration> {
         let noon = crate::parse_rfc3339(NOON).unwrap();
-        RetryPolicy::default().decide(attempt, idempotent, outcome, u64::MAX, noon)
+        RetryPolicy::default().decide(attempt, repeatable, outcome, u64::MAX, noon)
     }
 
     #[test]
-    fn call_is_retried_only_if_idempotent_or_not_acted_on() {
+    fn call_is_retried_only_if_repeatable_or_not_acted_on() {
         let none = HeaderMap::new();
         let answered = |status: u16| Outcome::Answered {
             status: StatusCode::from_u16(status).unwrap(),
             headers: &none,
         };
-        let retried = |outcome, idempotent| decide(1, idempotent, outcome).is_some();
-        for (status, always, if_idempotent) in [
+        let retried = |outcome, repeatable| decide(1, repeatable, outcome).is_some();
+        for (status, always, if_repeatable) in [
             (429, true, true),
-            (503, true, true),
+            (503, false, true),
             (500, false, true),
             (502, false, true),
             (504, false, true),
@@ -226,7 +242,12 @@ mod tests {
             (501, false, false),
         ] {
             assert_eq!(retried(answered(status), false), always, "{status}");
-            assert_eq!(retried(answered(status), true), if_idempotent, "{status}");
+            assert_eq!(retried(answered(status), true), if_repeatable, "{status}");
+            assert_eq!(
+                answered(status).is_unknown(),
+                status == 408 || status >= 500,
+                "{status}"
+            );
         }
         assert!(retried(Outcome::NotSent, false));
         assert!(!retried(Outcome::Unknown, false));

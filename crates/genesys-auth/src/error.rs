@@ -46,7 +46,7 @@ impl AuthError {
             _ => AuthErrorKind::Unavailable,
         };
         Self {
-            retry_after: error.problem().and_then(|problem| problem.retry_after),
+            retry_after: error.retry_after(),
             source: Some(Arc::new(error)),
             ..Self::new(kind, host, client)
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use genesys_api::retry::{Outcome, RetryPolicy, retry_after};
-use genesys_api::{Call, Host, Now, Problem, ReplyError, entropy};
+use genesys_api::{Call, Host, IdempotencyKey, Now, Problem, ReplyError, entropy, rfc3339};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -17,10 +17,13 @@ impl Client {
     /// Sends `call`, and retries it until the deadline if that is safe and can succeed.
     ///
     /// Retries follow the client's [`RetryPolicy`] and one retry budget. `Retry-After` is obeyed; if it ends after the
-    /// deadline, the error is returned at once.
+    /// deadline, the error is returned at once. A call that is not idempotent is repeated only if its request has an
+    /// `Idempotency-Key`, no byte of it was sent, or it was answered 429. While most calls of a type to a host fail, a
+    /// [`Breaker`](genesys_api::breaker::Breaker) refuses the others without sending them.
     ///
     /// # Errors
-    /// If the service refused the call, did not respond, or sent a body that does not match the contract.
+    /// If the service refused the call, did not respond, or sent a body that does not match the contract, or if the breaker
+    /// is open.
     pub async fn call<C: Call + Sync>(
         &self,
         call: &C,
@@ -31,19 +34,43 @@ impl Client {
             Ok(bearer) => bearer,
             Err(error) => return Err(CallError::new(Failure::Unanswered(error), host, 0, false)),
         };
+        let operation = std::any::type_name::<C>();
+        let breakers = &self.shared.breakers;
         let deadline = self.clock().now().instant + self.deadline;
-        let mut previous = None;
+        let mut previous: Option<Failure> = None;
         let mut attempt = 1;
         loop {
+            let now = self.clock().now();
+            let permit = match breakers.admit(host, operation, now.instant) {
+                Ok(permit) => permit,
+                Err((until, cause)) => {
+                    let wait = until.saturating_duration_since(now.instant);
+                    let failure = previous.unwrap_or(Failure::Suspended {
+                        wait,
+                        until: rfc3339(now.utc + wait),
+                        cause,
+                    });
+                    return Err(CallError::new(
+                        failure.with_retry_date(now),
+                        host,
+                        attempt - 1,
+                        true,
+                    ));
+                }
+            };
             let mut request = call.request(host);
+            let repeatable = C::IDEMPOTENT || request.headers().contains_key(IdempotencyKey::HEADER);
             if let Some(bearer) = &bearer {
                 request.headers_mut().insert(AUTHORIZATION, bearer.clone());
             }
-            let failure = match self.attempt(request, deadline).await {
+            let result = self.attempt(request, deadline).await;
+            let now = self.clock().now();
+            let failure = match result {
                 Ok(response) => {
                     let (status, headers) = (response.status(), response.headers().clone());
                     match call.reply(response) {
                         Ok(reply) => {
+                            breakers.record(host, operation, permit, false, now.instant);
                             let previous = previous.as_ref().and_then(Failure::outcome);
                             self.with_budget(|budget| budget.deposit(previous));
                             return Ok(reply);
@@ -57,19 +84,16 @@ impl Client {
                 }
                 Err(error) => Failure::Unanswered(error),
             };
-            let now = self.clock().now();
+            breakers.record(host, operation, permit, failure.is_fault(), now.instant);
             let wait = failure
-                .wait(&self.shared.retry, attempt, C::IDEMPOTENT, now)
+                .wait(&self.shared.retry, attempt, repeatable, now)
                 .filter(|wait| now.instant + *wait < deadline)
                 .filter(|_| self.allows_retry_of(&failure));
             let Some(wait) = wait else {
-                let retryable = failure.is_retryable(C::IDEMPOTENT, now);
-                return Err(CallError::new(
-                    failure.with_retry_date(now),
-                    host,
-                    attempt,
-                    retryable,
-                ));
+                let retryable = failure.is_retryable(repeatable, now);
+                let error = CallError::new(failure.with_retry_date(now), host, attempt, retryable);
+                breakers.explain(host, operation, &error);
+                return Err(error);
             };
             tracing::debug!(%host, attempt, ?wait, "call failed, retrying");
             self.clock().sleep(wait).await;
@@ -106,6 +130,7 @@ impl CallError {
                 Some(_) => CallErrorKind::Refused,
                 None => CallErrorKind::Malformed,
             },
+            Failure::Suspended { .. } => CallErrorKind::Suspended,
             Failure::Unanswered(error) => CallErrorKind::Transport(error.kind()),
         }
     }
@@ -114,24 +139,31 @@ impl CallError {
     pub fn problem(&self) -> Option<&Problem> {
         match &self.inner.failure {
             Failure::Answered { error, .. } => error.problem(),
+            Failure::Suspended { .. } | Failure::Unanswered(_) => None,
+        }
+    }
+
+    /// The wait before the next attempt that the service requested, or that remains until the next probe of an open
+    /// breaker.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match &self.inner.failure {
+            Failure::Answered { error, .. } => error.problem()?.retry_after,
+            Failure::Suspended { wait, .. } => Some(*wait),
             Failure::Unanswered(_) => None,
         }
     }
 
-    /// Whether a retry is safe and can succeed later: the call is idempotent, or the service certainly did not act.
+    /// Whether a retry is safe and can succeed later: the call may be repeated, or the service certainly did not act.
     pub fn is_retryable(&self) -> bool {
         self.inner.retryable
     }
 
-    /// Whether the service may have acted on the call: the response was lost or malformed, or a server error other than
-    /// 503.
+    /// Whether the service may have acted on the call: the answer was lost or is malformed, 408, or a server error.
     pub fn is_outcome_unknown(&self) -> bool {
         match &self.inner.failure {
-            Failure::Answered { status, .. } => {
-                status.is_success()
-                    || (status.is_server_error() && *status != StatusCode::SERVICE_UNAVAILABLE)
-            }
+            Failure::Answered { status, .. } if status.is_success() => true,
             Failure::Unanswered(error) => error.was_sent(),
+            failure => failure.outcome().is_some_and(|outcome| outcome.is_unknown()),
         }
     }
 
@@ -160,7 +192,11 @@ impl fmt::Display for CallError {
                 write!(f, "invalid response of {host}: it does not match the contract")?
             }
             CallErrorKind::Refused => write!(f, "{host} refused the call")?,
+            CallErrorKind::Suspended => write!(f, "cannot call {host}: most calls failed")?,
             CallErrorKind::Transport(_) => write!(f, "no response from {host}")?,
+        }
+        if let Failure::Suspended { until, .. } = &self.inner.failure {
+            return write!(f, ", the next attempt is allowed at {until}");
         }
         match self.inner.attempts {
             0 | 1 => Ok(()),
@@ -173,6 +209,7 @@ impl fmt::Debug for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source: &dyn fmt::Debug = match &self.inner.failure {
             Failure::Answered { error, .. } => error,
+            Failure::Suspended { cause, .. } => cause,
             Failure::Unanswered(error) => error,
         };
         f.debug_struct("CallError")
@@ -187,6 +224,7 @@ impl StdError for CallError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(match &self.inner.failure {
             Failure::Answered { error, .. } => error,
+            Failure::Suspended { cause, .. } => cause.as_ref()?,
             Failure::Unanswered(error) => error,
         })
     }
@@ -200,16 +238,24 @@ pub enum CallErrorKind {
     Malformed,
     /// The service refused the call: see [`CallError::problem`].
     Refused,
+    /// Most calls of this type to the host failed, and the time of the next probe has not come. Nothing was sent. The
+    /// source is the last failure.
+    Suspended,
     /// The service did not respond.
     Transport(ErrorKind),
 }
 
-/// A failed attempt.
+/// A failed attempt, or one that was not allowed.
 enum Failure {
     Answered {
         status: StatusCode,
         headers: HeaderMap,
         error: ReplyError,
+    },
+    Suspended {
+        wait: Duration,
+        until: String,
+        cause: Option<CallError>,
     },
     Unanswered(Error),
 }
@@ -222,6 +268,7 @@ impl Failure {
                 status: *status,
                 headers,
             }),
+            Self::Suspended { .. } => None,
             Self::Unanswered(error) => match error.kind() {
                 ErrorKind::Closed | ErrorKind::Connect | ErrorKind::Timeout if error.was_sent() => {
                     Some(Outcome::Unknown)
@@ -236,17 +283,25 @@ impl Failure {
         }
     }
 
-    fn wait(&self, policy: &RetryPolicy, attempt: u32, idempotent: bool, now: Now) -> Option<Duration> {
-        policy.decide(attempt, idempotent, self.outcome()?, entropy::number(), now.utc)
+    /// Whether the service did not work, for the breaker. It does not look at 4xx except 408.
+    fn is_fault(&self) -> bool {
+        match self {
+            Self::Answered { .. } => self.outcome().is_some_and(|outcome| outcome.is_unknown()),
+            Self::Suspended { .. } | Self::Unanswered(_) => true,
+        }
+    }
+
+    fn wait(&self, policy: &RetryPolicy, attempt: u32, repeatable: bool, now: Now) -> Option<Duration> {
+        policy.decide(attempt, repeatable, self.outcome()?, entropy::number(), now.utc)
     }
 
     /// Whether the policy would allow a retry without a limit of attempts.
-    fn is_retryable(&self, idempotent: bool, now: Now) -> bool {
+    fn is_retryable(&self, repeatable: bool, now: Now) -> bool {
         let unlimited = RetryPolicy {
             attempts: u32::MAX,
             ..RetryPolicy::default()
         };
-        self.wait(&unlimited, 1, idempotent, now).is_some()
+        self.wait(&unlimited, 1, repeatable, now).is_some()
     }
 
     /// Parses a `Retry-After` that is a date, which needs a clock.

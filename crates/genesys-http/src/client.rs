@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::{self, connect::capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use crate::breakers::Breakers;
 use crate::connect::{Connector, Settings};
 use crate::endpoint::Endpoint;
 use crate::{Egress, Error, ErrorKind, Proxy, Stream, Tls};
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     body_limit: usize,
     pub(crate) retry: RetryPolicy,
     budget: Mutex<RetryBudget>,
+    pub(crate) breakers: Breakers,
 }
 
 impl Client {
@@ -239,6 +241,7 @@ impl ClientBuilder {
                 body_limit: self.body_limit,
                 retry: self.retry,
                 budget: Mutex::default(),
+                breakers: Breakers::default(),
             }),
             deadline: self.deadline,
         }

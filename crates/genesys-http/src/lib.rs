@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod breakers;
 mod call;
 mod client;
 mod connect;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use genesys_api::retry::{Backoff, RetryPolicy};
-use genesys_api::{Call, Clock, Host, ReplyError, json};
+use genesys_api::{Call, Clock, Host, IdempotencyKey, ReplyError, json};
 use genesys_http::{CallErrorKind, Client, ErrorKind};
 use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{Method, Request, Response};
@@ -45,6 +45,24 @@ impl Call for Create {
     }
 }
 
+struct KeyedCreate(IdempotencyKey);
+
+impl Call for KeyedCreate {
+    type Reply = serde_json::Value;
+    const IDEMPOTENT: bool = false;
+
+    fn request(&self, host: &Host) -> Request<Bytes> {
+        let mut request = Create.request(host);
+        let headers = request.headers_mut();
+        headers.insert(IdempotencyKey::HEADER, self.0.header_value());
+        request
+    }
+
+    fn reply(&self, response: Response<Bytes>) -> Result<Self::Reply, ReplyError> {
+        Create.reply(response)
+    }
+}
+
 /// A server that sends `answers`, then status 200.
 async fn scripted(answers: Vec<Answer>) -> (Loopback, Arc<AtomicU32>) {
     let requests = Arc::new(AtomicU32::new(0));
@@ -71,6 +89,10 @@ fn retry_after(status: u16, retry_after: impl AsRef<str>) -> Answer {
 
 /// A client that retries at once.
 fn retrying_client() -> Client {
+    retrying(Clock::system())
+}
+
+fn retrying(clock: Clock) -> Client {
     builder()
         .retry(RetryPolicy {
             backoff: Backoff {
@@ -79,24 +101,44 @@ fn retrying_client() -> Client {
             },
             ..RetryPolicy::default()
         })
+        .clock(clock)
         .build()
 }
 
 #[tokio::test]
-async fn call_is_retried_after_503_and_429() {
-    let (server, requests) = scripted(vec![answer(503, "")]).await;
+async fn call_is_retried_after_429_and_repeatable_call_after_503() {
+    let (server, requests) = scripted(vec![answer(503, ""), answer(429, "")]).await;
     assert_eq!(
         retrying_client().call(&Read, &server.host, None).await.unwrap(),
         serde_json::json!({})
     );
+    assert_eq!(requests.load(Ordering::SeqCst), 3);
+    let (server, requests) = scripted(vec![answer(429, ""), answer(503, "")]).await;
+    let error = retrying_client()
+        .call(&Create, &server.host, None)
+        .await
+        .unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (CallErrorKind::Refused, 2));
+    assert!(!error.is_retryable() && error.is_outcome_unknown());
     assert_eq!(requests.load(Ordering::SeqCst), 2);
-    let (server, requests) = scripted(vec![answer(503, ""), answer(429, "")]).await;
-    retrying_client().call(&Create, &server.host, None).await.unwrap();
-    assert_eq!(
-        requests.load(Ordering::SeqCst),
-        3,
-        "503 and 429 mean that the server did not act"
-    );
+}
+
+#[tokio::test]
+async fn creation_with_idempotency_key_is_repeated_with_the_same_key() {
+    let keys = Arc::new(Mutex::new(Vec::new()));
+    let server = Loopback::plain({
+        let keys = Arc::clone(&keys);
+        move |request| {
+            let mut keys = keys.lock().unwrap();
+            keys.push(request.headers()[IdempotencyKey::HEADER].clone());
+            let status = if keys.len() < 3 { 502 } else { 200 };
+            async move { answer(status, "{}") }
+        }
+    })
+    .await;
+    let create = KeyedCreate(IdempotencyKey::random());
+    retrying_client().call(&create, &server.host, None).await.unwrap();
+    assert_eq!(*keys.lock().unwrap(), vec![create.0.header_value(); 3]);
 }
 
 #[tokio::test]
@@ -281,15 +323,64 @@ async fn bearer_token_is_sent_in_header_only() {
 #[tokio::test]
 async fn retry_budget_limits_retries_in_outage() {
     let (server, requests) = scripted((0..200).map(|_| answer(503, "")).collect()).await;
-    let client = retrying_client();
+    let clock = Clock::system();
+    let client = retrying(clock.clone());
     for _ in 0..40 {
         client.call(&Read, &server.host, None).await.unwrap_err();
+        // so seldom that the breaker stays closed
+        clock.advance(Duration::from_secs(11));
     }
     assert_eq!(
         requests.load(Ordering::SeqCst),
         40 + 35,
         "500 tokens buy 35 retries at 14 each"
     );
+}
+
+#[tokio::test]
+async fn outage_of_ten_minutes_causes_at_most_1_1_requests_per_call() {
+    for (status, gap) in [(Some(503), 1_000), (Some(500), 200), (None, 1_000)] {
+        let server = Loopback::plain(move |_| async move { answer(status.unwrap_or(200), "") }).await;
+        let (_port, closed) = closed_port();
+        let host = status.map_or(&closed, |_| &server.host);
+        let clock = Clock::system();
+        let client = retrying(clock.clone());
+        let calls = 600_000 / gap;
+        let mut requests = 0;
+        for _ in 0..calls {
+            requests += client.call(&Read, host, None).await.unwrap_err().attempts();
+            clock.advance(Duration::from_millis(gap));
+        }
+        assert!(
+            u64::from(requests) * 10 <= calls * 11,
+            "{requests} requests of {calls} calls"
+        );
+        // probes go on, so that the end of the outage is noticed
+        assert!(requests > 20 + 600 / 65, "{requests} requests of {calls} calls");
+    }
+}
+
+#[tokio::test]
+async fn suspended_call_names_its_next_attempt_and_last_failure() {
+    let (server, requests) = scripted((0..20).map(|_| answer(500, "")).collect()).await;
+    let clock = Clock::system();
+    let client = retrying(clock.clone());
+    for _ in 0..7 {
+        client.call(&Read, &server.host, None).await.unwrap_err();
+    }
+    let error = client.call(&Read, &server.host, None).await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (CallErrorKind::Suspended, 0));
+    assert!(error.is_retryable() && !error.is_outcome_unknown());
+    let text = error.to_string();
+    assert!(text.contains("the next attempt is allowed at 20"), "{text}");
+    let last = error.source().unwrap().to_string();
+    assert!(last.contains("refused the call"), "{last}");
+    assert_eq!(requests.load(Ordering::SeqCst), 20, "nothing was sent");
+    // another operation at the same host is not affected
+    client.call(&Create, &server.host, None).await.unwrap();
+    clock.advance(error.retry_after().unwrap());
+    client.call(&Read, &server.host, None).await.unwrap();
+    client.call(&Read, &server.host, None).await.unwrap();
 }
 
 fn http_date(clock: &Clock, seconds: u64) -> String {

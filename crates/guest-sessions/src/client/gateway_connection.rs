@@ -93,7 +93,9 @@ pub fn refresh_error(error: &AuthorizedError) -> RefreshError {
                 _ => problem.into(),
             },
             None if error.is_outcome_unknown() => RefreshError::Unknown,
-            None => RefreshError::Transient { retry_after: None },
+            None => RefreshError::Transient {
+                retry_after: error.retry_after(),
+            },
         },
         // the request was not sent
         _ => RefreshError::Transient { retry_after: None },
