@@ -18,6 +18,8 @@ mod clock;
 #[cfg(feature = "driver")]
 pub mod entropy;
 #[cfg(feature = "http")]
+mod gcra;
+#[cfg(feature = "http")]
 mod host;
 #[cfg(feature = "http")]
 mod idempotency;
@@ -49,6 +51,7 @@ pub use clock::{Clock, Timer};
 #[cfg(feature = "http")]
 pub use {
     call::{Call, ReplyError},
+    gcra::{Gcra, Rate},
     host::{Host, HostError, Hosts},
     idempotency::{IdempotencyKey, IdempotencyKeyError},
     problem::{Detail, Problem},

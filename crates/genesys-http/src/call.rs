@@ -3,8 +3,9 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use genesys_api::breaker::Permit;
 use genesys_api::retry::{Outcome, RetryPolicy, retry_after};
 use genesys_api::{Call, Host, IdempotencyKey, Now, Problem, ReplyError, entropy, rfc3339};
 use http::header::AUTHORIZATION;
@@ -40,22 +41,12 @@ impl Client {
         let mut previous: Option<Failure> = None;
         let mut attempt = 1;
         loop {
-            let now = self.clock().now();
-            let permit = match breakers.admit(host, operation, now.instant) {
+            let permit = match self.permit(host, operation, deadline).await {
                 Ok(permit) => permit,
-                Err((until, cause)) => {
-                    let wait = until.saturating_duration_since(now.instant);
-                    let failure = previous.unwrap_or(Failure::Suspended {
-                        wait,
-                        until: rfc3339(now.utc + wait),
-                        cause,
-                    });
-                    return Err(CallError::new(
-                        failure.with_retry_date(now),
-                        host,
-                        attempt - 1,
-                        true,
-                    ));
+                Err(failure) => {
+                    let failure = previous.unwrap_or(failure);
+                    let failure = failure.with_retry_date(self.clock().now());
+                    return Err(CallError::new(failure, host, attempt - 1, true));
                 }
             };
             let mut request = call.request(host);
@@ -68,6 +59,9 @@ impl Client {
             let failure = match result {
                 Ok(response) => {
                     let (status, headers) = (response.status(), response.headers().clone());
+                    if let Some(limiter) = &self.rate_limiter {
+                        limiter.observe(status, &headers, now);
+                    }
                     match call.reply(response) {
                         Ok(reply) => {
                             breakers.record(host, operation, permit, false, now.instant);
@@ -102,6 +96,31 @@ impl Client {
         }
     }
 
+    /// Waits for the rate limit, then asks the breaker.
+    async fn permit(
+        &self,
+        host: &Host,
+        operation: &'static str,
+        deadline: Instant,
+    ) -> Result<Permit, Failure> {
+        let not_allowed = |kind, wait, cause| Failure::NotAllowed {
+            kind,
+            wait,
+            until: rfc3339(self.clock().now().utc + wait),
+            cause,
+        };
+        if let Some(limiter) = &self.rate_limiter {
+            let acquired = limiter.acquire(self.clock(), deadline).await;
+            acquired.map_err(|wait| not_allowed(CallErrorKind::RateLimited, wait, None))?;
+        }
+        let now = self.clock().now().instant;
+        let admitted = self.shared.breakers.admit(host, operation, now);
+        admitted.map_err(|(until, cause)| {
+            let wait = until.saturating_duration_since(now);
+            not_allowed(CallErrorKind::Suspended, wait, cause)
+        })
+    }
+
     fn allows_retry_of(&self, failure: &Failure) -> bool {
         failure
             .outcome()
@@ -130,7 +149,7 @@ impl CallError {
                 Some(_) => CallErrorKind::Refused,
                 None => CallErrorKind::Malformed,
             },
-            Failure::Suspended { .. } => CallErrorKind::Suspended,
+            Failure::NotAllowed { kind, .. } => *kind,
             Failure::Unanswered(error) => CallErrorKind::Transport(error.kind()),
         }
     }
@@ -139,16 +158,15 @@ impl CallError {
     pub fn problem(&self) -> Option<&Problem> {
         match &self.inner.failure {
             Failure::Answered { error, .. } => error.problem(),
-            Failure::Suspended { .. } | Failure::Unanswered(_) => None,
+            Failure::NotAllowed { .. } | Failure::Unanswered(_) => None,
         }
     }
 
-    /// The wait before the next attempt that the service requested, or that remains until the next probe of an open
-    /// breaker.
+    /// The wait before the next attempt that the service, an open breaker or the rate limit requires.
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.inner.failure {
             Failure::Answered { error, .. } => error.problem()?.retry_after,
-            Failure::Suspended { wait, .. } => Some(*wait),
+            Failure::NotAllowed { wait, .. } => Some(*wait),
             Failure::Unanswered(_) => None,
         }
     }
@@ -192,10 +210,11 @@ impl fmt::Display for CallError {
                 write!(f, "invalid response of {host}: it does not match the contract")?
             }
             CallErrorKind::Refused => write!(f, "{host} refused the call")?,
+            CallErrorKind::RateLimited => write!(f, "cannot call {host}: the rate limit is reached")?,
             CallErrorKind::Suspended => write!(f, "cannot call {host}: most calls failed")?,
             CallErrorKind::Transport(_) => write!(f, "no response from {host}")?,
         }
-        if let Failure::Suspended { until, .. } = &self.inner.failure {
+        if let Failure::NotAllowed { until, .. } = &self.inner.failure {
             return write!(f, ", the next attempt is allowed at {until}");
         }
         match self.inner.attempts {
@@ -209,7 +228,7 @@ impl fmt::Debug for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source: &dyn fmt::Debug = match &self.inner.failure {
             Failure::Answered { error, .. } => error,
-            Failure::Suspended { cause, .. } => cause,
+            Failure::NotAllowed { cause, .. } => cause,
             Failure::Unanswered(error) => error,
         };
         f.debug_struct("CallError")
@@ -224,7 +243,7 @@ impl StdError for CallError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(match &self.inner.failure {
             Failure::Answered { error, .. } => error,
-            Failure::Suspended { cause, .. } => cause.as_ref()?,
+            Failure::NotAllowed { cause, .. } => cause.as_ref()?,
             Failure::Unanswered(error) => error,
         })
     }
@@ -238,6 +257,8 @@ pub enum CallErrorKind {
     Malformed,
     /// The service refused the call: see [`CallError::problem`].
     Refused,
+    /// The rate limit of the client allows no call before the deadline. Nothing was sent.
+    RateLimited,
     /// Most calls of this type to the host failed, and the time of the next probe has not come. Nothing was sent. The
     /// source is the last failure.
     Suspended,
@@ -252,7 +273,9 @@ enum Failure {
         headers: HeaderMap,
         error: ReplyError,
     },
-    Suspended {
+    /// By a rate limit or an open breaker.
+    NotAllowed {
+        kind: CallErrorKind,
         wait: Duration,
         until: String,
         cause: Option<CallError>,
@@ -268,7 +291,7 @@ impl Failure {
                 status: *status,
                 headers,
             }),
-            Self::Suspended { .. } => None,
+            Self::NotAllowed { .. } => None,
             Self::Unanswered(error) => match error.kind() {
                 ErrorKind::Closed | ErrorKind::Connect | ErrorKind::Timeout if error.was_sent() => {
                     Some(Outcome::Unknown)
@@ -287,7 +310,7 @@ impl Failure {
     fn is_fault(&self) -> bool {
         match self {
             Self::Answered { .. } => self.outcome().is_some_and(|outcome| outcome.is_unknown()),
-            Self::Suspended { .. } | Self::Unanswered(_) => true,
+            Self::NotAllowed { .. } | Self::Unanswered(_) => true,
         }
     }
 

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use crate::breakers::Breakers;
 use crate::connect::{Connector, Settings};
 use crate::endpoint::Endpoint;
-use crate::{Egress, Error, ErrorKind, Proxy, Stream, Tls};
+use crate::{Egress, Error, ErrorKind, Proxy, RateLimiter, Stream, Tls};
 
 /// Idle time after which a pooled connection is closed.
 const POOL_IDLE: Duration = Duration::from_secs(60);
@@ -36,6 +36,7 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
     pub(crate) deadline: Duration,
+    pub(crate) rate_limiter: Option<RateLimiter>,
 }
 
 pub(crate) struct Shared {
@@ -68,6 +69,13 @@ impl Client {
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline.min(MAX_TIMEOUT);
+        self
+    }
+
+    /// Returns the same client with a rate limit for each attempt of [`Self::call`].
+    #[must_use]
+    pub fn with_rate_limiter(mut self, limiter: RateLimiter) -> Self {
+        self.rate_limiter = Some(limiter);
         self
     }
 
@@ -244,6 +252,7 @@ impl ClientBuilder {
                 breakers: Breakers::default(),
             }),
             deadline: self.deadline,
+            rate_limiter: None,
         }
     }
 }

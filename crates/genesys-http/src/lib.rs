@@ -9,6 +9,7 @@ mod endpoint;
 mod error;
 mod identity;
 mod proxy;
+mod rate_limiter;
 mod stream;
 mod tls;
 mod upgrade;
@@ -24,6 +25,7 @@ pub use identity::{ClientIdentity, IdentityError};
 #[doc(no_inline)]
 pub use ipnet::IpNet;
 pub use proxy::{Proxy, ProxyError};
+pub use rate_limiter::RateLimiter;
 pub use stream::Stream;
 pub use tls::{Tls, TlsError, TlsFault, TlsSettings, TlsVersion, Trust};
 pub use upgrade::Upgrade;

@@ -7,6 +7,7 @@ mod call;
 mod client;
 mod loopback;
 mod proxy;
+mod rate_limit;
 mod server;
 mod tls;
 mod tls_faults;

@@ -80,7 +80,8 @@ impl From<&AuthorizedError> for ErrorKind {
                     .unwrap_or_else(|| Self::of_status(problem.status)),
                 (
                     None,
-                    CallErrorKind::Suspended
+                    CallErrorKind::RateLimited
+                    | CallErrorKind::Suspended
                     | CallErrorKind::Transport(
                         HttpErrorKind::Closed | HttpErrorKind::Connect | HttpErrorKind::Timeout,
                     ),
