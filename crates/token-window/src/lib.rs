@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod pair;
 mod refresh;
 mod rotation;
 mod schedule;
@@ -19,8 +20,9 @@ pub use genesys_api::Clock;
 pub use genesys_api::IdempotencyKey;
 #[cfg(feature = "client")]
 pub use manager::{AccessToken, Events, RefreshRequest, Refresher, TokenError, TokenManager};
+pub use pair::{Pair, PairKey};
 pub use refresh::{Event, Reason, Refresh, RefreshAttempt, RefreshError, Status};
-pub use rotation::{Presented, RefreshTokenFamily};
+pub use rotation::{AccessUse, Presented, RefreshTokenFamily, Rotation};
 pub use schedule::{Full, Schedule};
 #[doc(no_inline)]
 pub use secrecy::{ExposeSecret, SecretString};
