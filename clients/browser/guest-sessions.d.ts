@@ -180,10 +180,11 @@ export interface EndCounts {
   expired: number;
   guest: number;
   server_closed: number;
+  token_reuse: number;
 }
 
 /** Reason of the session's end. */
-export type EndReason = "agent" | "consent_withdrawn" | "error" | "expired" | "guest" | "server_closed";
+export type EndReason = "agent" | "consent_withdrawn" | "error" | "expired" | "guest" | "server_closed" | "token_reuse";
 
 export interface ErasedGuest {
   /** A signed checkpoint of the audit log over all their entries: a signed note (C2SP `tlog-checkpoint`). */
@@ -233,6 +234,7 @@ export type ErrorCode =
   | "missing.permissions"
   | "not.found"
   | "origin.not.allowed"
+  | "refresh.token.reused"
   | "refresh.token.used"
   | "request.timeout"
   | "service.unavailable"
@@ -634,6 +636,11 @@ export interface CallOptions {
   baseUrl: string;
   /** The access token of the API client, from `fetchToken`, not the one of a guest. */
   accessToken?: string;
+  /**
+   * The same in each repetition of one request, such as `crypto.randomUUID()`. A repeated `refreshSession` then brings the
+   * same tokens, as long as they are unused.
+   */
+  idempotencyKey?: string;
   /** Replaces the global `fetch`. */
   fetch?: typeof globalThis.fetch;
   signal?: AbortSignal;

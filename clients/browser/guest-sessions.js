@@ -26,6 +26,7 @@ export const ACTIONS = Object.freeze({
   "not.found": "end",
   "not.sent": "retry",
   "origin.not.allowed": "fix",
+  "refresh.token.reused": "end",
   "refresh.token.used": "end",
   "replay.incomplete": "report",
   "request.timeout": "retry",
@@ -88,7 +89,7 @@ export class GuestSessionsError extends Error {
 }
 
 /** Makes a REST call of the contract. For backends: pages hold no API client's token. */
-async function call(operation, { baseUrl, accessToken, fetch = globalThis.fetch, signal }, { path = {}, query = {}, body } = {}) {
+async function call(operation, { baseUrl, accessToken, idempotencyKey, fetch = globalThis.fetch, signal }, { path = {}, query = {}, body } = {}) {
   const [method, template, media] = OPERATIONS[operation];
   const parameters = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== undefined)).toString();
   const url =
@@ -97,6 +98,7 @@ async function call(operation, { baseUrl, accessToken, fetch = globalThis.fetch,
     (parameters === "" ? "" : `?${parameters}`);
   const headers = {};
   if (accessToken !== undefined) headers.authorization = `Bearer ${accessToken}`;
+  if (idempotencyKey !== undefined) headers["idempotency-key"] = `"${idempotencyKey}"`;
   if (body !== undefined) headers["content-type"] = media;
   const sent = body === undefined ? undefined : media === "application/json" ? JSON.stringify(body) : new URLSearchParams(body).toString();
   const response = await fetch(url, { method, headers, body: sent, signal, redirect: "error" });

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use genesys_api::strict_json::{BodyError, Object};
 use genesys_api::{GuestId, Now, SessionId, SessionState, timestamp};
 use guest_payload::{Choice, ConsentChange, ConsentRecord, Evidence, Purpose};
@@ -98,18 +96,6 @@ pub struct RefreshedTokens {
 }
 
 impl RefreshedTokens {
-    /// Two opaque tokens, each of 256 random bits.
-    #[must_use]
-    pub fn issue(id: SessionId, expires_at: OffsetDateTime, random: [[u8; 32]; 2]) -> Self {
-        let [access_token, refresh_token] = random.map(|bytes| URL_SAFE_NO_PAD.encode(bytes).into());
-        Self {
-            id,
-            access_token,
-            refresh_token,
-            expires_at,
-        }
-    }
-
     /// Lifetime of the access token, counted from when the request was sent. It is as exact as the two wall clocks
     /// agree.
     #[must_use]
@@ -377,18 +363,5 @@ mod tests {
         ] {
             assert_eq!(parse(body).unwrap_err().to_string(), expected);
         }
-    }
-
-    #[test]
-    fn issued_tokens_differ_and_debug_hides_them() {
-        let tokens = RefreshedTokens::issue("s-1".parse().unwrap(), at(), [[1; 32], [2; 32]]);
-        let (access, refresh) = (
-            tokens.access_token.expose_secret(),
-            tokens.refresh_token.expose_secret(),
-        );
-        assert!(access.len() == 43 && access != refresh);
-        let shown = format!("{tokens:?}");
-        assert!(!shown.contains(access) && !shown.contains(refresh), "{shown}");
-        assert_eq!(tokens.expires_at, at());
     }
 }

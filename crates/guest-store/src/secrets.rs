@@ -4,6 +4,7 @@ use std::fmt;
 
 use audit::Pseudonym;
 use genesys_api::{SessionId, entropy};
+use ring::hmac;
 use secrecy::SecretString;
 
 /// The secrets of a session. They are sealed at rest under the subject key, which is itself sealed.
@@ -33,6 +34,16 @@ impl SessionSecrets {
     #[must_use]
     pub fn pseudonym(&self, id: &SessionId) -> Pseudonym {
         Pseudonym::of(&self.subject_key, id.as_str())
+    }
+
+    /// The key from which the tokens of the session are derived. Like the personal data, they are lost with the subject key.
+    #[must_use]
+    pub fn token_key(&self) -> [u8; 32] {
+        // not the text of a pseudonym, which the audit log shows
+        let subject_key = hmac::Key::new(hmac::HMAC_SHA256, &self.subject_key);
+        let mut key = [0; 32];
+        key.copy_from_slice(hmac::sign(&subject_key, b"guest-store/tokens").as_ref());
+        key
     }
 }
 

@@ -11,6 +11,7 @@ mod reevaluation;
 mod refusals;
 mod session_row;
 mod sign_in;
+mod tokens;
 mod update;
 mod webhooks;
 
@@ -28,7 +29,7 @@ use guest_payload::Policy;
 #[cfg(feature = "sqlite")]
 use guest_store::{Keys, Limits, SqliteStore};
 use guest_store::{LogMonitor, SessionQuery, Store, Unit};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use session_metrics::{EndReason, Metrics, Snapshot, StoredSession};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
@@ -219,15 +220,8 @@ impl Direct {
         // before the session is read, so that no end is missed
         let guard = self.shared.live.guard(id);
         let record = self.load_any(id).await?;
-        if !record.row.access.matches(access.expose_secret()) {
-            return Err(Error::AccessUnknown);
-        }
-        let now = self.clock().now();
-        record.ensure_live(now)?;
-        if record.row.expires_at <= now.utc {
-            return Err(Error::AccessExpired);
-        }
-        let at = now.utc;
+        let record = self.use_access(record, access).await?;
+        let at = self.clock().now().utc;
         Ok(Admitted { record, guard, at })
     }
 

@@ -65,11 +65,16 @@ pub enum Error {
     /// The text is not the origin of a page.
     #[error(transparent)]
     Origin(Box<dyn StdError + Send + Sync>),
+    /// A refresh token that is no longer valid was used, so that it may be stolen. The session is ended. This is audited.
+    #[error(
+        "invalid refresh token: it was replaced, and may be stolen, so the session was ended: create a new one"
+    )]
+    RefreshReused,
     /// The refresh token is of another session.
     #[error("invalid refresh token: it is not this session's, use this session's newest one")]
     RefreshUnknown,
-    /// The refresh token was used before. This is audited.
-    #[error("invalid refresh token: it was used before, use the one of the last rotation")]
+    /// A rotation was repeated after its new tokens were used. This is audited.
+    #[error("invalid refresh token: its rotation is complete and its new tokens are in use, use those")]
     RefreshUsed,
     /// A reply of the gateway holds an invalid value.
     #[error(transparent)]
@@ -158,6 +163,7 @@ impl Error {
             Self::GuestInUse => ErrorCode::GuestIdInUse,
             Self::NotFound | Self::NotProved(_) => ErrorCode::NotFound,
             Self::RefreshUnknown | Self::UnknownChannel { .. } => ErrorCode::InvalidValue,
+            Self::RefreshReused => ErrorCode::RefreshTokenReused,
             Self::RefreshUsed => ErrorCode::RefreshTokenUsed,
             Self::TooManyWebhooks => ErrorCode::WebhookLimit,
             Self::WebhookNameInUse => ErrorCode::WebhookNameInUse,

@@ -261,9 +261,13 @@ impl Refresher for SessionRefresher {
         let mut sent = self.mode.clock().now();
         sent.utc = sent.utc.saturating_add(self.clock_lead);
         let issued = match &self.mode {
-            Mode::Direct { direct, owner } => direct.rotate(owner, &self.id, refresh_token).await,
+            Mode::Direct { direct, owner } => {
+                let key = Some(&request.idempotency_key);
+                direct.rotate(owner, &self.id, refresh_token, key).await
+            }
             Mode::Remote { client, .. } => {
-                let call = calls::refresh_session(&self.id, refresh_token.clone());
+                let call =
+                    calls::refresh_session(&self.id, refresh_token.clone(), request.idempotency_key.clone());
                 client.call(&call).await.map_err(Error::from)
             }
         };

@@ -21,17 +21,20 @@ pub enum EndReason {
     Guest,
     /// Genesys closed it permanently.
     ServerClosed,
+    /// An invalid token of the session was used, so that it may be stolen.
+    TokenReuse,
 }
 
 impl EndReason {
     /// Every reason, in alphabetical order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Agent,
         Self::ConsentWithdrawn,
         Self::Error,
         Self::Expired,
         Self::Guest,
         Self::ServerClosed,
+        Self::TokenReuse,
     ];
 
     /// The reason with this name.
@@ -50,6 +53,7 @@ impl EndReason {
             Self::Expired => "expired",
             Self::Guest => "guest",
             Self::ServerClosed => "server_closed",
+            Self::TokenReuse => "token_reuse",
         }
     }
 }

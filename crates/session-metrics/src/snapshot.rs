@@ -75,6 +75,8 @@ pub struct EndCounts {
     pub expired: u64,
     pub guest: u64,
     pub server_closed: u64,
+    #[serde(default)]
+    pub token_reuse: u64,
 }
 
 impl EndCounts {
@@ -87,6 +89,7 @@ impl EndCounts {
             expired: count(EndReason::Expired),
             guest: count(EndReason::Guest),
             server_closed: count(EndReason::ServerClosed),
+            token_reuse: count(EndReason::TokenReuse),
         }
     }
 
@@ -100,6 +103,7 @@ impl EndCounts {
             EndReason::Expired => self.expired,
             EndReason::Guest => self.guest,
             EndReason::ServerClosed => self.server_closed,
+            EndReason::TokenReuse => self.token_reuse,
         }
     }
 }

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::Pair;
 use crate::pair::Bits;
 
-/// Rotations whose idempotency keys are kept. Our choice: a duplicate that arrives later than this many rotations after
-/// its original counts as a reuse.
-const MAX_KEYS: usize = 4;
+/// Rotations whose idempotency keys are kept, and unused pairs that were replaced and are kept. Our choice: a duplicate that
+/// arrives later than this many rotations after its original counts as a reuse.
+const MAX_KEPT: usize = 4;
 
 /// The token pairs of one session: a family, of which one pair is valid.
 ///
@@ -45,6 +45,9 @@ pub struct RefreshTokenFamily {
     /// Hashes of the keys of the last rotations, newest first.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     keys: VecDeque<Option<Bits>>,
+    /// Salts of the last pairs that were replaced while they were unused, newest first.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    replaced: VecDeque<Bits>,
 }
 
 impl RefreshTokenFamily {
@@ -56,6 +59,7 @@ impl RefreshTokenFamily {
             previous: None,
             used: false,
             keys: VecDeque::new(),
+            replaced: VecDeque::new(),
         }
     }
 
@@ -114,8 +118,7 @@ impl RefreshTokenFamily {
                 self.previous = Some(self.current.salt());
                 self.current = Pair::new(generation.saturating_add(1), salt);
                 self.used = false;
-                self.keys.push_front(key);
-                self.keys.truncate(MAX_KEYS);
+                push(&mut self.keys, key);
                 return Rotation::Rotated;
             }
             Presented::Previous => generation.saturating_sub(1),
@@ -125,6 +128,7 @@ impl RefreshTokenFamily {
         match presented {
             Presented::Previous if !self.used && has_key_of_rotation => Rotation::Replayed,
             Presented::Previous if !self.used => {
+                push(&mut self.replaced, self.current.salt());
                 self.current = Pair::new(generation, salt);
                 if let Some(newest) = self.keys.front_mut() {
                     *newest = key;
@@ -144,10 +148,15 @@ impl RefreshTokenFamily {
                 true => AccessUse::Valid,
                 false => AccessUse::First,
             },
-            // of the valid generation, and not valid: it was replaced while it was unused
-            Some(pair) if pair.generation() == self.current.generation() => AccessUse::Reused,
+            Some(pair) if self.was_replaced(pair) => AccessUse::Reused,
             _ => AccessUse::Invalid,
         }
+    }
+
+    /// Whether a pair that is not valid was replaced while it was unused. If another generation is valid, this is known of
+    /// the last such pairs.
+    fn was_replaced(&self, pair: Pair) -> bool {
+        pair.generation() == self.current.generation() || self.replaced.contains(&pair.salt())
     }
 
     /// The key of the rotation that replaced the pair of `generation`.
@@ -210,6 +219,12 @@ pub enum AccessUse {
     Reused,
     /// The valid token again. Accept it.
     Valid,
+}
+
+/// Adds an item in front, and drops the oldest above the limit.
+fn push<T>(kept: &mut VecDeque<T>, item: T) {
+    kept.push_front(item);
+    kept.truncate(MAX_KEPT);
 }
 
 fn hash(key: &IdempotencyKey) -> Bits {
@@ -284,6 +299,9 @@ mod tests {
             assert_eq!(server.open(unused), AccessUse::Reused);
             assert_eq!(server.refresh(unused, "k3"), Rotation::Reused);
             assert_eq!(server.open(valid), AccessUse::First);
+            assert_eq!(server.refresh(valid, "k4"), Rotation::Rotated);
+            assert_eq!(server.open(unused), AccessUse::Reused);
+            assert_eq!(server.open(valid), AccessUse::Invalid);
             assert_eq!(server.refresh(first, "k1"), Rotation::Reused);
         }
     }

@@ -130,7 +130,7 @@ async fn each_action_of_the_table_has_exactly_its_entry() {
 
     authentication(&world, &api, &mut log).await;
     let session = consent(&api, &mut log).await;
-    tokens(&api, &session, &mut log).await;
+    tokens(&api, &mut log).await;
     let fresh = api.create(&guest()).await;
     log.expect(&[&format!("session.created ok client subject {CONSENT} token")])
         .await;
@@ -189,7 +189,7 @@ async fn each_action_of_the_table_has_exactly_its_entry() {
     log.expect(&["session.expired ok system subject reason stage token"; 2])
         .await;
     world.clock.advance(Duration::from_secs(31 * 86_400));
-    log.expect(&["session.erased ok system -"; 3]).await;
+    log.expect(&["session.erased ok system -"; 4]).await;
     log.actions.extend(ELSEWHERE.map(|(action, _)| action.to_owned()));
     assert_eq!(log.actions, documented());
 
@@ -307,25 +307,39 @@ async fn consent(api: &Api, log: &mut Log) -> Value {
     session
 }
 
-/// Rotation, reuse, and an unknown refresh token.
-async fn tokens(api: &Api, session: &Value, log: &mut Log) {
+/// Rotations of a session, an unknown refresh token, and a reuse.
+async fn tokens(api: &Api, log: &mut Log) {
+    let session = api.create(&guest()).await;
+    log.expect(&[&format!("session.created ok client subject {CONSENT} token")])
+        .await;
     let refresh = |token: &str| {
         let body = json!({ "refreshToken": token });
-        Call::post(&path_of(session, "/refresh")).json(&body)
+        Call::post(&path_of(&session, "/refresh")).json(&body)
     };
+    let pair = "ok client subject before.token expiresat generation token";
     let first = session["refreshToken"].as_str().unwrap();
-    api.ask(refresh(first)).await;
-    let rotated = log
-        .expect(&["token.rotated ok client subject before.token expiresat generation token"])
+    let with_key = refresh(first).header("idempotency-key", "canary");
+    api.ask(with_key.clone()).await;
+    let rotated = log.expect(&[&format!("token.rotated {pair}")]).await;
+    api.ask(with_key.clone()).await;
+    log.expect(&["token.replayed ok client subject generation"]).await;
+    let second = api.ask(refresh(first)).await;
+    let replaced = log.expect(&[&format!("token.replaced {pair}")]).await;
+    assert_eq!(detail(&replaced[0], "before.token"), detail(&rotated[0], "token"));
+    refused(api, refresh("canary").bearer(&api.token)).await;
+    log.expect(&["token.refused denied client subject generation reason"])
         .await;
+    api.ask(refresh(second["refreshToken"].as_str().unwrap())).await;
+    log.expect(&[&format!("token.rotated {pair}")]).await;
     refused(api, refresh(first).bearer(&api.token)).await;
     let reused = log
-        .expect(&["token.reuse_detected denied client subject generation token"])
+        .expect(&[
+            "token.reuse_detected denied client subject generation token",
+            "session.ended ok system subject reason stage token",
+        ])
         .await;
     assert_eq!(detail(&reused[0], "token"), detail(&rotated[0], "before.token"));
-    refused(api, refresh("canary").bearer(&api.token)).await;
-    log.expect(&["token.refused denied client subject generation"])
-        .await;
+    assert_eq!(detail(&reused[1], "reason"), "token_reuse");
 }
 
 /// Refused, opened and closed sockets.

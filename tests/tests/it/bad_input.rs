@@ -157,6 +157,9 @@ impl Rejection {
     }
 }
 
+/// The idempotency key of a rotation.
+const KEY: &str = "a-key";
+
 /// A gateway with state that bad requests could damage.
 struct Fixture {
     world: World,
@@ -168,7 +171,7 @@ struct Fixture {
     /// A session whose access token has expired.
     with_expired_token: Value,
     live: Value,
-    /// A refresh token that `live` had before its present one.
+    /// The first refresh token of `live`, which was rotated with [`KEY`].
     used: String,
     ended: Value,
     /// Resources of another owner.
@@ -191,10 +194,13 @@ impl Fixture {
         live["guestId"] = "guest-1".into();
         let mut live = api.create(&live).await;
         let used = live["refreshToken"].as_str().unwrap().to_owned();
-        let refresh = Call::post(&path_of(&live, "/refresh")).json(&json!({ "refreshToken": used }));
-        let rotated = api.ask(refresh).await;
-        for name in ["accessToken", "refreshToken", "expiresAt"] {
-            live[name] = rotated[name].clone();
+        for key in [KEY, "another-key"] {
+            let body = json!({ "refreshToken": live["refreshToken"] });
+            let refresh = Call::post(&path_of(&live, "/refresh")).json(&body);
+            let rotated = api.ask(refresh.header("idempotency-key", key)).await;
+            for name in ["accessToken", "refreshToken", "expiresAt"] {
+                live[name] = rotated[name].clone();
+            }
         }
         let ended = api.create(&guest()).await;
         api.ask(Call::new(http::Method::DELETE, &path_of(&ended, "")))

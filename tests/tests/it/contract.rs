@@ -295,7 +295,11 @@ impl Fixtures {
                 healthy.send(again).await
             }
             "refreshSession" => {
-                healthy.send(call.clone()).await;
+                // a token that is older than the previous one
+                let rotated = healthy.send(call.clone()).await.json();
+                let body = json!({ "refreshToken": rotated["refreshToken"] });
+                let next = call.clone().with_body("application/json", body.to_string());
+                healthy.send(next).await;
                 healthy.send(call).await
             }
             "changeConsent" => {

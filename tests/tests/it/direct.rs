@@ -398,7 +398,7 @@ async fn conversation_ends_with_its_session() {
             assert!(direct.admit(&id, &created.tokens.access_token).await.is_err());
             assert!(
                 direct
-                    .rotate("shop", &id, &created.tokens.refresh_token)
+                    .rotate("shop", &id, &created.tokens.refresh_token, None)
                     .await
                     .is_err(),
                 "too late"

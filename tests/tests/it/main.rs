@@ -70,6 +70,8 @@ mod store;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod token_family;
+#[cfg(test)]
 mod tutorial;
 #[cfg(test)]
 mod world;

@@ -249,17 +249,20 @@ async fn scenario(world: &World, api: &Api, canaries: &mut Searcher, seen: &mut 
     }
     seen.debug("a row of the store", &row);
 
-    let refresh =
-        Call::post(&format!("{path}/refresh")).json(&json!({ "refreshToken": session["refreshToken"] }));
-    let rotated = api.ask(refresh.clone()).await;
-    for name in ["accessToken", "refreshToken"] {
-        session[name] = rotated[name].clone();
+    let refresh = |session: &Value| {
+        let body = json!({ "refreshToken": session["refreshToken"] });
+        let call = Call::post(&format!("{path}/refresh")).json(&body);
+        call.header("idempotency-key", "a-key").bearer(&api.token)
+    };
+    let first = refresh(&session);
+    for _ in 0..2 {
+        let rotated = api.send(refresh(&session)).await.json();
+        for name in ["accessToken", "refreshToken"] {
+            session[name] = rotated[name].clone();
+        }
+        plant_tokens(canaries, "after the rotation", &session);
     }
-    plant_tokens(canaries, "after the rotation", &session);
-    seen.answer(
-        "a reused refresh token",
-        &api.send(refresh.bearer(&api.token)).await,
-    );
+    seen.answer("a repeated rotation", &api.send(first).await);
 
     let (url, token) = (text(&session["websocketUrl"]), text(&session["accessToken"]));
     let mut no_token = handshake(&session);

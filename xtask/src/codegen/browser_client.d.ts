@@ -4,6 +4,11 @@ export interface CallOptions {
   baseUrl: string;
   /** The access token of the API client, from `fetchToken`, not the one of a guest. */
   accessToken?: string;
+  /**
+   * The same in each repetition of one request, such as `crypto.randomUUID()`. A repeated `refreshSession` then brings the
+   * same tokens, as long as they are unused.
+   */
+  idempotencyKey?: string;
   /** Replaces the global `fetch`. */
   fetch?: typeof globalThis.fetch;
   signal?: AbortSignal;

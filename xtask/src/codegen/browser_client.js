@@ -24,7 +24,7 @@ export class GuestSessionsError extends Error {
 }
 
 /** Makes a REST call of the contract. For backends: pages hold no API client's token. */
-async function call(operation, { baseUrl, accessToken, fetch = globalThis.fetch, signal }, { path = {}, query = {}, body } = {}) {
+async function call(operation, { baseUrl, accessToken, idempotencyKey, fetch = globalThis.fetch, signal }, { path = {}, query = {}, body } = {}) {
   const [method, template, media] = OPERATIONS[operation];
   const parameters = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== undefined)).toString();
   const url =
@@ -33,6 +33,7 @@ async function call(operation, { baseUrl, accessToken, fetch = globalThis.fetch,
     (parameters === "" ? "" : `?${parameters}`);
   const headers = {};
   if (accessToken !== undefined) headers.authorization = `Bearer ${accessToken}`;
+  if (idempotencyKey !== undefined) headers["idempotency-key"] = `"${idempotencyKey}"`;
   if (body !== undefined) headers["content-type"] = media;
   const sent = body === undefined ? undefined : media === "application/json" ? JSON.stringify(body) : new URLSearchParams(body).toString();
   const response = await fetch(url, { method, headers, body: sent, signal, redirect: "error" });

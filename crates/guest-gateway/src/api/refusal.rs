@@ -101,7 +101,7 @@ impl From<Error> for Refusal {
             }),
             Error::GuestInUse => refusal.detail(code.as_str(), "guestId"),
             Error::RefreshUnknown => refusal.detail(invalid, "refreshToken"),
-            Error::RefreshUsed => refusal.detail(code.as_str(), "refreshToken"),
+            Error::RefreshReused | Error::RefreshUsed => refusal.detail(code.as_str(), "refreshToken"),
             Error::UnknownChannel { .. } => refusal.detail(invalid, "channelConfigurationId"),
             Error::WebhookNameInUse => refusal.detail(code.as_str(), "name"),
             _ => refusal,

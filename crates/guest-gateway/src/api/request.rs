@@ -9,7 +9,7 @@ use axum::RequestExt as _;
 use axum::body::Body;
 use axum::extract::{FromRequest, Path, Request};
 use bytes::Bytes;
-use genesys_api::Now;
+use genesys_api::{IdempotencyKey, IdempotencyKeyError, Now};
 use genesys_auth::ClientId;
 use genesys_http::server::Peer;
 use guest_sessions::{DetailCode, ErrorCode};
@@ -120,6 +120,20 @@ impl Call {
     pub(super) async fn admit_json(&mut self, scope: &'static str) -> Result<(Caller, Bytes), Refusal> {
         let caller = self.admit(scope).await?;
         Ok((caller, self.body("application/json").await?))
+    }
+
+    /// Returns the key of the request, if it has one.
+    pub(super) fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Refusal> {
+        let mut headers = self.request.headers().get_all(IdempotencyKey::HEADER).iter();
+        let key = match (headers.next(), headers.next()) {
+            (None, _) => return Ok(None),
+            (Some(header), None) => IdempotencyKey::parse_header(header),
+            _ => Err(IdempotencyKeyError),
+        };
+        key.map(Some).map_err(|error| {
+            let detail = DetailCode::FieldValue;
+            Refusal::new(detail.error_code(), error.to_string()).detail(detail.as_str(), "Idempotency-Key")
+        })
     }
 
     /// Reads the body, which must have this media type.

@@ -47,8 +47,13 @@ pub(super) async fn end(call: Call) -> Result<Response, Refusal> {
 pub(super) async fn refresh(mut call: Call) -> Result<Response, Refusal> {
     let (caller, body) = call.admit_json(WRITE).await?;
     let id = call.id("session")?;
+    let key = call.idempotency_key()?;
     let presented = RefreshBody::parse(&body)?.refresh_token;
-    let tokens = call.app.direct.rotate(&caller.client, &id, &presented).await?;
+    let tokens = call
+        .app
+        .direct
+        .rotate(&caller.client, &id, &presented, key.as_ref())
+        .await?;
     call.app.hub.extend(&id, tokens.expires_at).await;
     Ok(json_answer(StatusCode::OK, &tokens))
 }

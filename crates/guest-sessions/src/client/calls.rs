@@ -6,7 +6,7 @@ use std::str::FromStr;
 use audit::Entry;
 use audit::proof::{ConsistencyProof, InclusionProof};
 use bytes::Bytes;
-use genesys_api::{Call, GuestId, Host, ReplyError, SessionId, WebhookId, json};
+use genesys_api::{Call, GuestId, Host, IdempotencyKey, ReplyError, SessionId, WebhookId, json};
 use guest_payload::{ConsentChange, NewSession, Signals};
 use http::{HeaderValue, Request, Response};
 use secrecy::SecretString;
@@ -29,6 +29,7 @@ pub struct GatewayCall<T, const IDEMPOTENT: bool = true> {
     query: Option<String>,
     body: Option<Box<RawValue>>,
     gpc: bool,
+    key: Option<IdempotencyKey>,
     parse: Parse<T>,
 }
 
@@ -43,6 +44,7 @@ impl<T, const IDEMPOTENT: bool> GatewayCall<T, IDEMPOTENT> {
             query: None,
             body: None,
             gpc: false,
+            key: None,
             parse,
         }
     }
@@ -71,6 +73,10 @@ impl<T, const IDEMPOTENT: bool> Call for GatewayCall<T, IDEMPOTENT> {
         if self.gpc {
             let value = HeaderValue::from_static("1");
             request.headers_mut().insert(Signals::HEADER, value);
+        }
+        if let Some(key) = &self.key {
+            let value = key.header_value();
+            request.headers_mut().insert(IdempotencyKey::HEADER, value);
         }
         request
     }
@@ -102,8 +108,13 @@ pub fn fetch_session(id: &SessionId) -> GatewayCall<SessionInfo> {
     GatewayCall::new(Operation::FetchSession, id.as_str(), parse_json)
 }
 
-/// Exchanges the refresh token that was issued last for a new pair of tokens. Not idempotent: it works once.
-pub fn refresh_session(id: &SessionId, refresh_token: SecretString) -> GatewayCall<RefreshedTokens, false> {
+/// Exchanges the refresh token that was issued last for a new pair of tokens. A repetition with the same key brings the same
+/// pair as long as that is unused. The client does not repeat it itself: a [`TokenManager`](token_window::TokenManager) does.
+pub fn refresh_session(
+    id: &SessionId,
+    refresh_token: SecretString,
+    key: IdempotencyKey,
+) -> GatewayCall<RefreshedTokens, false> {
     let parse: Parse<RefreshedTokens> = |id, response| {
         let status = response.status().as_u16();
         let tokens: RefreshedTokens = parse_json(id, response)?;
@@ -114,7 +125,10 @@ pub fn refresh_session(id: &SessionId, refresh_token: SecretString) -> GatewayCa
         }
     };
     let body = RefreshBody { refresh_token };
-    GatewayCall::new(Operation::RefreshSession, id.as_str(), parse).with_body(&body)
+    GatewayCall {
+        key: Some(key),
+        ..GatewayCall::new(Operation::RefreshSession, id.as_str(), parse).with_body(&body)
+    }
 }
 
 /// Changes the consent of a live session. The change must name a purpose. Idempotent, because the body has the time of
@@ -374,7 +388,8 @@ mod tests {
 
     #[test]
     fn tokens_of_another_session_are_malformed() {
-        let call = refresh_session(&"s-1".parse().unwrap(), "r-0".into());
+        let call = refresh_session(&"s-1".parse().unwrap(), "r-0".into(), "k-0".parse().unwrap());
+        assert_eq!(call.request(&host()).headers()["idempotency-key"], "\"k-0\"");
         assert!(!format!("{call:?}").contains("r-0"));
         let body = |id| {
             format!(

@@ -39,6 +39,7 @@ impl ErrorKind {
             | ErrorCode::BadCredentials
             | ErrorCode::CredentialsExpired
             | ErrorCode::MissingPermissions
+            | ErrorCode::RefreshTokenReused
             | ErrorCode::RefreshTokenUsed => Self::Credentials,
             ErrorCode::BadRequest | ErrorCode::ConsentOutdated | ErrorCode::InvalidValue => Self::Invalid,
             ErrorCode::ConsentRequired => Self::ConsentRequired,

@@ -77,8 +77,9 @@ async fn pass_tokens(manager: TokenManager, mut refreshes: Events, connection: H
     }
 }
 
-/// The error of a failed [`refresh_session`](super::calls::refresh_session). Only the codes `refresh.token.used`,
-/// `session.ended`, `not.found` and `invalid.value` are a refusal: the session has ended, or never had this token.
+/// The error of a failed [`refresh_session`](super::calls::refresh_session). Only the codes `refresh.token.reused`,
+/// `refresh.token.used`, `session.ended`, `not.found` and `invalid.value` are a refusal: the session has ended, or never had
+/// this token.
 #[must_use]
 pub fn refresh_error(error: &AuthorizedError) -> RefreshError {
     match error {
@@ -87,6 +88,7 @@ pub fn refresh_error(error: &AuthorizedError) -> RefreshError {
                 Some(
                     ErrorCode::InvalidValue
                     | ErrorCode::NotFound
+                    | ErrorCode::RefreshTokenReused
                     | ErrorCode::RefreshTokenUsed
                     | ErrorCode::SessionEnded,
                 ) => RefreshError::Refused,

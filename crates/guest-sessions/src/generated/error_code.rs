@@ -52,7 +52,9 @@ pub enum ErrorCode {
     NotSent,
     /// The Origin is missing, repeated, malformed or not allowed.
     OriginNotAllowed,
-    /// The refresh token was used before: each works once.
+    /// A refresh token that was replaced was used, so it may be stolen: the session was ended.
+    RefreshTokenReused,
+    /// The rotation was repeated with its key after its new tokens were used: nothing changed.
     RefreshTokenUsed,
     /// Events were missed that the gateway does not keep and cannot read again.
     ReplayIncomplete,
@@ -105,6 +107,7 @@ impl ErrorCode {
             "not.found" => Self::NotFound,
             "not.sent" => Self::NotSent,
             "origin.not.allowed" => Self::OriginNotAllowed,
+            "refresh.token.reused" => Self::RefreshTokenReused,
             "refresh.token.used" => Self::RefreshTokenUsed,
             "replay.incomplete" => Self::ReplayIncomplete,
             "request.timeout" => Self::RequestTimeout,
@@ -148,6 +151,7 @@ impl ErrorCode {
             Self::NotFound => "not.found",
             Self::NotSent => "not.sent",
             Self::OriginNotAllowed => "origin.not.allowed",
+            Self::RefreshTokenReused => "refresh.token.reused",
             Self::RefreshTokenUsed => "refresh.token.used",
             Self::ReplayIncomplete => "replay.incomplete",
             Self::RequestTimeout => "request.timeout",
@@ -180,6 +184,7 @@ impl ErrorCode {
             Self::MissingPermissions => 403,
             Self::NotFound => 404,
             Self::OriginNotAllowed => 403,
+            Self::RefreshTokenReused => 409,
             Self::RefreshTokenUsed => 409,
             Self::RequestTimeout => 408,
             Self::ServiceUnavailable => 503,

@@ -158,11 +158,14 @@ impl Direct {
             changed.row.version += 1;
             let mutation = Mutation {
                 change: Some(Change::UpdateSession(row)),
-                entry: (record.document.stage < SessionStage::Connected).then(|| {
-                    let entry = record.draft(now, Actor::system("guest-suite"), "ws.connected");
-                    // what a conversation sends to Genesys, now or later: attributes are never added
-                    with_lists(entry, record.document.data.disclosure_details())
-                }),
+                entries: match record.document.stage < SessionStage::Connected {
+                    true => {
+                        let entry = record.draft(now, Actor::system("guest-suite"), "ws.connected");
+                        // what a conversation sends to Genesys, now or later: attributes are never added
+                        vec![with_lists(entry, record.document.data.disclosure_details())]
+                    }
+                    false => Vec::new(),
+                },
                 metric: Some(metric),
                 ..Mutation::default()
             };

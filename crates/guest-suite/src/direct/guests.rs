@@ -115,7 +115,7 @@ impl Direct {
         };
         let entries = self
             .commit_entries(Mutation {
-                entry: Some(tombstone),
+                entries: vec![tombstone],
                 ..change.into()
             })
             .await?;

@@ -1,15 +1,14 @@
-//! Operations on stored sessions: creation, rotation of tokens, consent, end, erasure.
+//! Operations on stored sessions: creation, consent, end, erasure.
 
 use audit::{Actor, Draft, Outcome};
-use genesys_api::{SessionId, entropy, rfc3339};
+use genesys_api::{SessionId, entropy};
 use guest_conversation::client::SessionUpdate;
 use guest_payload::{ConsentChange, NewGuest, Signals};
 use guest_sessions::{ErrorCode, RefreshedTokens};
-use guest_store::{Change, Session, SessionQuery, StoredEntry, TokenHash, Trail, trail};
-use secrecy::{ExposeSecret as _, SecretString};
+use guest_store::{Change, Session, SessionQuery, StoredEntry, Trail, trail};
 use session_metrics::{EndReason, Journey};
 use time::OffsetDateTime;
-use token_window::{Presented, RefreshTokenFamily};
+use token_window::RefreshTokenFamily;
 use webhook::EventName;
 
 use super::Direct;
@@ -58,16 +57,18 @@ impl Direct {
         let new = guest
             .decide(config.policy, now.utc)
             .map_err(|refused| Error::ConsentRequired(Box::new(refused)))?;
-        let mut row = Session::new(owner, id, new.channel().clone(), now.utc);
-        let tokens = self.issue_tokens(&mut row, now.utc);
-        let document = Document::new(new.data().clone());
-        let record = SessionRow { row, document };
+        let mut record = SessionRow {
+            row: Session::new(owner, id, new.channel().clone(), now.utc),
+            document: Document::new(new.data().clone()),
+        };
+        let family = RefreshTokenFamily::new(entropy::bytes());
+        let tokens = record.issue(family, config, now.utc);
         let session = record.info(now.utc);
         let entry = record.draft(now, Actor::client(owner), "session.created");
         let entry = entry.detail("token", record.row.fingerprint(&record.row.refresh).to_string());
         let (_, created) = Journey::begin(now.instant);
         self.commit(Mutation {
-            entry: Some(with_details(entry, session.consent.audit_details())),
+            entries: vec![with_details(entry, session.consent.audit_details())],
             event: Some(record.event(EventName::Created, now.utc)),
             change: Some(Change::CreateSession(record.into_row())),
             metric: Some(created),
@@ -75,86 +76,6 @@ impl Direct {
         })
         .await?;
         Ok(Created { session, tokens })
-    }
-
-    /// Exchanges a refresh token for a new pair. The old pair is no longer valid; open sockets stay open.
-    ///
-    /// # Errors
-    /// [`Error::RefreshUsed`] for a token that was rotated, which is a sign of theft or of a lost reply;
-    /// [`Error::RefreshUnknown`] for any other token; [`Error::Ended`], [`Error::NotFound`], or the store's.
-    pub async fn rotate(
-        &self,
-        owner: &str,
-        id: &SessionId,
-        refresh: &SecretString,
-    ) -> Result<RefreshedTokens, Error> {
-        let presented_token = refresh.expose_secret();
-        let rotated = self.update(owner, id, |record, now| {
-            record.ensure_live(now)?;
-            let mut row = record.row.clone();
-            let tokens = self.issue_tokens(&mut row, now.utc);
-            let mut family = RefreshTokenFamily {
-                current: record.row.refresh,
-                previous: row.previous_refresh,
-                generation: row.generation,
-            };
-            let presented = family.handle_presented(|stored| stored.matches(presented_token), row.refresh);
-            let generation = i64::try_from(family.generation).unwrap_or(i64::MAX);
-            let entry = |action| {
-                let entry = record.draft(now, Actor::client(owner), action);
-                entry.detail("generation", generation)
-            };
-            let fingerprint = |token| record.row.fingerprint(token).to_string();
-            match presented {
-                Presented::Current => {}
-                Presented::Reused => {
-                    let token = fingerprint(&TokenHash::of(presented_token));
-                    let entry = entry("token.reuse_detected").detail("token", token);
-                    return Ok((Mutation::default(), Err((entry, Error::RefreshUsed))));
-                }
-                // without the token's fingerprint, since an attacker can send any number of tokens
-                _ => {
-                    return Ok((
-                        Mutation::default(),
-                        Err((entry("token.refused"), Error::RefreshUnknown)),
-                    ));
-                }
-            }
-            row.previous_refresh = family.previous;
-            row.generation = family.generation;
-            let entry = entry("token.rotated")
-                .detail("before.token", fingerprint(&record.row.refresh))
-                .detail("token", fingerprint(&row.refresh))
-                .detail("expiresAt", rfc3339(tokens.expires_at));
-            let mutation = Mutation {
-                change: Some(Change::UpdateSession(row)),
-                entry: Some(entry),
-                ..Mutation::default()
-            };
-            Ok((mutation, Ok(tokens)))
-        });
-        match rotated.await? {
-            Ok(tokens) => Ok(tokens),
-            Err((entry, error)) => {
-                self.log_repeated(entry.outcome(Outcome::Denied)).await?;
-                Err(error)
-            }
-        }
-    }
-
-    /// Issues a pair of tokens. Their hashes and deadlines replace those of the row.
-    fn issue_tokens(&self, row: &mut Session, now: OffsetDateTime) -> RefreshedTokens {
-        let config = &self.shared.config;
-        let tokens = RefreshedTokens::issue(
-            row.id.clone(),
-            now + config.access_token_lifetime,
-            [entropy::bytes(), entropy::bytes()],
-        );
-        row.expires_at = tokens.expires_at;
-        row.idle_deadline = now + config.idle_timeout;
-        row.access = TokenHash::of(tokens.access_token.expose_secret());
-        row.refresh = TokenHash::of(tokens.refresh_token.expose_secret());
-        tokens
     }
 
     /// Records a change of consent. A withdrawal is always accepted: the attributes of the purpose are deleted here and
@@ -193,7 +114,7 @@ impl Direct {
             let attributes = custom_attributes(&changed.document.data)?;
             let info = changed.info(now.utc);
             let mutation = Mutation {
-                entry: Some(entry),
+                entries: vec![entry],
                 event: Some(changed.event(EventName::Updated, now.utc)),
                 change: Some(Change::UpdateSession(changed.into_row())),
                 update: Some((id.clone(), SessionUpdate::Attributes(attributes))),
@@ -210,7 +131,7 @@ impl Direct {
     /// # Errors
     /// [`Error::NotFound`], or the store's.
     pub async fn end(&self, owner: &str, id: &SessionId, reason: EndReason) -> Result<(), Error> {
-        self.end_if(owner, id, reason, None).await.map(drop)
+        self.end_if(owner, id, reason, None, None).await.map(drop)
     }
 
     /// Ends the live sessions whose idle timeout has passed, and returns their number. A failure of one session does not
@@ -221,19 +142,21 @@ impl Direct {
     pub async fn expire_idle(&self) -> Result<usize, Error> {
         let time = self.clock().now().utc;
         self.change_each(SessionQuery::DueBefore(time), |session| async move {
-            self.end_if(&session.owner, &session.id, EndReason::Expired, Some(time))
+            self.end_if(&session.owner, &session.id, EndReason::Expired, Some(time), None)
                 .await
         })
         .await
     }
 
-    /// Ends a live session, and returns whether it did. A session whose idle deadline was moved after `due` stays live.
-    async fn end_if(
+    /// Ends a live session, and returns whether it did. A session whose idle deadline was moved after `due` stays live. The
+    /// entry of a reuse that is the reason is stored with the end.
+    pub(super) async fn end_if(
         &self,
         owner: &str,
         id: &SessionId,
         reason: EndReason,
         due: Option<OffsetDateTime>,
+        reuse: Option<Draft>,
     ) -> Result<bool, Error> {
         // the event of the end has the attributes that are allowed now
         let record = self.reevaluated(self.load(owner, id).await?).await?;
@@ -266,7 +189,7 @@ impl Direct {
             let totals = ended.stored_session().totals();
             let mutation = Mutation {
                 change: Some(Change::UpdateSession(ended.into_row())),
-                entry: Some(entry),
+                entries: reuse.clone().into_iter().chain([entry]).collect(),
                 event: Some(event),
                 totals,
                 // as in the totals, so that they do not shrink after a restart

@@ -95,7 +95,7 @@ impl Direct {
             changed.row.version += 1;
             let mutation = Mutation {
                 change: Some(Change::UpdateSession(row)),
-                entry: Some(entry),
+                entries: vec![entry],
                 event,
                 update: Some((record.row.id.clone(), SessionUpdate::Attributes(attributes))),
                 ..Mutation::default()

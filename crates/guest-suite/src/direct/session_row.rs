@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use session_metrics::{EndReason, Journey, StoredSession};
 use time::OffsetDateTime;
 use time::serde::timestamp::milliseconds::option as milliseconds;
+use token_window::RefreshTokenFamily;
 use web_messaging::CustomAttributes;
 use webhook::EventName;
 
@@ -43,6 +44,9 @@ pub(super) struct Document {
     pub(super) read_marker: Option<OffsetDateTime>,
     #[serde(default)]
     pub(super) end_reason: Option<EndReason>,
+    /// The family of its tokens. Documents of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tokens: Option<RefreshTokenFamily>,
 }
 
 impl Document {
@@ -54,6 +58,7 @@ impl Document {
             reply_time_ms: None,
             read_marker: None,
             end_reason: None,
+            tokens: None,
         }
     }
 }

@@ -207,7 +207,7 @@ fn with_refresh_token(record: &SessionRow, token: Option<SecretString>, entry: D
     let mut row = record.row.clone();
     row.secrets.refresh_token = token;
     Mutation {
-        entry: Some(entry),
+        entries: vec![entry],
         ..Change::UpdateSession(row).into()
     }
 }

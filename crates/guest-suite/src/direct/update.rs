@@ -21,7 +21,8 @@ const RETRIES: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Mutation {
     pub(super) change: Option<Change>,
-    pub(super) entry: Option<Draft>,
+    /// Entries in their order.
+    pub(super) entries: Vec<Draft>,
     pub(super) event: Option<Event>,
     pub(super) totals: Vec<(String, u64)>,
     pub(super) metric: Option<session_metrics::Event>,
@@ -40,7 +41,7 @@ impl From<Change> for Mutation {
 impl From<Draft> for Mutation {
     fn from(entry: Draft) -> Self {
         Self {
-            entry: Some(entry),
+            entries: vec![entry],
             ..Self::default()
         }
     }
@@ -82,7 +83,7 @@ impl Direct {
 
     /// Commits a mutation, then counts its metric and notifies its conversations, even if the future is dropped.
     pub(super) async fn commit(&self, mutation: Mutation) -> Result<(), Error> {
-        if mutation.change.is_none() && mutation.entry.is_none() {
+        if mutation.change.is_none() && mutation.entries.is_empty() {
             return Ok(());
         }
         self.commit_entries(mutation).await.map(|_| ())
@@ -92,7 +93,7 @@ impl Direct {
     pub(super) async fn commit_entries(&self, mutation: Mutation) -> Result<Range<u64>, Error> {
         let unit = Unit {
             change: mutation.change,
-            entries: mutation.entry.into_iter().collect(),
+            entries: mutation.entries,
             events: mutation.event.into_iter().collect(),
             totals: mutation.totals,
         };

@@ -91,7 +91,7 @@ impl Direct {
     pub async fn remove_webhook(&self, owner: &str, id: &WebhookId) -> Result<(), Error> {
         let known = self.stored_webhook(owner, id).await?;
         self.commit(Mutation {
-            entry: Some(self.webhook_draft(Actor::client(owner), "webhook.removed", id)),
+            entries: vec![self.webhook_draft(Actor::client(owner), "webhook.removed", id)],
             ..Change::RemoveWebhook(known.id).into()
         })
         .await
@@ -292,7 +292,7 @@ impl Direct {
             entry = entry.detail("changed", audit::Value::from_iter(changed));
         }
         self.commit(Mutation {
-            entry: Some(entry.detail("name", row.name.as_str())),
+            entries: vec![entry.detail("name", row.name.as_str())],
             ..Change::PutWebhook(row).into()
         })
         .await

@@ -4,7 +4,7 @@ use genesys_api::rfc3339;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Fixture, Rejection, changed, malformed, path_of, rejection};
+use super::{Fixture, KEY, Rejection, changed, malformed, path_of, rejection};
 use crate::api::{Call, SESSIONS, guest};
 
 pub(super) fn rows(fixture: &Fixture) -> Vec<Rejection> {
@@ -195,12 +195,28 @@ fn refresh(fixture: &Fixture) -> Vec<Rejection> {
             "field.value",
         ),
         rejection(
-            "a used refresh token",
-            live(json!({ "refreshToken": fixture.used })),
+            "a refresh token whose rotation is complete",
+            live(json!({ "refreshToken": fixture.used })).header("idempotency-key", KEY),
             409,
             "refresh.token.used",
         )
         .at("refreshToken"),
+        rejection(
+            "a malformed idempotency key",
+            live(token(&fixture.live)).header("idempotency-key", "\"half"),
+            400,
+            "invalid.value",
+        )
+        .at("Idempotency-Key"),
+        rejection(
+            "two idempotency keys",
+            live(token(&fixture.live))
+                .header("idempotency-key", "one")
+                .header("idempotency-key", "two"),
+            400,
+            "invalid.value",
+        )
+        .at("Idempotency-Key"),
         rejection(
             "a refresh after the end",
             refresh(&fixture.ended, &token(&fixture.ended)),

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use audit::VerifierKey;
+use genesys_api::{IdempotencyKey, SessionId};
 use guest_store::{
     Change, Committed, EntryQuery, Leased, Session, SessionQuery, Settlement, Stats, StoreErrorKind,
     StoreFuture, StoredCheckpoint, StoredEntry, Unit, Webhook,
@@ -40,7 +41,7 @@ impl Store for FaultyStore {
         self.store.commit(unit)
     }
 
-    fn session(&self, id: &genesys_api::SessionId) -> StoreFuture<'_, Option<Session>> {
+    fn session(&self, id: &SessionId) -> StoreFuture<'_, Option<Session>> {
         self.store.session(id)
     }
 
@@ -106,14 +107,16 @@ async fn counted_refusals_survive_a_failed_commit() {
     let direct = open(&clock, store.clone()).await;
     let created = direct.create("shop", newcomer(&clock)).await.unwrap();
     let (id, used) = (created.session.id, created.tokens.refresh_token);
-    direct.rotate("shop", &id, &used).await.unwrap();
+    let key = IdempotencyKey::random();
+    let tokens = direct.rotate("shop", &id, &used, Some(&key)).await.unwrap();
+    direct.admit(&id, &tokens.access_token).await.unwrap();
     for _ in 0..4 {
-        let refused = direct.rotate("shop", &id, &used).await;
+        let refused = direct.rotate("shop", &id, &used, Some(&key)).await;
         assert!(matches!(refused, Err(Error::RefreshUsed)));
     }
     clock.advance(Duration::from_secs(60));
     store.refuses_units.store(true, Ordering::SeqCst);
-    let refused = direct.rotate("shop", &id, &used).await;
+    let refused = direct.rotate("shop", &id, &used, Some(&key)).await;
     assert!(matches!(refused, Err(Error::Store(_))));
     direct.log_refusals().await.unwrap_err();
     store.refuses_units.store(false, Ordering::SeqCst);
@@ -123,7 +126,7 @@ async fn counted_refusals_survive_a_failed_commit() {
     let entries = entries
         .iter()
         .map(|entry| serde_json::from_slice::<Value>(&entry.bytes).unwrap());
-    let refusals = entries.filter(|entry| entry["action"] == "token.reuse_detected");
+    let refusals = entries.filter(|entry| entry["action"] == "token.refused");
     let counts: Vec<Value> = refusals.map(|entry| entry["detail"]["count"].clone()).collect();
     assert_eq!(counts, [Value::Null, json!(4)]);
 }

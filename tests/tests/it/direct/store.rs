@@ -28,7 +28,7 @@ async fn sessions_are_resumed_from_the_store() {
     assert!(direct.session("somebody else", &id).await.is_err());
     direct.admit(&id, &created.tokens.access_token).await.unwrap();
     let rotated = direct
-        .rotate("shop", &id, &created.tokens.refresh_token)
+        .rotate("shop", &id, &created.tokens.refresh_token, None)
         .await
         .unwrap();
     direct.admit(&id, &created.tokens.access_token).await.unwrap_err();

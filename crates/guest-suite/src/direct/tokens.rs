@@ -1,0 +1,227 @@
+//! The tokens of a session: issue, rotation, first use, and the reaction to a reuse.
+
+use audit::{Actor, Draft, Outcome};
+use genesys_api::{IdempotencyKey, Now, SessionId, entropy, rfc3339};
+use guest_sessions::RefreshedTokens;
+use guest_store::{Change, TokenHash};
+use secrecy::{ExposeSecret as _, SecretString};
+use session_metrics::EndReason;
+use time::OffsetDateTime;
+use token_window::{AccessUse, PairKey, Presented, RefreshTokenFamily, Rotation};
+
+use super::session_row::SessionRow;
+use super::update::Mutation;
+use super::{Direct, DirectConfig};
+use crate::Error;
+
+/// A refused refresh token.
+enum Refused {
+    /// An entry that a caller can repeat, and the error.
+    Unchanged(Draft, Error),
+    /// The entry of the reuse.
+    Reused(Draft),
+}
+
+impl Direct {
+    /// Exchanges a refresh token for a new pair, by the rule of [`RefreshTokenFamily`]. The old pair is no longer valid;
+    /// open sockets stay open. The key is the same in each repetition of one rotation.
+    ///
+    /// # Errors
+    /// [`Error::RefreshUsed`] for a repeated rotation whose pair was used, [`Error::RefreshReused`] for another token that
+    /// is no longer valid: the session is then ended. [`Error::RefreshUnknown`] for a text that is no token of the session;
+    /// [`Error::Ended`], [`Error::NotFound`], or the store's.
+    pub async fn rotate(
+        &self,
+        owner: &str,
+        id: &SessionId,
+        refresh: &SecretString,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<RefreshedTokens, Error> {
+        let salt = entropy::bytes();
+        let rotated = self.update(owner, id, |record, now| {
+            record.ensure_live(now)?;
+            let mut family = record.family();
+            let presented = record.classify(refresh, &family);
+            let rotation = family.handle_refresh(presented, key, salt);
+            let generation = number(&family);
+            let entry = |action| {
+                let entry = record.draft(now, Actor::client(owner), action);
+                entry.detail("generation", generation)
+            };
+            let denied = |action| entry(action).outcome(Outcome::Denied);
+            let fingerprint = |token| record.row.fingerprint(token).to_string();
+            let action = match rotation {
+                Rotation::Rotated => "token.rotated",
+                Rotation::Replaced => "token.replaced",
+                Rotation::Replayed => {
+                    let tokens = record.tokens_of(&family, record.row.expires_at);
+                    return Ok((Mutation::default(), Ok((tokens, Some(entry("token.replayed"))))));
+                }
+                Rotation::AlreadyUsed => {
+                    let entry = denied("token.refused").detail("reason", "used");
+                    let refused = Refused::Unchanged(entry, Error::RefreshUsed);
+                    return Ok((Mutation::default(), Err(refused)));
+                }
+                Rotation::Reused => {
+                    let entry = record.reuse(now, Actor::client(owner), refresh);
+                    return Ok((Mutation::default(), Err(Refused::Reused(entry))));
+                }
+                // without the token's fingerprint, since an attacker can send any number of tokens
+                _ => {
+                    let entry = denied("token.refused").detail("reason", "unknown");
+                    let refused = Refused::Unchanged(entry, Error::RefreshUnknown);
+                    return Ok((Mutation::default(), Err(refused)));
+                }
+            };
+            let mut next = record.clone();
+            let tokens = next.issue(family, &self.shared.config, now.utc);
+            if rotation == Rotation::Rotated {
+                next.row.previous_refresh = Some(record.row.refresh);
+            }
+            let entry = entry(action)
+                .detail("before.token", fingerprint(&record.row.refresh))
+                .detail("token", fingerprint(&next.row.refresh))
+                .detail("expiresAt", rfc3339(tokens.expires_at));
+            let mutation = Mutation {
+                change: Some(Change::UpdateSession(next.into_row())),
+                entries: vec![entry],
+                ..Mutation::default()
+            };
+            Ok((mutation, Ok((tokens, None))))
+        });
+        match rotated.await? {
+            Ok((tokens, repeated)) => {
+                if let Some(entry) = repeated {
+                    self.log_repeated(entry).await?;
+                }
+                Ok(tokens)
+            }
+            Err(Refused::Unchanged(entry, error)) => {
+                self.log_repeated(entry).await?;
+                Err(error)
+            }
+            Err(Refused::Reused(entry)) => {
+                self.revoke(owner, id, entry).await?;
+                Err(Error::RefreshReused)
+            }
+        }
+    }
+
+    /// Accepts an access token that is valid at this time. Its first use is stored before.
+    pub(super) async fn use_access(
+        &self,
+        record: SessionRow,
+        access: &SecretString,
+    ) -> Result<SessionRow, Error> {
+        let (owner, id) = (record.row.owner.clone(), record.row.id.clone());
+        let used = self.update_record(record, |record, now| {
+            let mut family = record.family();
+            let is_valid = record.row.access.matches(access.expose_secret());
+            let pair = match is_valid {
+                true => Some(family.current()),
+                false => record.pair_key().pair_of_access(access),
+            };
+            let access_use = family.handle_access(pair);
+            if access_use == AccessUse::Reused && record.ensure_live(now).is_ok() {
+                let entry = record.reuse(now, Actor::system("guest-suite"), access);
+                return Ok((Mutation::default(), Err(entry)));
+            }
+            if !is_valid {
+                return Err(Error::AccessUnknown);
+            }
+            record.ensure_live(now)?;
+            if record.row.expires_at <= now.utc {
+                return Err(Error::AccessExpired);
+            }
+            let mut marked = record.clone();
+            if access_use != AccessUse::First {
+                return Ok((Mutation::default(), Ok(marked)));
+            }
+            marked.document.tokens = Some(family);
+            let mutation = Change::UpdateSession(marked.clone().into_row()).into();
+            marked.row.version += 1;
+            Ok((mutation, Ok(marked)))
+        });
+        match used.await? {
+            Ok(record) => Ok(record),
+            Err(entry) => {
+                self.revoke(&owner, &id, entry).await?;
+                Err(Error::AccessUnknown)
+            }
+        }
+    }
+
+    /// Ends a session whose token may be stolen. A token that is invalid stays so: what happened since the reuse was
+    /// detected does not matter.
+    async fn revoke(&self, owner: &str, id: &SessionId, reuse: Draft) -> Result<(), Error> {
+        let ended = self.end_if(owner, id, EndReason::TokenReuse, None, Some(reuse.clone()));
+        match ended.await? {
+            true => Ok(()),
+            false => self.log_repeated(reuse).await,
+        }
+    }
+}
+
+impl SessionRow {
+    /// The family of its tokens. A session of an earlier version has tokens that are not derived.
+    fn family(&self) -> RefreshTokenFamily {
+        let family = self.document.tokens.clone();
+        family.unwrap_or_else(|| RefreshTokenFamily::adopt(self.row.generation))
+    }
+
+    /// The entry of the use of a token that was replaced.
+    fn reuse(&self, now: Now, actor: Actor, token: &SecretString) -> Draft {
+        let token = self.row.fingerprint(&TokenHash::of(token.expose_secret()));
+        self.draft(now, actor, "token.reuse_detected")
+            .outcome(Outcome::Denied)
+            .detail("generation", number(&self.family()))
+            .detail("token", token.to_string())
+    }
+
+    fn pair_key(&self) -> PairKey {
+        PairKey::new(&self.row.secrets.token_key())
+    }
+
+    /// The relation of a refresh token to the family. The hashes recognize tokens that are not derived, too.
+    fn classify(&self, refresh: &SecretString, family: &RefreshTokenFamily) -> Presented {
+        let text = refresh.expose_secret();
+        match self.row.previous_refresh {
+            _ if self.row.refresh.matches(text) => Presented::Current,
+            Some(previous) if previous.matches(text) => Presented::Previous,
+            _ => family.classify(self.pair_key().pair_of_refresh(refresh)),
+        }
+    }
+
+    /// The tokens of the valid pair.
+    fn tokens_of(&self, family: &RefreshTokenFamily, expires_at: OffsetDateTime) -> RefreshedTokens {
+        let (key, pair) = (self.pair_key(), family.current());
+        RefreshedTokens {
+            id: self.row.id.clone(),
+            access_token: key.access_token(pair),
+            refresh_token: key.refresh_token(pair),
+            expires_at,
+        }
+    }
+
+    /// Issues the valid pair of `family`: stores the family, the hashes and the deadlines in the row.
+    pub(super) fn issue(
+        &mut self,
+        family: RefreshTokenFamily,
+        config: &DirectConfig,
+        now: OffsetDateTime,
+    ) -> RefreshedTokens {
+        let tokens = self.tokens_of(&family, now + config.access_token_lifetime);
+        self.row.expires_at = tokens.expires_at;
+        self.row.idle_deadline = now + config.idle_timeout;
+        self.row.access = TokenHash::of(tokens.access_token.expose_secret());
+        self.row.refresh = TokenHash::of(tokens.refresh_token.expose_secret());
+        self.row.generation = family.current().generation();
+        self.document.tokens = Some(family);
+        tokens
+    }
+}
+
+/// Number of the valid pair, for the audit log.
+fn number(family: &RefreshTokenFamily) -> i64 {
+    i64::try_from(family.current().generation()).unwrap_or(i64::MAX)
+}
