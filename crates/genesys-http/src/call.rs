@@ -54,7 +54,7 @@ impl Client {
             if let Some(bearer) = &bearer {
                 request.headers_mut().insert(AUTHORIZATION, bearer.clone());
             }
-            let result = self.attempt(request, deadline).await;
+            let result = self.attempt(request, repeatable, deadline).await;
             let now = self.clock().now();
             let failure = match result {
                 Ok(response) => {

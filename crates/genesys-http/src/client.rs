@@ -6,20 +6,24 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use genesys_api::retry::{RetryBudget, RetryPolicy};
-use genesys_api::{Clock, Host};
+use genesys_api::{Clock, Host, IdempotencyKey};
 use http::header::{AUTHORIZATION, Entry, USER_AGENT};
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper_util::client::legacy::{self, connect::capture_connection};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::breakers::Breakers;
 use crate::connect::{Connector, Settings};
 use crate::endpoint::Endpoint;
+use crate::stream::Usage;
 use crate::{Egress, Error, ErrorKind, Proxy, RateLimiter, Stream, Tls};
 
 /// Idle time after which a pooled connection is closed.
 const POOL_IDLE: Duration = Duration::from_secs(60);
+/// Age after which no request is sent on a connection, so that changed addresses of a name take effect.
+const POOL_LIFETIME: Duration = Duration::from_secs(300);
 /// Idle connections per host, enough for the next burst.
 const POOL_SIZE: usize = 256;
 /// Upper bound of a connection's read buffer, and so of a response head.
@@ -81,13 +85,17 @@ impl Client {
 
     /// Sends `request` once and reads the whole response, with any status.
     ///
-    /// A pooled connection that closes before a byte of the request is written is replaced, which is not a retry.
+    /// A pooled connection that closes before a byte of the request is written is replaced. If one closes before a byte of
+    /// the response arrives, a request with an idempotent method (RFC 9110 section 9.2.2) or an `Idempotency-Key` is sent
+    /// once more.
     ///
     /// # Errors
     /// See [`ErrorKind`](crate::ErrorKind). [`Error::was_sent`] returns whether the server may have acted on the request.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
-        self.attempt(request, self.clock().now().instant + self.deadline)
-            .await
+        let repeatable =
+            request.method().is_idempotent() || request.headers().contains_key(IdempotencyKey::HEADER);
+        let deadline = self.clock().now().instant + self.deadline;
+        self.attempt(request, repeatable, deadline).await
     }
 
     /// Opens a connection outside the pool, with TLS for an `https` host: for WebSockets.
@@ -108,9 +116,12 @@ impl Client {
         act(&mut self.shared.budget.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Sends `request`. If a reused connection closes before the first byte of the response, a `repeatable` one is sent once
+    /// more: such a connection was most likely closed as idle when the request arrived.
     pub(crate) async fn attempt(
         &self,
         mut request: Request<Bytes>,
+        repeatable: bool,
         deadline: Instant,
     ) -> Result<Response<Bytes>, Error> {
         let endpoint = Endpoint::of_uri(request.uri())?;
@@ -121,33 +132,83 @@ impl Client {
         headers
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static(PRODUCT));
-        let mut request = request.map(Full::new);
-        let connection = capture_connection(&mut request);
-        let has_connection = || connection.connection_metadata().is_some();
-        tokio::select! {
-            biased;
-            response = self.exchange(request, &endpoint, has_connection) => response,
-            () = self.clock().sleep_until(deadline) => {
-                let limit = self.deadline;
-                let message = format!("no complete response from {endpoint} within {limit:?}");
-                Err(Error::sent(ErrorKind::Timeout, message, has_connection()))
+        if repeatable {
+            let first = Exchange::new(request.clone());
+            match first.run(self, &endpoint, deadline).await {
+                Err(failed) if failed.stale => tracing::debug!(%endpoint, "stale connection, sending again"),
+                result => return result.map_err(|failed| failed.error),
             }
+        }
+        let last = Exchange::new(request).run(self, &endpoint, deadline).await;
+        last.map_err(|failed| failed.error)
+    }
+}
+
+/// One request on one connection. Unless its response is read completely, the connection is not used again.
+struct Exchange {
+    request: Option<Request<Full<Bytes>>>,
+    connection: CaptureConnection,
+    completed: bool,
+}
+
+struct FailedExchange {
+    error: Error,
+    /// Whether a reused connection closed before the first byte of the response.
+    stale: bool,
+}
+
+impl Exchange {
+    fn new(request: Request<Bytes>) -> Self {
+        let mut request = request.map(Full::new);
+        Self {
+            connection: capture_connection(&mut request),
+            request: Some(request),
+            completed: false,
         }
     }
 
-    async fn exchange(
-        &self,
-        request: Request<Full<Bytes>>,
+    async fn run(
+        mut self,
+        client: &Client,
         endpoint: &Endpoint,
-        has_connection: impl Fn() -> bool,
-    ) -> Result<Response<Bytes>, Error> {
-        let limit = self.shared.body_limit;
-        let response = self
+        deadline: Instant,
+    ) -> Result<Response<Bytes>, FailedExchange> {
+        let clock = client.clock();
+        let result = tokio::select! {
+            biased;
+            response = self.exchange(client, endpoint) => response,
+            () = clock.sleep_until(deadline) => {
+                let limit = client.deadline;
+                let message = format!("no complete response from {endpoint} within {limit:?}");
+                Err(Error::sent(ErrorKind::Timeout, message, self.has_connection()))
+            }
+        };
+        let usage = self.usage();
+        match result {
+            Ok(response) => {
+                if let Some(usage) = usage {
+                    usage.handle_completed();
+                    // it may wait in the pool for the idle time first
+                    self.completed = usage.age(clock.now().instant) + POOL_IDLE < POOL_LIFETIME;
+                }
+                Ok(response)
+            }
+            Err(error) => Err(FailedExchange {
+                stale: error.kind() == ErrorKind::Closed && usage.is_some_and(|usage| usage.is_stale()),
+                error,
+            }),
+        }
+    }
+
+    async fn exchange(&mut self, client: &Client, endpoint: &Endpoint) -> Result<Response<Bytes>, Error> {
+        let limit = client.shared.body_limit;
+        let request = self.request.take().unwrap_or_default();
+        let response = client
             .shared
             .pool
             .request(request)
             .await
-            .map_err(|error| Error::of_exchange(error, endpoint, has_connection()))?;
+            .map_err(|error| Error::of_exchange(error, endpoint, self.has_connection()))?;
         let (head, body) = response.into_parts();
         let body = match Limited::new(body, limit).collect().await {
             Ok(body) => body.to_bytes(),
@@ -160,6 +221,29 @@ impl Client {
             Err(error) => return Err(Error::of_exchange(error, endpoint, true)),
         };
         Ok(Response::from_parts(head, body))
+    }
+
+    fn has_connection(&self) -> bool {
+        self.connection.connection_metadata().is_some()
+    }
+
+    fn usage(&self) -> Option<Arc<Usage>> {
+        let mut extensions = http::Extensions::new();
+        self.connection
+            .connection_metadata()
+            .as_ref()?
+            .get_extras(&mut extensions);
+        extensions.remove()
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.completed
+            && let Some(connection) = &*self.connection.connection_metadata()
+        {
+            connection.poison();
+        }
     }
 }
 

@@ -1,21 +1,26 @@
 //! Connections: name resolution, egress check, TCP, proxy tunnel, TLS.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use genesys_api::Clock;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
 use crate::endpoint::Endpoint;
 use crate::proxy::{Hop, open_tunnel};
 use crate::{Egress, Error, ErrorKind, Proxy, Stream, Tls, TlsFault};
+
+/// Time before the next address is tried as well (RFC 8305 section 8).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Opens all connections of a client. Clones share its settings.
 #[derive(Clone, Debug)]
@@ -40,7 +45,7 @@ impl Connector {
         let hop = self.settings.hop(endpoint);
         tokio::select! {
             biased;
-            opened = self.settings.open(endpoint, hop.as_ref(), deadline) => opened,
+            opened = self.settings.open(endpoint, hop.as_ref()) => opened,
             () = clock.sleep_until(deadline) => Err(self.settings.timed_out(endpoint, hop.as_ref())),
         }
     }
@@ -55,10 +60,10 @@ impl Settings {
         }
     }
 
-    async fn open(&self, endpoint: &Endpoint, hop: Option<&Hop>, deadline: Instant) -> Result<Stream, Error> {
+    async fn open(&self, endpoint: &Endpoint, hop: Option<&Hop>) -> Result<Stream, Error> {
         let tcp = match hop {
-            Some(hop) => self.connect_through(hop, endpoint, deadline).await?,
-            None => self.tcp(endpoint, deadline).await?,
+            Some(hop) => self.connect_through(hop, endpoint).await?,
+            None => self.tcp(endpoint).await?,
         };
         if !endpoint.secure {
             return Ok(Stream::plain(tcp));
@@ -81,22 +86,13 @@ impl Settings {
     }
 
     /// Connects to `endpoint` through a proxy.
-    async fn connect_through(
-        &self,
-        hop: &Hop,
-        endpoint: &Endpoint,
-        deadline: Instant,
-    ) -> Result<TcpStream, Error> {
+    async fn connect_through(&self, hop: &Hop, endpoint: &Endpoint) -> Result<TcpStream, Error> {
         let proxy = &hop.endpoint;
-        let tcp = self.tcp(proxy, deadline).await.map_err(|error| match error.kind() {
-            ErrorKind::Timeout => self.timed_out(endpoint, Some(hop)),
-            _ => {
-                let message = format!(
-                    "cannot connect to the proxy {proxy} on the way to {endpoint}: check the proxy's address, and that \
-                     it runs"
-                );
-                Error::caused(ErrorKind::Connect, message, error)
-            }
+        let tcp = self.tcp(proxy).await.map_err(|error| {
+            let message = format!(
+                "cannot connect to the proxy {proxy} on the way to {endpoint}: check the proxy's address, and that it runs"
+            );
+            Error::caused(ErrorKind::Connect, message, error)
         })?;
         open_tunnel(tcp, hop, endpoint).await
     }
@@ -117,35 +113,54 @@ impl Settings {
         Error::new(ErrorKind::Timeout, message)
     }
 
-    /// Tries each permitted address in turn. Each gets an equal share of the remaining time, so that an unresponsive one
-    /// does not block the others.
-    async fn tcp(&self, endpoint: &Endpoint, deadline: Instant) -> Result<TcpStream, Error> {
-        let unresolved = || format!("cannot resolve {endpoint}: check the name");
-        let (permitted, blocked): (Vec<_>, Vec<_>) = lookup_host((endpoint.name.as_str(), endpoint.port))
+    /// Resolves the name once, and connects only to the permitted ones of its addresses.
+    async fn tcp(&self, endpoint: &Endpoint) -> Result<TcpStream, Error> {
+        let addresses = lookup_host((endpoint.name.as_str(), endpoint.port))
             .await
-            .map_err(|error| Error::caused(ErrorKind::Connect, unresolved(), error))?
-            .partition(|address| self.egress.permits(address.ip()));
-        let mut error = match blocked.first() {
+            .map_err(|error| Error::caused(ErrorKind::Connect, unresolved(endpoint), error))?;
+        let permitted = self.permitted(endpoint, addresses)?;
+        self.race(endpoint, &permitted).await
+    }
+
+    /// The addresses to which [`Egress`] allows connections.
+    fn permitted(
+        &self,
+        endpoint: &Endpoint,
+        addresses: impl Iterator<Item = SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, Error> {
+        let (permitted, blocked): (Vec<_>, Vec<_>) =
+            addresses.partition(|address| self.egress.permits(address.ip()));
+        match blocked.first() {
+            _ if !permitted.is_empty() => Ok(permitted),
             Some(address) => {
                 let message = format!(
                     "cannot connect to {endpoint}: {} is not a public address, allow its network if this is intended",
                     address.ip()
                 );
-                Error::new(ErrorKind::Blocked, message)
+                Err(Error::new(ErrorKind::Blocked, message))
             }
-            None => Error::new(ErrorKind::Connect, unresolved()),
-        };
-        for (address, left) in permitted.iter().zip((1..=permitted.len() as u32).rev()) {
-            let now = self.clock.now().instant;
-            let share = now + deadline.saturating_duration_since(now) / left;
-            let connected = tokio::select! {
+            None => Err(Error::new(ErrorKind::Connect, unresolved(endpoint))),
+        }
+    }
+
+    /// Connects to the address that accepts first (RFC 8305). The attempts start in order, each [`ATTEMPT_DELAY`] after the
+    /// previous one or when one fails.
+    async fn race(&self, endpoint: &Endpoint, addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
+        let mut waiting = interleaved(addresses).into_iter().peekable();
+        let mut running = JoinSet::new();
+        let mut error = Error::new(ErrorKind::Connect, unresolved(endpoint));
+        while waiting.peek().is_some() || !running.is_empty() {
+            if let Some(address) = waiting.next() {
+                running.spawn(TcpStream::connect(address));
+            }
+            let next = waiting.peek().map(|_| self.clock.now().instant + ATTEMPT_DELAY);
+            let ended = tokio::select! {
                 biased;
-                connected = TcpStream::connect(address) => connected,
-                () = self.clock.sleep_until(share) => {
-                    error = self.timed_out(endpoint, None);
-                    continue;
-                }
+                ended = running.join_next() => ended,
+                () = self.clock.sleep_until(next) => None,
             };
+            let Some(connected) = ended else { continue };
+            let connected = connected.unwrap_or_else(|error| Err(error.into()));
             match connected.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp)) {
                 Ok(tcp) => return Ok(tcp),
                 Err(cause) => {
@@ -157,6 +172,27 @@ impl Settings {
         }
         Err(error)
     }
+}
+
+fn unresolved(endpoint: &Endpoint) -> String {
+    format!("cannot resolve {endpoint}: check the name")
+}
+
+/// Orders addresses so that the families alternate (RFC 8305 section 4). The resolver's first family is first.
+fn interleaved(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let is_preferred = |address: &&SocketAddr| {
+        addresses
+            .first()
+            .is_some_and(|first| first.is_ipv6() == address.is_ipv6())
+    };
+    let (preferred, other): (Vec<_>, Vec<_>) = addresses.iter().partition(is_preferred);
+    let turns = 0..preferred.len().max(other.len());
+    turns
+        .flat_map(|turn| [preferred.get(turn), other.get(turn)])
+        .flatten()
+        .copied()
+        .copied()
+        .collect()
 }
 
 /// The connector of the pool.
@@ -173,7 +209,121 @@ impl tower_service::Service<Uri> for Connector {
         let connector = self.clone();
         Box::pin(async move {
             let endpoint = Endpoint::of_uri(&uri)?;
-            connector.open(&endpoint).await.map(TokioIo::new)
+            let stream = connector.open(&endpoint).await?;
+            let opened = connector.settings.clock.now().instant;
+            Ok(TokioIo::new(stream.pooled(opened)))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Choice of addresses.
+
+    use genesys_api::Host;
+    use tokio::net::TcpSocket;
+
+    use super::*;
+
+    fn settings(egress: Egress) -> Settings {
+        let authority = rcgen::generate_simple_self_signed([]).unwrap();
+        Settings {
+            tls: Tls::only_ca(authority.cert.pem().as_bytes()).unwrap(),
+            egress,
+            proxy: None,
+            timeout: Duration::from_secs(10),
+            clock: Clock::system(),
+        }
+    }
+
+    fn endpoint() -> Endpoint {
+        Endpoint::of_host(&"https://rebinding.example".parse::<Host>().unwrap()).unwrap()
+    }
+
+    /// A port of which the queue of new connections is full, so that no further one is accepted or refused.
+    async fn unresponsive() -> (SocketAddr, Vec<TcpStream>, tokio::net::TcpListener) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let filling = vec![TcpStream::connect(address).await.unwrap()];
+        (address, filling, listener)
+    }
+
+    #[tokio::test]
+    async fn unresponsive_address_does_not_delay_the_next_by_more_than_its_share() {
+        let (silent, _filling, _listener) = unresponsive().await;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let settings = settings(Egress::Anywhere);
+        let clock = settings.clock.clone();
+        let start = clock.now().instant;
+        let racing =
+            tokio::spawn(async move { settings.race(&endpoint(), &[silent, silent, address]).await });
+        while !racing.is_finished() {
+            if clock.now().instant < start + 2 * ATTEMPT_DELAY {
+                clock.advance(Duration::from_millis(50));
+            }
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(racing.await.unwrap().unwrap().peer_addr().unwrap(), address);
+    }
+
+    #[tokio::test]
+    async fn refused_address_is_followed_by_the_next_at_once() {
+        let closed = TcpSocket::new_v4().unwrap();
+        closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let refusing = closed.local_addr().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let settings = settings(Egress::Anywhere);
+        let tcp = settings.race(&endpoint(), &[refusing, address]).await.unwrap();
+        assert_eq!(tcp.peer_addr().unwrap(), address);
+        let error = settings
+            .race(&endpoint(), &[refusing, refusing])
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connect);
+    }
+
+    #[test]
+    fn families_alternate_beginning_with_the_resolvers_first() {
+        let addresses =
+            |texts: &[&str]| -> Vec<SocketAddr> { texts.iter().map(|text| text.parse().unwrap()).collect() };
+        let resolved = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"]);
+        let expected = addresses(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"]);
+        assert_eq!(interleaved(&resolved), expected);
+        assert_eq!(interleaved(&[]), []);
+    }
+
+    #[test]
+    fn no_blocked_address_of_a_rebinding_name_is_ever_tried() {
+        let settings = settings(Egress::PublicOnly { allow: Vec::new() });
+        let public: SocketAddr = "93.184.215.14:443".parse().unwrap();
+        let blocked = [
+            "127.0.0.1",
+            "10.0.0.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:0:10.0.0.1",
+            "64:ff9b::a00:1",
+            "fd00::1",
+            "fe80::1",
+        ];
+        let blocked = blocked.map(|text| SocketAddr::new(text.parse().unwrap(), 443));
+        // each answer of the name has another subset of the addresses
+        for flip in 0..1_u32 << blocked.len() {
+            let chosen = blocked.iter().enumerate().filter(|(bit, _)| flip >> bit & 1 == 1);
+            let answer: Vec<_> = chosen.map(|(_, address)| *address).collect();
+            match settings.permitted(&endpoint(), answer.iter().copied()) {
+                Ok(permitted) => panic!("{permitted:?}"),
+                Err(error) if answer.is_empty() => assert_eq!(error.kind(), ErrorKind::Connect),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Blocked),
+            }
+            let with_public = answer.iter().copied().chain([public]);
+            assert_eq!(settings.permitted(&endpoint(), with_public).unwrap(), [public]);
+        }
     }
 }

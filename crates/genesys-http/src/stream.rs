@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,14 +17,50 @@ use tokio_rustls::TlsStream;
 /// An open connection, plain or over TLS.
 pub struct Stream {
     transport: Transport,
-    /// Held by a connection of a server until it is dropped, by hyper or by the owner of an upgrade.
-    slot: Option<Slot>,
+    owner: Owner,
 }
 
 enum Transport {
     Plain(TcpStream),
     // boxed: the state of a TLS session is about a kilobyte
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+enum Owner {
+    /// A caller of the client.
+    Caller,
+    /// The pool of a client.
+    Pool(Arc<Usage>),
+    /// A server, until the connection is dropped by hyper or by the owner of an upgrade.
+    Server(Slot),
+}
+
+/// The use of a pooled connection.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    opened: Instant,
+    /// Reads with bytes. It wraps, which is harmless: only a change is detected.
+    reads: AtomicU32,
+    /// `reads` after the last completed exchange.
+    completed: AtomicU32,
+}
+
+impl Usage {
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.opened)
+    }
+
+    /// Handles a response that was read completely.
+    pub(crate) fn handle_completed(&self) {
+        self.completed
+            .store(self.reads.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Whether an earlier exchange was completed and no byte was read since.
+    pub(crate) fn is_stale(&self) -> bool {
+        let completed = self.completed.load(Ordering::Relaxed);
+        completed != 0 && completed == self.reads.load(Ordering::Relaxed)
+    }
 }
 
 /// A server's permit of one connection, and the counter of its reads.
@@ -40,20 +77,30 @@ impl Stream {
     pub(crate) fn plain(tcp: TcpStream) -> Self {
         Self {
             transport: Transport::Plain(tcp),
-            slot: None,
+            owner: Owner::Caller,
         }
     }
 
     pub(crate) fn tls(tls: impl Into<TlsStream<TcpStream>>) -> Self {
         Self {
             transport: Transport::Tls(Box::new(tls.into())),
-            slot: None,
+            owner: Owner::Caller,
         }
     }
 
     #[cfg(feature = "server")]
     pub(crate) fn with_slot(mut self, slot: Slot) -> Self {
-        self.slot = Some(slot);
+        self.owner = Owner::Server(slot);
+        self
+    }
+
+    /// The connection as one of a pool, opened at `opened`.
+    pub(crate) fn pooled(mut self, opened: Instant) -> Self {
+        self.owner = Owner::Pool(Arc::new(Usage {
+            opened,
+            reads: AtomicU32::new(0),
+            completed: AtomicU32::new(0),
+        }));
         self
     }
 
@@ -84,10 +131,14 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         ready!(self.io().poll_read(cx, buf))?;
-        if let Some(slot) = &self.slot {
-            // it wraps, which is harmless: only a change is detected
-            slot.reads.fetch_add(1, Ordering::Relaxed);
+        if buf.filled().len() > before {
+            match &self.owner {
+                Owner::Caller => {}
+                Owner::Pool(usage) => drop(usage.reads.fetch_add(1, Ordering::Relaxed)),
+                Owner::Server(slot) => drop(slot.reads.fetch_add(1, Ordering::Relaxed)),
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -124,6 +175,9 @@ impl AsyncWrite for Stream {
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new()
+        match &self.owner {
+            Owner::Pool(usage) => Connected::new().extra(Arc::clone(usage)),
+            Owner::Caller | Owner::Server(_) => Connected::new(),
+        }
     }
 }

@@ -6,6 +6,7 @@ mod authority;
 mod call;
 mod client;
 mod loopback;
+mod pool;
 mod proxy;
 mod rate_limit;
 mod server;
