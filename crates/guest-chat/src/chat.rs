@@ -75,8 +75,7 @@ pub struct Chat {
     links: Links,
     /// The author of the typing indicator, and its end.
     typing: Option<(Author, Instant)>,
-    /// Whether a message arrived after the guest's last one.
-    answered: bool,
+    answer: Answer,
     /// The event that the script waits for, and the deadline.
     awaited: Option<(Awaited, Instant)>,
     /// The time of the last received event. `None` before the first connection.
@@ -86,6 +85,19 @@ pub struct Chat {
     left: bool,
     lines: VecDeque<Line>,
     requests: VecDeque<Request>,
+}
+
+/// The answer to the guest's last message.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Answer {
+    /// A message is sent.
+    Expected,
+    /// The only message was refused.
+    Impossible,
+    /// Nothing is sent, but a greeting may arrive.
+    #[default]
+    Possible,
+    Received,
 }
 
 impl Chat {
@@ -136,7 +148,10 @@ impl Chat {
                 self.handle_request(Request::Send(OutgoingMessage::new(text.to_owned())), now)
             }
             Input::Invalid(reason) => self.show_error(&reason),
-            Input::Wait if self.answered || !self.is_scripted() => {}
+            Input::Wait if self.answer == Answer::Received || !self.is_scripted() => {}
+            Input::Wait if self.answer == Answer::Impossible => {
+                self.show_error("cannot wait for an answer: nothing was sent");
+            }
             Input::Wait => match self.state {
                 State::Closed | State::ReadOnly => {
                     self.show_error(&format!("cannot wait for an answer: {}", self.end_reason));
@@ -153,10 +168,7 @@ impl Chat {
                 self.state = State::Connecting;
                 self.forget_choices();
             }
-            Request::Send(_) => {
-                self.answered = false;
-                self.choices = PendingChoices::default();
-            }
+            Request::Send(_) => self.choices = PendingChoices::default(),
             _ => {}
         }
         if let Some(awaited) = Awaited::of(&request) {
@@ -208,6 +220,7 @@ impl Chat {
 
     /// Handles a message that the conversation queued under `id`.
     pub fn handle_queued(&mut self, id: MessageId, message: &OutgoingMessage, now: Now) {
+        self.answer = Answer::Expected;
         let label = self.label(message);
         self.deliveries.queued(id, &label, now.instant);
     }
@@ -223,6 +236,7 @@ impl Chat {
         self.awaited
             .take_if(|(awaited, _)| Awaited::of(request) == Some(*awaited));
         if matches!(request, Request::Attach(_)) {
+            self.expect_no_answer();
             self.uploads.finish_reading();
             self.deliveries.count_undelivered();
         }
@@ -245,7 +259,7 @@ impl Chat {
         match &event {
             Event::Delivery { id, status } => self.lines.extend(self.deliveries.update(*id, status)),
             Event::Message(message) => {
-                self.answered = true;
+                self.answer = Answer::Received;
                 self.typing = None;
                 let mut choices = PendingChoices::of(&message.id);
                 let parts = content::parts(message, Some(&mut choices), &mut self.links);
@@ -284,9 +298,7 @@ impl Chat {
 
     /// Performs the actions whose deadline has passed.
     pub fn handle_timeout(&mut self, now: Now) {
-        if let Some((from, _)) = self.typing.take_if(|(_, until)| *until <= now.instant) {
-            self.show(render_event::about(&from, "is no longer typing"));
-        }
+        self.typing.take_if(|(_, until)| *until <= now.instant);
         while let Some(line) = self.deliveries.next_slow(now.instant) {
             self.show(line);
         }
@@ -439,8 +451,16 @@ impl Chat {
         self.show(Line::error(text));
     }
 
+    /// Handles a message or file that is not sent: an earlier message may still be answered.
+    fn expect_no_answer(&mut self) {
+        if self.answer == Answer::Possible {
+            self.answer = Answer::Impossible;
+        }
+    }
+
     /// Shows that a message or file was never sent.
     fn show_rejected(&mut self, label: &str, why: &dyn fmt::Display) {
+        self.expect_no_answer();
         let line = self.deliveries.rejected(label, why);
         self.show(line);
     }

@@ -405,7 +405,12 @@ impl Engine {
                         .record(TimelineEvent::Warning("a ping was not answered", None));
                 }
                 self.transmits.push_back(Transmit::Ping);
-                self.outbox.mark_overdue_unknown(pings)
+                let overdue = self.outbox.mark_overdue_unknown(pings);
+                if overdue {
+                    let warning = "a message was not acknowledged in time";
+                    self.timeline.record(TimelineEvent::Warning(warning, None));
+                }
+                overdue
             }
             None => false,
         }

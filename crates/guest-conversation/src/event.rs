@@ -19,7 +19,8 @@ use crate::{Author, Message, MessageId};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A message to the guest, from a person or a bot. The guest's own messages are never among them.
+    /// A message to the guest, from a person or a bot. The guest's own messages are never among them. Live messages are in
+    /// the order of their arrival, which may differ from that of [`Message::at`](crate::Message::at).
     Message(Box<Message>),
     /// The delivery of a message of the guest is decided, or cannot be. [`DeliveryStatus::Unknown`] may still be
     /// followed by another status.

@@ -1,6 +1,7 @@
 //! Parts that both ends of a socket share: buffers, limits, close codes.
 
-use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
+use genesys_api::error_chain;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 
@@ -26,6 +27,16 @@ pub(crate) fn close_info(frame: Option<&CloseFrame>) -> CloseInfo {
     }
 }
 
+/// The reason of a connection that an error ended.
+pub(crate) fn broken(error: &WsError) -> CloseInfo {
+    match error {
+        WsError::Capacity(CapacityError::MessageTooLong { size, max_size }) => CloseInfo::abnormal(&format!(
+            "a frame of {size} bytes arrived, at most {max_size} are read"
+        )),
+        error => CloseInfo::abnormal(&error_chain(error)),
+    }
+}
+
 /// The close code for a violation of the protocol (RFC 6455 section 7.4.1); `None` if the connection broke.
 pub(crate) fn violation_code(error: &WsError) -> Option<CloseCode> {
     match error {
@@ -34,5 +45,25 @@ pub(crate) fn violation_code(error: &WsError) -> Option<CloseCode> {
         WsError::Protocol(_) => Some(CloseCode::Protocol),
         WsError::Utf8(_) => Some(CloseCode::Invalid),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Reasons of broken connections.
+
+    use super::*;
+
+    #[test]
+    fn large_frame_is_named_with_its_size() {
+        let error = WsError::Capacity(CapacityError::MessageTooLong {
+            size: 200_000,
+            max_size: 131_072,
+        });
+        let close = broken(&error);
+        assert_eq!(
+            (close.code(), close.reason()),
+            (None, "a frame of 200000 bytes arrived, at most 131072 are read")
+        );
     }
 }

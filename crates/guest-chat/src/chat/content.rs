@@ -13,6 +13,7 @@ use serde_json::Value;
 use time::UtcOffset;
 
 use super::choices::{ChoiceKind, PendingChoices};
+use super::render_event::format_duration;
 
 /// Renders a message part by part, its text first. Choices are added to `choices` if they can be made now. Links are
 /// stored in `links` and not shown.
@@ -137,7 +138,7 @@ impl Renderer<'_> {
             let lasting = match seconds {
                 None | Some(0) => String::new(),
                 Some(seconds) => {
-                    let time = humantime::format_duration(Duration::from_secs(*seconds));
+                    let time = format_duration(Duration::from_secs(*seconds));
                     format!(", for {time}")
                 }
             };

@@ -61,9 +61,10 @@ fn connection_state(event: &ConnectionEvent) -> Option<Line> {
             let delay = format_delay(*after);
             Line::error(&format!("not connected: {cause}; attempt {attempt} {delay}"))
         }
-        ConnectionEvent::Restored(session) => Line::info(match session.new_session {
-            true => "reconnected, but the service started a new conversation",
-            false => "reconnected",
+        ConnectionEvent::Restored(session) => Line::info(match (session.read_only, session.new_session) {
+            (true, _) => "reconnected: the conversation has ended and is read-only, /new starts another one",
+            (false, true) => "reconnected, but the service started a new conversation",
+            (false, false) => "reconnected",
         }),
         ConnectionEvent::SignedIn(_) => Line::info("you are signed in"),
         ConnectionEvent::TokenNeeded { .. } => {
@@ -124,13 +125,26 @@ fn author_label(author: &Author) -> String {
     }
 }
 
-/// A duration, to the second below ten minutes, else to the minute.
-fn format_duration(time: Duration) -> impl std::fmt::Display {
-    let seconds = match time.as_secs() {
+/// A duration in its two largest units, to the second below ten minutes, else to the minute.
+pub(super) fn format_duration(time: Duration) -> String {
+    let mut rest = match time.as_secs() {
         seconds @ 0..600 => seconds,
         seconds => seconds.saturating_add(30) / 60 * 60,
     };
-    humantime::format_duration(Duration::from_secs(seconds))
+    let mut parts = Vec::new();
+    for (seconds, unit) in [(86_400, "day"), (3_600, "h"), (60, "min"), (1, "s")] {
+        let count = rest / seconds;
+        rest %= seconds;
+        let plural = if unit == "day" && count != 1 { "s" } else { "" };
+        if count > 0 {
+            parts.push(format!("{count} {unit}{plural}"));
+        }
+    }
+    parts.truncate(2);
+    if parts.is_empty() {
+        parts.push("0 s".to_owned());
+    }
+    parts.join(" ")
 }
 
 fn format_delay(wait: Duration) -> String {

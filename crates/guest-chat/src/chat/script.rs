@@ -64,8 +64,8 @@ impl Awaited {
         match event {
             Event::Ended(_) => true,
             Event::Message(_) => self == Self::Answer,
-            Event::Connection(ConnectionEvent::Ready(_) | ConnectionEvent::Restored(_)) => {
-                self == Self::Connection
+            Event::Connection(ConnectionEvent::Ready(session) | ConnectionEvent::Restored(session)) => {
+                self == Self::Connection || self == Self::Answer && session.read_only
             }
             Event::Session(event) => match event {
                 SessionEvent::ConversationEnded { .. } => self == Self::Answer,

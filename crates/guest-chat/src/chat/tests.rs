@@ -225,7 +225,7 @@ fn typing_indicator_is_shown_once_and_expires() {
     guest.advance(4.0);
     assert_eq!(guest.lines(), ["Ann is typing …"]);
     guest.advance(1.0);
-    assert_eq!(guest.lines(), ["Ann is no longer typing"]);
+    assert!(guest.lines().is_empty());
 
     guest.event(typing(ann()));
     guest.event(typing(Author {
@@ -296,7 +296,7 @@ fn state_change_is_one_line() {
             Event::Session(SessionEvent::Expiring {
                 at: Some(OffsetDateTime::UNIX_EPOCH + Duration::from_secs(300)),
             }),
-            "* the session expires in 5m unless a message is sent",
+            "* the session expires in 5 min unless a message is sent",
         ),
         (
             Event::Session(SessionEvent::Health { expires_at: None }),
@@ -306,7 +306,7 @@ fn state_change_is_one_line() {
             Event::Session(SessionEvent::Health {
                 expires_at: Some(OffsetDateTime::UNIX_EPOCH + Duration::from_secs(3_720)),
             }),
-            "* the service is healthy; the session expires in 1h 2m unless a message is sent",
+            "* the service is healthy; the session expires in 1 h 2 min unless a message is sent",
         ),
         (
             Event::Session(SessionEvent::HistoryUnread {

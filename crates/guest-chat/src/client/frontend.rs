@@ -49,7 +49,8 @@ impl Frontend {
         };
         let (style, input_mode) = if terminal.is_some() {
             let color = std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
-            (Style::Terminal { color }, InputMode::Interactive)
+            let columns = None;
+            (Style::Terminal { color, columns }, InputMode::Interactive)
         } else {
             // a separate thread, because its read may never end and must not delay the exit
             thread::spawn(move || read(&events));
@@ -68,6 +69,9 @@ impl Frontend {
     }
 
     pub(super) fn show(&mut self, line: &Line) {
+        if let (Some(terminal), Style::Terminal { columns, .. }) = (&self.terminal, &mut self.style) {
+            *columns = terminal.columns();
+        }
         let text = line.render(self.style);
         match &mut self.terminal {
             Some(terminal) => terminal.show(text),

@@ -1,6 +1,8 @@
 //! A terminal with a line editor at the bottom. Other lines are printed above it.
 
 use std::io::{ErrorKind, Write as _, stdin, stdout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -29,6 +31,8 @@ pub(super) struct Terminal {
     before: Termios,
     continues: SyncSender<bool>,
     shown: SyncSender<String>,
+    /// Width of the terminal when the editor began its line; 0 is unknown.
+    columns: Arc<AtomicU16>,
     /// Lines dropped since the last one that was printed.
     dropped: usize,
     printing: JoinHandle<()>,
@@ -51,10 +55,12 @@ impl Terminal {
         editor.set_helper(Some(EditObserver(events.clone())));
         let (continues, allowed) = sync_channel(1);
         let (shown, to_show) = sync_channel::<String>(BACKLOG);
+        let columns = Arc::<AtomicU16>::default();
         Some(Self {
             before,
             continues,
             shown,
+            columns: Arc::clone(&columns),
             dropped: 0,
             printing: thread::spawn(move || {
                 for text in to_show {
@@ -64,8 +70,13 @@ impl Terminal {
                     }
                 }
             }),
-            editing: thread::spawn(move || edit(editor, &events, &allowed)),
+            editing: thread::spawn(move || edit(editor, &events, &allowed, &columns)),
         })
+    }
+
+    pub(super) fn columns(&self) -> Option<u16> {
+        let columns = self.columns.load(Ordering::Relaxed);
+        (columns > 0).then_some(columns)
     }
 
     pub(super) fn show(&mut self, text: String) {
@@ -100,8 +111,11 @@ fn edit(
     mut editor: Editor<EditObserver, MemHistory>,
     events: &mpsc::Sender<TerminalEvent>,
     allowed: &Receiver<bool>,
+    columns: &AtomicU16,
 ) {
     loop {
+        let width = editor.dimensions().map_or(0, |(columns, _)| columns);
+        columns.store(width, Ordering::Relaxed);
         let (line, last) = match editor.readline("> ") {
             Ok(line) => (TerminalEvent::Line(line), false),
             Err(ReadlineError::Interrupted) => (TerminalEvent::Interrupted, true),

@@ -12,6 +12,8 @@ use crate::{Direction, State};
 const SILENCE: Duration = Duration::from_secs(30);
 /// Most warnings that an explanation names.
 const WARNINGS: usize = 6;
+/// Close code for a frame that is too large (RFC 6455, 7.4.1).
+const TOO_LARGE: u16 = 1009;
 /// Longest word of the service that is kept as a reason.
 const LONGEST_WORD: usize = 32;
 
@@ -25,36 +27,99 @@ impl Timeline {
         }
         let mut latest = self.entries.iter().enumerate().rev();
         let cause = latest.find_map(|(cause, entry)| match &entry.event {
-            TimelineEvent::Lost(loss) if self.is_ready_after(cause) => {
-                Some((cause, loss.to_string(), "It is connected again."))
+            TimelineEvent::Lost(loss) => {
+                let size = self.size_of_refused_frame(cause, loss);
+                let advice = self.recovery(cause).unwrap_or_else(|| loss.advice().to_owned());
+                Some((cause, format!("{loss}{size}"), advice))
             }
-            TimelineEvent::Lost(loss) => Some((cause, loss.to_string(), loss.advice())),
-            TimelineEvent::Ended(ending) => Some((cause, ending.to_string(), "")),
+            TimelineEvent::Ended(ending) => Some((cause, ending.to_string(), String::new())),
             _ => None,
         });
         let Some((cause, text, advice)) = cause else {
-            return "Nothing has broken this conversation so far.".to_owned();
+            return self.unbroken();
         };
-        let before = match self.preceding(cause).as_slice() {
-            [] => String::new(),
-            [only] => format!("Before that, {only}."),
-            [first @ .., last] => format!("Before that, {}, and {last}.", first.join(", ")),
+        let before = match list(&self.preceding(cause)) {
+            Some(list) => format!("Before that, {list}."),
+            None => String::new(),
         };
         let mut chars = text.chars();
         let capital = chars.next().into_iter().flat_map(char::to_uppercase);
         let sentence = format!("{}.", capital.chain(chars).collect::<String>());
-        let sentences = [&*sentence, &*before, advice];
+        let sentences = [sentence, before, advice];
         let sentences: Vec<_> = sentences.into_iter().filter(|text| !text.is_empty()).collect();
         sentences.join(" ")
     }
 
-    fn is_ready_after(&self, cause: usize) -> bool {
-        let mut latest = self.entries.range(cause..).rev();
-        let state = latest.find_map(|entry| match entry.event {
+    /// The account of a conversation without a loss. It is not well if it is not ready, or if something went wrong.
+    fn unbroken(&self) -> String {
+        let (state, warnings) = (self.state_after(0), list(&self.warnings_after(0)));
+        let but = match (state, warnings) {
+            (Some(State::Configured) | None, None) => String::new(),
+            (Some(State::Configured) | None, Some(warnings)) => format!(", but {warnings}"),
+            (Some(State::ReadOnly), _) => ", but it has ended and is read-only: start a new one".to_owned(),
+            (Some(state), None) => format!(", but it is not ready (state: {state:?})"),
+            (Some(state), Some(warnings)) => {
+                format!(", but it is not ready (state: {state:?}), and {warnings}")
+            }
+        };
+        format!("Nothing has broken this conversation so far{but}.")
+    }
+
+    /// The state after a loss, if the session is ready again.
+    fn recovery(&self, cause: usize) -> Option<String> {
+        let but = match (self.state_after(cause)?, list(&self.warnings_after(cause))) {
+            (State::ReadOnly, _) => {
+                ", but the conversation has ended and is read-only: start a new one".to_owned()
+            }
+            (State::Configured, Some(warnings)) => format!(", but {warnings}"),
+            (State::Configured, None) => String::new(),
+            _ => return None,
+        };
+        Some(format!("It is connected again{but}."))
+    }
+
+    fn state_after(&self, from: usize) -> Option<State> {
+        let mut latest = self.entries.range(from..).rev();
+        latest.find_map(|entry| match entry.event {
             TimelineEvent::State(state) => Some(state),
             _ => None,
+        })
+    }
+
+    /// Distinct warnings, oldest first.
+    fn warnings_after(&self, from: usize) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for entry in self.entries.range(from..) {
+            let text = entry.event.to_string();
+            let is_warning = matches!(entry.event, TimelineEvent::Warning(..));
+            if is_warning && !warnings.contains(&text) && warnings.len() < WARNINGS {
+                warnings.push(text);
+            }
+        }
+        warnings
+    }
+
+    /// The size of what was sent last, if the service closed the connection because a frame was too large.
+    fn size_of_refused_frame(&self, cause: usize, loss: &Loss) -> String {
+        let mut before = self.entries.range(..cause).rev();
+        let sent = before.find_map(|entry| match entry.event {
+            TimelineEvent::Frames {
+                direction: Direction::Inbound,
+                class,
+                count,
+                bytes,
+            } => Some((class, count, bytes)),
+            _ => None,
         });
-        matches!(state, Some(State::Configured | State::ReadOnly))
+        match (loss, sent) {
+            (Loss::Closed(close), Some((class, 1, bytes))) if close.code() == Some(TOO_LARGE) => {
+                format!(": the last one, {class}, had {bytes} bytes")
+            }
+            (Loss::Closed(close), Some((class, count, bytes))) if close.code() == Some(TOO_LARGE) => {
+                format!(": the last {count}, {class}, had {bytes} bytes together")
+            }
+            _ => String::new(),
+        }
     }
 
     /// Warnings since the session was last ready, before `cause`.
@@ -96,6 +161,15 @@ impl Timeline {
             .chain(warnings.into_iter().rev())
             .chain(silence)
             .collect()
+    }
+}
+
+/// The items in a sentence. `None` without items.
+fn list(items: &[String]) -> Option<String> {
+    match items {
+        [] => None,
+        [only] => Some(only.clone()),
+        [first @ .., last] => Some(format!("{}, and {last}", first.join(", "))),
     }
 }
 

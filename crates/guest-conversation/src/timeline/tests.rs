@@ -252,6 +252,68 @@ fn explanation_names_a_clearing_before_the_close() {
 }
 
 #[test]
+fn explanation_without_a_loss_names_what_is_wrong() {
+    let (mut timeline, now) = start();
+    let state = |state| TimelineEvent::State(state);
+    timeline.at(now).record(state(State::Configuring));
+    assert_eq!(
+        timeline.explain(),
+        "Nothing has broken this conversation so far, but it is not ready (state: Configuring)."
+    );
+    timeline.record(state(State::Configured));
+    assert_eq!(timeline.explain(), "Nothing has broken this conversation so far.");
+    for _ in 0..2 {
+        timeline.record(TimelineEvent::Warning(
+            "a message was not acknowledged in time",
+            None,
+        ));
+    }
+    assert_eq!(
+        timeline.explain(),
+        "Nothing has broken this conversation so far, but a message was not acknowledged in time."
+    );
+    timeline.record(state(State::ReadOnly));
+    assert_eq!(
+        timeline.explain(),
+        "Nothing has broken this conversation so far, but it has ended and is read-only: start a new one."
+    );
+}
+
+#[test]
+fn explanation_of_a_restored_connection_names_what_is_wrong() {
+    for (event, end) in [
+        (
+            TimelineEvent::State(State::ReadOnly),
+            "It is connected again, but the conversation has ended and is read-only: start a new one.",
+        ),
+        (
+            TimelineEvent::Warning("a message was not acknowledged in time", None),
+            "It is connected again, but a message was not acknowledged in time.",
+        ),
+    ] {
+        let (mut timeline, now) = start();
+        timeline.at(now).record(lost(Loss::NoAnswer));
+        timeline.record(TimelineEvent::State(State::Configured));
+        timeline.record(event);
+        assert!(timeline.explain().ends_with(end), "{}", timeline.explain());
+    }
+}
+
+#[test]
+fn explanation_of_a_frame_that_is_too_large_has_its_size() {
+    let (mut timeline, now) = start();
+    timeline
+        .at(now)
+        .record_frame(Direction::Inbound, "onMessage", 140_000);
+    timeline.record_frame(Direction::Outbound, "StructuredMessage", 300);
+    timeline.record(lost(Loss::Closed(CloseInfo::with_code(1009, CANARY))));
+    let text = timeline.explain();
+    let expected = "The service closed the connection with code 1009 (a frame was too large): the last one, onMessage, \
+                    had 140000 bytes. It reconnects";
+    assert!(text.starts_with(expected), "{text}");
+}
+
+#[test]
 fn explanation_names_a_restored_connection() {
     let (mut timeline, now) = start();
     assert_eq!(timeline.explain(), "Nothing has broken this conversation so far.");

@@ -12,7 +12,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use crate::socket::{close_info, config, violation_code};
+use crate::socket::{broken, close_info, config, violation_code};
 use crate::{ClientHandshake, CloseInfo, Transmit};
 
 /// Longest frame and message read.
@@ -150,7 +150,7 @@ impl Socket {
                         .start_send(Message::Close(Some(CloseFrame { code, reason })));
                     let _ = stream.poll_flush(cx);
                 }
-                LinkEvent::Closed(CloseInfo::abnormal(&error_chain(&error)))
+                LinkEvent::Closed(broken(&error))
             }
             None => LinkEvent::Closed(CloseInfo::abnormal("the connection ended without a close frame")),
         })

@@ -27,7 +27,10 @@ fn chosen(event: Event, line: &str) -> OutgoingMessage {
 fn shown(event: Event) -> Vec<String> {
     let mut guest = Fixture::connected(InputMode::Interactive);
     guest.event(event);
-    let style = Style::Terminal { color: false };
+    let style = Style::Terminal {
+        color: false,
+        columns: None,
+    };
     let lines: Vec<_> = std::iter::from_fn(|| guest.chat.poll_line())
         .flat_map(|line| {
             line.render(style)
@@ -122,7 +125,7 @@ fn date_choice_shows_local_form_and_sends_original_value() {
         shown(message("", picker)),
         [
             "Botty (bot): When?",
-            "[1] Friday 26 June 2026, 17:30 UTC, for 30m",
+            "[1] Friday 26 June 2026, 17:30 UTC, for 30 min",
             "[2] soon"
         ]
     );

@@ -43,6 +43,39 @@ fn script_waits_for_the_result_of_each_command() {
 }
 
 #[test]
+fn script_waits_for_no_answer_to_a_refused_file() {
+    let cat = || Request::Attach("cat.png".into());
+    let mut guest = Fixture::connected(SCRIPT);
+    guest.line("/attach cat.png");
+    guest.requests();
+    guest.chat.handle_failure(&cat(), &"it is too large");
+    guest.lines();
+    let lines = guest.line("/wait");
+    assert_eq!(
+        lines,
+        ["> /wait", "! cannot wait for an answer: nothing was sent"]
+    );
+    assert!(guest.chat.wants_input());
+    guest.send("hello", 1);
+    guest.line("/attach cat.png");
+    guest.chat.handle_failure(&cat(), &"it is too large");
+    guest.line("/wait");
+    assert!(!guest.chat.wants_input(), "the text may be answered");
+    let read_only = SessionInfo {
+        read_only: true,
+        ..session()
+    };
+    guest.lines();
+    guest.event(Event::Connection(ConnectionEvent::Restored(read_only)));
+    let expected = "* reconnected: the conversation has ended and is read-only, /new starts another one";
+    assert_eq!(guest.lines(), [expected]);
+    assert!(
+        guest.chat.wants_input(),
+        "a read-only conversation has no answers"
+    );
+}
+
+#[test]
 fn script_waits_for_a_missing_answer() {
     let mut guest = Fixture::connected(SCRIPT);
     guest.send("hello", 1);

@@ -37,7 +37,7 @@ async fn chat_answers_cards_times_and_lists_by_number() {
             "Ann (bot): [card] A table by the window | For two | [1] Book | Look: https://example.com/",
             "✓ Book",
             "Ann (bot): Booked.",
-            "Ann (bot): When? | [1] Friday 26 June 2026, 17:30 UTC, for 30m",
+            "Ann (bot): When? | [1] Friday 26 June 2026, 17:30 UTC, for 30 min",
             "✓ Friday 26 June 2026, 17:30 UTC",
             "Ann (bot): What? | Drinks: | [1] Tea",
             "✓ Tea",

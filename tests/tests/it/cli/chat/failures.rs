@@ -61,7 +61,7 @@ async fn chat_history_shows_messages_without_choices() {
         "{}",
         ended.out
     );
-    let well = "* the service is healthy; the session expires in 3days unless a message is sent";
+    let well = "* the service is healthy; the session expires in 3 days unless a message is sent";
     assert_eq!(sent(well), 1, "{}", ended.out);
 }
 
