@@ -19,35 +19,13 @@ pub(crate) const MAX_FAULTS: usize = 64;
 /// Highest number of occurrences, and of frames to wait for.
 const MAX_TIMES: u32 = 1_000_000;
 
-/// An injected fault, as text: `KIND[:ARGUMENT][:xN|:always][@N|@inN][~P%]`.
+/// An injected fault, as text: see [`Fault::GRAMMAR`].
 ///
-/// | text | effect |
-/// |---|---|
-/// | `drop`, `drop:CODE`, `drop:abrupt` | closes the socket in place of the frame: with 1001, with another code, or without a close frame |
-/// | `hang`, `hang:10s` | stops sending, reading and answering pings, forever or for a time |
-/// | `delay:2s` | delays a frame, and the frames behind it |
-/// | `reorder` | sends a frame after the next one, or a second late if there is none |
-/// | `duplicate` | sends a frame twice |
-/// | `fragment:3` | sends a frame in three fragments (RFC 6455, 5.4), also cut within a character |
-/// | `unknown-class` | sends a frame of an unknown class before the frame |
-/// | `unknown-fields` | adds unknown fields to a frame |
-/// | `evict`, `evict:reasonCode` | sends `ConnectionClosedEvent` after the frame, and closes with 1000. The event has `signedIn` under this name, if one is given (`reason` or `reasonCode`) |
-/// | `clock:+14m` | moves the simulator's clock |
-/// | `throttle`, `throttle:9s` | refuses a guest's frame with 429, `retryAfter` 3 s or as given |
-/// | `refuse:408`, `refuse:400:ErrorMessage` | refuses a guest's frame with a code, in the form of a class: `string`, or as given (`ErrorMessage`, `Error`) |
-/// | `rest:503`, `rest:503:/oauth` | refuses a REST request, or only one whose path has this prefix |
-/// | `slow-handshake:3s` | delays the answer to a WebSocket handshake |
-/// | `refuse-handshake`, `refuse-handshake:503` | refuses a handshake with 403, or as given |
-/// | `expired-jwt` | treats the next JWT as expired |
-/// | `upload-failure` | fails an attachment's upload after its bytes have arrived |
+/// It happens at the next frame, request, handshake or JWT to which it applies.
 ///
-/// - A fault happens once, at the next frame, request, handshake or JWT to which it applies. `:x5` repeats it five times
-///   in a row, `:always` each time.
-/// - `@3` waits for the third frame to the guest. `@in3` waits for the third frame *from* the guest, for `drop` (which
-///   loses it), `hang`, `evict` and `clock`.
-/// - `~10%` leaves each time to chance, from the cloud's seed, until `:xN` of them have happened.
-///
-/// Limits: a time of an hour, a clock's jump of ten years, an `N` of a million.
+/// ```text
+#[doc = include_str!("fault/grammar.txt")]
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fault {
     pub(crate) kind: &'static str,
@@ -60,6 +38,11 @@ pub struct Fault {
     /// The first frame, request or handshake to which it applies, counted from one.
     pub(crate) from: u32,
     pub(crate) percent: Option<u8>,
+}
+
+impl Fault {
+    /// The kinds of fault, with their arguments and effects, for people.
+    pub const GRAMMAR: &str = include_str!("fault/grammar.txt");
 }
 
 impl FromStr for Fault {

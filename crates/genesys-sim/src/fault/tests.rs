@@ -96,3 +96,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn grammar_names_each_kind() {
+    for (kind, ..) in KINDS {
+        let is_named = Fault::GRAMMAR.lines().any(|line| line.starts_with(kind));
+        assert!(is_named, "{kind}");
+    }
+}

@@ -41,7 +41,8 @@ pub(super) struct Options {
     /// A script of an agent (YAML); may be repeated. The custom attribute `agent` of a guest selects one
     #[arg(long, value_name = "FILE")]
     agent: Vec<PathBuf>,
-    /// A fault to inject, such as drop:abrupt@3, delay:2s~10% or rest:503:x3; may be repeated
+    /// A fault to inject, such as drop:abrupt@3, delay:2s~10% or rest:503:x3 (`sim fault --help` lists all); may be
+    /// repeated
     #[arg(long, value_name = "TEXT")]
     fault: Vec<Fault>,
     /// A seed to repeat a run, up to 64 hexadecimal digits; the ready line names the one of each run

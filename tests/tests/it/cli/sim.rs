@@ -201,6 +201,17 @@ async fn sim_commands_need_the_ca_with_tls() {
 }
 
 #[tokio::test]
+async fn sim_fault_help_lists_the_faults() {
+    let ended = run(["sim", "fault", "--help"]).await;
+    assert_eq!(ended.code, Some(0));
+    assert!(
+        ended.out.contains(genesys_sim::Fault::GRAMMAR.trim_end()),
+        "{}",
+        ended.out
+    );
+}
+
+#[tokio::test]
 async fn sim_command_takes_a_uuid_as_deployment() {
     let ended = run(["sim", "--deployment", "x"]).await;
     assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""));

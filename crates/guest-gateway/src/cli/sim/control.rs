@@ -6,6 +6,7 @@ use bytes::Bytes;
 use clap::{Args, Subcommand};
 use genesys_api::{Host, HostError, error_chain};
 use genesys_http::{Client, Error, ErrorKind, Tls, TlsError};
+use genesys_sim::Fault;
 use http::{Method, Request};
 use serde_json::{Value, json};
 
@@ -21,6 +22,7 @@ pub(super) enum Command {
         target: Target,
     },
     /// Inject a fault into a running simulator, such as drop:abrupt@3
+    #[command(after_help = Fault::GRAMMAR)]
     Fault {
         /// The fault and its trigger
         text: String,
