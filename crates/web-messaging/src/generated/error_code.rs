@@ -64,7 +64,7 @@ pub enum ErrorCode {
     ///
     /// Source: Genesys' mobile SDK (official).
     FileNameTooLong,
-    /// 4006: the lifetime of the session has passed.
+    /// 4006: the lifetime of the session has passed. Genesys' mobile SDK configures a new session with the same token.
     ///
     /// Source: Genesys' mobile SDK (official).
     SessionExpired,

@@ -14,10 +14,11 @@ use web_messaging::{JourneyContext, JourneySession, StructuredMessage};
 use super::folder;
 
 /// Bodies of calls of other crates, or of none yet.
-const OF_OTHERS: [&str; 19] = [
+const OF_OTHERS: [&str; 20] = [
     "event-bridge-customer-start",
     "message-details",
     "notification-channel",
+    "notification-channels",
     "notification-event",
     "notification-heartbeat",
     "notification-ping",

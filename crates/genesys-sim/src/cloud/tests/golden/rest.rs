@@ -103,6 +103,8 @@ fn for_servers(files: &BTreeMap<String, (Golden, Value)>, produced: &mut Produce
     let channel = harness.answered("POST", CHANNELS, &bearer, &json!({}));
     let id = channel["id"].as_str().unwrap().to_owned();
     produced.insert("notification-channel", channel);
+    let channels = harness.answered("GET", CHANNELS, &bearer, &Value::Null);
+    produced.insert("notification-channels", channels);
     let topics = &files["notification-subscriptions-request"].1;
     let subscriptions = format!("{CHANNELS}/{id}/subscriptions");
     harness.answered("POST", &subscriptions, &bearer, topics);

@@ -31,12 +31,13 @@ fn golden_agent(files: &BTreeMap<String, (Golden, Value)>) -> Agent {
 
 /// Everything that an agent may send beside plain text, each written as Genesys does.
 fn offers(files: &BTreeMap<String, (Golden, Value)>, produced: &mut Produced) {
-    const BY_BOT: [&str; 19] = [
+    const BY_BOT: [&str; 20] = [
         "agent-typing-bare",
         "agent-typing-off",
         "attachment-content-size",
         "button-response",
         "card",
+        "card-bare",
         "carousel",
         "date-picker",
         "form",
