@@ -63,6 +63,8 @@ mod rows;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod short_session;
+#[cfg(test)]
 mod sign_in;
 mod simulation;
 #[cfg(test)]

@@ -27,8 +27,8 @@ enum Choice {
     },
 }
 
-/// Text and description default to the title, because other clients need both: the web-messaging tester drops a message
-/// without text, and an app may count on a description.
+/// Text and description default to the title, because other clients count on them: the web-messaging tester fails at a
+/// structured message without a text.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Card {

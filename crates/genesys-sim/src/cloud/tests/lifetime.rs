@@ -88,6 +88,34 @@ fn due_timers_fire_before_a_late_frame() {
 }
 
 #[test]
+fn short_session_names_its_lifetime_and_leaves_no_transcript() {
+    let mut harness = Harness::new(Rules {
+        session_duration: Duration::from_secs(900),
+        ..rules()
+    });
+    let (socket, start) = (harness.connect(), harness.now.utc.unix_timestamp());
+    let session = harness.ask(socket, configure())["body"].clone();
+    let lifetime = (&session["durationSeconds"], &session["expirationDate"]);
+    assert_eq!(lifetime, (&json!(900), &json!(start + 900)));
+    let path = format!("/webdeployments/v1/deployments/{DEPLOYMENT}/config.json");
+    let document = get(&mut harness.cloud, &path, harness.now).1;
+    let conversations = &document["messenger"]["apps"]["conversations"];
+    assert_eq!(conversations["sessionDurationSeconds"], 900);
+    harness.send_frame(socket, text("hello"));
+    harness.advance(Duration::from_secs(899));
+    let jwt = harness.jwt(socket);
+    assert_eq!(harness.history(&jwt, "").1["total"], 2);
+    assert_eq!(harness.cloud.transcript(TOKEN).len(), 2);
+    harness.advance(Duration::from_secs(1));
+    assert_eq!(harness.received_by(socket), [expired()]);
+    assert!(harness.cloud.transcript(TOKEN).is_empty());
+    assert_eq!(harness.history(&jwt, "").0, 401);
+    assert_eq!(harness.ask(socket, configure())["body"]["newSession"], true);
+    let jwt = harness.jwt(socket);
+    assert_eq!(harness.history(&jwt, "").1["total"], 0);
+}
+
+#[test]
 fn expired_session_without_a_socket_is_removed() {
     let mut harness = harness();
     let socket = harness.guest();
