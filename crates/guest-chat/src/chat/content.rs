@@ -30,13 +30,24 @@ pub(super) fn parts(
         parts: Vec::new(),
         text: &message.text,
     };
-    if !message.text.is_empty() {
+    if !message.text.is_empty() && !is_repeated_by_cards(message) {
         renderer.parts.push(message.text.clone());
     }
     for content in &message.content {
         renderer.render(content);
     }
     renderer.parts
+}
+
+/// Whether the text is only for clients that show no cards.
+fn is_repeated_by_cards(message: &Message) -> bool {
+    let cards = message.content.iter().flat_map(|content| match content {
+        Content::Card(card) => std::slice::from_ref(card),
+        Content::Carousel(cards) => cards,
+        _ => &[],
+    });
+    let titles: Vec<&str> = cards.map(|card| &*card.title).collect();
+    !titles.is_empty() && message.text == titles.join("\n")
 }
 
 struct Renderer<'a> {
@@ -100,7 +111,8 @@ impl Renderer<'_> {
 
     fn card(&mut self, what: &str, card: &Card) {
         self.push(format!("[{what}] {}", &*card.title));
-        self.push_text(card.description.as_deref());
+        let description = card.description.as_deref();
+        self.push_text(description.filter(|text| *text != &*card.title));
         for (what, url) in [("picture", &card.image), ("video", &card.video)] {
             if let Some(url) = url {
                 self.push(format!("{what}: {}", &**url));

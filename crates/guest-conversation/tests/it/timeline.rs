@@ -115,6 +115,37 @@ fn timeline_explains_silence() {
 }
 
 #[test]
+fn timeline_explains_a_message_without_echo() {
+    let mut peer = VirtualPeer::web_messaging();
+    peer.send(1, "hello");
+    assert_eq!(peer.frames().len(), 1);
+    let explain = |peer: &VirtualPeer| peer.conversation.engine().timeline.explain();
+    assert!(explain(&peer).ends_with("so far."), "{}", explain(&peer));
+    for _ in 0..6 {
+        peer.pass(15 * SECOND);
+        peer.transmits();
+        peer.conversation.engine_mut().handle_alive();
+    }
+    let account = explain(&peer);
+    assert!(
+        account.ends_with(", but a message was not acknowledged in time."),
+        "{account}"
+    );
+}
+
+#[test]
+fn timeline_explains_a_read_only_conversation_after_a_loss() {
+    let mut peer = VirtualPeer::web_messaging();
+    peer.drop_socket();
+    peer.reconnect();
+    let mut session = session_response(false);
+    session["body"]["readOnly"] = true.into();
+    peer.receive(&session);
+    let account = peer.conversation.engine().timeline.explain();
+    assert!(account.contains("has ended and is read-only"), "{account}");
+}
+
+#[test]
 fn timeline_explains_a_refused_token() {
     let mut peer = VirtualPeer::new(WebMessaging {
         jwt: Some(SecretString::from("jwt-canary")),

@@ -89,6 +89,13 @@ fn card_shows_links_and_numbered_buttons() {
             "Dance"
         ]
     );
+    assert_eq!(shown(message("A table", TABLE))[0], "Botty (bot): [card] A table");
+    assert_eq!(shown(message("See", TABLE))[0], "Botty (bot): See");
+    let described = TABLE.replace("For two", "A table");
+    assert_eq!(
+        shown(message("", &described))[1],
+        "picture: https://cdn.example/t.png"
+    );
     assert_eq!(
         chosen(message("", TABLE), "1"),
         OutgoingMessage::Button(choice("Book", "BOOK"))
