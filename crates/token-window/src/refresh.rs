@@ -365,4 +365,6 @@ pub enum Status {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

@@ -112,6 +112,22 @@ mod tests {
     }
 
     #[test]
+    fn sessions_of_one_second_are_refreshed_at_most_twice_as_often_as_the_mean() {
+        let start = epoch();
+        for lifetime in [15 * MINUTE, 60 * MINUTE, 1_440 * MINUTE] {
+            let mut per_second = std::collections::BTreeMap::<_, u32>::new();
+            for i in 0..10_000 {
+                let born = start + Duration::from_micros(100 * i);
+                let at = Window::default().refresh_at(lifetime, Jitter::of(&format!("guest-{i}")), born);
+                *per_second.entry((at - start).as_secs()).or_default() += 1;
+            }
+            let mean = 10_000 / per_second.len() as u32;
+            let peak = per_second.values().max().unwrap();
+            assert!(*peak <= 2 * mean, "{peak} in a second, {mean} on average");
+        }
+    }
+
+    #[test]
     fn window_is_a_quarter_of_short_lifetime() {
         let start = epoch();
         let at =
