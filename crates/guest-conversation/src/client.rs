@@ -19,7 +19,7 @@ pub use self::deployments::DeploymentCache;
 pub use self::guest::{Connect, ConnectError};
 pub use self::live::{LiveGuard, LiveSessions, SessionUpdate};
 pub use self::sign_in::{RevokeError, SignInService, supply_token};
-pub use self::signed_in::{GuestAccount, SignInStorage, SignedInGuests};
+pub use self::signed_in::{GuestAccount, GuestError, SignInStorage, SignedInGuests};
 use crate::attachments::{AttachError, AttachmentId, File};
 use crate::engine::shutdown::LONGEST_SHUTDOWN;
 use crate::{

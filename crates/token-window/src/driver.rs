@@ -236,14 +236,15 @@ impl Driver {
             }
             Command::Refresh(slot, generation) => {
                 let Some(session) = self.session(slot) else { return };
-                if generation > session.refresh.generation() {
-                    session.refresh.refresh_now(now);
-                    if session.is_queued {
-                        self.queue.retain(|queued| *queued != slot);
-                        self.queue.push_front(slot);
-                    }
+                if generation <= session.refresh.generation() {
+                    return;
                 }
+                session.refresh.refresh_now(now);
                 self.update(slot, now);
+                if self.session(slot).is_some_and(|session| session.is_queued) {
+                    self.queue.retain(|queued| *queued != slot);
+                    self.queue.push_front(slot);
+                }
             }
             Command::Remove(slot) => {
                 self.remove(slot);

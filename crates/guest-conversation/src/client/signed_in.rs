@@ -10,11 +10,15 @@ use genesys_api::{DeploymentId, SessionId};
 use genesys_http::CallError;
 use secrecy::{ExposeSecret, SecretString};
 use token_window::{
-    Jitter, RefreshError, RefreshRequest, Refresher, TokenManager, Tokens, TokensError, Window,
+    DriverLimits, Full, Jitter, RefreshDriver, RefreshError, RefreshRequest, Refresher, TokenManager, Tokens,
+    TokensError, Window,
 };
 
 use super::{Handle, LiveSessions, RevokeError, SignInService, supply_token};
 use crate::GuestMachine as _;
+
+/// Attempts to refresh a JWT in a minute. Users report this limit of Genesys Cloud for each organization.
+const REFRESHES_PER_MINUTE: usize = 300;
 
 /// The session of a guest in the storage of the caller.
 pub trait SignInStorage: Clone + Debug + Send + Sync + 'static {
@@ -47,16 +51,26 @@ pub struct GuestAccount<S> {
 pub struct SignedInGuests<E> {
     service: SignInService,
     live: LiveSessions<E>,
+    /// Refreshes the JWTs of all guests.
+    driver: RefreshDriver,
     managers: Arc<Managers>,
 }
 
 type Managers = Mutex<HashMap<SessionId, TokenManager>>;
 
 impl<E: Clone + Debug + Send + Sync + 'static> SignedInGuests<E> {
-    /// No guests yet.
+    /// No guests yet. One task refreshes the JWTs of up to 1,000,000 guests.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     #[must_use]
     pub fn new(service: SignInService, live: LiveSessions<E>) -> Self {
+        let limits = DriverLimits {
+            per_minute: REFRESHES_PER_MINUTE,
+            ..DriverLimits::default()
+        };
         Self {
+            driver: RefreshDriver::spawn(limits, service.http.clock().clone()),
             service,
             live,
             managers: Arc::default(),
@@ -72,17 +86,14 @@ impl<E: Clone + Debug + Send + Sync + 'static> SignedInGuests<E> {
     /// Adds the guest of a session, in place of an earlier one. `sent` is the time at which the tokens were requested.
     ///
     /// # Errors
-    /// If a token is invalid.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
+    /// If a token is invalid, or there are 1,000,000 guests.
     pub fn insert(
         &self,
         account: GuestAccount<impl SignInStorage>,
         jwt: SecretString,
         refresh_token: Option<SecretString>,
         sent: Instant,
-    ) -> Result<(), TokensError> {
+    ) -> Result<(), GuestError> {
         let session = account.session.clone();
         let manager = self.manager(account, jwt, refresh_token, sent)?;
         lock(&self.managers).insert(session, manager);
@@ -94,9 +105,6 @@ impl<E: Clone + Debug + Send + Sync + 'static> SignedInGuests<E> {
     ///
     /// # Errors
     /// If the service does not accept the refresh token, or cannot be reached.
-    ///
-    /// # Panics
-    /// As [`Self::insert`].
     pub async fn restore(
         &self,
         account: GuestAccount<impl SignInStorage>,
@@ -136,7 +144,7 @@ impl<E: Clone + Debug + Send + Sync + 'static> SignedInGuests<E> {
     /// Passes another JWT to a conversation whose JWT the service did not accept.
     ///
     /// # Panics
-    /// As [`Self::insert`].
+    /// Outside of a tokio runtime.
     pub fn supply(&self, session: &SessionId, conversation: Handle) {
         match self.manager_of(session) {
             Some(manager) => drop(tokio::spawn(supply_token(manager, conversation))),
@@ -192,19 +200,31 @@ impl<E: Clone + Debug + Send + Sync + 'static> SignedInGuests<E> {
         jwt: SecretString,
         refresh_token: Option<SecretString>,
         sent: Instant,
-    ) -> Result<TokenManager, TokensError> {
+    ) -> Result<TokenManager, GuestError> {
         let tokens = Tokens::new(jwt, refresh_token, SignInService::JWT_LIFETIME)?;
         let jitter = Jitter::of(account.session.as_str());
         let refresh = token_window::Refresh::new(tokens, Window::default(), jitter, sent);
-        let clock = self.service.http.clock().clone();
         let refresher = JwtRefresher {
             service: self.service.clone(),
             live: self.live.clone(),
+            driver: self.driver.clone(),
             managers: Arc::downgrade(&self.managers),
             account,
         };
-        Ok(TokenManager::spawn_with(refresh, refresher, clock))
+        Ok(self.driver.manage(refresh, refresher)?)
     }
+}
+
+/// The error of a guest whose tokens cannot be kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GuestError {
+    /// There are too many guests.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// A token is invalid.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
 }
 
 fn lock(managers: &Managers) -> MutexGuard<'_, HashMap<SessionId, TokenManager>> {
@@ -220,6 +240,7 @@ fn expose(token: Option<&SecretString>) -> Option<&str> {
 struct JwtRefresher<S, E> {
     service: SignInService,
     live: LiveSessions<E>,
+    driver: RefreshDriver,
     // the registry owns the managers, whose tasks own their refreshers
     managers: Weak<Managers>,
     account: GuestAccount<S>,
@@ -230,6 +251,7 @@ impl<S: SignInStorage, E: Clone + Debug + Send + Sync + 'static> Refresher for J
         let guests = SignedInGuests {
             service: self.service.clone(),
             live: self.live.clone(),
+            driver: self.driver.clone(),
             managers: self.managers.upgrade().ok_or(RefreshError::Refused)?,
         };
         let GuestAccount { session, storage, .. } = &self.account;

@@ -96,7 +96,9 @@ async fn attempt_that_a_caller_waits_for_goes_first() {
         task::yield_now().await;
     }
     managers[49].refresh_now().await.unwrap();
-    assert!(service.attempts.load(Ordering::SeqCst) <= 3);
+    // an attempt that the call makes due goes first too
+    managers[49].refresh_now().await.unwrap();
+    assert!(service.attempts.load(Ordering::SeqCst) <= 5);
 }
 
 #[tokio::test(start_paused = true)]
