@@ -1,31 +1,30 @@
 //! The driver: fetches and caches the token with the workspace's HTTP client.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use genesys_api::{Call, Host, entropy};
 use genesys_http::Client;
 use tokio::sync::watch;
 
+use crate::source::BoxedSource;
 use crate::{
-    AccessToken, AuthError, AuthErrorKind, AuthorizedError, Credentials, FetchPermit, Lookup, Scopes,
-    TokenCache, TokenRequest, TokenResponse,
+    AccessToken, AuthError, AuthErrorKind, AuthorizedError, Credentials, FetchPermit, LoginHost, Lookup,
+    Scopes, TokenCache, TokenResponse, TokenSource,
 };
 
 /// Fetches and caches the access token of one API client. Clones share it.
 ///
 /// Lifetimes and backoff are those of [`TokenCache`], on the clock of the HTTP client. A token is fetched on demand, never
 /// in the background of an idle program.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Authenticator {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     client: Client,
-    host: Host,
-    credentials: Credentials,
-    scopes: Option<Scopes>,
+    source: Box<dyn BoxedSource>,
     cache: Mutex<TokenCache>,
     /// Error of the last fetch, if it failed. Sent under the lock of the cache, so that the two agree.
     outcome: watch::Sender<Option<AuthError>>,
@@ -36,12 +35,22 @@ impl Authenticator {
     /// give `None`.
     #[must_use]
     pub fn new(client: Client, host: Host, credentials: Credentials, scopes: Option<Scopes>) -> Self {
+        let source = LoginHost {
+            client: client.clone(),
+            host,
+            credentials,
+            scopes,
+        };
+        Self::with_source(client, source)
+    }
+
+    /// An authenticator with tokens of another source, such as one that several processes share. `client` sends the calls.
+    #[must_use]
+    pub fn with_source(client: Client, source: impl TokenSource) -> Self {
         Self {
             shared: Arc::new(Shared {
                 client,
-                host,
-                credentials,
-                scopes,
+                source: Box::new(source),
                 cache: Mutex::default(),
                 outcome: watch::Sender::new(None),
             }),
@@ -127,17 +136,38 @@ impl Authenticator {
             shared: Arc::clone(&self.shared),
             permit: Some(permit),
         };
-        tokio::spawn(async move {
-            let outcome = fetch.fetch().await;
+        spawn(async move {
+            let rejected = fetch.permit.as_ref().and_then(FetchPermit::rejected).cloned();
+            let outcome = fetch.shared.source.start(rejected.as_ref()).await;
             fetch.finish(outcome);
         });
     }
 }
 
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator")
+            .field("client", &self.shared.client)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     fn cache(&self) -> MutexGuard<'_, TokenCache> {
+        #[cfg(test)]
+        schedules::switch_task();
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Runs a fetch apart from its callers.
+fn spawn(fetch: impl Future<Output = ()> + Send + 'static) {
+    #[cfg(test)]
+    if schedules::is_running() {
+        shuttle::future::spawn(fetch);
+        return;
+    }
+    tokio::spawn(fetch);
 }
 
 /// A fetch in flight. It reports an outcome even if it is dropped, because callers wait for one.
@@ -147,26 +177,6 @@ struct Fetch {
 }
 
 impl Fetch {
-    async fn fetch(&self) -> Result<TokenResponse, AuthError> {
-        let Shared {
-            client,
-            host,
-            credentials,
-            scopes,
-            ..
-        } = &*self.shared;
-        let scopes = scopes.as_ref();
-        let request = TokenRequest { credentials, scopes };
-        let response = client
-            .call(&request, host, None)
-            .await
-            .map_err(|error| AuthError::of_call(error, host, credentials.id()))?;
-        request
-            .check(&response)
-            .map_err(|error| AuthError::of_scopes(error, host, credentials.id()))?;
-        Ok(response)
-    }
-
     fn finish(&mut self, outcome: Result<TokenResponse, AuthError>) {
         let Some(permit) = self.permit.take() else {
             return;
@@ -192,14 +202,12 @@ impl Fetch {
 impl Drop for Fetch {
     fn drop(&mut self) {
         if self.permit.is_some() {
-            let Shared {
-                host, credentials, ..
-            } = &*self.shared;
-            let error = AuthError::new(AuthErrorKind::Canceled, host, credentials.id());
-            self.finish(Err(error));
+            self.finish(Err(AuthError::new(AuthErrorKind::Canceled, None)));
         }
     }
 }
 
+#[cfg(test)]
+mod schedules;
 #[cfg(test)]
 mod tests;

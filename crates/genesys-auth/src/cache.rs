@@ -34,7 +34,8 @@ pub struct TokenCache {
     in_flight: bool,
     failures: u32,
     not_before: Option<Instant>,
-    rejected_at: Option<Instant>,
+    /// The last token that a service rejected, and the time.
+    rejected: Option<(SecretString, Instant)>,
 }
 
 #[derive(Debug)]
@@ -106,15 +107,15 @@ impl TokenCache {
     /// A token that was replaced meanwhile changes nothing. One that replaced a rejected token within the last ten
     /// seconds is kept.
     pub fn invalidate(&mut self, generation: u64, now: Instant) -> bool {
-        let is_current = |cached: &Cached| cached.token.generation == generation;
-        if !self.cached.as_ref().is_some_and(is_current) {
+        let is_current = |cached: &mut Cached| cached.token.generation == generation;
+        let is_recent = |(_, last): &(_, Instant)| now < *last + REJECTION_PAUSE;
+        if self.rejected.as_ref().is_some_and(is_recent) {
+            return !self.cached.as_mut().is_some_and(is_current);
+        }
+        let Some(cached) = self.cached.take_if(is_current) else {
             return true;
-        }
-        if self.rejected_at.is_some_and(|last| now < last + REJECTION_PAUSE) {
-            return false;
-        }
-        self.rejected_at = Some(now);
-        self.cached = None;
+        };
+        self.rejected = Some((cached.token.secret, now));
         if self.failures == 0 {
             self.not_before = None;
         }
@@ -142,6 +143,7 @@ impl TokenCache {
         Some(FetchPermit {
             number: self.fetches,
             sent_at: now,
+            rejected: self.rejected.as_ref().map(|(token, _)| token.clone()),
         })
     }
 
@@ -181,6 +183,15 @@ pub enum Lookup {
 pub struct FetchPermit {
     number: u64,
     sent_at: Instant,
+    rejected: Option<SecretString>,
+}
+
+impl FetchPermit {
+    /// The last token that a service rejected. A source that several processes share does not return it again.
+    #[must_use]
+    pub fn rejected(&self) -> Option<&SecretString> {
+        self.rejected.as_ref()
+    }
 }
 
 /// A cached access token.
@@ -352,6 +363,75 @@ mod tests {
             Lookup::BackingOff { until } if until == start + 30 * SECOND
         ));
         fetch(&mut cache, start + 30 * SECOND);
+    }
+
+    #[test]
+    fn lookups_of_ten_thousand_tasks_get_one_permit_in_each_of_1_000_rounds() {
+        let mut now = epoch();
+        let mut cache = TokenCache::default();
+        for round in 1..=1_000 {
+            let mut permits = (0..10_000).filter_map(|_| match cache.poll(now) {
+                Lookup::Fetch(permit) => Some(permit),
+                Lookup::InFlight => None,
+                other => panic!("the token has expired: {other:?}"),
+            });
+            let permit = permits.next().unwrap();
+            assert_eq!(permits.count(), 0);
+            cache.handle_fetched(permit, response(60 * SECOND));
+            assert_eq!(cache.fetches(), round);
+            now += 60 * SECOND;
+        }
+    }
+
+    /// The cache takes no wall clock, so skew and jumps of one do not matter. A suspended process sees a jump of the
+    /// monotonic clock, or none: then the service's token ends while the clock stands still, which nothing can detect.
+    #[test]
+    fn million_lookups_serve_no_expired_token() {
+        let mut now = epoch();
+        let mut cache = TokenCache::default();
+        let mut random = 1_u64;
+        let mut ends = now;
+        let mut in_flight: Option<(FetchPermit, Instant, Instant)> = None;
+        let (mut served, mut expired) = (0, 0);
+        for _ in 0..1_000_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let dice = random >> 33;
+            now += match dice % 1_000 {
+                0 => Duration::from_secs(dice % 40_000),
+                1..20 => Duration::from_secs(dice % 400),
+                _ => Duration::from_millis(dice % 2_000),
+            };
+            if let Some((permit, sent, _)) = in_flight.take_if(|(_, _, arrives)| *arrives <= now) {
+                let lifetime = [30, 299, 300, 3_600][(dice % 4) as usize] * SECOND;
+                match dice % 10 {
+                    0 => cache.handle_failed(permit, BUSY, dice, now),
+                    _ => {
+                        // the service counts from a later time
+                        ends = sent + lifetime;
+                        cache.handle_fetched(permit, response(lifetime));
+                    }
+                }
+            }
+            let permit = match cache.poll(now) {
+                Lookup::Fresh(_) | Lookup::Stale { permit: None, .. } => {
+                    served += 1;
+                    expired += u64::from(now >= ends);
+                    continue;
+                }
+                Lookup::Stale {
+                    permit: Some(permit), ..
+                } => {
+                    served += 1;
+                    expired += u64::from(now >= ends);
+                    permit
+                }
+                Lookup::Fetch(permit) => permit,
+                Lookup::BackingOff { .. } | Lookup::InFlight => continue,
+            };
+            in_flight = Some((permit, now, now + Duration::from_millis(dice % 30_000)));
+        }
+        assert_eq!(expired, 0);
+        assert!(served > 500_000, "{served}");
     }
 
     proptest! {

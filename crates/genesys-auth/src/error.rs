@@ -14,8 +14,8 @@ use crate::{ClientId, FetchFailure, MissingScopes};
 #[derive(Clone, Debug)]
 pub struct AuthError {
     kind: AuthErrorKind,
-    host: Host,
-    client: ClientId,
+    /// Login host and API client. `None` for a token that is not fetched from a login host.
+    origin: Option<(Host, ClientId)>,
     retry_after: Option<Duration>,
     /// Time until the next fetch. Until then all callers get this error.
     pub(crate) retry_in: Duration,
@@ -23,14 +23,15 @@ pub struct AuthError {
 }
 
 impl AuthError {
-    pub(crate) fn new(kind: AuthErrorKind, host: &Host, client: &ClientId) -> Self {
+    /// The error of a [`TokenSource`](crate::TokenSource), with its cause.
+    #[must_use]
+    pub fn new(kind: AuthErrorKind, source: impl Into<Option<Box<dyn Error + Send + Sync>>>) -> Self {
         Self {
             kind,
-            host: host.clone(),
-            client: client.clone(),
+            origin: None,
             retry_after: None,
             retry_in: Duration::ZERO,
-            source: None,
+            source: source.into().map(Arc::from),
         }
     }
 
@@ -47,15 +48,15 @@ impl AuthError {
         };
         Self {
             retry_after: error.retry_after(),
-            source: Some(Arc::new(error)),
-            ..Self::new(kind, host, client)
+            origin: Some((host.clone(), client.clone())),
+            ..Self::new(kind, Some(error.into()))
         }
     }
 
     pub(crate) fn of_scopes(error: MissingScopes, host: &Host, client: &ClientId) -> Self {
         Self {
-            source: Some(Arc::new(error)),
-            ..Self::new(AuthErrorKind::Scopes, host, client)
+            origin: Some((host.clone(), client.clone())),
+            ..Self::new(AuthErrorKind::Scopes, Some(error.into()))
         }
     }
 
@@ -85,13 +86,14 @@ impl AuthError {
 
 impl fmt::Display for AuthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            kind, host, client, ..
-        } = self;
-        write!(
-            f,
-            "cannot fetch a token from {host} for the client {client}: {kind}"
-        )
+        let kind = self.kind;
+        match &self.origin {
+            Some((host, client)) => write!(
+                f,
+                "cannot fetch a token from {host} for the client {client}: {kind}"
+            ),
+            None => write!(f, "cannot fetch a token: {kind}"),
+        }
     }
 }
 

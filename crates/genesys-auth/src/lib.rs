@@ -9,6 +9,8 @@ mod scope;
 mod authenticator;
 #[cfg(feature = "client")]
 mod error;
+#[cfg(feature = "client")]
+mod source;
 
 #[cfg(feature = "client")]
 pub use authenticator::Authenticator;
@@ -23,3 +25,5 @@ pub use genesys_api::Host;
 #[doc(no_inline)]
 pub use genesys_http::{Client, Tls};
 pub use scope::{MissingScopes, ScopeError, Scopes};
+#[cfg(feature = "client")]
+pub use source::{LoginHost, TokenSource};

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use genesys_api::retry::RetryPolicy;
@@ -15,7 +15,7 @@ use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::*;
 use crate::MissingScopes;
@@ -102,17 +102,20 @@ impl Call for TokenNumber {
     }
 }
 
-fn authenticator(host: &Host, clock: &Clock, scopes: Option<&str>) -> Authenticator {
-    let client = Client::builder(Tls::system().unwrap())
+fn client(clock: &Clock) -> Client {
+    Client::builder(Tls::system().unwrap())
         .clock(clock.clone())
         .retry(RetryPolicy {
             attempts: 1,
             ..RetryPolicy::default()
         })
-        .build();
+        .build()
+}
+
+fn authenticator(host: &Host, clock: &Clock, scopes: Option<&str>) -> Authenticator {
     let credentials = Credentials::new("client".parse().unwrap(), "hunter2".into()).unwrap();
     Authenticator::new(
-        client,
+        client(clock),
         host.clone(),
         credentials,
         scopes.map(|text| text.parse().unwrap()),
@@ -150,6 +153,97 @@ async fn expired_token_is_fetched_once_for_all_tasks() {
     }
     assert_eq!(platform.requests.load(Ordering::SeqCst), 2);
     assert_eq!(authenticator.fetches(), 2);
+}
+
+/// A store that several processes share, with the time of each token's request.
+#[derive(Clone)]
+struct SharedStore {
+    login: LoginHost,
+    token: Arc<tokio::sync::Mutex<Option<(TokenResponse, Instant)>>>,
+}
+
+impl TokenSource for SharedStore {
+    async fn fetch(&self, rejected: Option<&SecretString>) -> Result<TokenResponse, AuthError> {
+        let mut token = self.token.lock().await;
+        let now = self.login.client.clock().now().instant;
+        if let Some((stored, sent)) = token.as_ref()
+            && rejected.map(ExposeSecret::expose_secret) != Some(stored.access_token.expose_secret())
+        {
+            let remaining = (*sent + stored.expires_in).saturating_duration_since(now);
+            if remaining > stored.expires_in / 5 {
+                return Ok(TokenResponse {
+                    expires_in: remaining,
+                    ..stored.clone()
+                });
+            }
+        }
+        let fetched = self.login.fetch(None).await?;
+        *token = Some((fetched.clone(), now));
+        Ok(fetched)
+    }
+}
+
+#[tokio::test]
+async fn processes_with_a_shared_source_share_one_token() {
+    let (platform, host) = Platform::start().await;
+    let clock = Clock::system();
+    let store = SharedStore {
+        login: LoginHost {
+            client: client(&clock),
+            host: host.clone(),
+            credentials: Credentials::new("client".parse().unwrap(), "hunter2".into()).unwrap(),
+            scopes: None,
+        },
+        token: Arc::default(),
+    };
+    let processes = [(); 4].map(|()| Authenticator::with_source(client(&clock), store.clone()));
+    let numbers = async || {
+        let mut numbers = Vec::new();
+        for process in &processes {
+            numbers.push(process.call(&TokenNumber, &host).await.unwrap());
+        }
+        numbers
+    };
+    assert_eq!(numbers().await, [1; 4]);
+    platform.revoked.store(1, Ordering::SeqCst);
+    assert_eq!(numbers().await, [2; 4], "the first to be rejected fetched it");
+    clock.advance(Duration::from_secs(3_600));
+    assert_eq!(numbers().await, [3; 4]);
+    assert_eq!(platform.requests.load(Ordering::SeqCst), 3);
+}
+
+/// Issues tokens of an hour without a socket.
+#[derive(Clone, Default)]
+struct Counter(Arc<AtomicU64>);
+
+impl TokenSource for Counter {
+    async fn fetch(&self, _: Option<&SecretString>) -> Result<TokenResponse, AuthError> {
+        tokio::task::yield_now().await;
+        let number = self.0.fetch_add(1, Ordering::SeqCst) + 1;
+        Ok(TokenResponse {
+            access_token: format!("token-{number}").into(),
+            expires_in: Duration::from_secs(3_600),
+            scopes: None,
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ten_thousand_tasks_cause_one_fetch() {
+    let (clock, counter) = (Clock::system(), Counter::default());
+    let authenticator = Authenticator::with_source(client(&clock), counter.clone());
+    for round in 1..=30 {
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..10_000 {
+            let authenticator = authenticator.clone();
+            tasks.spawn(async move { authenticator.token().await.unwrap().generation });
+        }
+        while let Some(generation) = tasks.join_next().await {
+            assert_eq!(generation.unwrap(), round);
+        }
+        assert_eq!(counter.0.load(Ordering::SeqCst), round);
+        clock.advance(Duration::from_secs(3_600));
+    }
 }
 
 #[tokio::test]
