@@ -1,6 +1,6 @@
 //! The head of the audit log, and the authentication of its rows.
 
-use audit::{Draft, Hash, Signer, Tree, leaf_hash};
+use audit::{Draft, Hash, Pseudonym, Signer, Tree, leaf_hash};
 
 use crate::{SealKey, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
 
@@ -102,17 +102,29 @@ impl LogHead {
 const HEAD: &str = "meta/head/value/4";
 const HEAD_3: &str = "meta/head/value";
 
-/// The pseudonym of an entry's subject, and the entry's index among those of the subject, from 0.
-pub(crate) type SubjectIndex = ([u8; 32], u64);
+/// The key of an entry's subject in the index of the entries, and the entry's index among those of the subject, from 0.
+pub(crate) type SubjectIndex<'a> = (&'a [u8], u64);
+
+/// The keys of a subject in the index of the entries, that of new entries first: the prefix of the pseudonym, if it has
+/// one, then the pseudonym. The entries of version 3 have no prefix.
+pub(crate) fn subject_keys(subject: &Pseudonym) -> Vec<Vec<u8>> {
+    let pseudonym = subject.as_bytes().as_slice();
+    let prefixed = subject.prefix().map(|prefix| [&prefix, pseudonym].concat());
+    prefixed.into_iter().chain([pseudonym.to_vec()]).collect()
+}
 
 /// The message whose MAC is in a row of `entries`.
-pub(crate) fn entry_message(entry: &StoredEntry, subject: Option<SubjectIndex>) -> Vec<u8> {
+pub(crate) fn entry_message(entry: &StoredEntry, subject: Option<SubjectIndex<'_>>) -> Vec<u8> {
     let mut message = Vec::with_capacity(64 + entry.bytes.len());
     message.extend_from_slice(b"entry");
     message.extend_from_slice(&entry.seq.to_be_bytes());
-    message.push(subject.is_some().into());
+    message.push(match subject {
+        None => 0,
+        Some((subject, _)) if subject.len() == 32 => 1,
+        Some(_) => 2,
+    });
     if let Some((subject, index)) = subject {
-        message.extend_from_slice(&subject);
+        message.extend_from_slice(subject);
         message.extend_from_slice(&index.to_be_bytes());
     }
     message.extend_from_slice(&entry.bytes);

@@ -120,7 +120,7 @@ pub(crate) fn event_id(webhook: &str, event: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, [event, webhook].join("\0").as_bytes());
     let mut id = [0; 16];
     id.copy_from_slice(&digest.as_ref()[..16]);
-    if let Some(time) = crate::seal::uuid_v7_time(event) {
+    if let Some(time) = crate::secrets::uuid_v7_time(event) {
         id[..6].copy_from_slice(&time);
     }
     delivery_id(id)

@@ -6,6 +6,8 @@ use genesys_api::{GuestId, SessionId, entropy};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 
+use crate::secrets::uuid_v7_time;
+
 /// The key that seals secrets, documents and bodies at rest, and from which the keys of the look-up hashes are derived.
 ///
 /// Keep it in a file or a vault apart from the store's file and its backups. Sealed values are lost without it. Nonces
@@ -142,17 +144,6 @@ fn derive(key: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);
     derived.copy_from_slice(hmac::sign(&key, purpose).as_ref());
     derived
-}
-
-/// The 48 bits of time in the text of a UUID of version 7.
-pub(crate) fn uuid_v7_time(id: &str) -> Option<[u8; 6]> {
-    let bytes = id.as_bytes();
-    if bytes.len() != 36 || bytes[14] != b'7' || bytes[8] != b'-' {
-        return None;
-    }
-    let millis =
-        u64::from_str_radix(id.get(..8)?, 16).ok()? << 16 | u64::from_str_radix(id.get(9..13)?, 16).ok()?;
-    millis.to_be_bytes()[2..].try_into().ok()
 }
 
 impl fmt::Debug for SealKey {

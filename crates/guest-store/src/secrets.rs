@@ -30,10 +30,15 @@ impl SessionSecrets {
         }
     }
 
-    /// The pseudonym of the session with this id in the audit log.
+    /// The pseudonym of the session with this id in the audit log. Its prefix in the index of the entries is the time of
+    /// a UUID of version 7, so that the entries of new sessions are neighbors there.
     #[must_use]
     pub fn pseudonym(&self, id: &SessionId) -> Pseudonym {
-        Pseudonym::of(&self.subject_key, id.as_str())
+        let pseudonym = Pseudonym::of(&self.subject_key, id.as_str());
+        match uuid_v7_time(id.as_str()) {
+            Some(time) => pseudonym.with_prefix(time),
+            None => pseudonym,
+        }
     }
 
     /// The key from which the tokens of the session are derived. Like the personal data, they are lost with the subject key.
@@ -45,6 +50,17 @@ impl SessionSecrets {
         key.copy_from_slice(hmac::sign(&subject_key, b"guest-store/tokens").as_ref());
         key
     }
+}
+
+/// The 48 bits of time in the text of a UUID of version 7.
+pub(crate) fn uuid_v7_time(id: &str) -> Option<[u8; 6]> {
+    let bytes = id.as_bytes();
+    if bytes.len() != 36 || bytes[14] != b'7' || bytes[8] != b'-' {
+        return None;
+    }
+    let millis =
+        u64::from_str_radix(id.get(..8)?, 16).ok()? << 16 | u64::from_str_radix(id.get(9..13)?, 16).ok()?;
+    millis.to_be_bytes()[2..].try_into().ok()
 }
 
 impl fmt::Debug for SessionSecrets {

@@ -13,7 +13,7 @@ use super::rows::{integer, number};
 use super::schema::LOG_TRIGGERS;
 use super::writer::Transaction;
 use super::{Keys, row_sums};
-use crate::audit_log::{LogHead, SubjectIndex, checkpoint_message, entry_message};
+use crate::audit_log::{LogHead, SubjectIndex, checkpoint_message, entry_message, subject_keys};
 use crate::store::PAGE;
 use crate::{EntryQuery, SealKey, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
 
@@ -22,8 +22,9 @@ impl Transaction<'_, '_> {
     pub(super) fn log(&mut self, drafts: &[Draft]) -> Result<(), SqliteError> {
         for draft in drafts {
             let entry = self.head.log.append(draft, &self.keys.signer)?;
-            let subject = match &draft.subject {
-                Some(subject) => Some((*subject.as_bytes(), self.next_index(subject)?)),
+            let keys = draft.subject.as_ref().map(subject_keys).unwrap_or_default();
+            let subject = match keys.first() {
+                Some(key) => Some((key.as_slice(), self.next_index(&keys)?)),
                 None => None,
             };
             insert_entry(self.prepared, &entry, subject, &self.keys.seal)?;
@@ -35,12 +36,15 @@ impl Transaction<'_, '_> {
     }
 
     /// The index of the next entry of a subject.
-    fn next_index(&mut self, subject: &Pseudonym) -> Result<u64, SqliteError> {
+    fn next_index(&mut self, keys: &[Vec<u8>]) -> Result<u64, SqliteError> {
         let sql = "SELECT subject_index FROM entries WHERE subject = ?1 ORDER BY seq DESC LIMIT 1";
-        let last = self
-            .prepared
-            .row(sql, [subject.as_bytes()], |row| row.get::<_, i64>(0))?;
-        Ok(last.map_or(0, |last| last.unsigned_abs() + 1))
+        for key in keys {
+            let last = self.prepared.row(sql, [key], |row| row.get::<_, i64>(0))?;
+            if let Some(last) = last {
+                return Ok(last.unsigned_abs() + 1);
+            }
+        }
+        Ok(0)
     }
 
     /// Signs the head and returns the checkpoint, or returns the last one if nothing was appended since.
@@ -63,7 +67,7 @@ impl Transaction<'_, '_> {
 pub(super) fn insert_entry(
     prepared: &mut Prepared<'_>,
     entry: &StoredEntry,
-    subject: Option<SubjectIndex>,
+    subject: Option<SubjectIndex<'_>>,
     key: &SealKey,
 ) -> Result<(), SqliteError> {
     prepared.execute(
@@ -131,8 +135,8 @@ pub(super) fn rekey(reader: &mut Reader<'_, '_>, mut head: LogHead, to: &SealKey
         sql,
         |row| {
             let (stored, index) = entry(row, from)?;
-            let subject: Option<[u8; 32]> = row.get(1)?;
-            let mac = to.mac(&entry_message(&stored, subject.zip(index)));
+            let subject: Option<Vec<u8>> = row.get(1)?;
+            let mac = to.mac(&entry_message(&stored, subject.as_deref().zip(index)));
             Ok((row.get(0)?, mac))
         },
         |prepared, seq, mac| {
@@ -201,13 +205,13 @@ impl Reader<'_, '_> {
                    WHERE subject = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT ?3";
         // the entry `before` is read too, since its index shows whether one after it is missing
         let wanted = limit + u64::from(before.is_some());
-        let bounds = params![
-            subject.as_bytes(),
-            bound(before.unwrap_or(u64::MAX)),
-            bound(wanted)
-        ];
-        let key = &self.keys.seal;
-        let found = self.prepared.rows(sql, bounds, |row| entry(row, key))?;
+        let (key, before_or_at) = (&self.keys.seal, bound(before.unwrap_or(u64::MAX)));
+        let mut found = Vec::new();
+        for subject in subject_keys(subject) {
+            let rest = bound(wanted - found.len() as u64);
+            let page = params![subject, before_or_at, rest];
+            found.extend(self.prepared.rows(sql, page, |row| entry(row, key))?);
+        }
         let is_last_page = (found.len() as u64) < wanted;
         let indices: Vec<_> = found.iter().filter_map(|(_, index)| *index).collect();
         let is_complete = indices.windows(2).all(|pair| pair[0] == pair[1] + 1)
@@ -295,14 +299,14 @@ impl Reader<'_, '_> {
 /// Reads a row of `entries` and its index among the entries of its subject.
 fn entry(row: &Row<'_>, key: &SealKey) -> Result<(StoredEntry, Option<u64>), SqliteError> {
     let seq = number(row, 0)?;
-    let subject: Option<[u8; 32]> = row.get(1)?;
+    let subject: Option<Vec<u8>> = row.get(1)?;
     let index = row.get::<_, Option<i64>>(2)?.map(i64::unsigned_abs);
     let bytes: Vec<u8> = row.get(3)?;
     let leaf = leaf_hash(&bytes);
     let entry = StoredEntry { seq, leaf, bytes };
     let mac: Vec<u8> = row.get(4)?;
     let is_whole = subject.is_some() == index.is_some();
-    if is_whole && key.has_mac(&entry_message(&entry, subject.zip(index)), &mac) {
+    if is_whole && key.has_mac(&entry_message(&entry, subject.as_deref().zip(index)), &mac) {
         Ok((entry, index))
     } else {
         Err(altered(format!("entry {seq} was altered")))

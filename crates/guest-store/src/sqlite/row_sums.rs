@@ -246,9 +246,13 @@ fn mac<'a>(key: &hmac::Key, table: &Table, columns: impl Iterator<Item = ValueRe
     u128::from_be_bytes(*mac)
 }
 
+/// Bytes of most rows. Our choice.
+const ENCODED: usize = 1_024;
+
 /// Values after the name of what they are, in a form that no other values have.
 pub(super) fn encode<'a>(name: &str, values: impl Iterator<Item = ValueRef<'a>>) -> Vec<u8> {
-    let mut bytes = name.as_bytes().to_vec();
+    let mut bytes = Vec::with_capacity(ENCODED);
+    bytes.extend_from_slice(name.as_bytes());
     for value in values {
         let (kind, value) = match value {
             ValueRef::Null => (0, &[][..]),

@@ -245,3 +245,31 @@ async fn log_of_version_1_is_upgraded_once_and_verifies() {
         }
     }
 }
+
+#[tokio::test]
+async fn entries_without_prefix_are_followed_by_those_with_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let store = open(&path).unwrap();
+    let (plain, prefixed) = (pseudonym(1), pseudonym(1).with_prefix([1; 6]));
+    for (count, subject) in [(3, plain), (4, prefixed)] {
+        let draft = Draft::new(at(), Actor::system("test"), "audit.opened").subject(subject);
+        let unit = Unit {
+            entries: vec![draft; count],
+            ..Unit::default()
+        };
+        store.commit(unit).await.unwrap();
+    }
+    let page = async |before, limit| {
+        let subject = prefixed;
+        let query = EntryQuery::OfSubject { subject, before };
+        let found = store.entries(query, limit).await.map_err(|error| source(&error));
+        found.map(|entries| entries.iter().map(|entry| entry.seq).collect::<Vec<_>>())
+    };
+    assert_eq!(page(None, 100).await, Ok(vec![6, 5, 4, 3, 2, 1, 0]));
+    assert_eq!(page(Some(5), 3).await, Ok(vec![4, 3, 2]));
+    assert_eq!(page(Some(2), 3).await, Ok(vec![1, 0]));
+    alter(&path, "UPDATE entries SET subject = zeroblob(38) WHERE seq = 3");
+    assert!(page(None, 100).await.unwrap_err().contains("is missing"));
+    assert!(verify(&store, |_| ()).await.is_err());
+}

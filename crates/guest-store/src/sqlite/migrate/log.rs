@@ -72,9 +72,9 @@ fn copy_entries(
         let leaf = leaf_hash(&bytes);
         tree.append(leaf);
         is_sound &= proves(&tree);
-        let subject: Option<[u8; 32]> = row.get(1)?;
+        let subject: Option<Vec<u8>> = row.get(1)?;
         let entry = StoredEntry { seq, leaf, bytes };
-        let subject = subject.zip(Some(number(row, 2)?));
+        let subject = subject.as_deref().zip(Some(number(row, 2)?));
         insert_entry(&mut prepared, &entry, subject, &keys.seal)?;
     }
     let signed = last.map(|last| last.size);
