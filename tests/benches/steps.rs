@@ -47,7 +47,7 @@ fn main() -> Outcome<()> {
     webhooks(&mut rows, clock.now())?;
     log(&mut rows, clock.now())?;
     schedule(&mut rows, clock.now().instant)?;
-    metrics(&mut rows, clock.now().instant);
+    metrics(&mut rows);
     decisions(&mut rows, clock.now())?;
     payload(&mut rows, clock.now())?;
     frames(&mut rows);
@@ -332,7 +332,7 @@ impl FlatWheel {
     }
 }
 
-fn metrics(rows: &mut Vec<Row>, now: Instant) {
+fn metrics(rows: &mut Vec<Row>) {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
 
     row(rows, Kind::Baseline, "one atomic addition", || {
@@ -344,7 +344,7 @@ fn metrics(rows: &mut Vec<Row>, now: Instant) {
         Kind::Measured,
         "session-metrics: record an event",
         move || {
-            metrics.record(Journey::begin(now).1);
+            metrics.record(Journey::begin().1);
         },
     );
     let metrics = Metrics::new();

@@ -71,6 +71,18 @@ impl Draft {
         self
     }
 
+    /// Adds several details.
+    #[must_use]
+    pub fn details<K: Into<String>, V: Into<Value>>(
+        mut self,
+        details: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let details = details.into_iter();
+        self.detail
+            .extend(details.map(|(key, value)| (key.into(), value.into())));
+        self
+    }
+
     /// The bytes of this draft as entry number `seq`, counted from 0, of the log named `log`: canonical JSON (RFC
     /// 8785), which is hashed, stored and exported unchanged.
     ///

@@ -76,6 +76,12 @@ impl From<String> for Value {
     }
 }
 
+impl<V: Into<Self>> From<Vec<V>> for Value {
+    fn from(values: Vec<V>) -> Self {
+        values.into_iter().collect()
+    }
+}
+
 impl<V: Into<Self>> FromIterator<V> for Value {
     fn from_iter<I: IntoIterator<Item = V>>(values: I) -> Self {
         Self::List(values.into_iter().map(Into::into).collect())

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod end_reason;
 mod error_chain;
 mod generated;
 mod id;
@@ -38,6 +39,7 @@ pub mod strict_json;
 #[cfg(feature = "http")]
 pub mod wire;
 
+pub use end_reason::EndReason;
 pub use error_chain::error_chain;
 pub use generated::limits;
 pub use id::{ChannelId, DeploymentId, GuestId, IdError, SessionId, WebhookId};

@@ -4,6 +4,7 @@ mod deployments;
 mod guest;
 mod job;
 mod live;
+mod session_connection;
 mod sign_in;
 mod signed_in;
 
@@ -18,8 +19,9 @@ pub use ws_transport::client::{ConnectLimiter, Settings};
 pub use self::deployments::DeploymentCache;
 pub use self::guest::{Connect, ConnectError};
 pub use self::live::{LiveGuard, LiveSessions, SessionUpdate};
+pub use self::session_connection::{SessionConnection, SessionStorage, StorageFuture};
 pub use self::sign_in::{RevokeError, SignInService, supply_token};
-pub use self::signed_in::{GuestAccount, GuestError, SignInStorage, SignedInGuests};
+pub use self::signed_in::{GuestAccount, GuestError, SignedInGuests};
 use crate::attachments::{AttachError, AttachmentId, File};
 use crate::engine::shutdown::LONGEST_SHUTDOWN;
 use crate::{

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use audit::files::{Export, FileError};
 use audit::{Failure, Line, Report, Verifier};
+use time::OffsetDateTime;
 
 use crate::store::PAGE;
+use crate::trail::is_since;
 use crate::{EntryQuery, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
 
 /// Signs the current head of the log and writes the log, with all its checkpoints, to the file at `path`.
@@ -134,6 +136,66 @@ impl LogPage {
         lines
     }
 }
+
+/// A page of the lines of an export.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LogLines {
+    /// The lines, oldest first, each with its line feed.
+    pub lines: Vec<Vec<u8>>,
+    /// Sequence number of the entry after them.
+    pub next: u64,
+    /// False at the end of the log.
+    pub more: bool,
+}
+
+impl LogLines {
+    /// Reads lines of at most `limit` entries and 1 MiB from sequence number `from`. With `since` they are the entries from
+    /// this time on among the next 10,000, without checkpoints.
+    ///
+    /// # Errors
+    /// As [`LogPage::read`].
+    pub async fn read(
+        store: &dyn Store,
+        from: u64,
+        limit: usize,
+        since: Option<OffsetDateTime>,
+    ) -> Result<Self, StoreError> {
+        let mut read = Self {
+            lines: Vec::new(),
+            next: from,
+            more: true,
+        };
+        let (mut missing, mut bytes) = (limit, 0);
+        while read.more && missing > 0 && bytes < MAX_BYTES && read.next - from < MAX_SCANNED {
+            let mut page = LogPage::read(store, read.next, missing.min(ENTRIES_AT_ONCE)).await?;
+            read.more = !page.entries.is_empty();
+            read.next = page.next;
+            if since.is_some() {
+                page.checkpoints.clear();
+                let mut kept = Vec::new();
+                for entry in page.entries {
+                    if is_since(&entry, since)? {
+                        kept.push(entry);
+                    }
+                }
+                page.entries = kept;
+            }
+            missing -= page.entries.len();
+            let lines = page.lines();
+            bytes += lines.iter().map(Vec::len).sum::<usize>();
+            read.lines.extend(lines);
+        }
+        Ok(read)
+    }
+}
+
+/// Entries that are read for lines at once.
+const ENTRIES_AT_ONCE: usize = 100;
+/// Bytes after which lines end. Our choice.
+const MAX_BYTES: usize = 1024 * 1024;
+/// Entries that are read for lines by time. Our choice.
+const MAX_SCANNED: u64 = 10_000;
 
 /// Runs blocking work on a thread of its own.
 async fn on_thread<T: Send + 'static>(

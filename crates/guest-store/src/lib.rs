@@ -10,6 +10,8 @@ mod log_monitor;
 mod log_tree;
 mod opaque;
 mod outbox;
+mod pages;
+mod repeated_entries;
 #[cfg(any(test, feature = "sqlite"))]
 mod seal;
 mod secrets;
@@ -22,11 +24,13 @@ mod trail;
 mod webhook;
 
 pub use error::{Conflict, StoreError, StoreErrorKind};
-pub use export::{ExportError, LogPage, VerifyError, export, verify};
+pub use export::{ExportError, LogLines, LogPage, VerifyError, export, verify};
 pub use log_monitor::{LogMonitor, LogState};
 pub use log_tree::{LogTree, ProveError};
 pub use opaque::Opaque;
 pub use outbox::{Event, Leased, Payload, Settled, Settlement};
+pub use pages::SessionPages;
+pub use repeated_entries::RepeatedEntries;
 #[cfg(feature = "sqlite")]
 pub use seal::SealKey;
 pub use secrets::SessionSecrets;

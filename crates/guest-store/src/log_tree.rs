@@ -60,16 +60,17 @@ impl LogTree {
         found.ok_or(ProveError::NoCheckpoint { size })
     }
 
-    /// Proves that entry `seq` is under a checkpoint of the store.
+    /// Proves that entry `seq` is under the [`checkpoint`](Self::checkpoint) over `size` entries.
     ///
     /// # Errors
-    /// [`ProveError::OutOfRange`] if it is not, or the store's error, which names an altered entry.
+    /// [`ProveError::NoCheckpoint`], [`ProveError::OutOfRange`] if it is not under it, or the store's error, which names an altered entry.
     pub async fn prove_entry(
         &self,
         store: &dyn Store,
         seq: u64,
-        checkpoint: StoredCheckpoint,
+        size: Option<u64>,
     ) -> Result<InclusionProof, ProveError> {
+        let checkpoint = Self::checkpoint(store, size).await?;
         let subtrees = inclusion_subtrees(checkpoint.size, seq).map_err(|_| ProveError::OutOfRange {
             parameter: "entry",
             value: seq,
@@ -90,7 +91,7 @@ impl LogTree {
         Ok(proof)
     }
 
-    /// Proves that the first `old` entries did not change until a checkpoint of the store.
+    /// Proves that the first `old` entries did not change until the [`checkpoint`](Self::checkpoint) over `size`.
     ///
     /// # Errors
     /// As [`prove_entry`](Self::prove_entry). `old` is from 1 to the size of the checkpoint.
@@ -98,8 +99,9 @@ impl LogTree {
         &self,
         store: &dyn Store,
         old: u64,
-        checkpoint: StoredCheckpoint,
+        size: Option<u64>,
     ) -> Result<ConsistencyProof, ProveError> {
+        let checkpoint = Self::checkpoint(store, size).await?;
         let subtrees = consistency_subtrees(checkpoint.size, old).map_err(|_| ProveError::OutOfRange {
             parameter: "old",
             value: old,
@@ -252,15 +254,14 @@ mod tests {
         }
         let tree = LogTree::default();
         for size in sizes {
-            let checkpoint = LogTree::checkpoint(&store, Some(size)).await.unwrap();
             let leaves = &leaves[..usize::try_from(size).unwrap()];
             for index in [0, 1, 254, 255, 256, 299, 512, 1_022, 1_299] {
-                let proved = tree.prove_entry(&store, index, checkpoint.clone()).await;
+                let proved = tree.prove_entry(&store, index, Some(size)).await;
                 match proof::inclusion(leaves, index) {
                     Ok(hashes) => assert_eq!(proved.unwrap().hashes, hashes, "{index} of {size}"),
                     Err(_) => assert!(matches!(proved, Err(ProveError::OutOfRange { .. }))),
                 }
-                let proved = tree.prove_prefix(&store, index, checkpoint.clone()).await;
+                let proved = tree.prove_prefix(&store, index, Some(size)).await;
                 match proof::consistency(leaves, index) {
                     Ok(hashes) => assert_eq!(proved.unwrap().hashes, hashes, "{index} of {size}"),
                     Err(_) => assert!(matches!(proved, Err(ProveError::OutOfRange { .. }))),
@@ -281,7 +282,6 @@ mod tests {
         tree.observe(&page[..300]);
         tree.observe(&page[200..]);
         assert_eq!(tree.blocks().len(), 700);
-        let checkpoint = LogTree::checkpoint(&store, None).await.unwrap();
-        tree.prove_entry(&store, 699, checkpoint).await.unwrap();
+        tree.prove_entry(&store, 699, None).await.unwrap();
     }
 }

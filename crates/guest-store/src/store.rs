@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::time::Duration;
 
-use audit::{Draft, Hash, Pseudonym, VerifierKey};
+use audit::{Draft, Entry, Hash, Pseudonym, VerifierKey};
 use genesys_api::{GuestId, SessionId, WebhookId};
 use time::OffsetDateTime;
 
-use crate::{Event, Leased, Session, Settlement, Stats, StoreError, Webhook};
+use crate::{Event, Leased, Session, Settlement, Stats, StoreError, StoreErrorKind, Webhook};
 
 /// The future of a store's operation. Dropping it before the operation is queued stores nothing; later it does not
 /// cancel the operation.
@@ -221,6 +221,16 @@ pub struct StoredEntry {
     pub leaf: Hash,
     /// Its canonical bytes, a JSON object.
     pub bytes: Vec<u8>,
+}
+
+impl StoredEntry {
+    /// Parses the bytes.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Corrupt`] if they are no entry.
+    pub fn parse(&self) -> Result<Entry, StoreError> {
+        Entry::parse(&self.bytes).map_err(|error| StoreError::new(StoreErrorKind::Corrupt, error))
+    }
 }
 
 /// A checkpoint of the log.

@@ -1,10 +1,10 @@
 //! Pages of the audit entries of one subject.
 
-use audit::{Entry, Pseudonym};
+use audit::Pseudonym;
 use time::OffsetDateTime;
 
 use crate::store::PAGE;
-use crate::{EntryQuery, Store, StoreError, StoreErrorKind, StoredEntry};
+use crate::{EntryQuery, Store, StoreError, StoredEntry};
 
 /// A query of the entries of a subject.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ pub struct Trail {
     pub before: Option<u64>,
     /// The time of the oldest entries.
     pub since: Option<OffsetDateTime>,
-    /// Largest number of entries, less than 1,000.
+    /// Largest number of entries.
     pub limit: usize,
 }
 
@@ -24,7 +24,7 @@ pub struct Trail {
 /// none.
 ///
 /// # Errors
-/// The store's, and [`StoreErrorKind::Corrupt`] for an entry that cannot be parsed.
+/// The store's, and [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) for an entry that cannot be parsed.
 pub async fn trail(store: &dyn Store, query: Trail) -> Result<(Vec<StoredEntry>, Option<u64>), StoreError> {
     let Trail {
         subject,
@@ -33,7 +33,7 @@ pub async fn trail(store: &dyn Store, query: Trail) -> Result<(Vec<StoredEntry>,
         limit,
     } = query;
     // one more than wanted shows whether there is a next page; a query by time may have to skip many entries
-    let wanted = since.map_or(limit + 1, |_| PAGE);
+    let wanted = since.map_or(limit.saturating_add(1).min(PAGE), |_| PAGE);
     let mut entries = Vec::new();
     while entries.len() <= limit {
         let page = EntryQuery::OfSubject { subject, before };
@@ -53,10 +53,9 @@ pub async fn trail(store: &dyn Store, query: Trail) -> Result<(Vec<StoredEntry>,
 }
 
 /// Whether an entry is not older than `since`. A clock that was set back makes a later entry older.
-fn is_since(entry: &StoredEntry, since: Option<OffsetDateTime>) -> Result<bool, StoreError> {
+pub(crate) fn is_since(entry: &StoredEntry, since: Option<OffsetDateTime>) -> Result<bool, StoreError> {
     let Some(since) = since else { return Ok(true) };
-    let entry = Entry::parse(&entry.bytes).map_err(|_| StoreErrorKind::Corrupt)?;
-    Ok(entry.draft.at >= since)
+    Ok(entry.parse()?.draft.at >= since)
 }
 
 #[cfg(all(test, feature = "sqlite"))]

@@ -8,18 +8,18 @@ mod conversation;
 mod guests;
 mod lifecycle;
 mod reevaluation;
-mod refusals;
 mod session_row;
 mod sign_in;
+mod storage;
 mod tokens;
 mod update;
 mod webhooks;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use audit::{Coalescer, Pseudonym};
+use audit::Pseudonym;
 use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, MAX_DURATION, SessionId};
 use genesys_http::{Client, Tls, TlsError};
 use guest_conversation::client::{
@@ -28,9 +28,9 @@ use guest_conversation::client::{
 use guest_payload::Policy;
 #[cfg(feature = "sqlite")]
 use guest_store::{Keys, Limits, SqliteStore};
-use guest_store::{LogMonitor, SessionQuery, Store, Unit};
+use guest_store::{LogMonitor, RepeatedEntries, SessionPages, SessionQuery, Store, Unit};
 use secrecy::SecretString;
-use session_metrics::{EndReason, Metrics, Snapshot, StoredSession};
+use session_metrics::{EndReason, Metrics, Snapshot};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
@@ -125,24 +125,24 @@ pub struct Direct {
 
 #[derive(Debug)]
 struct Shared {
-    coalescer: Mutex<Coalescer>,
     config: DirectConfig,
     deployments: DeploymentCache,
     metrics: Metrics,
     /// Notified when events were stored.
     events: Notify,
-    live: LiveSessions<EndReason>,
+    live: LiveSessions,
     log: LogMonitor,
+    repeated: RepeatedEntries,
     /// Held by the task that repeats its change after a conflict.
     retrying: tokio::sync::Mutex<()>,
-    signed_in: SignedInGuests<EndReason>,
+    signed_in: SignedInGuests,
 }
 
 /// A session that a guest may connect to: its row, and a guard that observes its end.
 #[derive(Debug)]
 pub struct Admitted {
     record: SessionRow,
-    guard: LiveGuard<EndReason>,
+    guard: LiveGuard,
     at: OffsetDateTime,
 }
 
@@ -165,7 +165,10 @@ impl Direct {
             totals = count_ended(&*config.store).await?;
         }
         let mut live = Vec::new();
-        for_each_session(&*config.store, SessionQuery::Live, |session| live.push(session)).await?;
+        for_each_session(&*config.store, SessionQuery::Live(None), |session| {
+            live.push(session.document.journey)
+        })
+        .await?;
         let sessions = LiveSessions::default();
         let service = SignInService {
             http: config.http.clone(),
@@ -174,7 +177,6 @@ impl Direct {
         let totals = totals.iter().map(|(name, total)| (name.as_str(), *total));
         Ok(Self {
             shared: Arc::new(Shared {
-                coalescer: Mutex::default(),
                 deployments: DeploymentCache::new(
                     config.http.clone(),
                     config.hosts.cdn.clone(),
@@ -186,6 +188,7 @@ impl Direct {
                 metrics: Metrics::restore(live, totals),
                 events: Notify::new(),
                 log: LogMonitor::default(),
+                repeated: RepeatedEntries::default(),
                 retrying: tokio::sync::Mutex::default(),
             }),
         })
@@ -309,7 +312,7 @@ const COUNTED: &str = "ended sessions counted";
 /// Counts the ended sessions of a store without totals, as an earlier version left it, and stores the totals.
 async fn count_ended(store: &dyn Store) -> Result<BTreeMap<String, u64>, Error> {
     let mut totals = BTreeMap::from([(COUNTED.to_owned(), 1)]);
-    for_each_session(store, SessionQuery::All, |session| {
+    for_each_session(store, SessionQuery::All(None), |session| {
         for (name, addition) in session.totals() {
             *totals.entry(name).or_default() += addition;
         }
@@ -327,22 +330,20 @@ async fn count_ended(store: &dyn Store) -> Result<BTreeMap<String, u64>, Error> 
 /// and skipped, so that it does not prevent the start.
 async fn for_each_session(
     store: &dyn Store,
-    query: impl Fn(Option<SessionId>) -> SessionQuery,
-    mut visit: impl FnMut(StoredSession),
+    query: SessionQuery,
+    mut visit: impl FnMut(SessionRow),
 ) -> Result<(), Error> {
-    let mut after = None;
-    loop {
-        let page = store.sessions(query(after), PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(last.id.clone());
+    let mut pages = SessionPages::of(query);
+    while let Some(page) = pages.next(store).await? {
         for row in page {
             let id = row.id.clone();
             match SessionRow::load(row) {
-                Ok(row) => visit(row.stored_session()),
+                Ok(row) => visit(row),
                 Err(error) => {
                     tracing::error!(session = %id, %error, "a session cannot be read, so it is not counted: restore it from a backup");
                 }
             }
         }
     }
+    Ok(())
 }

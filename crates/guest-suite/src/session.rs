@@ -7,7 +7,6 @@ use guest_conversation::{CloseMode, ConnectionEvent, Event, Message, MessageId};
 use guest_payload::{ConsentChange, Signals};
 use guest_sessions::RefreshedTokens;
 use guest_sessions::client::{GatewayConnection, calls, refresh_error};
-use guest_store::StoreErrorKind;
 use session_metrics::EndReason;
 use time::{Duration, OffsetDateTime};
 use token_window::{Jitter, Refresh, RefreshError, RefreshRequest, Refresher, TokenManager, Tokens, Window};
@@ -208,7 +207,7 @@ impl GuestSession {
         match &self.mode {
             Mode::Direct { direct, owner } => {
                 let trail = direct.audit_trail(owner, &self.id, query).await?;
-                trail.try_map(|entry| Entry::parse(&entry.bytes).map_err(|_| StoreErrorKind::Corrupt.into()))
+                trail.try_map(|entry| Ok(entry.parse()?))
             }
             Mode::Remote { client, .. } => {
                 Ok(client.call(&calls::fetch_audit_trail(&self.id, query)).await?)

@@ -1,67 +1,75 @@
 //! The funnel state of one session.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::histogram::Histogram;
 use crate::{EndReason, SessionStage};
 
-/// The funnel state of one session. It only moves forward, and reports each step once.
+/// The funnel state of one session. It only moves forward, and reports each step once. A store keeps it with the session.
 ///
 /// All events of a session must go to one [`Metrics`](crate::Metrics).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Journey {
-    created: Instant,
-    first_message: Option<Instant>,
     stage: SessionStage,
-    ended: bool,
+    /// Time of the guest's first message, in Unix milliseconds.
+    #[serde(default, rename = "first_message_at", alias = "asked_at")]
+    first_message_ms: Option<i64>,
+    /// Time from the guest's first message to the first reply.
+    #[serde(default, alias = "waited_ms")]
+    reply_time_ms: Option<u64>,
+    #[serde(default)]
+    end_reason: Option<EndReason>,
 }
 
 impl Journey {
     /// The journey of a new session.
-    pub fn begin(now: Instant) -> (Self, Event) {
-        let journey = Self::resumed(SessionStage::Created, now, None);
+    pub fn begin() -> (Self, Event) {
+        let journey = Self {
+            stage: SessionStage::Created,
+            first_message_ms: None,
+            reply_time_ms: None,
+            end_reason: None,
+        };
         (journey, Event(Kind::Created))
-    }
-
-    /// The journey of a stored open session, which [`Metrics::restore`](crate::Metrics::restore) has counted. `first_message` is
-    /// the time of the guest's first message. Without it the time to the first reply is not measured.
-    #[must_use]
-    pub fn resumed(stage: SessionStage, created: Instant, first_message: Option<Instant>) -> Self {
-        Self {
-            created,
-            first_message,
-            stage,
-            ended: false,
-        }
     }
 
     /// Records that the session reached `stage`, and with it every earlier stage.
     ///
     /// `None` if it has reached `stage` before or has ended, and for a reply before the guest's first message.
-    pub fn reach(&mut self, stage: SessionStage, now: Instant) -> Option<Event> {
+    pub fn reach(&mut self, stage: SessionStage, now: OffsetDateTime) -> Option<Event> {
         let is_unsolicited =
             stage == SessionStage::FirstReply && self.stage < SessionStage::FirstGuestMessage;
-        if self.ended || stage <= self.stage || is_unsolicited {
+        if self.end_reason.is_some() || stage <= self.stage || is_unsolicited {
             return None;
         }
         let from = std::mem::replace(&mut self.stage, stage);
+        let now = i64::try_from(now.unix_timestamp_nanos() / 1_000_000).ok();
         if stage == SessionStage::FirstGuestMessage {
-            self.first_message = Some(now);
+            self.first_message_ms = now;
         }
-        let first_message = self.first_message.filter(|_| stage == SessionStage::FirstReply);
-        let reply_time = first_message.map(|first_message| now.saturating_duration_since(first_message));
-        let to = stage;
-        Some(Event(Kind::Reached { from, to, reply_time }))
+        if stage == SessionStage::FirstReply {
+            let reply_time = now
+                .zip(self.first_message_ms)
+                .map(|(now, sent)| now.saturating_sub(sent));
+            // none if the clock was set back
+            self.reply_time_ms = reply_time.and_then(|time| u64::try_from(time).ok());
+        }
+        Some(self.reached(from))
     }
 
-    /// Records the end of the session. `None` if it has ended before: the first reason counts.
-    pub fn end(&mut self, reason: EndReason, now: Instant) -> Option<Event> {
-        if std::mem::replace(&mut self.ended, true) {
+    /// Records the end of the session after this lifetime. `None` if it has ended before: the first reason counts.
+    pub fn end(&mut self, reason: EndReason, lifetime: Duration) -> Option<Event> {
+        if self.end_reason.is_some() {
             return None;
         }
+        self.end_reason = Some(reason);
         Some(Event(Kind::Ended {
             stage: self.stage,
             reason,
-            duration: now.saturating_duration_since(self.created),
+            lifetime,
         }))
     }
 
@@ -70,7 +78,54 @@ impl Journey {
     pub fn stage(&self) -> SessionStage {
         self.stage
     }
+
+    /// The reason of the end, if the session has ended.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<EndReason> {
+        self.end_reason
+    }
+
+    /// The totals to which the session adds when it has ended after this lifetime, with its additions.
+    ///
+    /// A store adds them up by name, so that a restart reads no ended session. [`Metrics::restore`](crate::Metrics::restore)
+    /// reads them.
+    #[must_use]
+    pub fn totals(&self, lifetime: Duration) -> Vec<(String, u64)> {
+        let reason = self.end_reason.unwrap_or(EndReason::Error);
+        let mut totals = vec![(format!("{ENDED} {} {}", self.stage.name(), reason.name()), 1)];
+        let durations = [(LIFETIME, Some(lifetime)), (REPLY_TIME, self.reply_time())];
+        for (kind, duration) in durations {
+            for (name, addition) in duration.into_iter().flat_map(Histogram::totals) {
+                totals.push((format!("{kind} {name}"), addition));
+            }
+        }
+        totals
+    }
+
+    /// The events that have led here, from the creation of an open session.
+    pub(crate) fn events(&self) -> impl Iterator<Item = Event> {
+        let reached = (self.stage > SessionStage::Created).then(|| self.reached(SessionStage::Created));
+        [Event(Kind::Created)].into_iter().chain(reached)
+    }
+
+    fn reached(&self, from: SessionStage) -> Event {
+        Event(Kind::Reached {
+            from,
+            to: self.stage,
+            reply_time: self.reply_time(),
+        })
+    }
+
+    fn reply_time(&self) -> Option<Duration> {
+        let reply_time = self.reply_time_ms.map(Duration::from_millis);
+        reply_time.filter(|_| self.stage == SessionStage::FirstReply)
+    }
 }
+
+/// First words of the names of totals.
+pub(crate) const ENDED: &str = "ended";
+pub(crate) const LIFETIME: &str = "duration";
+pub(crate) const REPLY_TIME: &str = "reply_time";
 
 /// A step of a [`Journey`], for [`Metrics::record`](crate::Metrics::record).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -88,29 +143,24 @@ pub(crate) enum Kind {
     Ended {
         stage: SessionStage,
         reason: EndReason,
-        duration: Duration,
+        lifetime: Duration,
     },
 }
 
 #[cfg(test)]
 mod tests {
+    //! Steps, replies and stored journeys.
+
     use super::*;
 
-    fn epoch() -> Instant {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "an Instant can be had from nowhere else"
-        )]
-        Instant::now()
-    }
+    const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
     #[test]
     fn journey_reports_each_step_once_and_never_backward() {
-        let start = epoch();
-        let (mut journey, event) = Journey::begin(start);
+        let (mut journey, event) = Journey::begin();
         assert_eq!(event, Event(Kind::Created));
-        assert_eq!(journey.reach(SessionStage::Created, start), None);
-        let skipped = journey.reach(SessionStage::Configured, start);
+        assert_eq!(journey.reach(SessionStage::Created, START), None);
+        let skipped = journey.reach(SessionStage::Configured, START);
         assert_eq!(
             skipped,
             Some(Event(Kind::Reached {
@@ -119,28 +169,42 @@ mod tests {
                 reply_time: None
             }))
         );
-        assert_eq!(journey.reach(SessionStage::Connected, start), None);
-        assert!(journey.end(EndReason::Agent, start).is_some());
-        assert_eq!(journey.end(EndReason::Error, start), None);
-        assert_eq!(journey.reach(SessionStage::FirstGuestMessage, start), None);
-        assert!(journey.ended);
+        assert_eq!(journey.reach(SessionStage::Connected, START), None);
+        assert!(journey.end(EndReason::Agent, Duration::ZERO).is_some());
+        assert_eq!(journey.end(EndReason::Error, Duration::ZERO), None);
+        assert_eq!(journey.reach(SessionStage::FirstGuestMessage, START), None);
+        assert_eq!(journey.end_reason(), Some(EndReason::Agent));
     }
 
     #[test]
     fn greeting_is_not_a_reply() {
-        let start = epoch();
-        let (mut journey, _) = Journey::begin(start);
-        assert_eq!(journey.reach(SessionStage::FirstReply, start), None);
+        let (mut journey, _) = Journey::begin();
+        assert_eq!(journey.reach(SessionStage::FirstReply, START), None);
         assert_eq!(journey.stage(), SessionStage::Created);
-        let _ = journey.reach(SessionStage::FirstGuestMessage, start + Duration::from_secs(2));
+        let _ = journey.reach(SessionStage::FirstGuestMessage, START + Duration::from_secs(2));
         assert_eq!(
-            journey.reach(SessionStage::FirstReply, start + Duration::from_secs(5)),
+            journey.reach(SessionStage::FirstReply, START + Duration::from_secs(5)),
             Some(Event(Kind::Reached {
                 from: SessionStage::FirstGuestMessage,
                 to: SessionStage::FirstReply,
                 reply_time: Some(Duration::from_secs(3))
             }))
         );
+    }
+
+    #[test]
+    fn journey_of_an_earlier_version_is_read() {
+        let (mut journey, _) = Journey::begin();
+        let _ = journey.reach(SessionStage::FirstGuestMessage, START);
+        let _ = journey.reach(SessionStage::FirstReply, START + Duration::from_millis(40));
+        let mut json = serde_json::to_value(journey).unwrap();
+        assert_eq!(serde_json::from_value::<Journey>(json.clone()).unwrap(), journey);
+        let fields = json.as_object_mut().unwrap();
+        for (name, earlier) in [("first_message_at", "asked_at"), ("reply_time_ms", "waited_ms")] {
+            let value = fields.remove(name).unwrap();
+            fields.insert(earlier.to_owned(), value);
+        }
+        assert_eq!(serde_json::from_value::<Journey>(json).unwrap(), journey);
     }
 
     #[test]

@@ -2,11 +2,10 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
-use std::time::Duration;
 
 use crate::histogram::Histogram;
-use crate::journey::Kind;
-use crate::{EndCounts, EndReason, Event, SessionStage, Snapshot, StageMetrics};
+use crate::journey::{ENDED, Kind, LIFETIME, REPLY_TIME};
+use crate::{EndCounts, EndReason, Event, Journey, SessionStage, Snapshot, StageMetrics};
 
 const STAGES: usize = SessionStage::ALL.len();
 const REASONS: usize = EndReason::ALL.len();
@@ -29,23 +28,16 @@ impl Metrics {
         Self::default()
     }
 
-    /// Rebuilds the counters after a restart: from the open sessions, and from the [totals](StoredSession::totals) of all
-    /// that have ended. An unknown name of a total is ignored.
+    /// Rebuilds the counters after a restart: from the open sessions, and from the [totals](Journey::totals) of all that
+    /// have ended. An unknown name of a total is ignored.
     #[must_use]
     pub fn restore<'t>(
-        open: impl IntoIterator<Item = StoredSession>,
+        open: impl IntoIterator<Item = Journey>,
         ended: impl IntoIterator<Item = (&'t str, u64)>,
     ) -> Self {
         let metrics = Self::new();
-        for session in open {
-            metrics.record(Event(Kind::Created));
-            if session.stage > SessionStage::Created {
-                metrics.record(Event(Kind::Reached {
-                    from: SessionStage::Created,
-                    to: session.stage,
-                    reply_time: session.reached_reply_time(),
-                }));
-            }
+        for journey in open {
+            journey.events().for_each(|event| metrics.record(event));
         }
         for (name, total) in ended {
             metrics.restore_total(name, total);
@@ -67,14 +59,14 @@ impl Metrics {
                 let reason = EndReason::from_name(reason)?;
                 self.ended[stage as usize][reason as usize].fetch_add(total, Release);
             }
-            (DURATION, rest) => self.duration.restore(rest, total)?,
+            (LIFETIME, rest) => self.duration.restore(rest, total)?,
             (REPLY_TIME, rest) => self.reply_time.restore(rest, total)?,
             _ => {}
         }
         Some(())
     }
 
-    /// Counts a step of a [`Journey`](crate::Journey), if there is one: a few atomic additions, no lock, no allocation.
+    /// Counts a step of a [`Journey`], if there is one: a few atomic additions, no lock, no allocation.
     pub fn record(&self, event: impl Into<Option<Event>>) {
         let Some(Event(kind)) = event.into() else {
             return;
@@ -94,9 +86,9 @@ impl Metrics {
             Kind::Ended {
                 stage,
                 reason,
-                duration,
+                lifetime,
             } => {
-                self.duration.record(duration);
+                self.duration.record(lifetime);
                 self.ended[stage as usize][reason as usize].fetch_add(1, Release);
             }
         }
@@ -162,48 +154,6 @@ impl Metrics {
     }
 }
 
-/// A stored session, for [`Metrics::restore`].
-#[derive(Clone, Copy, Debug)]
-pub struct StoredSession {
-    /// Stage.
-    pub stage: SessionStage,
-    /// Time from the guest's first message to the first reply, if it is known.
-    pub reply_time: Option<Duration>,
-    /// Reason of the end, and the duration of the session. `None` while it is open.
-    pub end: Option<(EndReason, Duration)>,
-}
-
-impl StoredSession {
-    /// The totals to which an ended session adds, with its additions. Empty for an open session.
-    ///
-    /// A store adds them up by name, so that a restart reads no ended session.
-    #[must_use]
-    pub fn totals(&self) -> Vec<(String, u64)> {
-        let Some((reason, duration)) = self.end else {
-            return Vec::new();
-        };
-        let mut totals = vec![(format!("{ENDED} {} {}", self.stage.name(), reason.name()), 1)];
-        let durations = [
-            (DURATION, Some(duration)),
-            (REPLY_TIME, self.reached_reply_time()),
-        ];
-        for (kind, duration) in durations {
-            for (name, addition) in duration.into_iter().flat_map(Histogram::totals) {
-                totals.push((format!("{kind} {name}"), addition));
-            }
-        }
-        totals
-    }
-
-    fn reached_reply_time(&self) -> Option<Duration> {
-        self.reply_time.filter(|_| self.stage == SessionStage::FirstReply)
-    }
-}
-
-const ENDED: &str = "ended";
-const DURATION: &str = "duration";
-const REPLY_TIME: &str = "reply_time";
-
 fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
@@ -211,32 +161,30 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::time::Instant;
+    use std::time::Duration;
 
     use proptest::prelude::*;
+    use time::OffsetDateTime;
 
     use super::*;
-    use crate::Journey;
 
+    const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn epoch() -> Instant {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "an Instant can be had from nowhere else"
-        )]
-        Instant::now()
-    }
-
-    /// Metrics after a restart with these sessions in the store.
-    fn restored(sessions: impl IntoIterator<Item = StoredSession>) -> Metrics {
-        let (ended, open): (Vec<_>, Vec<_>) = sessions.into_iter().partition(|session| session.end.is_some());
+    /// Metrics after a restart with these sessions in the store, each with its lifetime if it has ended.
+    fn restored(sessions: impl IntoIterator<Item = (Journey, Duration)>) -> Metrics {
+        let is_ended = |(journey, _): &(Journey, _)| journey.end_reason().is_some();
+        let (ended, open): (Vec<_>, Vec<_>) = sessions.into_iter().partition(is_ended);
         let mut totals = BTreeMap::new();
-        for (name, addition) in ended.iter().flat_map(StoredSession::totals) {
+        for (name, addition) in ended
+            .iter()
+            .flat_map(|(journey, lifetime)| journey.totals(*lifetime))
+        {
             *totals.entry(name).or_insert(0) += addition;
         }
         let unknown = [("ended nowhere guest", 1), ("duration x", 1), ("other", 1)];
         let totals = totals.iter().map(|(name, total)| (name.as_str(), *total));
+        let open = open.into_iter().map(|(journey, _)| journey);
         Metrics::restore(open, totals.chain(unknown))
     }
 
@@ -259,7 +207,7 @@ mod tests {
     #[test]
     fn open_session_is_not_dropped_off() {
         let metrics = Metrics::new();
-        let (_, created) = Journey::begin(epoch());
+        let (_, created) = Journey::begin();
         metrics.record(created);
         let snapshot = metrics.snapshot();
         assert_eq!((snapshot.open, snapshot.drop_off), (1, None));
@@ -273,11 +221,10 @@ mod tests {
     #[test]
     fn handshake_is_not_a_guest_message() {
         let metrics = Metrics::new();
-        let start = epoch();
-        let (mut journey, created) = Journey::begin(start);
+        let (mut journey, created) = Journey::begin();
         metrics.record(created);
-        metrics.record(journey.reach(SessionStage::Configured, start));
-        metrics.record(journey.end(EndReason::Guest, start + MINUTE));
+        metrics.record(journey.reach(SessionStage::Configured, START));
+        metrics.record(journey.end(EndReason::Guest, MINUTE));
         let snapshot = metrics.snapshot();
         assert_eq!(snapshot.drop_off, Some(1.0));
         assert_eq!(
@@ -293,22 +240,21 @@ mod tests {
     #[test]
     fn ended_session_keeps_its_duration() {
         let metrics = Metrics::new();
-        let start = epoch();
-        let (mut journey, created) = Journey::begin(start);
+        let (mut journey, created) = Journey::begin();
         metrics.record(created);
-        metrics.record(journey.end(EndReason::Agent, start + MINUTE));
-        metrics.record(journey.end(EndReason::Agent, start + 60 * MINUTE));
+        metrics.record(journey.end(EndReason::Agent, MINUTE));
+        metrics.record(journey.end(EndReason::Agent, 60 * MINUTE));
         let durations = metrics.snapshot().durations.unwrap();
         assert_eq!((durations.count, durations.mean), (1, MINUTE));
     }
 
     #[test]
     fn snapshot_reads_back_from_json() {
-        let metrics = restored([StoredSession {
-            stage: SessionStage::FirstReply,
-            reply_time: Some(Duration::from_millis(40)),
-            end: Some((EndReason::ServerClosed, MINUTE)),
-        }]);
+        let (mut journey, _) = Journey::begin();
+        let _ = journey.reach(SessionStage::FirstGuestMessage, START);
+        let _ = journey.reach(SessionStage::FirstReply, START + Duration::from_millis(40));
+        let _ = journey.end(EndReason::ServerClosed, MINUTE);
+        let metrics = restored([(journey, MINUTE)]);
         let snapshot = metrics.snapshot();
         let json = serde_json::to_value(snapshot).unwrap();
         assert_eq!(json["durations"]["meanMs"], 60_000);
@@ -323,17 +269,16 @@ mod tests {
     #[test]
     fn snapshot_adds_up_during_recording() {
         let metrics = Metrics::new();
-        let start = epoch();
         std::thread::scope(|scope| {
             for reason in [EndReason::Agent, EndReason::Guest] {
                 let metrics = &metrics;
                 scope.spawn(move || {
                     for _ in 0..20_000 {
-                        let (mut journey, created) = Journey::begin(start);
+                        let (mut journey, created) = Journey::begin();
                         metrics.record(created);
-                        metrics.record(journey.reach(SessionStage::FirstGuestMessage, start));
-                        metrics.record(journey.reach(SessionStage::FirstReply, start + MINUTE));
-                        metrics.record(journey.end(reason, start + MINUTE));
+                        metrics.record(journey.reach(SessionStage::FirstGuestMessage, START));
+                        metrics.record(journey.reach(SessionStage::FirstReply, START + MINUTE));
+                        metrics.record(journey.end(reason, MINUTE));
                     }
                 });
             }
@@ -362,13 +307,20 @@ mod tests {
         ]
     }
 
+    /// A session as the ledger has it: its stage, the time to the first reply, and its end.
+    struct Outcome {
+        stage: SessionStage,
+        reply_time: Option<Duration>,
+        end: Option<(EndReason, Duration)>,
+    }
+
     /// The steps of a session, with their seconds.
     #[derive(Clone, Debug, Default)]
     struct Ledger(Vec<(u64, Step)>);
 
     impl Ledger {
         /// Replays the rules the slow way.
-        fn stored(&self) -> StoredSession {
+        fn outcome(&self) -> Outcome {
             let end = self.0.iter().find_map(|(at, step)| match step {
                 Step::End(reason) => Some((*reason, *at)),
                 Step::Reach(_) => None,
@@ -395,7 +347,7 @@ mod tests {
             if answered.is_some() {
                 stage = SessionStage::FirstReply;
             }
-            StoredSession {
+            Outcome {
                 stage,
                 reply_time: asked
                     .zip(answered)
@@ -414,10 +366,9 @@ mod tests {
             steps in proptest::collection::vec((0_usize..12, 1_u64..100, step()), 0..60),
         ) {
             let metrics = Metrics::new();
-            let start = epoch();
-            let mut journeys = Vec::new();
+                let mut journeys = Vec::new();
             for _ in 0..sessions {
-                let (journey, created) = Journey::begin(start);
+                let (journey, created) = Journey::begin();
                 metrics.record(created);
                 journeys.push((journey, Ledger::default()));
             }
@@ -425,16 +376,16 @@ mod tests {
             for (which, wait, step) in steps {
                 at += wait;
                 let Some((journey, ledger)) = journeys.get_mut(which) else { continue };
-                let now = start + Duration::from_secs(at);
+                let age = Duration::from_secs(at);
                 metrics.record(match step {
-                    Step::Reach(stage) => journey.reach(stage, now),
-                    Step::End(reason) => journey.end(reason, now),
+                    Step::Reach(stage) => journey.reach(stage, START + age),
+                    Step::End(reason) => journey.end(reason, age),
                 });
                 ledger.0.push((at, step));
             }
 
-            let stored: Vec<StoredSession> = journeys.iter().map(|(_, ledger)| ledger.stored()).collect();
-            let count = |which: &dyn Fn(&StoredSession) -> bool| stored.iter().filter(|session| which(session)).count() as u64;
+            let stored: Vec<Outcome> = journeys.iter().map(|(_, ledger)| ledger.outcome()).collect();
+            let count = |which: &dyn Fn(&Outcome) -> bool| stored.iter().filter(|session| which(session)).count() as u64;
             let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
             let snapshot = metrics.snapshot();
             let ended = count(&|session| session.end.is_some());
@@ -462,6 +413,10 @@ mod tests {
             prop_assert_eq!(snapshot.durations.map_or(Duration::ZERO, |all| all.sum), duration);
             let reply_time: Duration = stored.iter().filter_map(|session| session.reply_time).sum();
             prop_assert_eq!(snapshot.time_to_first_reply.map_or(Duration::ZERO, |all| all.sum), reply_time);
+            let stored = journeys.iter().map(|(journey, ledger)| {
+                let end = ledger.outcome().end;
+                (*journey, end.map_or(Duration::ZERO, |(_, lifetime)| lifetime))
+            });
             prop_assert_eq!(restored(stored).snapshot(), snapshot, "a restart changes nothing");
         }
     }

@@ -87,7 +87,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{Metrics, SessionStage, StoredSession};
+    use crate::{Journey, Metrics, SessionStage};
 
     #[test]
     fn scrape_has_fixed_lines_and_no_sample_without_data() {
@@ -100,16 +100,15 @@ mod tests {
         assert!(empty.contains("guest_sessions_duration_seconds_count 0\n"));
 
         let mut page = String::new();
-        let sessions = EndReason::ALL
-            .iter()
-            .cycle()
-            .take(1_000)
-            .map(|reason| StoredSession {
-                stage: SessionStage::FirstReply,
-                reply_time: Some(Duration::from_secs(4)),
-                end: Some((*reason, Duration::from_secs(90))),
-            });
-        let totals: Vec<_> = sessions.flat_map(|session| session.totals()).collect();
+        let (start, lifetime) = (time::OffsetDateTime::UNIX_EPOCH, Duration::from_secs(90));
+        let sessions = EndReason::ALL.iter().cycle().take(1_000).map(|reason| {
+            let (mut journey, _) = Journey::begin();
+            let _ = journey.reach(SessionStage::FirstGuestMessage, start);
+            let _ = journey.reach(SessionStage::FirstReply, start + Duration::from_secs(4));
+            let _ = journey.end(*reason, lifetime);
+            journey
+        });
+        let totals: Vec<_> = sessions.flat_map(|journey| journey.totals(lifetime)).collect();
         let totals = totals.iter().map(|(name, total)| (name.as_str(), *total));
         render_prometheus(&Metrics::restore([], totals).snapshot(), &mut page);
         assert_eq!(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use genesys_api::SessionId;
+use genesys_api::{EndReason, SessionId};
 use secrecy::SecretString;
 use time::OffsetDateTime;
 use tokio::sync::watch;
@@ -12,18 +12,18 @@ use web_messaging::CustomAttributes;
 use super::Handle;
 use crate::{GuestMachine as _, Request, RequestError, State};
 
-/// The sessions with open conversations in this process. `E` is the reason of a session's end. Clones share them.
-#[derive(Clone, Debug)]
-pub struct LiveSessions<E> {
-    sessions: Arc<Mutex<HashMap<SessionId, LiveSession<E>>>>,
+/// The sessions with open conversations in this process. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct LiveSessions {
+    sessions: Arc<Mutex<HashMap<SessionId, LiveSession>>>,
 }
 
 /// A session with at least one guard.
 #[derive(Debug)]
-struct LiveSession<E> {
+struct LiveSession {
     /// The attributes, if they changed since the first guard.
     attributes: Option<CustomAttributes>,
-    ended: watch::Sender<Option<E>>,
+    ended: watch::Sender<Option<EndReason>>,
     read_marker: Option<OffsetDateTime>,
     /// The open conversations by number, oldest first.
     handles: BTreeMap<u64, Handle>,
@@ -32,25 +32,17 @@ struct LiveSession<E> {
 /// A change of a session that its conversations apply.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "made by the caller")]
-pub enum SessionUpdate<E> {
+pub enum SessionUpdate {
     /// The attributes that may be sent from now on.
     Attributes(CustomAttributes),
     /// The session has ended.
-    Ended(E),
+    Ended(EndReason),
 }
 
-impl<E> Default for LiveSessions<E> {
-    fn default() -> Self {
-        Self {
-            sessions: Arc::default(),
-        }
-    }
-}
-
-impl<E: Clone> LiveSessions<E> {
+impl LiveSessions {
     /// Registers interest in a session, until the guard is dropped.
     #[must_use]
-    pub fn guard(&self, id: &SessionId) -> LiveGuard<E> {
+    pub fn guard(&self, id: &SessionId) -> LiveGuard {
         let mut sessions = self.lock();
         let live = sessions.entry(id.clone()).or_insert_with(|| LiveSession {
             attributes: None,
@@ -68,7 +60,7 @@ impl<E: Clone> LiveSessions<E> {
 
     /// Passes an update to the conversations of a session. Once this returns, withdrawn attributes are no longer sent.
     /// The first end stands.
-    pub fn notify(&self, id: &SessionId, update: SessionUpdate<E>) {
+    pub fn notify(&self, id: &SessionId, update: SessionUpdate) {
         let mut sessions = self.lock();
         let Some(live) = sessions.get_mut(id) else {
             return;
@@ -106,29 +98,22 @@ impl<E: Clone> LiveSessions<E> {
         newest.request(Request::SignIn { jwt })
     }
 
-    /// Advances the read marker of a session to the timestamp of a delivered message.
-    pub fn advance_read_marker(&self, id: &SessionId, at: OffsetDateTime) {
-        if let Some(live) = self.lock().get_mut(id) {
-            live.read_marker = live.read_marker.max(Some(at));
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, LiveSession<E>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, LiveSession>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Keeps a session registered. The last guard removes it.
 #[derive(Debug)]
-pub struct LiveGuard<E: Clone> {
-    live: LiveSessions<E>,
+pub struct LiveGuard {
+    live: LiveSessions,
     id: SessionId,
     /// Number of its conversation, if it has registered one.
     number: Option<u64>,
-    ended: watch::Receiver<Option<E>>,
+    ended: watch::Receiver<Option<EndReason>>,
 }
 
-impl<E: Clone> LiveGuard<E> {
+impl LiveGuard {
     /// Registers an open conversation and applies the updates since the first guard.
     pub fn register(&mut self, handle: Handle) {
         if let Some(live) = self.live.lock().get_mut(&self.id) {
@@ -147,25 +132,42 @@ impl<E: Clone> LiveGuard<E> {
         self.live.lock().get(&self.id)?.read_marker
     }
 
+    /// Advances the read marker of the session to the timestamp of a delivered message.
+    pub(super) fn advance_read_marker(&self, at: OffsetDateTime) {
+        if let Some(live) = self.live.lock().get_mut(&self.id) {
+            live.read_marker = live.read_marker.max(Some(at));
+        }
+    }
+
+    /// Another guard of the session, without a conversation.
+    pub(super) fn another(&self) -> Self {
+        self.live.guard(&self.id)
+    }
+
+    /// The session.
+    pub(super) const fn id(&self) -> &SessionId {
+        &self.id
+    }
+
     /// The reason of the end, if the session has ended since.
     #[must_use]
-    pub fn end_reason(&self) -> Option<E> {
-        self.ended.borrow().clone()
+    pub fn end_reason(&self) -> Option<EndReason> {
+        *self.ended.borrow()
     }
 
     /// Waits for the end of the session.
-    pub async fn ended(&mut self) -> E {
+    pub async fn ended(&mut self) -> EndReason {
         if let Ok(ended) = self.ended.wait_for(Option::is_some).await
             && let Some(reason) = &*ended
         {
-            return reason.clone();
+            return *reason;
         }
         // only the last guard removes the sender
         std::future::pending().await
     }
 }
 
-impl<E: Clone> Drop for LiveGuard<E> {
+impl Drop for LiveGuard {
     fn drop(&mut self) {
         let mut sessions = self.live.lock();
         if let Some(live) = sessions.get_mut(&self.id) {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -14,43 +13,31 @@ use token_window::{
     TokensError, Window,
 };
 
-use super::{Handle, LiveSessions, RevokeError, SignInService, supply_token};
+use super::{Handle, LiveSessions, RevokeError, SessionStorage, SignInService, supply_token};
 use crate::GuestMachine as _;
 
 /// Attempts to refresh a JWT in a minute. Users report this limit of Genesys Cloud for each organization.
 const REFRESHES_PER_MINUTE: usize = 300;
 
-/// The session of a guest in the storage of the caller.
-pub trait SignInStorage: Clone + Debug + Send + Sync + 'static {
-    /// Whether the session is live. The guest of another one does not stay signed in.
-    ///
-    /// # Errors
-    /// [`RefreshError::Transient`] if it cannot be read now.
-    fn is_live(&self) -> impl Future<Output = Result<bool, RefreshError>> + Send;
-
-    /// Deletes the stored refresh token as soon as possible, if it is this one.
-    fn delete(&self, refresh_token: SecretString);
-}
-
 /// The guest of a session at the sign-in service of a deployment.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "made by the caller")]
-pub struct GuestAccount<S> {
+pub struct GuestAccount {
     /// The session.
     pub session: SessionId,
     /// The deployment.
     pub deployment: DeploymentId,
     /// Storage of the refresh token.
-    pub storage: S,
+    pub storage: Arc<dyn SessionStorage>,
 }
 
-/// The signed-in guests of a process, one of each session. `E` is the reason of a session's end. Clones share them.
+/// The signed-in guests of a process, one of each session. Clones share them.
 ///
 /// A new JWT is passed to the open conversations of its session. JWTs are never stored.
 #[derive(Clone, Debug)]
-pub struct SignedInGuests<E> {
+pub struct SignedInGuests {
     service: SignInService,
-    live: LiveSessions<E>,
+    live: LiveSessions,
     /// Refreshes the JWTs of all guests.
     driver: RefreshDriver,
     managers: Arc<Managers>,
@@ -58,13 +45,13 @@ pub struct SignedInGuests<E> {
 
 type Managers = Mutex<HashMap<SessionId, TokenManager>>;
 
-impl<E: Clone + Debug + Send + Sync + 'static> SignedInGuests<E> {
+impl SignedInGuests {
     /// No guests yet. One task refreshes the JWTs of up to 1,000,000 guests.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     #[must_use]
-    pub fn new(service: SignInService, live: LiveSessions<E>) -> Self {
+    pub fn new(service: SignInService, live: LiveSessions) -> Self {
         let limits = DriverLimits {
             per_minute: REFRESHES_PER_MINUTE,
             ..DriverLimits::default()
@@ -89,7 +76,7 @@ impl<E: Clone + Debug + Send + Sync + 'static> SignedInGuests<E> {
     /// If a token is invalid, or there are 1,000,000 guests.
     pub fn insert(
         &self,
-        account: GuestAccount<impl SignInStorage>,
+        account: GuestAccount,
         jwt: SecretString,
         refresh_token: Option<SecretString>,
         sent: Instant,
@@ -107,7 +94,7 @@ impl<E: Clone + Debug + Send + Sync + 'static> SignedInGuests<E> {
     /// If the service does not accept the refresh token, or cannot be reached.
     pub async fn restore(
         &self,
-        account: GuestAccount<impl SignInStorage>,
+        account: GuestAccount,
         refresh_token: SecretString,
     ) -> Result<SecretString, CallError> {
         let sent = self.service.http.clock().now().instant;
@@ -159,10 +146,13 @@ impl<E: Clone + Debug + Send + Sync + 'static> SignedInGuests<E> {
 
     /// Removes the guest of a session whose sign-in has this refresh token, and deletes that from the storage. A later
     /// sign-in is kept.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn forget(
         &self,
         session: &SessionId,
-        storage: &impl SignInStorage,
+        storage: &Arc<dyn SessionStorage>,
         refresh_token: Option<SecretString>,
     ) {
         let mut managers = lock(&self.managers);
@@ -173,7 +163,8 @@ impl<E: Clone + Debug + Send + Sync + 'static> SignedInGuests<E> {
         }
         drop(managers);
         if let Some(refresh_token) = refresh_token {
-            storage.delete(refresh_token);
+            let storage = Arc::clone(storage);
+            tokio::spawn(async move { storage.delete_refresh_token(refresh_token).await });
         }
     }
 
@@ -183,7 +174,7 @@ impl<E: Clone + Debug + Send + Sync + 'static> SignedInGuests<E> {
 
     async fn refresh(
         &self,
-        account: &GuestAccount<impl SignInStorage>,
+        account: &GuestAccount,
         refresh_token: &SecretString,
     ) -> Result<SecretString, CallError> {
         let refreshed = self.service.refresh(&account.deployment, refresh_token).await;
@@ -196,7 +187,7 @@ impl<E: Clone + Debug + Send + Sync + 'static> SignedInGuests<E> {
 
     fn manager(
         &self,
-        account: GuestAccount<impl SignInStorage>,
+        account: GuestAccount,
         jwt: SecretString,
         refresh_token: Option<SecretString>,
         sent: Instant,
@@ -237,16 +228,16 @@ fn expose(token: Option<&SecretString>) -> Option<&str> {
 
 /// Refreshes the JWT of one guest.
 #[derive(Debug)]
-struct JwtRefresher<S, E> {
+struct JwtRefresher {
     service: SignInService,
-    live: LiveSessions<E>,
+    live: LiveSessions,
     driver: RefreshDriver,
     // the registry owns the managers, whose tasks own their refreshers
     managers: Weak<Managers>,
-    account: GuestAccount<S>,
+    account: GuestAccount,
 }
 
-impl<S: SignInStorage, E: Clone + Debug + Send + Sync + 'static> Refresher for JwtRefresher<S, E> {
+impl Refresher for JwtRefresher {
     async fn refresh(&self, request: &RefreshRequest) -> Result<Tokens, RefreshError> {
         let guests = SignedInGuests {
             service: self.service.clone(),
@@ -279,29 +270,43 @@ impl<S: SignInStorage, E: Clone + Debug + Send + Sync + 'static> Refresher for J
 mod tests {
     //! Later sign-ins, and the deletion of tokens.
 
-    use genesys_api::Clock;
+    use genesys_api::{Clock, SessionStage};
     use genesys_http::{Client, Tls};
+    use time::OffsetDateTime;
 
     use super::*;
+    use crate::client::StorageFuture;
 
     /// Records the deleted tokens.
     #[derive(Clone, Debug, Default)]
     struct Storage(Arc<Mutex<Vec<String>>>);
 
-    impl SignInStorage for Storage {
-        async fn is_live(&self) -> Result<bool, RefreshError> {
-            Ok(true)
+    impl SessionStorage for Storage {
+        fn is_live(&self) -> StorageFuture<'_, Result<bool, RefreshError>> {
+            Box::pin(async { Ok(true) })
         }
 
-        fn delete(&self, refresh_token: SecretString) {
-            self.0
-                .lock()
-                .unwrap()
-                .push(refresh_token.expose_secret().to_owned());
+        fn delete_refresh_token(&self, refresh_token: SecretString) -> StorageFuture<'_, ()> {
+            let mut deleted = self.0.lock().unwrap();
+            deleted.push(refresh_token.expose_secret().to_owned());
+            Box::pin(async {})
+        }
+
+        fn store_read_marker(&self, _: OffsetDateTime) -> StorageFuture<'_, ()> {
+            unreachable!("no conversation is open")
+        }
+
+        fn store_stage(&self, _: SessionStage) -> StorageFuture<'_, Option<SessionStage>> {
+            unreachable!("no conversation is open")
         }
     }
 
-    fn guests(clock: &Clock) -> SignedInGuests<()> {
+    fn storage() -> (Arc<dyn SessionStorage>, Storage) {
+        let storage = Storage::default();
+        (Arc::new(storage.clone()), storage)
+    }
+
+    fn guests(clock: &Clock) -> SignedInGuests {
         let http = Client::builder(Tls::system().unwrap()).clock(clock.clone());
         let service = SignInService {
             http: http.build(),
@@ -312,7 +317,8 @@ mod tests {
 
     #[tokio::test]
     async fn older_sign_in_does_not_remove_a_newer_one() {
-        let (clock, storage) = (Clock::system(), Storage::default());
+        let clock = Clock::system();
+        let (storage, deleted) = storage();
         let guests = guests(&clock);
         let session: SessionId = "s-1".parse().unwrap();
         let sign_in = |jwt: &str, refresh_token: &str| {
@@ -334,12 +340,14 @@ mod tests {
         guests.forget(&session, &storage, Some("refresh-2".into()));
         assert!(guests.jwt(&session).await.is_none());
         assert!(guests.revoke(&session).await.is_none());
-        assert_eq!(*storage.0.lock().unwrap(), ["refresh-1", "refresh-2"]);
+        tokio::task::yield_now().await;
+        assert_eq!(*deleted.0.lock().unwrap(), ["refresh-1", "refresh-2"]);
     }
 
     #[tokio::test]
     async fn sign_in_without_refresh_token_deletes_nothing_from_the_storage() {
-        let (clock, storage) = (Clock::system(), Storage::default());
+        let clock = Clock::system();
+        let (storage, deleted) = storage();
         let guests = guests(&clock);
         let session: SessionId = "s-1".parse().unwrap();
         let account = GuestAccount {
@@ -351,6 +359,7 @@ mod tests {
         guests.insert(account, "jwt-1".into(), None, sent).unwrap();
         guests.forget(&session, &storage, None);
         assert!(guests.jwt(&session).await.is_none());
-        assert!(storage.0.lock().unwrap().is_empty());
+        tokio::task::yield_now().await;
+        assert!(deleted.0.lock().unwrap().is_empty());
     }
 }

@@ -88,7 +88,11 @@ impl Direct {
         if let Err(error) = self.erase_old().await {
             tracing::error!(%error, "cannot erase old sessions");
         }
-        if let Err(error) = self.log_due_refusals().await {
+        let repeated = &self.shared.repeated;
+        if let Err(error) = repeated
+            .log_due(&**self.store(), self.clock().now().instant)
+            .await
+        {
             tracing::error!(%error, "cannot log counted refusals, trying again");
         }
         if with_checkpoint && let Err(error) = self.store().checkpoint().await {

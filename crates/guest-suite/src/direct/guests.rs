@@ -1,14 +1,14 @@
 //! Requests of data subjects: report and erasure of a guest.
 
-use audit::{Actor, Draft, Entry};
+use audit::{Actor, Draft};
 use genesys_api::GuestId;
 use guest_sessions::{ErasedGuest, ErasureRecord, GuestReport, HeldSession};
-use guest_store::{Change, EntryQuery, Session, SessionQuery, StoreErrorKind, StoredEntry};
+use guest_store::{Change, EntryQuery, Session, SessionPages, SessionQuery, StoreErrorKind, Trail, trail};
 use session_metrics::EndReason;
 
+use super::Direct;
 use super::session_row::SessionRow;
 use super::update::Mutation;
-use super::{Direct, PAGE};
 use crate::Error;
 
 /// A request about a guest.
@@ -45,8 +45,15 @@ impl Direct {
                 consent_history: Vec::new(),
                 recipients: Vec::new(),
             };
-            for entry in self.entries_of(&row.row).await?.iter().rev() {
-                held.record(parse(entry)?);
+            let query = Trail {
+                subject: row.row.pseudonym(),
+                before: None,
+                since: None,
+                limit: usize::MAX,
+            };
+            let (entries, _) = trail(&**self.store(), query).await?;
+            for entry in entries.iter().rev() {
+                held.record(entry.parse()?);
             }
             sessions.push(held);
         }
@@ -123,43 +130,18 @@ impl Direct {
     }
 
     async fn rows_of_guest(&self, request: &GuestRequest) -> Result<Vec<Session>, Error> {
-        let mut rows: Vec<Session> = Vec::new();
-        loop {
-            let query = SessionQuery::OfGuest {
-                guest: request.guest.clone(),
-                owner: request.owner.clone(),
-                after: rows.last().map(|last| last.id.clone()),
-            };
-            let page = self.store().sessions(query, PAGE).await?;
-            let is_last = page.len() < PAGE;
+        let mut rows = Vec::new();
+        let mut pages = SessionPages::of(SessionQuery::OfGuest {
+            guest: request.guest.clone(),
+            owner: request.owner.clone(),
+            after: None,
+        });
+        while let Some(page) = pages.next(&**self.store()).await? {
             rows.extend(page);
-            if is_last {
-                return if rows.is_empty() {
-                    Err(Error::NotFound)
-                } else {
-                    Ok(rows)
-                };
-            }
+        }
+        match rows.is_empty() {
+            true => Err(Error::NotFound),
+            false => Ok(rows),
         }
     }
-
-    /// The audit entries of a session, newest first.
-    async fn entries_of(&self, session: &Session) -> Result<Vec<StoredEntry>, Error> {
-        let mut entries: Vec<StoredEntry> = Vec::new();
-        loop {
-            let query = EntryQuery::OfSubject {
-                subject: session.pseudonym(),
-                before: entries.last().map(|last| last.seq),
-            };
-            let page = self.store().entries(query, PAGE).await?;
-            if page.is_empty() {
-                return Ok(entries);
-            }
-            entries.extend(page);
-        }
-    }
-}
-
-fn parse(entry: &StoredEntry) -> Result<Entry, Error> {
-    Entry::parse(&entry.bytes).map_err(|_| StoreErrorKind::Corrupt.into())
 }

@@ -12,7 +12,7 @@ use token_window::RefreshTokenFamily;
 use webhook::EventName;
 
 use super::Direct;
-use super::session_row::{Document, SessionRow, custom_attributes, instant_at, with_details};
+use super::session_row::{Document, SessionRow};
 use super::update::Mutation;
 use crate::{AuditQuery, AuditTrail, Error, SessionInfo};
 
@@ -42,7 +42,7 @@ impl Direct {
         };
         let now = self.clock().now().utc;
         let denial = Draft::new(now, Actor::client(owner), "session.denied").outcome(Outcome::Denied);
-        self.log_repeated(with_details(denial, details)).await?;
+        self.log_repeated(denial.details(details)).await?;
         created
     }
 
@@ -57,18 +57,23 @@ impl Direct {
         let new = guest
             .decide(config.policy, now.utc)
             .map_err(|refused| Error::ConsentRequired(Box::new(refused)))?;
+        let (journey, created) = Journey::begin();
         let mut record = SessionRow {
             row: Session::new(owner, id, new.channel().clone(), now.utc),
-            document: Document::new(new.data().clone()),
+            document: Document {
+                data: new.data().clone(),
+                journey,
+                read_marker: None,
+                tokens: None,
+            },
         };
         let family = RefreshTokenFamily::new(entropy::bytes());
         let tokens = record.issue(family, config, now.utc);
         let session = record.info(now.utc);
         let entry = record.draft(now, Actor::client(owner), "session.created");
         let entry = entry.detail("token", record.row.fingerprint(&record.row.refresh).to_string());
-        let (_, created) = Journey::begin(now.instant);
         self.commit(Mutation {
-            entries: vec![with_details(entry, session.consent.audit_details())],
+            entries: vec![entry.details(session.consent.audit_details())],
             event: Some(record.event(EventName::Created, now.utc)),
             change: Some(Change::CreateSession(record.into_row())),
             metric: Some(created),
@@ -108,19 +113,8 @@ impl Direct {
                 false => "consent.changed",
             };
             let entry = record.draft(now, Actor::client(owner), action);
-            let entry = with_details(entry, update.audit_details());
-            let mut changed = record.clone();
-            changed.document.data = update.data;
-            let attributes = custom_attributes(&changed.document.data)?;
-            let info = changed.info(now.utc);
-            let mutation = Mutation {
-                entries: vec![entry],
-                event: Some(changed.event(EventName::Updated, now.utc)),
-                change: Some(Change::UpdateSession(changed.into_row())),
-                update: Some((id.clone(), SessionUpdate::Attributes(attributes))),
-                ..Mutation::default()
-            };
-            Ok((mutation, info))
+            let (mutation, changed) = record.with_data(update, entry, true, now)?;
+            Ok((mutation, changed.info(now.utc)))
         })
         .await
     }
@@ -175,25 +169,23 @@ impl Direct {
                 EndReason::Guest => (Actor::client(owner), "session.ended"),
                 _ => (Actor::system("guest-suite"), "session.ended"),
             };
-            let mut journey = record.journey(now);
+            let mut ended = record.clone();
+            let metric = ended.document.journey.end(reason, record.lifetime(ended_at));
             let entry = record
                 .draft(now, actor, action)
                 .detail("reason", reason.name())
                 .detail("token", record.row.fingerprint(&record.row.refresh).to_string())
-                .detail("stage", journey.stage().name());
-            let mut ended = record.clone();
+                .detail("stage", ended.document.journey.stage().name());
             ended.row.secrets.refresh_token = None;
             ended.row.ended_at = Some(ended_at);
-            ended.document.end_reason = Some(reason);
             let event = ended.event(EventName::Ended, now.utc);
-            let totals = ended.stored_session().totals();
+            let totals = ended.totals();
             let mutation = Mutation {
                 change: Some(Change::UpdateSession(ended.into_row())),
                 entries: reuse.clone().into_iter().chain([entry]).collect(),
                 event: Some(event),
                 totals,
-                // as in the totals, so that they do not shrink after a restart
-                metric: journey.end(reason, instant_at(now, ended_at)),
+                metric,
                 update: Some((id.clone(), SessionUpdate::Ended(reason))),
             };
             Ok((mutation, true))

@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use audit::Actor;
-use genesys_api::{Now, SessionId};
-use guest_conversation::client::SessionUpdate;
+use genesys_api::Now;
 use guest_payload::ConsentUpdate;
-use guest_store::{Change, SessionQuery};
-use webhook::EventName;
+use guest_store::{Session, SessionPages, SessionQuery};
 
-use super::session_row::{SessionRow, custom_attributes, with_details};
+use super::Direct;
+use super::session_row::SessionRow;
 use super::update::Mutation;
-use super::{Direct, PAGE};
 use crate::Error;
 
 /// Time between two pages of live sessions, after the first pass over all of them. Our choice.
@@ -25,13 +23,19 @@ impl Direct {
     /// keep. A pass over 100,000 sessions takes 25 minutes, while an agreement lasts for days, and data that leaves before
     /// is re-evaluated by [`Direct::reevaluated`].
     pub(super) async fn reevaluate_live(&self) {
-        let (mut after, mut is_first_pass) = (None, true);
+        let first_page = || SessionPages::of(SessionQuery::Live(None));
+        let (mut pages, mut is_first_pass) = (first_page(), true);
         loop {
-            match self.reevaluate_page(after.clone()).await {
-                Ok(next) => {
-                    is_first_pass &= next.is_some();
-                    after = next;
+            match pages.next(&**self.store()).await {
+                Ok(Some(page)) => {
+                    self.reevaluate_page(page).await;
                     if is_first_pass {
+                        continue;
+                    }
+                }
+                Ok(None) => {
+                    pages = first_page();
+                    if !std::mem::take(&mut is_first_pass) {
                         continue;
                     }
                 }
@@ -43,12 +47,8 @@ impl Direct {
         }
     }
 
-    /// Re-evaluates one page of live sessions, and returns the session after which the next page begins. A failure of one
-    /// session does not affect the others.
-    async fn reevaluate_page(&self, after: Option<SessionId>) -> Result<Option<SessionId>, Error> {
-        let page = self.store().sessions(SessionQuery::Live(after), PAGE).await?;
-        let next = page.last().filter(|_| page.len() == PAGE);
-        let next = next.map(|session| session.id.clone());
+    /// Re-evaluates a page of live sessions. A failure of one session does not affect the others.
+    async fn reevaluate_page(&self, page: Vec<Session>) {
         for session in page {
             let id = session.id.clone();
             let reevaluated = match SessionRow::load(session) {
@@ -63,7 +63,6 @@ impl Direct {
                 }
             }
         }
-        Ok(next)
     }
 
     /// Returns the session with the decision that the policy makes now. A decision that differs is stored and audited
@@ -77,30 +76,16 @@ impl Direct {
             return Ok(record);
         }
         self.update_record(record, |record, now| {
-            let mut changed = record.clone();
             let Some(update) = self.reevaluation(record, now) else {
-                return Ok((Mutation::default(), changed));
+                return Ok((Mutation::default(), record.clone()));
             };
             let before = record.document.data.consent();
             let policy = format!("{} {}", before.policy, before.policy_version);
             let entry = record
                 .draft(now, Actor::system("guest-suite"), "consent.reevaluated")
                 .detail("before.policy", policy);
-            let entry = with_details(entry, update.audit_details());
             let has_diffs = !update.diffs.is_empty();
-            changed.document.data = update.data;
-            let attributes = custom_attributes(&changed.document.data)?;
-            let event = has_diffs.then(|| changed.event(EventName::Updated, now.utc));
-            let row = changed.clone().into_row();
-            changed.row.version += 1;
-            let mutation = Mutation {
-                change: Some(Change::UpdateSession(row)),
-                entries: vec![entry],
-                event,
-                update: Some((record.row.id.clone(), SessionUpdate::Attributes(attributes))),
-                ..Mutation::default()
-            };
-            Ok((mutation, changed))
+            record.with_data(update, entry, has_diffs, now)
         })
         .await
     }

@@ -1,21 +1,24 @@
 //! The row of a session with its parsed document.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use audit::{Actor, Draft, Pseudonym, Value};
+use audit::{Actor, Draft, Pseudonym};
 use bytes::Bytes;
-use genesys_api::{Now, SessionStage, SessionState, entropy};
-use guest_payload::GuestData;
+use genesys_api::{Now, SessionState, entropy};
+use guest_conversation::client::SessionUpdate;
+use guest_payload::{ConsentUpdate, GuestData};
 use guest_sessions::SessionEvent;
-use guest_store::{Event, Leased, Payload, Session, StoreErrorKind};
+use guest_store::{Change, Event, Leased, Payload, Session, StoreErrorKind};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use session_metrics::{EndReason, Journey, StoredSession};
+use session_metrics::{EndReason, Journey};
 use time::OffsetDateTime;
 use time::serde::timestamp::milliseconds::option as milliseconds;
 use token_window::RefreshTokenFamily;
 use web_messaging::CustomAttributes;
 use webhook::EventName;
 
+use super::update::Mutation;
 use crate::{Error, SessionInfo};
 
 /// A row of the store with its parsed document.
@@ -32,35 +35,14 @@ pub(super) struct Document {
     /// Stands beside the other fields, as in documents of earlier versions.
     #[serde(flatten)]
     pub(super) data: GuestData,
-    pub(super) stage: SessionStage,
-    /// Time of the guest's first message.
-    #[serde(default, alias = "asked_at", with = "milliseconds")]
-    pub(super) first_message_at: Option<OffsetDateTime>,
-    /// Time from the guest's first message to the first reply.
-    #[serde(default, alias = "waited_ms")]
-    pub(super) reply_time_ms: Option<u64>,
+    #[serde(flatten)]
+    pub(super) journey: Journey,
     /// Service timestamp of the last delivered message.
     #[serde(default, alias = "heard", with = "milliseconds")]
     pub(super) read_marker: Option<OffsetDateTime>,
-    #[serde(default)]
-    pub(super) end_reason: Option<EndReason>,
     /// The family of its tokens. Documents of earlier versions have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) tokens: Option<RefreshTokenFamily>,
-}
-
-impl Document {
-    pub(super) fn new(data: GuestData) -> Self {
-        Self {
-            data,
-            stage: SessionStage::Created,
-            first_message_at: None,
-            reply_time_ms: None,
-            read_marker: None,
-            end_reason: None,
-            tokens: None,
-        }
-    }
 }
 
 impl SessionRow {
@@ -83,6 +65,41 @@ impl SessionRow {
         Draft::new(now.utc, actor, action).subject(self.row.pseudonym())
     }
 
+    /// Replaces the refresh token of the guest's sign-in.
+    pub(super) fn with_refresh_token(&self, token: Option<SecretString>, entry: Draft) -> Mutation {
+        let mut row = self.row.clone();
+        row.secrets.refresh_token = token;
+        Mutation {
+            entries: vec![entry],
+            ..Change::UpdateSession(row).into()
+        }
+    }
+
+    /// Replaces the guest's data after a change of consent. The webhooks get an `event`.
+    ///
+    /// # Errors
+    /// As [`custom_attributes`].
+    pub(super) fn with_data(
+        &self,
+        update: ConsentUpdate,
+        entry: Draft,
+        event: bool,
+        now: Now,
+    ) -> Result<(Mutation, Self), Error> {
+        let entry = entry.details(update.audit_details());
+        let mut changed = self.clone();
+        changed.document.data = update.data;
+        let attributes = SessionUpdate::Attributes(custom_attributes(&changed.document.data)?);
+        let mutation = Mutation {
+            entries: vec![entry],
+            event: event.then(|| changed.event(EventName::Updated, now.utc)),
+            update: Some((self.row.id.clone(), attributes)),
+            ..Change::UpdateSession(changed.clone().into_row()).into()
+        };
+        changed.row.version += 1;
+        Ok((mutation, changed))
+    }
+
     /// Fails if the session has ended, or its idle timeout has passed.
     pub(super) fn ensure_live(&self, now: Now) -> Result<(), Error> {
         let is_live = self.row.ended_at.is_none() && self.row.idle_deadline > now.utc;
@@ -101,7 +118,7 @@ impl SessionRow {
             guest_id: row.guest.clone(),
             state: match end {
                 Some(_) => SessionState::Ended,
-                None => SessionState::Live(self.document.stage),
+                None => SessionState::Live(self.document.journey.stage()),
             },
             created_at: row.created_at,
             expires_at: row.expires_at,
@@ -117,25 +134,18 @@ impl SessionRow {
     }
 
     fn end_reason(&self) -> EndReason {
-        self.document.end_reason.unwrap_or(EndReason::Error)
+        self.document.journey.end_reason().unwrap_or(EndReason::Error)
     }
 
-    /// Position of the session in the funnel, with monotonic times.
-    pub(super) fn journey(&self, now: Now) -> Journey {
-        let instant = |when| instant_at(now, when);
-        let first_message = self.document.first_message_at.map(instant);
-        Journey::resumed(self.document.stage, instant(self.row.created_at), first_message)
+    /// The totals to which the session adds since it ended.
+    pub(super) fn totals(&self) -> Vec<(String, u64)> {
+        let ended_at = self.row.ended_at;
+        ended_at.map_or_else(Vec::new, |at| self.document.journey.totals(self.lifetime(at)))
     }
 
-    pub(super) fn stored_session(&self) -> StoredSession {
-        StoredSession {
-            stage: self.document.stage,
-            reply_time: self.document.reply_time_ms.map(Duration::from_millis),
-            end: self.row.ended_at.map(|at| {
-                let duration = Duration::try_from(at - self.row.created_at).unwrap_or_default();
-                (self.end_reason(), duration)
-            }),
-        }
+    /// Time from the creation to `end`.
+    pub(super) fn lifetime(&self, end: OffsetDateTime) -> Duration {
+        Duration::try_from(end - self.row.created_at).unwrap_or_default()
     }
 
     /// An event for webhooks. `sequence` grows with each change of the session, because deliveries may arrive in another
@@ -179,15 +189,9 @@ impl SessionRow {
             .detail("sequence", sequence);
         Some((
             event.to_bytes(name, at),
-            with_lists(entry, event.disclosure_details()),
+            entry.details(event.disclosure_details()),
         ))
     }
-}
-
-/// The monotonic time of `when`, which is not after `now`.
-pub(super) fn instant_at(now: Now, when: OffsetDateTime) -> Instant {
-    let ago = Duration::try_from(now.utc - when).unwrap_or_default();
-    now.instant.checked_sub(ago).unwrap_or(now.instant)
 }
 
 /// The attributes that may be sent to Genesys.
@@ -201,24 +205,12 @@ pub(super) fn custom_attributes(data: &GuestData) -> Result<CustomAttributes, Er
     CustomAttributes::new(owned.collect()).map_err(|_| Error::Store(StoreErrorKind::Corrupt.into()))
 }
 
-/// Adds lists of names to an audit entry.
-pub(super) fn with_lists(
-    entry: Draft,
-    lists: impl IntoIterator<Item = (&'static str, Vec<String>)>,
-) -> Draft {
-    let add = |entry: Draft, (key, names): (_, Vec<String>)| entry.detail(key, Value::from_iter(names));
-    lists.into_iter().fold(entry, add)
-}
-
-/// Adds details to an audit entry.
-pub(super) fn with_details(entry: Draft, details: Vec<(String, String)>) -> Draft {
-    let add = |entry: Draft, (key, value)| entry.detail(key, value);
-    details.into_iter().fold(entry, add)
-}
-
 #[cfg(test)]
 mod tests {
     use genesys_api::parse_rfc3339;
+    use std::time::Instant;
+
+    use genesys_api::SessionStage;
     use guest_payload::{Choice, Consent, Evidence, NewGuest, Policy};
     use guest_store::{SessionSecrets, StoreErrorKind, TokenHash};
     use secrecy::ExposeSecret as _;
@@ -237,12 +229,14 @@ mod tests {
         guest.attributes.insert("source", "web").unwrap();
         guest.attributes.insert("marketing.segment", "canary").unwrap();
         let new = guest.decide(Policy::purpose_scoped(), at()).unwrap();
+        let (mut journey, _) = Journey::begin();
+        let _ = journey.reach(SessionStage::FirstGuestMessage, at());
+        let _ = journey.reach(SessionStage::FirstReply, at() + Duration::from_millis(40));
         let document = Document {
-            stage: SessionStage::FirstReply,
-            first_message_at: Some(at()),
-            reply_time_ms: Some(40),
+            data: new.data().clone(),
+            journey,
             read_marker: Some(at()),
-            ..Document::new(new.data().clone())
+            tokens: None,
         };
         Session {
             id: "s-1".parse().unwrap(),
@@ -267,7 +261,7 @@ mod tests {
     fn session_row_reads_back() {
         let row = row();
         let record = SessionRow::load(row.clone()).unwrap();
-        assert_eq!(record.document.first_message_at, Some(at()));
+        assert_eq!(record.document.journey.stage(), SessionStage::FirstReply);
         assert_eq!(record.document.read_marker, Some(at()));
         assert_eq!(
             record.info(at()).state,
@@ -284,6 +278,7 @@ mod tests {
     #[test]
     fn document_of_earlier_version_is_read() {
         let mut row = row();
+        let journey = SessionRow::load(row.clone()).unwrap().document.journey;
         let mut document: serde_json::Value = serde_json::from_slice(&row.document).unwrap();
         let fields = document.as_object_mut().unwrap();
         assert!(
@@ -300,11 +295,7 @@ mod tests {
         }
         row.document = document.to_string().into();
         let read = SessionRow::load(row).unwrap().document;
-        assert_eq!(
-            (read.read_marker, read.first_message_at),
-            (Some(at()), Some(at()))
-        );
-        assert_eq!(read.reply_time_ms, Some(40));
+        assert_eq!((read.read_marker, read.journey), (Some(at()), journey));
     }
 
     #[test]

@@ -2,37 +2,29 @@
 //!
 //! The refresh token is stored, sealed with the session's secrets. The JWT is never stored.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use audit::{Actor, Draft};
+use audit::Actor;
 use genesys_api::{SessionId, entropy};
-use guest_conversation::client::{GuestAccount, RevokeError, SignInStorage};
-use guest_store::{Change, StoreErrorKind};
-use secrecy::{ExposeSecret as _, SecretString};
-use token_window::RefreshError;
+use guest_conversation::client::{GuestAccount, RevokeError};
+use guest_store::StoreErrorKind;
+use secrecy::SecretString;
 use url::Url;
 use web_messaging::rest::sign_in::{AuthorizationRequest, Pkce};
 
+use super::Direct;
 use super::session_row::SessionRow;
-use super::update::Mutation;
-use super::{Direct, Shared};
+use super::storage::Storage;
 use crate::Error;
 
 /// A sign-in that has begun in this process.
 #[derive(Debug)]
 pub struct SignIn {
     direct: Direct,
-    account: GuestAccount<Storage>,
+    owner: String,
+    account: GuestAccount,
     /// The request that the guest takes to the identity provider.
     pub request: AuthorizationRequest,
-}
-
-/// The row of a session, where the refresh token of its guest is stored.
-#[derive(Clone, Debug)]
-pub(super) struct Storage {
-    shared: Weak<Shared>,
-    owner: String,
-    id: SessionId,
 }
 
 impl Direct {
@@ -56,6 +48,7 @@ impl Direct {
         let pkce = Pkce::new(entropy::bytes());
         Ok(SignIn {
             direct: self.clone(),
+            owner: owner.to_owned(),
             account,
             request: AuthorizationRequest::new(redirect_uri, pkce, entropy::bytes(), entropy::bytes()),
         })
@@ -93,7 +86,7 @@ impl Direct {
             RevokeError::Token(error) => Error::Token(error),
             RevokeError::Call(error) => Error::SignIn(error),
         })?;
-        guests.forget(id, &self.sign_in_storage(owner, id), refresh_token);
+        guests.forget(id, &self.account(&record)?.storage, refresh_token);
         let entry = record.draft(self.clock().now(), Actor::client(owner), "guest.signed_out");
         self.log_entry(entry).await
     }
@@ -111,19 +104,11 @@ impl Direct {
         restored.map(Some).map_err(Error::SignIn)
     }
 
-    pub(super) fn sign_in_storage(&self, owner: &str, id: &SessionId) -> Storage {
-        Storage {
-            shared: Arc::downgrade(&self.shared),
-            owner: owner.to_owned(),
-            id: id.clone(),
-        }
-    }
-
-    fn account(&self, record: &SessionRow) -> Result<GuestAccount<Storage>, Error> {
+    fn account(&self, record: &SessionRow) -> Result<GuestAccount, Error> {
         Ok(GuestAccount {
             session: record.row.id.clone(),
             deployment: self.deployment(&record.row.channel)?.clone(),
-            storage: self.sign_in_storage(&record.row.owner, &record.row.id),
+            storage: Arc::new(Storage::of_sign_in(self, record)),
         })
     }
 }
@@ -138,6 +123,7 @@ impl SignIn {
     pub async fn exchange(self, state: &str, code: SecretString) -> Result<(), Error> {
         let Self {
             direct,
+            owner,
             account,
             request,
         } = self;
@@ -146,68 +132,14 @@ impl SignIn {
         let call = call.ok_or(Error::SignInForged)?;
         let guests = &direct.shared.signed_in;
         let tokens = guests.service().call(&call).await.map_err(Error::SignIn)?;
-        let owner = account.storage.owner.as_str();
-        direct
-            .update(owner, &account.session, |record, now| {
-                record.ensure_live(now)?;
-                let entry = record.draft(now, Actor::client(owner), "guest.signed_in");
-                Ok((
-                    with_refresh_token(record, tokens.refresh_token.clone(), entry),
-                    (),
-                ))
-            })
-            .await?;
+        let stored = direct.update(&owner, &account.session, |record, now| {
+            record.ensure_live(now)?;
+            let entry = record.draft(now, Actor::client(owner.as_str()), "guest.signed_in");
+            Ok((record.with_refresh_token(tokens.refresh_token.clone(), entry), ()))
+        });
+        stored.await?;
         // the tokens were checked when they arrived
         let inserted = guests.insert(account, tokens.jwt, tokens.refresh_token, sent);
         inserted.map_err(|_| StoreErrorKind::Invalid.into())
-    }
-}
-
-impl SignInStorage for Storage {
-    async fn is_live(&self) -> Result<bool, RefreshError> {
-        let Some(shared) = self.shared.upgrade() else {
-            return Ok(false);
-        };
-        let direct = Direct { shared };
-        match direct.load(&self.owner, &self.id).await {
-            Ok(record) => Ok(record.ensure_live(direct.clock().now()).is_ok()),
-            Err(Error::NotFound) => Ok(false),
-            Err(error) => {
-                tracing::warn!(session = %self.id, %error, "cannot read the session of a signed-in guest");
-                Err(RefreshError::Transient { retry_after: None })
-            }
-        }
-    }
-
-    fn delete(&self, refresh_token: SecretString) {
-        let Some(shared) = self.shared.upgrade() else {
-            return;
-        };
-        let (direct, owner, id) = (Direct { shared }, self.owner.clone(), self.id.clone());
-        tokio::spawn(async move {
-            let deleted = direct.update(&owner, &id, |record, now| {
-                let stored = record.row.secrets.refresh_token.as_ref();
-                let is_stored =
-                    stored.is_some_and(|stored| stored.expose_secret() == refresh_token.expose_secret());
-                let mutation = is_stored.then(|| {
-                    let entry = record.draft(now, Actor::system("guest-suite"), "guest.token_deleted");
-                    with_refresh_token(record, None, entry)
-                });
-                Ok((mutation.unwrap_or_default(), ()))
-            });
-            if let Err(error) = deleted.await {
-                tracing::warn!(session = %id, %error, "cannot delete an invalid refresh token from the store");
-            }
-        });
-    }
-}
-
-/// Replaces the stored refresh token.
-fn with_refresh_token(record: &SessionRow, token: Option<SecretString>, entry: Draft) -> Mutation {
-    let mut row = record.row.clone();
-    row.secrets.refresh_token = token;
-    Mutation {
-        entries: vec![entry],
-        ..Change::UpdateSession(row).into()
     }
 }

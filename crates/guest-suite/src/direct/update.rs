@@ -1,4 +1,4 @@
-//! Compare-and-swap of a session: load, decide, commit, and again after a conflict.
+//! Compare-and-swap of a session: load, decide, commit, and again after a conflict. Entries of the audit log.
 
 use std::future::Future;
 use std::ops::Range;
@@ -7,11 +7,10 @@ use std::sync::Arc;
 use audit::Draft;
 use genesys_api::{Now, SessionId};
 use guest_conversation::client::SessionUpdate;
-use guest_store::{Change, Conflict, Event, Session, SessionQuery, StoreErrorKind, Unit};
-use session_metrics::EndReason;
+use guest_store::{Change, Conflict, Event, Session, SessionPages, SessionQuery, StoreErrorKind, Unit};
 
+use super::Direct;
 use super::session_row::SessionRow;
-use super::{Direct, PAGE};
 use crate::Error;
 
 /// Largest number of retries after a conflict. Those of this process take turns, so that few meet another conflict.
@@ -26,7 +25,7 @@ pub(super) struct Mutation {
     pub(super) event: Option<Event>,
     pub(super) totals: Vec<(String, u64)>,
     pub(super) metric: Option<session_metrics::Event>,
-    pub(super) update: Option<(SessionId, SessionUpdate<EndReason>)>,
+    pub(super) update: Option<(SessionId, SessionUpdate)>,
 }
 
 impl From<Change> for Mutation {
@@ -104,7 +103,7 @@ impl Direct {
                 Some(Change::PutWebhook(_) | Change::RemoveSession { .. })
             );
         let shared = Arc::clone(&self.shared);
-        let committing = tokio::spawn(async move {
+        uncanceled(async move {
             let committed = shared.config.store.commit(unit).await?;
             shared.metrics.record(metric);
             if let Some((id, update)) = update {
@@ -117,11 +116,37 @@ impl Direct {
                 shared.events.notify_one();
             }
             Ok(committed.entries)
-        });
-        // the task is lost only with its runtime
-        committing
-            .await
-            .unwrap_or_else(|_| Err(StoreErrorKind::Unavailable.into()))
+        })
+        .await
+    }
+
+    /// Logs an entry.
+    ///
+    /// # Errors
+    /// The store's: then what the entry records must not happen.
+    pub async fn log_entry(&self, entry: Draft) -> Result<(), Error> {
+        self.commit(entry.into()).await
+    }
+
+    /// Logs an entry that a caller can repeat, such as a refusal: at once, or counted with identical ones, as
+    /// [`RepeatedEntries`](guest_store::RepeatedEntries) does. It is logged even if the future is dropped.
+    ///
+    /// # Errors
+    /// As [`Self::log_entry`].
+    pub async fn log_repeated(&self, entry: Draft) -> Result<(), Error> {
+        let (shared, now) = (Arc::clone(&self.shared), self.clock().now().instant);
+        let store = Arc::clone(self.store());
+        uncanceled(async move { Ok(shared.repeated.log(&*store, entry, now).await?) }).await
+    }
+
+    /// Logs the counted entries. Call it before the process stops. Identical refusals within a minute are one audit entry
+    /// with their `count`, but for the first, which has its own; the background tasks log it when the minute is over.
+    ///
+    /// # Errors
+    /// The store's. The counts are then kept.
+    pub async fn log_refusals(&self) -> Result<(), Error> {
+        let now = self.clock().now().instant;
+        Ok(self.shared.repeated.log_all(&**self.store(), now).await?)
     }
 
     /// Changes each session of a query that does not return changed ones. Returns their number, and logs failures.
@@ -130,10 +155,9 @@ impl Direct {
         query: SessionQuery,
         change: impl Fn(Session) -> R,
     ) -> Result<usize, Error> {
-        let mut changed = 0;
-        loop {
-            let page = self.store().sessions(query.clone(), PAGE).await?;
-            let (length, before) = (page.len(), changed);
+        let (mut changed, mut pages) = (0, SessionPages::of(query));
+        while let Some(page) = pages.next(&**self.store()).await? {
+            let before = changed;
             for session in page {
                 let id = session.id.clone();
                 match change(session).await {
@@ -141,11 +165,21 @@ impl Direct {
                     Err(error) => tracing::error!(session = %id, %error, "cannot end or erase a session"),
                 }
             }
-            if length < PAGE || changed == before {
-                return Ok(changed);
+            if changed == before {
+                break;
             }
         }
+        Ok(changed)
     }
+}
+
+/// Runs work to its end, even if the future is dropped.
+async fn uncanceled<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    // the task is lost only with its runtime
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|_| Err(StoreErrorKind::Unavailable.into()))
 }
 
 /// Whether another task changed the row first.

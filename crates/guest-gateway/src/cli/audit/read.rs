@@ -200,10 +200,10 @@ async fn prove_stored(
     old: u64,
     size: Option<u64>,
 ) -> Result<String, ProveError> {
-    let (tree, checkpoint) = (LogTree::default(), LogTree::checkpoint(store, size).await?);
+    let tree = LogTree::default();
     Ok(match entry {
-        Some(entry) => tree.prove_entry(store, entry, checkpoint).await?.to_string(),
-        None => tree.prove_prefix(store, old, checkpoint).await?.to_string(),
+        Some(entry) => tree.prove_entry(store, entry, size).await?.to_string(),
+        None => tree.prove_prefix(store, old, size).await?.to_string(),
     })
 }
 

@@ -1,0 +1,240 @@
+//! The conversation of a stored session: its stages, its read marker, its sign-in and its end.
+
+use std::fmt::Debug;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use genesys_api::{Clock, EndReason, SessionStage};
+use secrecy::SecretString;
+use time::OffsetDateTime;
+use token_window::RefreshError;
+use tokio::task::JoinHandle;
+
+use super::{Connection, Handle, LiveGuard, Settings, SignedInGuests};
+use crate::{CloseMode, ConnectionEvent, Conversation, Ending, Event, GuestMachine};
+
+/// Shortest time between two writes of the read marker. Our choice.
+const STORE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The future of an operation of a [`SessionStorage`].
+pub type StorageFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One session in the storage of the caller, which logs its failures.
+pub trait SessionStorage: Debug + Send + Sync {
+    /// Whether the session is live. The guest of another one does not stay signed in.
+    ///
+    /// # Errors
+    /// [`RefreshError::Transient`] if it cannot be read now.
+    fn is_live(&self) -> StorageFuture<'_, Result<bool, RefreshError>>;
+
+    /// Deletes the stored refresh token, if it is this one.
+    fn delete_refresh_token(&self, refresh_token: SecretString) -> StorageFuture<'_, ()>;
+
+    /// Stores the timestamp of the last delivered message, unless a later one is stored.
+    fn store_read_marker(&self, at: OffsetDateTime) -> StorageFuture<'_, ()>;
+
+    /// Stores that the session reached this stage, and returns its stage then. `None` if it cannot be stored now.
+    fn store_stage(&self, stage: SessionStage) -> StorageFuture<'_, Option<SessionStage>>;
+}
+
+/// The socket of a stored session to Genesys Cloud, which reconnects by itself. It ends with the session. Dropping it
+/// closes the socket and leaves the session as it is.
+///
+/// Its other methods are those of its [`Handle`].
+#[derive(Debug)]
+pub struct SessionConnection {
+    connection: Connection,
+    read_marker: ReadMarker,
+    guests: SignedInGuests,
+    /// The refresh token of the sign-in that configured the conversation last.
+    refresh_token: Option<SecretString>,
+    /// The next event, whose stage is being stored.
+    pending: Option<Event>,
+    reached: SessionStage,
+    storing: Option<JoinHandle<Option<SessionStage>>>,
+    is_over: bool,
+}
+
+impl SessionConnection {
+    /// Opens the socket of a session that has `reached` this stage. [`ConnectionEvent::Ready`] reports success.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn open(
+        conversation: Conversation,
+        settings: Settings,
+        mut guard: LiveGuard,
+        guests: SignedInGuests,
+        storage: Arc<dyn SessionStorage>,
+        reached: SessionStage,
+    ) -> Self {
+        let clock = settings.http.clock().clone();
+        let connection = Connection::open(conversation, settings);
+        guard.register(connection.handle());
+        Self {
+            refresh_token: guests.refresh_token(guard.id()),
+            read_marker: ReadMarker {
+                clock,
+                guard,
+                storage,
+                delivered: None,
+                stored: None,
+                store_at: None,
+            },
+            connection,
+            guests,
+            pending: None,
+            reached,
+            storing: None,
+            is_over: false,
+        }
+    }
+
+    /// Waits for the next event. `None` after the last one, [`Event::Ended`].
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, no event is lost.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        if self.is_over {
+            return None;
+        }
+        if self.pending.is_none() {
+            let event = tokio::select! {
+                biased;
+                event = self.connection.next_event() => event?,
+                reason = self.read_marker.guard.ended() => {
+                    if matches!(reason, EndReason::ConsentWithdrawn | EndReason::Guest) {
+                        // the agent need not wait for this guest
+                        self.with(|machine, _| machine.set_close_mode(CloseMode::Clear));
+                    }
+                    let reason = reason.name().to_owned();
+                    Event::Ended(Ending::SessionEnded { reason })
+                }
+            };
+            self.handle_token_event(&event);
+            self.pending = Some(event);
+        }
+        if let Some(stage) = self.pending.as_ref().and_then(Event::stage) {
+            // boxed, since it is large and rare
+            Box::pin(self.store_stage(stage)).await;
+        }
+        match &self.pending {
+            Some(Event::Message(message)) => self.read_marker.advance(message.at),
+            Some(Event::Ended(_)) => {
+                self.read_marker.close().await;
+                self.is_over = true;
+            }
+            _ => {}
+        }
+        self.pending.take()
+    }
+
+    fn handle_token_event(&mut self, event: &Event) {
+        let (id, guests) = (self.read_marker.guard.id(), &self.guests);
+        match event {
+            Event::Connection(ConnectionEvent::TokenNeeded { .. }) => {
+                guests.supply(id, self.connection.handle());
+            }
+            Event::Connection(
+                ConnectionEvent::Ready(_) | ConnectionEvent::Restored(_) | ConnectionEvent::SignedIn(_),
+            ) => self.refresh_token = guests.refresh_token(id),
+            Event::Ended(Ending::LoggedOut) => {
+                guests.forget(id, &self.read_marker.storage, self.refresh_token.take());
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends the conversation, closes the socket and returns the remaining events. Waits up to 7 s for unacknowledged
+    /// messages.
+    pub async fn close(mut self) -> Vec<Event> {
+        self.with(GuestMachine::end);
+        let mut events = Vec::new();
+        while let Some(event) = self.next_event().await {
+            events.push(event);
+        }
+        // sends the close frame
+        self.connection.close().await;
+        events
+    }
+
+    /// Stores a stage. A failure is retried with the next event, and does not end the conversation. If the future is
+    /// dropped, the next call waits for the result.
+    async fn store_stage(&mut self, stage: SessionStage) {
+        if self.storing.is_none() && stage > self.reached {
+            let storage = Arc::clone(&self.read_marker.storage);
+            self.storing = Some(tokio::spawn(async move { storage.store_stage(stage).await }));
+        }
+        let Some(storing) = &mut self.storing else {
+            return;
+        };
+        // the task is lost only with its runtime
+        let stored = storing.await.unwrap_or_default();
+        self.storing = None;
+        self.reached = stored.unwrap_or(self.reached);
+    }
+}
+
+impl Deref for SessionConnection {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        &self.connection
+    }
+}
+
+/// The read marker of one conversation: the timestamp of its last delivered message. Dropping it stores it. A later
+/// conversation of the session resumes from it.
+#[derive(Debug)]
+struct ReadMarker {
+    clock: Clock,
+    guard: LiveGuard,
+    storage: Arc<dyn SessionStorage>,
+    delivered: Option<OffsetDateTime>,
+    stored: Option<OffsetDateTime>,
+    store_at: Option<Instant>,
+}
+
+impl ReadMarker {
+    /// Advances to the timestamp of a message, and stores it at most once a minute.
+    fn advance(&mut self, at: OffsetDateTime) {
+        self.delivered = self.delivered.max(Some(at));
+        self.guard.advance_read_marker(at);
+        let now = self.clock.now().instant;
+        match self.store_at {
+            Some(at) if now < at => return,
+            Some(_) => drop(self.store()),
+            None => {}
+        }
+        self.store_at = now.checked_add(STORE_INTERVAL);
+    }
+
+    /// Waits until the marker is stored, at the end of the conversation.
+    async fn close(&mut self) {
+        if let Some(storing) = self.store() {
+            let _ended = storing.await;
+        }
+    }
+
+    fn store(&mut self) -> Option<JoinHandle<()>> {
+        let delivered = self.delivered.filter(|_| self.delivered > self.stored)?;
+        let runtime = tokio::runtime::Handle::try_current().ok()?;
+        self.stored = Some(delivered);
+        let storage = Arc::clone(&self.storage);
+        // a conversation that opens before the marker is stored reads it from the live session
+        let guard = self.guard.another();
+        Some(runtime.spawn(async move {
+            storage.store_read_marker(delivered).await;
+            drop(guard);
+        }))
+    }
+}
+
+impl Drop for ReadMarker {
+    fn drop(&mut self) {
+        drop(self.store());
+    }
+}

@@ -1,0 +1,138 @@
+//! The row of one session as the storage of its conversation and of its sign-in.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use audit::Actor;
+use genesys_api::{SessionId, SessionStage};
+use guest_conversation::client::{SessionStorage, StorageFuture};
+use guest_store::{Change, StoreErrorKind};
+use secrecy::{ExposeSecret as _, SecretString};
+use time::OffsetDateTime;
+use token_window::RefreshError;
+
+use super::session_row::SessionRow;
+use super::update::Mutation;
+use super::{Direct, Shared};
+use crate::Error;
+
+/// The row of one session.
+#[derive(Debug)]
+pub(super) struct Storage {
+    shared: Weak<Shared>,
+    /// Keeps the sessions for a conversation. They own the storage of a sign-in, which must not keep them.
+    _sessions: Option<Direct>,
+    owner: String,
+    id: SessionId,
+    /// The last version of the row that was read or written, until the session is configured.
+    record: Mutex<Option<Box<SessionRow>>>,
+}
+
+impl Storage {
+    pub(super) fn of_conversation(sessions: &Direct, record: SessionRow) -> Self {
+        Self {
+            _sessions: Some(sessions.clone()),
+            record: Mutex::new(unconfigured(record.clone())),
+            ..Self::of_sign_in(sessions, &record)
+        }
+    }
+
+    pub(super) fn of_sign_in(sessions: &Direct, record: &SessionRow) -> Self {
+        Self {
+            shared: Arc::downgrade(&sessions.shared),
+            _sessions: None,
+            owner: record.row.owner.clone(),
+            id: record.row.id.clone(),
+            record: Mutex::default(),
+        }
+    }
+
+    fn direct(&self) -> Option<Direct> {
+        let shared = self.shared.upgrade()?;
+        Some(Direct { shared })
+    }
+
+    async fn try_store_stage(&self, stage: SessionStage) -> Result<SessionStage, Error> {
+        let direct = self.direct().ok_or(StoreErrorKind::Unavailable)?;
+        let known = self.record.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let record = match known {
+            Some(record) => *record,
+            None => direct.load(&self.owner, &self.id).await?,
+        };
+        let record = direct.reach(record, stage).await?;
+        let reached = record.document.journey.stage();
+        *self.record.lock().unwrap_or_else(PoisonError::into_inner) = unconfigured(record);
+        Ok(reached)
+    }
+}
+
+/// The row, if a later stage is to be expected soon.
+fn unconfigured(record: SessionRow) -> Option<Box<SessionRow>> {
+    (record.document.journey.stage() < SessionStage::Configured).then(|| Box::new(record))
+}
+
+impl SessionStorage for Storage {
+    fn is_live(&self) -> StorageFuture<'_, Result<bool, RefreshError>> {
+        Box::pin(async {
+            let Some(direct) = self.direct() else {
+                return Ok(false);
+            };
+            match direct.load(&self.owner, &self.id).await {
+                Ok(record) => Ok(record.ensure_live(direct.clock().now()).is_ok()),
+                Err(Error::NotFound) => Ok(false),
+                Err(error) => {
+                    tracing::warn!(session = %self.id, %error, "cannot read the session of a signed-in guest");
+                    Err(RefreshError::Transient { retry_after: None })
+                }
+            }
+        })
+    }
+
+    fn delete_refresh_token(&self, refresh_token: SecretString) -> StorageFuture<'_, ()> {
+        Box::pin(async move {
+            let Some(direct) = self.direct() else { return };
+            let deleted = direct.update(&self.owner, &self.id, |record, now| {
+                let stored = record.row.secrets.refresh_token.as_ref();
+                let is_stored =
+                    stored.is_some_and(|stored| stored.expose_secret() == refresh_token.expose_secret());
+                let mutation = is_stored.then(|| {
+                    let entry = record.draft(now, Actor::system("guest-suite"), "guest.token_deleted");
+                    record.with_refresh_token(None, entry)
+                });
+                Ok((mutation.unwrap_or_default(), ()))
+            });
+            if let Err(error) = deleted.await {
+                tracing::warn!(session = %self.id, %error, "cannot delete an invalid refresh token from the store");
+            }
+        })
+    }
+
+    fn store_read_marker(&self, at: OffsetDateTime) -> StorageFuture<'_, ()> {
+        Box::pin(async move {
+            let Some(direct) = self.direct() else { return };
+            let stored = direct.update(&self.owner, &self.id, |record, _| {
+                if record.row.ended_at.is_some() || record.document.read_marker >= Some(at) {
+                    return Ok((Mutation::default(), ()));
+                }
+                let mut changed = record.clone();
+                changed.document.read_marker = Some(at);
+                Ok((Change::UpdateSession(changed.into_row()).into(), ()))
+            });
+            match stored.await {
+                // an erased session needs no marker
+                Ok(()) | Err(Error::NotFound) => {}
+                Err(error) => {
+                    tracing::warn!(session = %self.id, %error, "cannot store the read marker: messages may be delivered twice");
+                }
+            }
+        })
+    }
+
+    fn store_stage(&self, stage: SessionStage) -> StorageFuture<'_, Option<SessionStage>> {
+        Box::pin(async move {
+            let stored = self.try_store_stage(stage).await.inspect_err(|error| {
+                tracing::warn!(session = %self.id, %stage, %error, "cannot store the stage of the session");
+            });
+            stored.ok()
+        })
+    }
+}
