@@ -272,9 +272,11 @@ impl Refresher for SessionRefresher {
         };
         let issued = issued.map_err(|error| match error {
             Error::Gateway(error) => refresh_error(&error),
-            Error::Ended | Error::NotFound | Error::RefreshUnknown | Error::RefreshUsed => {
-                RefreshError::Refused
-            }
+            Error::Ended
+            | Error::NotFound
+            | Error::RefreshReused
+            | Error::RefreshUnknown
+            | Error::RefreshUsed => RefreshError::Refused,
             _ => RefreshError::Unknown,
         })?;
         let lifetime = issued.lifetime(&sent);

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use genesys_api::{Clock, IdempotencyKey, SlidingWindow, entropy};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
-use crate::manager::{RefreshRequest, Refresher, TokenManager, View};
-use crate::{Event, Full, Refresh, RefreshAttempt, RefreshError, Schedule, Tokens};
+use crate::manager::{EventSender, RefreshRequest, Refresher, TokenManager, View};
+use crate::{Full, Refresh, RefreshAttempt, RefreshError, Schedule, Tokens};
 
 /// Limits of a [`RefreshDriver`].
 #[derive(Clone, Copy, Debug)]
@@ -86,18 +86,18 @@ impl RefreshDriver {
     pub fn manage(&self, refresh: Refresh, refresher: impl Refresher) -> Result<TokenManager, Full> {
         let slot = lock(&self.slots).take()?;
         let (publish, view) = watch::channel(View::of(&refresh, 0));
-        let events = broadcast::Sender::new(crate::manager::MAX_EVENTS);
+        let events = Arc::default();
         let manager = TokenManager::new(
             slot,
             self.clock.clone(),
             view,
-            events.downgrade(),
+            Arc::downgrade(&events),
             self.commands.clone(),
         );
         let session = Session {
             refresh,
             refresher: Arc::new(refresher),
-            idempotency_key: IdempotencyKey::random(),
+            idempotency_key: None,
             publish,
             events,
             failures: 0,
@@ -148,10 +148,10 @@ fn lock(slots: &Mutex<Slots>) -> std::sync::MutexGuard<'_, Slots> {
 pub(crate) struct Session {
     refresh: Refresh,
     refresher: Arc<dyn BoxedRefresher>,
-    /// The same for all attempts to replace the current tokens.
-    idempotency_key: IdempotencyKey,
+    /// The key of all attempts to replace the current tokens, from the first one on.
+    idempotency_key: Option<IdempotencyKey>,
     publish: watch::Sender<View>,
-    events: broadcast::Sender<Event>,
+    events: Arc<EventSender>,
     failures: u64,
     is_queued: bool,
     flight: Option<AbortHandle>,
@@ -189,7 +189,7 @@ struct Driver {
     clock: Clock,
     commands: mpsc::UnboundedReceiver<Command>,
     slots: Arc<Mutex<Slots>>,
-    sessions: Vec<Option<Session>>,
+    sessions: Vec<Option<Box<Session>>>,
     schedule: Schedule,
     /// Sessions whose attempt is due and has not started.
     queue: VecDeque<u32>,
@@ -220,7 +220,7 @@ impl Driver {
     }
 
     fn session(&mut self, slot: u32) -> Option<&mut Session> {
-        self.sessions.get_mut(slot as usize)?.as_mut()
+        self.sessions.get_mut(slot as usize)?.as_deref_mut()
     }
 
     fn handle_command(&mut self, command: Command) {
@@ -231,7 +231,7 @@ impl Driver {
                 if self.sessions.len() < needed {
                     self.sessions.resize_with(needed, || None);
                 }
-                self.sessions[slot as usize] = Some(*session);
+                self.sessions[slot as usize] = Some(session);
                 self.update(slot, now);
             }
             Command::Refresh(slot, generation) => {
@@ -303,7 +303,10 @@ impl Driver {
             if let Some(attempt) = session.refresh.poll_attempt(now) {
                 let request = RefreshRequest {
                     current: session.refresh.tokens().clone(),
-                    idempotency_key: session.idempotency_key.clone(),
+                    idempotency_key: session
+                        .idempotency_key
+                        .get_or_insert_with(IdempotencyKey::random)
+                        .clone(),
                 };
                 let flight = Arc::clone(&session.refresher).start(attempt, request);
                 let flight = self.flights.spawn(flight);
@@ -335,7 +338,7 @@ impl Driver {
             match outcome {
                 Ok(tokens) => {
                     session.refresh.handle_refreshed(attempt, tokens);
-                    session.idempotency_key = IdempotencyKey::random();
+                    session.idempotency_key = None;
                 }
                 Err(error) => {
                     session.failures += 1;
@@ -353,8 +356,10 @@ impl Session {
     fn publish(&mut self) {
         self.publish.send_replace(View::of(&self.refresh, self.failures));
         while let Some(event) = self.refresh.poll_event() {
-            // fails without a receiver
-            let _ = self.events.send(event);
+            if let Some(events) = self.events.get() {
+                // fails without a receiver
+                let _ = events.send(event);
+            }
         }
     }
 }

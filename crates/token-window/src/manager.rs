@@ -1,8 +1,8 @@
 //! The handle of one token that is kept fresh.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use genesys_api::{Clock, IdempotencyKey, entropy};
@@ -13,7 +13,10 @@ use crate::driver::Command;
 use crate::{DriverLimits, Event, Jitter, Refresh, RefreshDriver, RefreshError, Status, Tokens, Window};
 
 /// Events buffered for a slow listener. A listener that lags further loses the oldest.
-pub(crate) const MAX_EVENTS: usize = 8;
+const MAX_EVENTS: usize = 8;
+
+/// The sender of a session's events, made for the first listener: most sessions have none.
+pub(crate) type EventSender = OnceLock<broadcast::Sender<Event>>;
 
 /// Makes one attempt to refresh a token.
 ///
@@ -72,7 +75,7 @@ struct Shared {
     view: watch::Receiver<View>,
     /// Highest generation that callers of `refresh_now` wait for. Each is requested once.
     requested: AtomicU64,
-    events: broadcast::WeakSender<Event>,
+    events: Weak<EventSender>,
     commands: mpsc::UnboundedSender<Command>,
 }
 
@@ -128,7 +131,7 @@ impl TokenManager {
         slot: u32,
         clock: Clock,
         view: watch::Receiver<View>,
-        events: broadcast::WeakSender<Event>,
+        events: Weak<EventSender>,
         commands: mpsc::UnboundedSender<Command>,
     ) -> Self {
         Self {
@@ -198,11 +201,14 @@ impl TokenManager {
     pub fn events(&self) -> Events {
         Events {
             // without the task there are no more events
-            receiver: self
-                .shared
-                .events
-                .upgrade()
-                .map_or_else(|| broadcast::channel(1).1, |sender| sender.subscribe()),
+            receiver: self.shared.events.upgrade().map_or_else(
+                || broadcast::channel(1).1,
+                |events| {
+                    events
+                        .get_or_init(|| broadcast::Sender::new(MAX_EVENTS))
+                        .subscribe()
+                },
+            ),
         }
     }
 
