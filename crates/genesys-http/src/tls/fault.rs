@@ -11,75 +11,117 @@ use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible};
 use super::TlsVersion;
 
 /// The cause of a failed TLS handshake. Its text has the server as subject and ends with the remedy.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsFault {
     /// The certificate was signed by another key than that of the authority with this name.
+    #[error(
+        "its certificate is signed with another key than its CA's, configure the new CA if it was renewed"
+    )]
     AuthorityKey,
     /// The server refused the client certificate, or refused to continue without one.
+    #[error(
+        "it refused the client certificate, or the absence of one ({alert}), configure a valid one of a CA that it \
+         trusts"
+    )]
     ClientCertificateRefused {
         /// Name of the alert (RFC 8446 section 6.2).
         alert: String,
     },
     /// The server requires a client certificate.
+    #[error("it requires a client certificate, configure one of a CA that it trusts")]
     ClientCertificateRequired,
     /// The certificate has expired.
+    #[error("its certificate has expired{}, renew it there", Date(" at", *at))]
     Expired {
         /// End of its validity, if it is known.
         at: Option<SystemTime>,
     },
     /// The handshake was signed by another key than that of the certificate.
+    #[error("it does not have the key of its certificate, configure the two that were issued together there")]
     KeyMismatch,
     /// The certificate has a property that is not allowed, such as a name that its authority may not certify.
+    #[error("its certificate is not acceptable ({reason}), replace it there")]
     NotAllowed {
         /// Reason of the verifier.
         reason: String,
     },
     /// The certificate is for another purpose than to identify a server.
+    #[error("its certificate is not for servers, issue one with the extended key usage serverAuth")]
     NotForServers,
     /// The server does not use TLS.
+    #[error("it does not use TLS, check the port")]
     NotTls,
     /// The certificate is not valid yet.
+    #[error("its certificate is not valid yet{}, check the clock of this machine", Date(", but from", *from))]
     NotYetValid {
         /// Start of its validity, if it is known.
         from: Option<SystemTime>,
     },
     /// TLS 1.2 and 1.3 have no cipher suite or key exchange that both sides support.
+    #[error(
+        "it shares no cipher suite or key exchange with this client, allow ECDHE with AES-GCM or ChaCha20-Poly1305 \
+         there, or it requires a client certificate"
+    )]
     NoCommonCipher,
     /// The server ended the handshake.
+    #[error("it ended the TLS handshake with the alert {alert}, check its log")]
     Refused {
         /// Name of the alert (RFC 8446 section 6.2).
         alert: String,
     },
     /// The certificate is revoked.
+    #[error("its certificate is revoked, replace it there")]
     Revoked,
     /// The certificate is that of an authority, which cannot identify a server.
+    #[error(
+        "its certificate is self-signed, issue it from an authority, which can be your own, and configure that one \
+         as CA"
+    )]
     SelfSignedAuthority,
     /// The certificate is signed with an algorithm that is not secure, or not supported.
+    #[error(
+        "its certificate is signed with {}, issue it with SHA-256 and RSA, ECDSA P-256 or P-384",
+        name.unwrap_or("an algorithm that is not supported")
+    )]
     SignatureAlgorithm {
         /// Name of the algorithm, if it is a known insecure one.
         name: Option<&'static str>,
     },
     /// The issuer of the certificate is not a trusted authority.
+    #[error(
+        "its certificate comes from an unknown issuer, configure its CA, or the certificate itself if it is \
+         self-signed"
+    )]
     UnknownIssuer,
     /// Any other failure: the source of the error describes it.
+    #[error("the TLS handshake failed, see the cause")]
     Unspecified,
     /// The server supports only older versions of TLS.
+    #[error("it supports {}", older_versions(*minimum))]
     Version {
         /// Oldest version that the settings allow.
         minimum: TlsVersion,
     },
     /// The RSA key of the certificate is too short.
+    #[error(
+        "its certificate has an RSA key of {bits} bits, issue one with 2048 to 8192 bits, or with ECDSA P-256"
+    )]
     WeakKey {
         /// Length of the key, in bits.
         bits: usize,
     },
     /// The certificate is for other host names.
+    #[error(
+        "its certificate is for another host name{}, use the name that it was issued for",
+        Names(names)
+    )]
     WrongName {
         /// Names in the certificate.
         names: Vec<String>,
     },
     /// The server does not serve this host name.
+    #[error("it does not serve this host name, check the name and the address that it resolves to")]
     WrongServer,
 }
 
@@ -181,96 +223,25 @@ impl TlsFault {
     }
 }
 
-impl fmt::Display for TlsFault {
+/// The first names of a certificate in parentheses.
+struct Names<'a>(&'a [String]);
+
+impl fmt::Display for Names<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AuthorityKey => f.write_str(
-                "its certificate is signed with another key than its CA's, configure the new CA if it was renewed",
-            ),
-            Self::ClientCertificateRefused { alert } => write!(
-                f,
-                "it refused the client certificate, or the absence of one ({alert}), configure a valid one of a CA that it \
-                 trusts"
-            ),
-            Self::ClientCertificateRequired => {
-                f.write_str("it requires a client certificate, configure one of a CA that it trusts")
-            }
-            Self::Expired { at } => {
-                write!(f, "its certificate has expired{}, renew it there", Date(" at", *at))
-            }
-            Self::KeyMismatch => f.write_str(
-                "it does not have the key of its certificate, configure the two that were issued together there",
-            ),
-            Self::NotAllowed { reason } => {
-                write!(f, "its certificate is not acceptable ({reason}), replace it there")
-            }
-            Self::NotForServers => f.write_str(
-                "its certificate is not for servers, issue one with the extended key usage serverAuth",
-            ),
-            Self::NotTls => f.write_str("it does not use TLS, check the port"),
-            Self::NotYetValid { from } => write!(
-                f,
-                "its certificate is not valid yet{}, check the clock of this machine",
-                Date(", but from", *from)
-            ),
-            Self::NoCommonCipher => f.write_str(
-                "it shares no cipher suite or key exchange with this client, allow ECDHE with AES-GCM or \
-                 ChaCha20-Poly1305 there, or it requires a client certificate",
-            ),
-            Self::Refused { alert } => {
-                write!(f, "it ended the TLS handshake with the alert {alert}, check its log")
-            }
-            Self::Revoked => f.write_str("its certificate is revoked, replace it there"),
-            Self::SelfSignedAuthority => f.write_str(
-                "its certificate is self-signed, issue it from an authority, which can be your own, and configure that one \
-                 as CA",
-            ),
-            Self::SignatureAlgorithm { name } => {
-                let problem = match name {
-                    Some(name) => format!("with {name}, which is not secure"),
-                    None => "with an algorithm that is not supported".to_owned(),
-                };
-                write!(f, "its certificate is signed {problem}, issue it with SHA-256 and RSA, ECDSA P-256 or P-384")
-            }
-            Self::UnknownIssuer => f.write_str(
-                "its certificate comes from an unknown issuer, configure its CA, or the certificate itself if it is \
-                 self-signed",
-            ),
-            Self::Unspecified => f.write_str("the TLS handshake failed, see the cause"),
-            Self::Version {
-                minimum: TlsVersion::Tls12,
-            } => f.write_str(
-                "it supports TLS 1.1 at most, update the server, older versions than TLS 1.2 are not secure",
-            ),
-            Self::Version {
-                minimum: TlsVersion::Tls13,
-            } => f.write_str("it does not support TLS 1.3, update the server, or configure a lower minimum"),
-            Self::WeakKey { bits } => write!(
-                f,
-                "its certificate has an RSA key of {bits} bits, issue one with 2048 to 8192 bits, or with ECDSA P-256"
-            ),
-            Self::WrongName { names } => {
-                f.write_str("its certificate is for another host name")?;
-                match names.split_at_checked(NAMES) {
-                    _ if names.is_empty() => {}
-                    Some((shown, hidden)) if !hidden.is_empty() => {
-                        write!(f, " ({} and {} more)", shown.join(", "), hidden.len())?;
-                    }
-                    _ => write!(f, " ({})", names.join(", "))?,
-                }
-                f.write_str(", use the name that it was issued for")
-            }
-            Self::WrongServer => {
-                f.write_str("it does not serve this host name, check the name and the address that it resolves to")
-            }
+        match self.0 {
+            [] => Ok(()),
+            [a, b, c, _, ..] => write!(f, " ({a}, {b}, {c} and {} more)", self.0.len() - 3),
+            few => write!(f, " ({})", few.join(", ")),
         }
     }
 }
 
-impl std::error::Error for TlsFault {}
-
-/// Names of a certificate in an error.
-const NAMES: usize = 3;
+fn older_versions(minimum: TlsVersion) -> &'static str {
+    match minimum {
+        TlsVersion::Tls12 => "TLS 1.1 at most, update the server, older versions than TLS 1.2 are not secure",
+        TlsVersion::Tls13 => "TLS 1.2 at most, update the server, or configure a lower minimum",
+    }
+}
 
 /// A date after these words, if it is known.
 struct Date(&'static str, Option<SystemTime>);

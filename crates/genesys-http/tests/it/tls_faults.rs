@@ -328,7 +328,7 @@ async fn minimum_version_excludes_older_servers() {
     let old = fault(&tls, config(&TLS12)).await;
     assert_eq!(old, TlsFault::Version { minimum });
     assert!(
-        old.to_string().starts_with("it does not support TLS 1.3"),
+        old.to_string().starts_with("it supports TLS 1.2 at most"),
         "{old}"
     );
     sent(&tls, config(&TLS13)).await.unwrap();
