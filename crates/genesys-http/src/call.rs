@@ -33,12 +33,13 @@ impl Client {
     ) -> Result<C::Reply, CallError> {
         let bearer = match bearer.map(|token| authorization(token, host)).transpose() {
             Ok(bearer) => bearer,
-            Err(error) => return Err(CallError::new(Failure::Unanswered(error), host, 0, false)),
+            Err(error) => return Err(CallError::new(Failure::Unanswered(error), host, 0, false, false)),
         };
         let operation = std::any::type_name::<C>();
         let breakers = &self.shared.breakers;
         let deadline = self.clock().now().instant + self.deadline;
         let mut previous: Option<Failure> = None;
+        let mut unknown = false;
         let mut attempt = 1;
         loop {
             let permit = match self.permit(host, operation, deadline).await {
@@ -46,7 +47,7 @@ impl Client {
                 Err(failure) => {
                     let failure = previous.unwrap_or(failure);
                     let failure = failure.with_retry_date(self.clock().now());
-                    return Err(CallError::new(failure, host, attempt - 1, true));
+                    return Err(CallError::new(failure, host, attempt - 1, true, unknown));
                 }
             };
             let mut request = call.request(host);
@@ -79,13 +80,14 @@ impl Client {
                 Err(error) => Failure::Unanswered(error),
             };
             breakers.record(host, operation, permit, failure.is_fault(), now.instant);
+            unknown |= failure.is_unknown();
             let wait = failure
                 .wait(&self.shared.retry, attempt, repeatable, now)
                 .filter(|wait| now.instant + *wait < deadline)
                 .filter(|_| self.allows_retry_of(&failure));
             let Some(wait) = wait else {
                 let retryable = failure.is_retryable(repeatable, now);
-                let error = CallError::new(failure.with_retry_date(now), host, attempt, retryable);
+                let error = CallError::new(failure.with_retry_date(now), host, attempt, retryable, unknown);
                 breakers.explain(host, operation, &error);
                 return Err(error);
             };
@@ -138,6 +140,7 @@ struct Inner {
     host: Host,
     attempts: u32,
     retryable: bool,
+    unknown: bool,
     failure: Failure,
 }
 
@@ -176,13 +179,10 @@ impl CallError {
         self.inner.retryable
     }
 
-    /// Whether the service may have acted on the call: the answer was lost or is malformed, 408, or a server error.
+    /// Whether the service may have acted on one of the attempts: the answer was lost or is malformed, 408, or a server
+    /// error.
     pub fn is_outcome_unknown(&self) -> bool {
-        match &self.inner.failure {
-            Failure::Answered { status, .. } if status.is_success() => true,
-            Failure::Unanswered(error) => error.was_sent(),
-            failure => failure.outcome().is_some_and(|outcome| outcome.is_unknown()),
-        }
+        self.inner.unknown
     }
 
     /// Number of attempts.
@@ -190,12 +190,13 @@ impl CallError {
         self.inner.attempts
     }
 
-    fn new(failure: Failure, host: &Host, attempts: u32, retryable: bool) -> Self {
+    fn new(failure: Failure, host: &Host, attempts: u32, retryable: bool, unknown: bool) -> Self {
         Self {
             inner: Arc::new(Inner {
                 host: host.clone(),
                 attempts,
                 retryable,
+                unknown,
                 failure,
             }),
         }
@@ -306,10 +307,21 @@ impl Failure {
         }
     }
 
+    /// Whether the service may have acted on this attempt.
+    fn is_unknown(&self) -> bool {
+        match self {
+            Self::Answered { status, .. } if status.is_success() => true,
+            Self::Unanswered(error) => error.was_sent(),
+            Self::Answered { .. } | Self::NotAllowed { .. } => {
+                self.outcome().is_some_and(|outcome| outcome.is_unknown())
+            }
+        }
+    }
+
     /// Whether the service did not work, for the breaker. It does not look at 4xx except 408.
     fn is_fault(&self) -> bool {
         match self {
-            Self::Answered { .. } => self.outcome().is_some_and(|outcome| outcome.is_unknown()),
+            Self::Answered { status, .. } => !status.is_success() && self.is_unknown(),
             Self::NotAllowed { .. } | Self::Unanswered(_) => true,
         }
     }

@@ -132,15 +132,16 @@ impl Client {
         headers
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static(PRODUCT));
-        if repeatable {
-            let first = Exchange::new(request.clone());
-            match first.run(self, &endpoint, deadline).await {
-                Err(failed) if failed.stale => tracing::debug!(%endpoint, "stale connection, sending again"),
-                result => return result.map_err(|failed| failed.error),
+        let again = repeatable.then(|| request.clone());
+        let result = Exchange::new(request).run(self, &endpoint, deadline).await;
+        match (result, again) {
+            (Err(failed), Some(request)) if failed.stale => {
+                tracing::debug!(%endpoint, "stale connection, sending again");
+                let result = Exchange::new(request).run(self, &endpoint, deadline).await;
+                result.map_err(|failed| failed.error.after_earlier_send())
             }
+            (result, _) => result.map_err(|failed| failed.error),
         }
-        let last = Exchange::new(request).run(self, &endpoint, deadline).await;
-        last.map_err(|failed| failed.error)
     }
 }
 

@@ -16,13 +16,13 @@ pub struct Error {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     kind: ErrorKind,
     message: String,
     sent: bool,
     fault: Option<TlsFault>,
-    source: Option<Source>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
@@ -49,7 +49,9 @@ impl Error {
         source: Option<impl Into<Source>>,
     ) -> Self {
         let message = format!("cannot connect to {endpoint}: {fault}");
-        let source = source.filter(|_| fault == TlsFault::Unspecified).map(Into::into);
+        let source = source
+            .filter(|_| fault == TlsFault::Unspecified)
+            .map(|source| Arc::from(source.into()));
         Self {
             inner: Arc::new(Inner {
                 kind: ErrorKind::Tls,
@@ -59,6 +61,12 @@ impl Error {
                 source,
             }),
         }
+    }
+
+    /// The error of a request that was also sent before, without a response.
+    pub(crate) fn after_earlier_send(mut self) -> Self {
+        Arc::make_mut(&mut self.inner).sent = true;
+        self
     }
 
     pub(crate) fn new(kind: ErrorKind, message: String) -> Self {
@@ -116,7 +124,7 @@ impl Error {
             message,
             sent,
             fault: None,
-            source,
+            source: source.map(Arc::from),
         };
         Self {
             inner: Arc::new(inner),

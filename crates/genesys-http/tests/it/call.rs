@@ -192,6 +192,21 @@ async fn read_with_unknown_outcome_is_retried() {
 }
 
 #[tokio::test]
+async fn outcome_stays_unknown_if_only_the_last_attempt_was_not_sent() {
+    let server = Raw::bind().await;
+    let calling = tokio::spawn({
+        let host = server.host.clone();
+        async move { retrying_client().call(&Read, &host, None).await }
+    });
+    let first = server.accept_request().await;
+    drop(server);
+    drop(first);
+    let error = calling.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), CallErrorKind::Transport(ErrorKind::Connect));
+    assert!(error.attempts() == 3 && error.is_outcome_unknown());
+}
+
+#[tokio::test]
 async fn unsent_call_is_always_retried() {
     let (_port, host) = closed_port();
     let error = retrying_client().call(&Create, &host, None).await.unwrap_err();

@@ -62,6 +62,16 @@ async fn repeatable_request_is_sent_once_more_if_a_reused_connection_dies() {
 }
 
 #[tokio::test]
+async fn request_that_was_sent_before_the_last_failure_counts_as_sent() {
+    let server = Raw::bind().await;
+    let (tcp, sending) = on_reused_connection(&server, get(&server.host, "/")).await;
+    drop(server);
+    drop(tcp);
+    let error = sending.await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.was_sent()), (ErrorKind::Connect, true));
+}
+
+#[tokio::test]
 async fn request_is_not_sent_again_if_it_may_not_be_or_the_answer_began() {
     let server = Raw::bind().await;
     let (tcp, sending) = on_reused_connection(&server, post(&server, false)).await;
