@@ -284,6 +284,8 @@ export interface GuestMessage {
 
 export interface GuestReport {
   guestId: Id;
+  /** `after` of the next page. Absent if there is none. */
+  next?: string;
   /** The guest's sessions, oldest first. */
   sessions: HeldSession[];
 }
@@ -316,6 +318,8 @@ export interface Health {
   auditEntriesVerified?: number;
   detail?: string;
   ok: boolean;
+  /** Failures that do not concern guests, such as checkpoints of the audit log that could not be written. Missing if there are none. */
+  warnings?: string[];
 }
 
 export interface HeldSession {
@@ -768,7 +772,7 @@ export function changeConsent(options: CallOptions, id: string, body: ChangeCons
 export function refreshSession(options: CallOptions, id: string, body: Refresh): Promise<Rotated>;
 
 /** Data of a guest, and its recipients. */
-export function fetchGuest(options: CallOptions, id: string): Promise<GuestReport>;
+export function fetchGuest(options: CallOptions, id: string, query?: { after?: Id }): Promise<GuestReport>;
 
 /** Erase every session of a guest. */
 export function eraseGuest(options: CallOptions, id: string): Promise<ErasedGuest>;

@@ -414,8 +414,8 @@ export function refreshSession(options, id, body) {
 }
 
 /** Data of a guest, and its recipients. */
-export function fetchGuest(options, id) {
-  return call("fetchGuest", options, { path: { id } });
+export function fetchGuest(options, id, query) {
+  return call("fetchGuest", options, { path: { id }, query });
 }
 
 /** Erase every session of a guest. */

@@ -37,6 +37,7 @@ use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 pub(crate) use self::access::Clients;
 use self::refusal::Refusal;
+use crate::checkpoints::Audit;
 use crate::relay::Hub;
 
 pub(crate) type App = Arc<Parts>;
@@ -55,6 +56,8 @@ pub(crate) struct Parts {
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// The policy and the controller of consent records.
     pub(crate) consent: (&'static Policy, Controller),
+    /// The publication of checkpoints.
+    pub(crate) audit: Audit,
     /// The public base URL of this gateway.
     pub(crate) public: Host,
 }
@@ -127,10 +130,14 @@ async fn health(State(app): State<App>) -> Response {
         _ => Ok(0),
     });
     match verified {
-        Ok(entries) => json_answer(
-            StatusCode::OK,
-            &json!({ "ok": true, "auditEntriesVerified": entries }),
-        ),
+        Ok(entries) => {
+            let mut body = json!({ "ok": true, "auditEntriesVerified": entries });
+            let warnings = app.audit.warnings();
+            if !warnings.is_empty() {
+                body["warnings"] = json!(warnings);
+            }
+            json_answer(StatusCode::OK, &body)
+        }
         Err(detail) => json_answer(
             StatusCode::SERVICE_UNAVAILABLE,
             &json!({ "ok": false, "detail": detail }),

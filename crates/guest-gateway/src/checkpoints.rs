@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +32,15 @@ pub(crate) struct Audit {
     /// Time between two checkpoints.
     #[serde(deserialize_with = "duration")]
     pub(crate) checkpoint_interval: Duration,
+    /// Whether the last checkpoint could not be written. Clones share it.
+    #[serde(skip)]
+    failing: Arc<Failing>,
+}
+
+#[derive(Debug, Default)]
+struct Failing {
+    file: AtomicBool,
+    url: AtomicBool,
 }
 
 impl Default for Audit {
@@ -39,6 +49,7 @@ impl Default for Audit {
             checkpoint_file: None,
             checkpoint_url: None,
             checkpoint_interval: hours::<1>() / 60,
+            failing: Arc::default(),
         }
     }
 }
@@ -104,12 +115,31 @@ impl Audit {
         }
     }
 
+    /// Returns the warnings about checkpoints that could not be written, for `/health`.
+    pub(crate) fn warnings(&self) -> Vec<&'static str> {
+        let targets = [
+            (
+                &self.failing.file,
+                "cannot write checkpoints to `checkpoint_file`: see the gateway's log",
+            ),
+            (
+                &self.failing.url,
+                "cannot send checkpoints to `checkpoint_url`: see the gateway's log",
+            ),
+        ];
+        let failing = targets
+            .into_iter()
+            .filter(|(is_failing, _)| is_failing.load(Ordering::Relaxed));
+        failing.map(|(_, warning)| warning).collect()
+    }
+
     /// Sends a note to the URL, with the retries of the client. Returns whether it is there.
     async fn send(&self, note: String, http: &Client) -> bool {
         let Some(url) = &self.checkpoint_url else {
             return true;
         };
         let sent = http.call(&PublishedNote { url, note }, &url.host, None).await;
+        self.failing.url.store(sent.is_err(), Ordering::Relaxed);
         if let Err(error) = &sent {
             tracing::error!(
                 "cannot publish a checkpoint, trying again later: {}",
@@ -136,6 +166,7 @@ impl Audit {
         };
         let appended = tokio::task::spawn_blocking(append).await;
         let appended = appended.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        self.failing.file.store(appended.is_err(), Ordering::Relaxed);
         if let Err(error) = &appended {
             tracing::error!(
                 "cannot append a checkpoint to {name}, trying again later: {error}; check the disk, the folder and the \

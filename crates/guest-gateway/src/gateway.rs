@@ -118,6 +118,7 @@ impl Gateway {
             token_in_query: config.sessions.token_in_query,
             trusted_proxies: config.listen.trusted_proxies,
             consent: (config.sessions.policy, config.controller),
+            audit: config.audit.clone(),
             public: public.clone(),
         }));
 

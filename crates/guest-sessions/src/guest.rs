@@ -10,14 +10,22 @@ use time::OffsetDateTime;
 
 use crate::SessionInfo;
 
-/// All that is held about a guest: the body of `GET`.
+/// A page of what is held about a guest: the body of `GET`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GuestReport {
     /// The guest's id.
     pub guest_id: GuestId,
-    /// The guest's sessions, oldest first. An erased session is not held.
+    /// The guest's sessions, oldest first, at most [`Self::MAX_SESSIONS`]. An erased session is not held.
     pub sessions: Vec<HeldSession>,
+    /// The next page begins after this session. `None` on the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<SessionId>,
+}
+
+impl GuestReport {
+    /// Largest number of sessions of a page. Our choice.
+    pub const MAX_SESSIONS: usize = 100;
 }
 
 /// The data that is held of a session, and its recipients.

@@ -71,11 +71,9 @@ impl LogTree {
         size: Option<u64>,
     ) -> Result<InclusionProof, ProveError> {
         let checkpoint = Self::checkpoint(store, size).await?;
-        let subtrees = inclusion_subtrees(checkpoint.size, seq).map_err(|_| ProveError::OutOfRange {
-            parameter: "entry",
-            value: seq,
-            valid: 0..=checkpoint.size.saturating_sub(1),
-        })?;
+        let valid = 0..=checkpoint.size.saturating_sub(1);
+        let subtrees = inclusion_subtrees(checkpoint.size, seq)
+            .map_err(|_| ProveError::of(&checkpoint, "entry", seq, valid))?;
         let entries = store.entries(EntryQuery::From(seq), 1).await?;
         let entry = entries.first().ok_or_else(|| altered(checkpoint.size))?;
         let size = checkpoint.size;
@@ -102,11 +100,9 @@ impl LogTree {
         size: Option<u64>,
     ) -> Result<ConsistencyProof, ProveError> {
         let checkpoint = Self::checkpoint(store, size).await?;
-        let subtrees = consistency_subtrees(checkpoint.size, old).map_err(|_| ProveError::OutOfRange {
-            parameter: "old",
-            value: old,
-            valid: 1..=checkpoint.size,
-        })?;
+        let valid = 1..=checkpoint.size;
+        let subtrees = consistency_subtrees(checkpoint.size, old)
+            .map_err(|_| ProveError::of(&checkpoint, "old", old, valid))?;
         let size = checkpoint.size;
         let proof = ConsistencyProof {
             old,
@@ -186,6 +182,14 @@ fn altered(size: u64) -> StoreError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProveError {
+    /// The checkpoint has no entries.
+    #[error("invalid {parameter} {value}: the checkpoint is over an empty log, use one with entries")]
+    Empty {
+        /// `entry`, a sequence number, or `old`, a number of entries.
+        parameter: &'static str,
+        /// The value of the parameter.
+        value: u64,
+    },
     /// No checkpoint over this number of entries.
     #[error("invalid size {size}: no checkpoint has this number of entries, leave it out for the newest one")]
     NoCheckpoint {
@@ -209,6 +213,25 @@ pub enum ProveError {
     /// The store cannot be read, or an entry was altered.
     #[error("cannot read the audit log")]
     Store(#[from] StoreError),
+}
+
+impl ProveError {
+    /// The error of a value that is not one of the `valid` ones.
+    fn of(
+        checkpoint: &StoredCheckpoint,
+        parameter: &'static str,
+        value: u64,
+        valid: RangeInclusive<u64>,
+    ) -> Self {
+        match checkpoint.size {
+            0 => Self::Empty { parameter, value },
+            _ => Self::OutOfRange {
+                parameter,
+                value,
+                valid,
+            },
+        }
+    }
 }
 
 #[cfg(all(test, feature = "sqlite"))]
@@ -283,5 +306,17 @@ mod tests {
         tree.observe(&page[200..]);
         assert_eq!(tree.blocks().len(), 700);
         tree.prove_entry(&store, 699, None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn proof_of_an_empty_log_is_refused_as_such() {
+        let store = grown(&[]).await;
+        let tree = LogTree::default();
+        let entry = tree.prove_entry(&store, 0, None).await;
+        let prefix = tree.prove_prefix(&store, 1, None).await;
+        for error in [entry.map(drop).unwrap_err(), prefix.map(drop).unwrap_err()] {
+            assert!(matches!(error, ProveError::Empty { .. }), "{error}");
+            assert!(error.to_string().contains("empty log"), "{error}");
+        }
     }
 }

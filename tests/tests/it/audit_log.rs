@@ -13,7 +13,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::api::{Api, Call, guest};
+use crate::guests::until;
 use crate::page::soon;
+use crate::proxy::ClosedPort;
 use crate::world::{CLIENT, NEIGHBOR, World};
 
 const AUDIT: &str = "/api/v2/audit";
@@ -251,5 +253,39 @@ async fn checkpoints_are_sent_to_the_configured_url() {
     assert!(head.starts_with("POST /notes?log=1 HTTP/1.1\r\n"), "{head}");
     assert!(head.contains("content-type: text/plain; charset=utf-8"), "{head}");
     assert!(world.gateway.store().verifier_key().open(note).is_ok(), "{note}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn checkpoints_that_cannot_be_written_show_in_health() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inner, closed) = (folder.path().join("inner"), ClosedPort::reserve());
+    std::fs::create_dir(&inner).unwrap();
+    let file = inner.join("checkpoints").display().to_string();
+    let world = World::configured(genesys_sim::Rules::default(), |toml| {
+        let url = format!("http://{}/", closed.address());
+        format!("audit = {{ checkpoint_file = {file:?}, checkpoint_url = {url:?} }}\n{toml}")
+    })
+    .await;
+    let api = Api::of(&world, CLIENT).await;
+    let warnings = async || -> String {
+        let health = api.send(Call::get("/health")).await;
+        assert_eq!(health.status, StatusCode::OK, "{}", health.text);
+        health.json()["warnings"].to_string()
+    };
+    let reaches = async |expected: &dyn Fn(&str) -> bool| {
+        until(async || {
+            log_entries(&world, 1).await;
+            world.clock.advance(Duration::from_secs(60));
+            expected(&warnings().await)
+        })
+        .await;
+    };
+    reaches(&|text| text.contains("checkpoint_url") && !text.contains("checkpoint_file")).await;
+    std::fs::remove_dir_all(&inner).unwrap();
+    reaches(&|text| text.contains("checkpoint_url") && text.contains("checkpoint_file")).await;
+    assert!(!warnings().await.contains("inner"), "paths are not published");
+    std::fs::create_dir(&inner).unwrap();
+    reaches(&|text| !text.contains("checkpoint_file")).await;
     world.stop().await;
 }

@@ -15,22 +15,34 @@ use crate::crm::Crm;
 use crate::page::{Page, soon, upgrade, upgrade_with, upgrade_with_token};
 use crate::world::{CLIENT, READER, World};
 
-/// Actions of the table that this test does not provoke, and the tests that do.
+/// Actions of the table that this test does not provoke, and the files of the tests that do, below the root.
 const ELSEWHERE: [(&str, &str); 13] = [
-    ("audit.exported", "cli::audit"),
-    ("audit.log_read", "audit_log"),
-    ("clock.jumped", "guest-suite, direct::background"),
-    ("consent.exported", "cli::consent"),
-    ("guest.read", "data_subject"),
-    ("guest.signed_in", "sign_in"),
-    ("guest.signed_out", "sign_in"),
-    ("guest.token_deleted", "sign_in"),
-    ("store.created", "cli::store"),
-    ("store.rekeyed", "cli::store"),
-    ("store.restored", "cli::store"),
-    ("store.vacuumed", "cli::store"),
-    ("webhook.dead", "deliveries"),
+    ("audit.exported", "tests/tests/it/cli/store.rs"),
+    ("audit.log_read", "tests/tests/it/audit_log.rs"),
+    ("clock.jumped", "crates/guest-suite/src/direct/background.rs"),
+    ("consent.exported", "tests/tests/it/cli/consent.rs"),
+    ("guest.read", "tests/tests/it/data_subject.rs"),
+    ("guest.signed_in", "tests/tests/it/sign_in.rs"),
+    ("guest.signed_out", "tests/tests/it/sign_in.rs"),
+    ("guest.token_deleted", "tests/tests/it/sign_in.rs"),
+    ("store.created", "tests/tests/it/cli/store.rs"),
+    ("store.rekeyed", "tests/tests/it/cli/store.rs"),
+    ("store.restored", "tests/tests/it/cli/store.rs"),
+    ("store.vacuumed", "tests/tests/it/cli/store.rs"),
+    ("webhook.dead", "tests/tests/it/deliveries.rs"),
 ];
+
+#[test]
+fn test_elsewhere_names_its_action() {
+    for (action, path) in ELSEWHERE {
+        let text = std::fs::read_to_string(root().join(path)).unwrap();
+        let tests = match path.starts_with("crates") {
+            true => text.split_once("mod tests {").unwrap().1,
+            false => &text,
+        };
+        assert!(tests.contains(action), "{action} is not in the tests of {path}");
+    }
+}
 
 /// Details of an entry about consent.
 const CONSENT: &str = "analytics jurisdiction marketing personalization policy";

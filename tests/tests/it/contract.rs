@@ -4,14 +4,17 @@ mod faults;
 mod frames;
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use self::faults::{destroy, slow};
-use crate::api::{Answer, Api, Call, SESSIONS, WEBHOOKS, guest};
+use crate::api::{Answer, Api, Call, SESSIONS, WEBHOOKS, guest, path_of};
 use crate::document::DOCUMENT;
+use crate::guests::until;
 use crate::page::{Page, upgrade};
+use crate::proxy::ClosedPort;
 use crate::world::{CLIENT, ORIGIN, World};
 
 /// A gateway with sessions.
@@ -346,6 +349,7 @@ async fn operations_answer_with_every_documented_status_and_field() {
     let mut seen = BTreeSet::new();
     let mut missing = Vec::new();
     full_answers(&fixtures.healthy, &mut seen).await;
+    DOCUMENT.seen("checkHealth", 200, &health_with_warnings().await, &mut seen);
     for (operation, status) in DOCUMENT.answers() {
         match fixtures.provoke(&operation, status).await {
             Some(answer) if answer.status == status => {
@@ -385,10 +389,40 @@ async fn full_answers(fixture: &Fixture, seen: &mut BTreeSet<String>) {
         let answer = fixture.send(Call::get(&format!("{SESSIONS}{rest}"))).await;
         DOCUMENT.seen(operation, 200, &answer.json(), seen);
     }
-    let guest = session["guestId"].as_str().unwrap();
-    let path = format!("/api/v2/webmessaging/guests/{guest}");
+    // a page and one session more
+    let mut body = guest();
+    body["guestId"] = session["guestId"].clone();
+    for _ in 0..100 {
+        let again = fixture.api.create(&body).await;
+        fixture
+            .send(Call::new(Method::DELETE, &path_of(&again, "")))
+            .await;
+    }
+    let path = format!(
+        "/api/v2/webmessaging/guests/{}",
+        session["guestId"].as_str().unwrap()
+    );
     let answer = fixture.send(Call::get(&path)).await;
     DOCUMENT.seen("fetchGuest", 200, &answer.json(), seen);
+}
+
+/// The health of a gateway whose checkpoints cannot be sent.
+async fn health_with_warnings() -> Value {
+    let closed = ClosedPort::reserve();
+    let world = World::configured(genesys_sim::Rules::default(), |toml| {
+        format!("audit.checkpoint_url = \"http://{}/\"\n{toml}", closed.address())
+    })
+    .await;
+    let api = Api::of(&world, CLIENT).await;
+    let health = async || api.send(Call::get("/health")).await.json();
+    until(async || {
+        world.clock.advance(Duration::from_secs(60));
+        health().await["warnings"].is_array()
+    })
+    .await;
+    let health = health().await;
+    world.stop().await;
+    health
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use crate::api::{Api, Call, guest, path_of};
 use crate::crm::Crm;
 use crate::guests::until;
 use crate::page::Page;
+use crate::process::run;
 use crate::world::{CLIENT, NEIGHBOR, READER, World};
 
 const GUESTS: &str = "/api/v2/webmessaging/guests";
@@ -173,4 +174,52 @@ async fn erased_guest_is_gone_with_proof_and_webhooks_are_notified() {
     expected.sort_by_key(Value::to_string);
     assert_eq!(notified, expected);
     world.stop().await;
+}
+
+#[tokio::test]
+async fn report_of_a_guest_is_paged() {
+    let world = World::start().await;
+    let api = Api::of(&world, CLIENT).await;
+    for _ in 0..101 {
+        let session = api.create(&named("ann")).await;
+        api.ask(Call::new(Method::DELETE, &path_of(&session, ""))).await;
+    }
+    let first = api.ask(Call::get(&format!("{GUESTS}/ann"))).await;
+    let ids = |page: &Value| -> Vec<String> {
+        let sessions = page["sessions"].as_array().unwrap().iter();
+        sessions.map(|session| session["id"].to_string()).collect()
+    };
+    assert_eq!(ids(&first).len(), 100);
+    let next = first["next"].as_str().unwrap();
+    let second = api.ask(Call::get(&format!("{GUESTS}/ann?after={next}"))).await;
+    assert_eq!(ids(&second).len(), 1);
+    assert!(!ids(&first).contains(&ids(&second)[0]));
+    assert!(second.get("next").is_none(), "{second}");
+    let answer = api
+        .send(Call::get(&format!("{GUESTS}/ann?after=%20")).bearer(&api.token))
+        .await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text);
+
+    let path = world.folder.path().join("gateway.toml");
+    std::fs::write(&path, &world.toml).unwrap();
+    let out = world.folder.path().join("guest.json").display().to_string();
+    let World {
+        gateway,
+        simulator,
+        folder,
+        ..
+    } = world;
+    gateway.stop().await;
+    let config = path.display().to_string();
+    let guest = ["--guest", "ann", "--config", &config];
+    let shown = run([&["guest", "show"][..], &guest].concat()).await;
+    assert_eq!((shown.code, &*shown.err), (Some(0), ""));
+    let sessions = shown.out.lines().filter(|line| line.starts_with("session "));
+    assert_eq!(sessions.count(), 101);
+    let exported = run([&["guest", "export", "--out", &out][..], &guest].concat()).await;
+    assert_eq!(exported.code, Some(0), "{}", exported.err);
+    let exported: Value = serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
+    assert_eq!(ids(&exported).len(), 101);
+    simulator.stop().await;
+    drop(folder);
 }

@@ -95,6 +95,33 @@ async fn webhook_is_redelivered_unchanged_after_an_outage() {
 }
 
 #[tokio::test]
+async fn delivery_that_fails_for_the_whole_schedule_is_logged_as_dead() {
+    let world = World::start().await;
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    let mut subscription = crm.subscription("/sync");
+    subscription.events = [EventName::Created].into_iter().collect();
+    suite.ensure_webhook(&subscription).await.unwrap().unwrap();
+    crm.respond_with(&[500; 20]);
+    suite.create(newcomer(&world.clock)).await.unwrap();
+    failed(&world, 1).await;
+    let is_dead = async || {
+        audited(&world)
+            .await
+            .iter()
+            .any(|action| action == "webhook.dead")
+    };
+    let minutes = [5, 30, 120, 300, 600, 840, 1_200, 1_440];
+    let waits = std::iter::once(5).chain(minutes.map(|minutes| minutes * 60));
+    for (attempts, wait) in (2..).zip(waits) {
+        assert!(!is_dead().await, "{attempts}");
+        world.clock.advance(Duration::from_secs(wait * 6 / 5 + 1));
+        failed(&world, attempts).await;
+    }
+    until(is_dead).await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn webhook_is_disabled_by_410() {
     let world = World::start().await;
     let (crm, suite) = (Crm::start(&world.clock).await, world.suite());

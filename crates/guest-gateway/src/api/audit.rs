@@ -2,7 +2,7 @@
 
 use audit::{Actor, Draft};
 use axum::response::{IntoResponse, Response};
-use genesys_api::error_chain;
+use genesys_api::{SessionId, error_chain};
 use guest_payload::iso27560::Record;
 use guest_sessions::{AuditLines, AuditQuery, ConsentRecords, DetailCode, ProofQuery};
 use guest_suite::direct::stored_sessions;
@@ -57,13 +57,7 @@ pub(super) async fn consent_records(call: Call) -> Result<Response, Refusal> {
     let (mut after, mut receipts) = (None, false);
     for (name, value) in form_urlencoded::parse(query(&call).as_bytes()) {
         match &*name {
-            "after" => {
-                after = Some(
-                    value
-                        .parse()
-                        .map_err(|_| invalid("after", "the id of a session"))?,
-                )
-            }
+            "after" => after = Some(parse_session("after", &value)?),
             _ => receipts = value.parse().map_err(|_| invalid("receipts", "true or false"))?,
         }
     }
@@ -79,6 +73,13 @@ pub(super) async fn consent_records(call: Call) -> Result<Response, Refusal> {
     let records = sessions.iter().map(record).collect();
     let next = sessions.last().map(|last| last.id.clone());
     Ok(json_answer(StatusCode::OK, &ConsentRecords { records, next }))
+}
+
+/// Parses a parameter that is the id of a session.
+pub(super) fn parse_session(parameter: &str, value: &str) -> Result<SessionId, Refusal> {
+    value
+        .parse()
+        .map_err(|_| invalid(parameter, "the id of a session"))
 }
 
 fn invalid(parameter: &str, expected: &str) -> Refusal {

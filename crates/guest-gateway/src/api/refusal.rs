@@ -158,3 +158,26 @@ impl IntoResponse for Refusal {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! Headers of refusals.
+
+    use guest_suite::store::{Conflict, StoreErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn fault_that_passes_has_a_time_to_wait() {
+        for kind in [
+            StoreErrorKind::Busy,
+            StoreErrorKind::Conflict(Conflict::VersionChanged),
+            StoreErrorKind::Full,
+            StoreErrorKind::Unavailable,
+        ] {
+            let response = Refusal::from(Error::from(kind)).into_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{kind}");
+            assert_eq!(response.headers()[RETRY_AFTER], "5", "{kind}");
+        }
+    }
+}

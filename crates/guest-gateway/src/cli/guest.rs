@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use audit::Actor;
 use clap::Subcommand;
-use genesys_api::{GuestId, Hosts, rfc3339};
-use guest_sessions::client::calls;
+use genesys_api::{GuestId, Hosts, SessionId, rfc3339};
+use guest_sessions::client::{RestClient, calls};
 use guest_sessions::{ErasedGuest, GuestReport, HeldSession};
 use guest_suite::Error;
 use guest_suite::direct::{Direct, DirectConfig, GuestRequest};
@@ -64,11 +64,17 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Show { guest, source } => {
-            let report = report(&source, &guest, "guest-gateway guest show").await?;
-            for session in &report.sessions {
-                lines(session).iter().for_each(|line| print_line(line));
+            let reports = Reports::open(&source, &guest, "guest-gateway guest show").await?;
+            let mut after = None;
+            loop {
+                let page = reports.page(after).await?;
+                let printed = page.sessions.iter().flat_map(lines);
+                printed.for_each(|line| print_line(&line));
+                after = page.next;
+                if after.is_none() {
+                    return Ok(());
+                }
             }
-            Ok(())
         }
         Command::Export { guest, out, source } => export(&source, &guest, &out).await,
         Command::Erase { guest, source } => {
@@ -93,16 +99,31 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-async fn report(source: &Source, guest: &GuestId, command: &'static str) -> Result<GuestReport, Failure> {
-    match source.open(GUESTS)? {
-        Opened::Stopped(config) => {
-            let (direct, request) = stopped(config, guest, command).await?;
-            direct
-                .guest_report(&request)
-                .await
-                .map_err(|error| failed(guest, error))
+/// The pages of what a gateway holds about a guest.
+enum Reports<'a> {
+    Stopped(Box<Direct>, GuestRequest),
+    Running(RestClient, &'a GuestId),
+}
+
+impl<'a> Reports<'a> {
+    async fn open(source: &Source, guest: &'a GuestId, command: &'static str) -> Result<Self, Failure> {
+        match source.open(GUESTS)? {
+            Opened::Stopped(config) => {
+                let (direct, request) = stopped(config, guest, command).await?;
+                Ok(Self::Stopped(Box::new(direct), request))
+            }
+            Opened::Running(client) => Ok(Self::Running(client, guest)),
         }
-        Opened::Running(client) => call(&client, &calls::fetch_guest(guest)).await,
+    }
+
+    async fn page(&self, after: Option<SessionId>) -> Result<GuestReport, Failure> {
+        match self {
+            Self::Stopped(direct, request) => direct
+                .guest_report(request, after)
+                .await
+                .map_err(|error| failed(&request.guest, error)),
+            Self::Running(client, guest) => call(client, &calls::fetch_guest(guest, after.as_ref())).await,
+        }
     }
 }
 
@@ -113,7 +134,13 @@ async fn export(source: &Source, guest: &GuestId, out: &Path) -> Result<(), Fail
             "cannot create {name}: it exists; use another name with --out, or remove it"
         )));
     }
-    let report = report(source, guest, "guest-gateway guest export").await?;
+    let reports = Reports::open(source, guest, "guest-gateway guest export").await?;
+    let mut report = reports.page(None).await?;
+    while let Some(after) = report.next.take() {
+        let page = reports.page(Some(after)).await?;
+        report.sessions.extend(page.sessions);
+        report.next = page.next;
+    }
     let mut text = serde_json::to_string_pretty(&report).expect("a report is plain data with text keys");
     text.push('\n');
     let mut options = OpenOptions::new();

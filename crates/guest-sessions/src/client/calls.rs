@@ -206,9 +206,13 @@ pub fn fetch_consent_records(
     )
 }
 
-/// Reads all that is held about a guest.
-pub fn fetch_guest(id: &GuestId) -> GatewayCall<GuestReport> {
-    GatewayCall::new(Operation::FetchGuest, id.as_str(), parse_json)
+/// Reads a page of what is held about a guest, which begins after a session.
+pub fn fetch_guest(id: &GuestId, after: Option<&SessionId>) -> GatewayCall<GuestReport> {
+    GatewayCall {
+        // an id has no character that needs encoding
+        query: after.map(|after| format!("after={after}")),
+        ..GatewayCall::new(Operation::FetchGuest, id.as_str(), parse_json)
+    }
 }
 
 /// Erases every session of a guest. Not idempotent: a repeated request finds no session.

@@ -133,6 +133,7 @@ impl Operation {
             Self::FetchAuditProof => &["entry", "size"],
             Self::FetchAuditTrail => &["limit", "before", "since"],
             Self::OpenSocket => &["access_token"],
+            Self::FetchGuest => &["after"],
             _ => &[],
         }
     }

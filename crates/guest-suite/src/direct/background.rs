@@ -167,6 +167,7 @@ mod tests {
                 ..now
             };
             let entry = clock_jump(&earlier, &now).unwrap();
+            assert_eq!(entry.action, "clock.jumped");
             let time = |name: &str| entry.detail.get(name).cloned();
             let due = due + Duration::from_secs(1);
             assert_eq!(time("before"), Some(Value::from(rfc3339(due))));

@@ -1,7 +1,7 @@
 //! Requests of data subjects: report and erasure of a guest.
 
 use audit::{Actor, Draft};
-use genesys_api::GuestId;
+use genesys_api::{GuestId, SessionId};
 use guest_sessions::{ErasedGuest, ErasureRecord, GuestReport, HeldSession};
 use guest_store::{Change, EntryQuery, Session, SessionPages, SessionQuery, StoreErrorKind, Trail, trail};
 use session_metrics::EndReason;
@@ -23,13 +23,33 @@ pub struct GuestRequest {
 }
 
 impl Direct {
-    /// Records this read, and returns all that is held about a guest: each session, its data, its consent history, and who
-    /// received what.
+    /// Records this read, and returns a page of what is held about a guest: each session, its data, its consent history,
+    /// and who received what. The page begins after a session, the `next` of the page before.
     ///
     /// # Errors
     /// [`Error::NotFound`] if no session of the guest is held, or the store's.
-    pub async fn guest_report(&self, request: &GuestRequest) -> Result<GuestReport, Error> {
-        let rows = self.rows_of_guest(request).await?;
+    pub async fn guest_report(
+        &self,
+        request: &GuestRequest,
+        after: Option<SessionId>,
+    ) -> Result<GuestReport, Error> {
+        let is_first = after.is_none();
+        let query = SessionQuery::OfGuest {
+            guest: request.guest.clone(),
+            owner: request.owner.clone(),
+            after,
+        };
+        // one more than the page has, which shows whether there is another page
+        let mut rows = self
+            .store()
+            .sessions(query, GuestReport::MAX_SESSIONS + 1)
+            .await?;
+        if is_first && rows.is_empty() {
+            return Err(Error::NotFound);
+        }
+        let has_more = rows.len() > GuestReport::MAX_SESSIONS;
+        rows.truncate(GuestReport::MAX_SESSIONS);
+        let next = rows.last().filter(|_| has_more).map(|last| last.id.clone());
         let rows: Vec<_> = rows.into_iter().map(SessionRow::load).collect::<Result<_, _>>()?;
         let now = self.clock().now();
         for row in &rows {
@@ -60,6 +80,7 @@ impl Direct {
         Ok(GuestReport {
             guest_id: request.guest.clone(),
             sessions,
+            next,
         })
     }
 
