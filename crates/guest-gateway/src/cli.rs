@@ -1,4 +1,4 @@
-//! `guest-gateway`: serve, sim, chat, demo, audit, consent, policy, store.
+//! `guest-gateway`: serve, sim, chat, demo, doctor, audit, consent, guest, policy, store.
 
 mod audit;
 #[cfg(feature = "chat")]
@@ -6,6 +6,7 @@ mod chat;
 mod consent;
 #[cfg(feature = "sim")]
 mod demo;
+mod doctor;
 mod guest;
 mod policy;
 mod remote;
@@ -32,11 +33,11 @@ struct Cli {
 }
 
 #[cfg(feature = "sim")]
-const AFTER_HELP: &str = "Logs go to stderr. RUST_LOG sets their level (default: info; demo: warn; chat: error).\n\
+const AFTER_HELP: &str = "Logs go to stderr. RUST_LOG sets their level (default: warn; serve and sim: info; chat: error).\n\
                           Ctrl-C stops every command cleanly.\n\n\
                           Start with:\n  guest-gateway demo\n  guest-gateway serve --config gateway.example.toml";
 #[cfg(not(feature = "sim"))]
-const AFTER_HELP: &str = "Logs go to stderr. RUST_LOG sets their level (default: info; chat: error).\n\
+const AFTER_HELP: &str = "Logs go to stderr. RUST_LOG sets their level (default: warn; serve: info; chat: error).\n\
                           Ctrl-C stops every command cleanly.\n\n\
                           This program is built without the simulator, so without the commands sim and demo.";
 
@@ -46,6 +47,7 @@ enum Command {
     Chat(Box<chat::Options>),
     #[cfg(feature = "sim")]
     Demo(demo::Options),
+    Doctor(doctor::Options),
     Serve(serve::Options),
     #[cfg(feature = "sim")]
     Sim(Box<sim::Options>),
@@ -69,9 +71,10 @@ pub fn main() -> ExitCode {
     let level = match cli.command {
         #[cfg(feature = "chat")]
         Command::Chat(_) => "error",
+        Command::Serve(_) => "info",
         #[cfg(feature = "sim")]
-        Command::Demo(_) => "warn",
-        _ => "info",
+        Command::Sim(_) => "info",
+        _ => "warn",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
@@ -85,11 +88,13 @@ pub fn main() -> ExitCode {
         Err(error) => return fail(&format!("cannot start the runtime: {error}"), 1),
     };
     let outcome = runtime.block_on(async {
+        keep_file_size_signal()?;
         match cli.command {
             #[cfg(feature = "chat")]
             Command::Chat(options) => chat::run(*options).await,
             #[cfg(feature = "sim")]
             Command::Demo(options) => demo::run(options).await,
+            Command::Doctor(options) => doctor::run(options).await,
             Command::Serve(options) => serve::run(options).await,
             #[cfg(feature = "sim")]
             Command::Sim(options) => sim::run(*options).await,
@@ -153,6 +158,16 @@ fn print_line(line: &str) {
 fn fail(message: &str, code: u8) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "guest-gateway: {message}");
     ExitCode::from(code)
+}
+
+/// Handles the signal of a file at its largest size, which would end the process: the write fails with `EFBIG` in its place,
+/// as it does on a full disk.
+fn keep_file_size_signal() -> Result<(), Failure> {
+    // 25 on all systems that Rust supports but MIPS; the handler stays when its receiver is dropped
+    const SIGXFSZ: i32 = 25;
+    signal(SignalKind::from_raw(SIGXFSZ))
+        .map(drop)
+        .map_err(|error| Failure::failed(format!("cannot handle the signal SIGXFSZ: {error}")))
 }
 
 /// A receiver of SIGHUP, SIGINT and SIGTERM. Signals that arrive while a command starts are queued.

@@ -5,6 +5,7 @@ mod store;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use ws_transport::{Origin, OriginPolicy};
 pub use self::store::Store;
 pub(crate) use self::store::Webhooks;
 use crate::checkpoints::Audit;
+use crate::private_file;
 
 const MIN_DURATION: Duration = Duration::from_secs(60);
 
@@ -67,6 +69,9 @@ pub struct Config {
     /// as are those of all `[[channel]]`.
     #[serde(skip)]
     pub(crate) values: BTreeMap<String, SecretString>,
+    /// The file, if it was read from one.
+    #[serde(skip)]
+    path: Option<PathBuf>,
 }
 
 /// `[listen]`
@@ -217,7 +222,10 @@ impl Config {
     /// If the file cannot be read, is not TOML, or holds an invalid value. The error names file, line and the correction.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::unread(path, &source))?;
-        Self::parse(&text).map_err(|error| ConfigError(format!("{}: {error}", path.display())))
+        let parsed = Self::parse(&text);
+        let mut config = parsed.map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
+        config.path = Some(path.to_owned());
+        Ok(config)
     }
 
     /// Parses the text of a configuration.
@@ -246,12 +254,41 @@ impl Config {
         for client in &self.client {
             client.secret()?;
         }
+        self.check_files()
+    }
+
+    /// Checks that the other files of the configuration exist, and the proxy.
+    pub(crate) fn check_files(&self) -> Result<(), ConfigError> {
         self.genesys.proxy()?;
         let files = [&self.listen.certificate, &self.listen.key, &self.genesys.extra_ca];
         for path in files.into_iter().flatten() {
             std::fs::metadata(path).map_err(|source| ConfigError::unread(path, &source))?;
         }
         self.check_checkpoint_file()
+    }
+
+    /// Returns the files that hold secrets, but for the key file of the store: this configuration if it does, those of
+    /// `secret_file`, and the key of the certificate.
+    pub(crate) fn secret_files(&self) -> impl Iterator<Item = &Path> {
+        let has_password = |proxy: &SecretString| proxy.expose_secret().contains('@');
+        let has_secret = self.client.iter().any(|client| client.secret.is_some())
+            || self.values.get("genesys.proxy").is_some_and(has_password);
+        let own = self.path.iter().filter(move |_| has_secret);
+        let clients = self
+            .client
+            .iter()
+            .filter_map(|client| client.secret_file.as_ref());
+        own.chain(clients).chain(&self.listen.key).map(PathBuf::as_path)
+    }
+
+    /// Returns a warning for each of the [`secret_files`](Self::secret_files) that others can access. They are not refused,
+    /// as the key file of the store is: other programs and version control create them.
+    pub(crate) fn exposed_secrets(&self) -> impl Iterator<Item = String> {
+        let checked = self.secret_files().map(private_file::check);
+        checked
+            .filter_map(Result::err)
+            .filter(|error| error.kind() == ErrorKind::PermissionDenied)
+            .map(|error| error.to_string())
     }
 
     /// Checks that checkpoints can be appended to the file of `[audit]`.

@@ -52,6 +52,9 @@ impl Gateway {
     /// If a file cannot be read, the address is taken, or another process uses the store.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         config.check_checkpoint_file()?;
+        for exposed in config.exposed_secrets() {
+            tracing::warn!("{exposed}");
+        }
         let keys = open_keys(&config)?;
         let clients = Clients::new(&config.client, &keys, config.listen.requests_per_minute)?;
         let (hosts, simulator) = match config.hosts() {
@@ -72,11 +75,7 @@ impl Gateway {
                 return Err(start_error(crate::simulator::NOT_BUILT_IN));
             }
         };
-        let tls = match &config.genesys.extra_ca {
-            Some(path) => Tls::with_extra_ca(&read(path)?),
-            None => Tls::system(),
-        }
-        .map_err(StartError::to("load the certificate authorities"))?;
+        let tls = genesys_tls(&config)?;
         let http = Client::builder(tls.clone()).clock(clock.clone());
         let http = http.proxy(config.genesys.proxy()?).build();
         let egress = Egress::PublicOnly {
@@ -240,10 +239,26 @@ fn own_origin(origin: &Origin) -> AdmittedOrigin {
     policy.admit_own(origin).expect("the policy allows this origin")
 }
 
+/// The certificate authorities of connections to Genesys.
+pub(crate) fn genesys_tls(config: &Config) -> Result<Tls, StartError> {
+    match &config.genesys.extra_ca {
+        Some(path) => Tls::with_extra_ca(&read(path)?),
+        None => Tls::system(),
+    }
+    .map_err(StartError::to("load the certificate authorities"))
+}
+
 fn open_keys(config: &Config) -> Result<Keys, StartError> {
+    check_pair(config)?;
+    let keys = &config.store.keys;
+    Keys::open(keys).map_err(StartError::to(read_action("the key file", keys)))
+}
+
+/// Checks that neither the store nor its key file is without the other.
+pub(crate) fn check_pair(config: &Config) -> Result<(), StartError> {
     let (store, keys) = (&config.store.path, &config.store.keys);
-    let start_error = StartError::to(read_action("the key file", keys));
     if store.exists() && !keys.exists() {
+        let start_error = StartError::to(read_action("the key file", keys));
         let store = store.display();
         return Err(start_error(io::Error::other(format!(
             "it is missing, but the store {store} was written with it: restore it"
@@ -257,7 +272,7 @@ fn open_keys(config: &Config) -> Result<Keys, StartError> {
              begin with an empty one and a new audit log by `guest-gateway store create`"
         ))));
     }
-    Keys::open(keys).map_err(start_error)
+    Ok(())
 }
 
 /// Whether the file of a store is missing or has no contents.
@@ -284,15 +299,20 @@ async fn open_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, Star
     }
 }
 
+/// The certificate of the listener, if it has one.
+pub(crate) fn identity(config: &Config) -> Result<Option<Identity>, StartError> {
+    let (Some(certificate), Some(key)) = (&config.listen.certificate, &config.listen.key) else {
+        return Ok(None);
+    };
+    let identity = Identity::from_pem(&read(certificate)?, &read(key)?);
+    identity
+        .map(Some)
+        .map_err(StartError::to("use certificate and key of [listen]"))
+}
+
 async fn bind(config: &Config) -> Result<Server, StartError> {
     let listen = &config.listen;
-    let identity = match (&listen.certificate, &listen.key) {
-        (Some(certificate), Some(key)) => {
-            let identity = Identity::from_pem(&read(certificate)?, &read(key)?);
-            Some(identity.map_err(StartError::to("use certificate and key of [listen]"))?)
-        }
-        _ => None,
-    };
+    let identity = identity(config)?;
     let limits = Limits {
         connections: listen.connections,
         drain: DRAIN,

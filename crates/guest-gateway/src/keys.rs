@@ -1,8 +1,8 @@
 //! The keys of a gateway, for sealing secrets, signing the audit log, and signing the tokens of API clients.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
 use std::path::Path;
 
 use audit::Pseudonym;
@@ -10,6 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use genesys_api::entropy;
 use guest_store::SealKey;
+
+use crate::private_file;
 
 /// The name of the audit log in checkpoints.
 const LOG: &str = "guest-gateway/audit";
@@ -47,7 +49,7 @@ impl Keys {
 
     /// Reads the file, also after an interrupted `store rekey`.
     pub(crate) fn open_to_rekey(path: &Path) -> io::Result<Self> {
-        let keys = Self::parse(&read_private(path)?);
+        let keys = Self::parse(&private_file::read(path)?);
         keys.ok_or_else(|| {
             invalid("damaged key file: restore it from its backup, the store cannot be read without it")
         })
@@ -168,22 +170,10 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Reads a file that only its owner may read.
-fn read_private(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    if file.metadata()?.permissions().mode() & 0o077 != 0 {
-        let name = path.display();
-        let message = format!("invalid permissions of {name}: others can access it; run `chmod 600 {name}`");
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
-    }
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    Ok(text)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 

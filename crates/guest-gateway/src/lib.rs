@@ -9,6 +9,7 @@ pub mod config;
 mod demo;
 mod gateway;
 mod keys;
+mod private_file;
 mod relay;
 mod simulator;
 

@@ -28,6 +28,11 @@ impl OriginPolicy {
         })
     }
 
+    /// The admitted origins.
+    pub fn origins(&self) -> &[Origin] {
+        &self.allowed
+    }
+
     /// Checks the values of all `Origin` headers of a handshake; there must be exactly one.
     ///
     /// # Errors

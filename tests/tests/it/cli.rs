@@ -4,6 +4,7 @@ mod audit;
 mod chat;
 mod configuration;
 mod consent;
+mod doctor;
 mod help;
 mod interrupt;
 mod output;

@@ -123,9 +123,14 @@ impl Process {
         soon(self.ended()).await
     }
 
+    /// The id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it runs").to_string();
+        let id = self.id().to_string();
         let sent = std::process::Command::new("kill")
             .args([&format!("-{name}"), &id])
             .status();

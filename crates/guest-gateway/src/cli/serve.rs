@@ -36,6 +36,9 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         let checked = config.check_environment();
         checked.map_err(|error| Failure::usage(format!("{name}: {error}")))?;
         print_line(&format!("{name} is valid"));
+        for exposed in config.exposed_secrets() {
+            print_line(&format!("warning: {exposed}"));
+        }
         return Ok(());
     }
     let mut interrupt = Interrupt::listen()?;

@@ -118,15 +118,19 @@ fn backup(config: &Path, to: &Path) -> Result<(), Failure> {
     verify(store, &keys)
 }
 
-/// Fails with the faults of a store that may be in use.
-fn verify(store: &Path, keys: &Keys) -> Result<(), Failure> {
-    let checked = match SqliteStore::check(store, &keys.for_store()) {
+/// Returns the faults of a store that may be in use.
+pub(super) fn faults(store: &Path, keys: &Keys) -> Result<Vec<String>, StoreError> {
+    match SqliteStore::check(store, &keys.for_store()) {
         Err(error) if error.kind() == StoreErrorKind::WrongKey && keys.next_seal().is_some() => {
             SqliteStore::check(store, &keys.for_rekeyed_store())
         }
         checked => checked,
-    };
-    let faults = checked.map_err(|error| unusable(store, &error))?;
+    }
+}
+
+/// Fails with the faults of a store that may be in use.
+fn verify(store: &Path, keys: &Keys) -> Result<(), Failure> {
+    let faults = faults(store, keys).map_err(|error| unusable(store, &error))?;
     for fault in &faults {
         print_line(fault);
     }

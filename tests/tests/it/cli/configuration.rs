@@ -1,5 +1,7 @@
 //! `serve --config` and `serve --check`: an invalid configuration is refused, with file and line.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::{Example, root};
 use crate::process::{Process, command, run};
 
@@ -13,6 +15,46 @@ async fn example_configuration_is_valid() {
     let ended = run(["serve", "--check", "--config", path.to_str().unwrap()]).await;
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
     assert!(ended.out.contains("is valid"), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn files_with_secrets_that_others_can_read_are_named() {
+    let mut example = Example::new();
+    let config = example.write();
+    let secret = example.path("secret").display().to_string();
+    std::fs::write(&secret, "canary").unwrap();
+    let set_mode = |path: &str, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for mode in [0o640, 0o604, 0o644] {
+        set_mode(&config, mode);
+        let ended = run(["serve", "--check", "--config", &config]).await;
+        let expected = format!(
+            "{config} is valid\nwarning: invalid permissions of {config}: others can access it; run `chmod 600 {config}`\n"
+        );
+        assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(0), &*expected, ""));
+    }
+    set_mode(&config, 0o600);
+    assert_eq!(check(&example).await.out, format!("{config} is valid\n"));
+    example.change(
+        "secret = \"your_service_account_client_secret\"",
+        &format!("secret_file = {secret:?}"),
+    );
+    // the configuration has no secret of its own now
+    for (mode, is_named) in [(0o644, true), (0o400, false)] {
+        example.write();
+        set_mode(&config, 0o644);
+        set_mode(&secret, mode);
+        let ended = check(&example).await;
+        let named = ended.out.contains(&format!("chmod 600 {secret}`"));
+        assert_eq!(
+            (named, ended.out.contains("canary")),
+            (is_named, false),
+            "{}",
+            ended.out
+        );
+        assert!(!ended.out.contains(&format!("chmod 600 {config}`")));
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use tokio::process::Command;
 
 use super::{EXAMPLE_CHANNEL, Example};
 use crate::api::{Call, SESSIONS, guest};
+use crate::guests::until;
 use crate::left_out::{Missing, leave_out};
 use crate::process::{Ended, program, run};
 
@@ -265,4 +266,92 @@ async fn gateway_with_keys_and_without_store_starts_after_store_create_only() {
         serving.session().await;
         assert_eq!(serving.process.interrupt().await.code, Some(0));
     }
+}
+
+#[tokio::test]
+async fn commands_that_change_or_export_the_store_are_logged() {
+    let example = Example::new();
+    let serving = example.serve().await;
+    serving.session().await;
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+    let (backup, export, config) = (
+        example.path("backup.db").display().to_string(),
+        example.path("audit.jsonl").display().to_string(),
+        example.write(),
+    );
+    let logged = async || {
+        let tail = run(["audit", "tail", "--config", &config]).await;
+        succeeded(&tail);
+        assert_eq!(tail.err, "");
+        tail.out
+    };
+    succeeded(&store(&example, &["backup", &backup]).await);
+    succeeded(&store(&example, &["restore", &backup, "--force"]).await);
+    succeeded(&store(&example, &["vacuum"]).await);
+    succeeded(&store(&example, &["rekey"]).await);
+    succeeded(&run(["audit", "export", "--out", &export, "--config", &config]).await);
+    let lines = logged().await;
+    let mut rest = &*lines;
+    for action in [
+        "store.restored",
+        "store.vacuumed",
+        "store.rekeyed",
+        "audit.exported",
+    ] {
+        let line = format!(" {action} ok by operator ");
+        rest = rest
+            .split_once(&line)
+            .unwrap_or_else(|| panic!("no {line}: {lines}"))
+            .1;
+    }
+    std::fs::remove_file(example.path("guest-gateway.db")).unwrap();
+    succeeded(&store(&example, &["create"]).await);
+    let lines = logged().await;
+    assert!(lines.contains(" store.created ok by operator "), "{lines}");
+}
+
+/// The signal of a file at its largest size would end the process.
+#[tokio::test]
+async fn file_at_its_largest_size_refuses_changes_until_the_limit_is_raised() {
+    let example = Example::new();
+    let mut limited = Command::new("sh");
+    // in blocks of 512 or 1,024 bytes, by the shell
+    limited.args(["-c", "ulimit -S -f 2048 && exec \"$@\"", "sh"]);
+    limited.arg(program());
+    limited.args(["serve", "--json", "--config", &example.write()]);
+    let serving = Example::serve_by(limited).await;
+    let api = serving.api(Tls::system().unwrap()).await;
+    let mut body = guest();
+    body["channelConfigurationId"] = EXAMPLE_CHANNEL.into();
+    let create = Call::post(SESSIONS).json(&body).bearer(&api.token);
+    let mut created = 0;
+    loop {
+        let answer = api.send(create.clone()).await;
+        if answer.status != StatusCode::CREATED {
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);
+            break;
+        }
+        created += 1;
+        assert!(created < 2_000, "the limit is not reached");
+    }
+    let answer = api.send(create.clone()).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);
+    let pid = serving.process.id().to_string();
+    let raised = Command::new("prlimit")
+        .args(["--pid", &pid, "--fsize=unlimited"])
+        .status()
+        .await;
+    if !raised.is_ok_and(|raised| raised.success()) {
+        let missing = Missing {
+            program: "prlimit",
+            install: "apt-get install util-linux",
+        };
+        return leave_out(
+            "file_at_its_largest_size_refuses_changes_until_the_limit_is_raised",
+            missing,
+        );
+    }
+    until(async || api.send(create.clone()).await.status == StatusCode::CREATED).await;
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+    succeeded(&store(&example, &["check"]).await);
 }
