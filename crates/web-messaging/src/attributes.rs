@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use genesys_api::limits;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Attributes that are sent with a message and become participant data in Genesys Cloud.
 ///
 /// Keys and values are text, at most 2,048 bytes of UTF-8 together; the punctuation of JSON does not count. `Debug`
 /// shows their number, since they are personal data.
-#[derive(Clone, Default, Eq, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct CustomAttributes(BTreeMap<String, String>);
+///
+/// Clones share the memory, of which a map would need a multiple: each conversation keeps them.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct CustomAttributes(Arc<[(Box<str>, Box<str>)]>);
 
 impl CustomAttributes {
     /// Checks the size.
@@ -20,7 +22,12 @@ impl CustomAttributes {
     /// # Errors
     /// If they are too large; the service would answer 4013 and drop the message that they are sent with.
     pub fn new(attributes: BTreeMap<String, String>) -> Result<Self, AttributesError> {
-        let attributes = Self(attributes);
+        let attributes = attributes.into_iter();
+        let attributes = Self(
+            attributes
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
+        );
         attributes.check(limits::ATTRIBUTE_BYTES)?;
         Ok(attributes)
     }
@@ -41,6 +48,12 @@ impl CustomAttributes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl Serialize for CustomAttributes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
     }
 }
 
