@@ -196,6 +196,17 @@ mod tests {
         assert_eq!(waits(&mut gcra, start, 4), [0, 0, 1, 2]);
     }
 
+    #[test]
+    fn lowered_limit_keeps_the_used_slots() {
+        let start = epoch();
+        let mut gcra = Gcra::new(rate(6, 19));
+        assert_eq!(waits(&mut gcra, start, 19), [0; 19]);
+        let mut lowered = headers(0, 1, 0);
+        lowered.remove("inin-ratelimit-count");
+        gcra.observe(&lowered, start);
+        assert_eq!(waits(&mut gcra, start, 1), [60]);
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Acquire(u8),
