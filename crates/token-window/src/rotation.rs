@@ -31,8 +31,8 @@ const MAX_KEPT: usize = 4;
 /// uses it, and a key before it sends it.
 ///
 /// - A lost reply, a late duplicate or a crash does not harm a client that sends the key.
-/// - If a token was stolen, and both the client and the thief present a token after that, one of the two tokens is invalid,
-///   and the family is revoked.
+/// - If a refresh token was stolen, and both the client and the thief have rotated it, the first of them that presents a
+///   token again after the other has revokes the family.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct RefreshTokenFamily {
     /// The valid pair.
@@ -124,6 +124,8 @@ impl RefreshTokenFamily {
             Presented::Previous => generation.saturating_sub(1),
             Presented::Invalidated { generation } => generation,
         };
+        // no key is known of a rotation before the family was adopted: this may be a late duplicate
+        let is_adopted = self.keys.is_empty();
         let has_key_of_rotation = key.is_some() && self.key_of(replaced) == key;
         match presented {
             Presented::Previous if !self.used && has_key_of_rotation => Rotation::Replayed,
@@ -135,7 +137,7 @@ impl RefreshTokenFamily {
                 }
                 Rotation::Replaced
             }
-            _ if has_key_of_rotation => Rotation::AlreadyUsed,
+            _ if has_key_of_rotation || is_adopted => Rotation::AlreadyUsed,
             _ => Rotation::Reused,
         }
     }
@@ -353,7 +355,7 @@ mod tests {
         let mut family = RefreshTokenFamily::adopt(7);
         let key = "k".parse().unwrap();
         let previous = family.handle_refresh(Presented::Previous, Some(&key), [1; 16]);
-        assert_eq!(previous, Rotation::Reused);
+        assert_eq!(previous, Rotation::AlreadyUsed);
         let rotated = family.handle_refresh(Presented::Current, Some(&key), [1; 16]);
         assert_eq!((rotated, family.current().generation()), (Rotation::Rotated, 8));
         let again = family.handle_refresh(Presented::Previous, Some(&key), [2; 16]);

@@ -102,6 +102,23 @@ async fn repeated_rotation_brings_the_same_pair_until_it_is_used() {
 }
 
 #[tokio::test]
+async fn pair_whose_reply_was_lost_longer_than_its_lifetime_is_issued_again() {
+    let world = World::start().await;
+    let mut family = Family::of(&world).await;
+    let second = family.refresh(&family.session, Some("k-1")).await;
+    world.clock.advance(Duration::from_secs(3_660));
+    family.api = Api::of(&world, CLIENT).await;
+    let again = family.refresh(&family.session, Some("k-1")).await;
+    assert_eq!(again["refreshToken"], second["refreshToken"]);
+    assert!(
+        again["expiresAt"].as_str() > second["expiresAt"].as_str(),
+        "{again}"
+    );
+    assert_eq!(family.open(&again).await, None);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn previous_token_without_the_key_replaces_an_unused_pair() {
     let world = World::start().await;
     let family = Family::of(&world).await;

@@ -159,12 +159,13 @@ fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAdd
     let is_proxy = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer;
     let values: Vec<_> = headers.get_all(FORWARDED_FOR).iter().collect();
-    let forwarded = values.iter().rev().filter_map(|value| value.to_str().ok());
-    for address in forwarded.flat_map(|value| value.rsplit(',')) {
+    let forwarded = values.iter().rev();
+    // bytes, since a client may send any before the address that a proxy appends
+    for address in forwarded.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b',')) {
         if !is_proxy(&client) {
             break;
         }
-        match parse_address(address.trim()) {
+        match parse_address(address.trim_ascii()) {
             Some(address) => client = address,
             None => break,
         }
@@ -173,7 +174,8 @@ fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAdd
 }
 
 /// Parses an address, to which some proxies add a port.
-fn parse_address(text: &str) -> Option<IpAddr> {
+fn parse_address(bytes: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(bytes).ok()?;
     let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
     let address = text.parse().ok().or_else(with_port)?;
     Some(address.to_canonical())
@@ -213,6 +215,8 @@ fn unknown_token() -> Refusal {
 mod tests {
     //! The address of a client behind proxies.
 
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -232,10 +236,11 @@ mod tests {
             ("127.0.0.1", &["::ffff:198.51.100.1"], "198.51.100.1"),
             ("127.0.0.1", &["[2001:db8::1]:4711"], "2001:db8::1"),
             ("127.0.0.1", &["198.51.100.1, unknown"], "127.0.0.1"),
+            ("127.0.0.1", &["\u{ff}, 198.51.100.1"], "198.51.100.1"),
         ] {
             let values = forwarded
                 .iter()
-                .map(|value| (FORWARDED_FOR, value.parse().unwrap()));
+                .map(|value| (FORWARDED_FOR, HeaderValue::from_bytes(value.as_bytes()).unwrap()));
             let mut headers = HeaderMap::new();
             for (name, value) in values {
                 headers.append(name, value);

@@ -53,10 +53,12 @@ impl Direct {
             let action = match rotation {
                 Rotation::Rotated => "token.rotated",
                 Rotation::Replaced => "token.replaced",
-                Rotation::Replayed => {
+                Rotation::Replayed if record.row.expires_at > now.utc => {
                     let tokens = record.tokens_of(&family, record.row.expires_at);
                     return Ok((Mutation::default(), Ok((tokens, Some(entry("token.replayed"))))));
                 }
+                // the reply was lost for longer than the lifetime of the access token, so the pair gets another one
+                Rotation::Replayed => "token.replayed",
                 Rotation::AlreadyUsed => {
                     let entry = denied("token.refused").detail("reason", "used");
                     let refused = Refused::Unchanged(entry, Error::RefreshUsed);
