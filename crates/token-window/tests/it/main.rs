@@ -2,8 +2,11 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod faults;
 mod lease;
 mod theft;
+
+use std::time::Instant;
 
 use secrecy::SecretString;
 use token_window::{AccessUse, IdempotencyKey, PairKey, RefreshTokenFamily, Rotation};
@@ -86,6 +89,15 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// True in `percent` of 100 calls.
+    fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
     fn bytes<const N: usize>(&mut self) -> [u8; N] {
         std::array::from_fn(|_| self.next().to_le_bytes()[0])
     }
@@ -95,4 +107,18 @@ impl Random {
             .parse()
             .expect("it has 32 characters")
     }
+}
+
+fn epoch() -> Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an Instant can be had from nowhere else"
+    )]
+    Instant::now()
+}
+
+/// The number in an environment variable, or the default.
+fn setting(name: &str, default: u64) -> u64 {
+    let value = std::env::var(name).ok().and_then(|value| value.parse().ok());
+    value.unwrap_or(default)
 }
