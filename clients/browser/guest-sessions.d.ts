@@ -228,6 +228,10 @@ export type ErrorCode =
   | "consent.required"
   | "credentials.expired"
   | "guest.id.in.use"
+  | "idempotency.key.in.progress"
+  | "idempotency.key.reused"
+  | "idempotency.key.spent"
+  | "idempotency.limit"
   | "internal.server.error"
   | "invalid.value"
   | "method.not.allowed"
@@ -641,8 +645,8 @@ export interface CallOptions {
   /** The access token of the API client, from `fetchToken`, not the one of a guest. */
   accessToken?: string;
   /**
-   * The same in each repetition of one request, such as `crypto.randomUUID()`. A repeated `refreshSession` then brings the
-   * same tokens, as long as they are unused.
+   * The same in each repetition of one request, such as `crypto.randomUUID()`. A repeated `createSession` or
+   * `refreshSession` then brings the same tokens, as long as they are unused.
    */
   idempotencyKey?: string;
   /** Replaces the global `fetch`. */

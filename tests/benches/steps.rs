@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use audit::{Actor, Draft, Pseudonym, Signer, Tree, leaf_hash};
-use genesys_api::{Call as _, ChannelId, Clock, GuestId, Host, Now};
+use genesys_api::{Call as _, ChannelId, Clock, GuestId, Host, IdempotencyKey, Now};
 use guest_payload::{
     Age, Choice, Consent, DecisionInput, Evidence, Jurisdiction, Jurisdictions, NewGuest, Policy, Purpose,
     Scope, Signals,
@@ -365,7 +365,7 @@ fn payload(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
     new.attributes.insert("source", "web")?;
     let build = move || {
         let new = new.clone().decide(policy, now.utc).ok()?;
-        Some(create_session(&new).request(&host))
+        Some(create_session(&new, IdempotencyKey::random()).request(&host))
     };
     let request = build().ok_or("the policy refuses its own example")?;
     let body: Value = serde_json::from_slice(request.body())?;

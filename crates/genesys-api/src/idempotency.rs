@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "http")]
 use http::HeaderValue;
 
 /// Longest key, in characters. Our choice.
@@ -31,6 +32,7 @@ impl IdempotencyKey {
     ///
     /// # Errors
     /// If it is not one key of 1 to 255 characters.
+    #[cfg(feature = "http")]
     pub fn parse_header(value: &HeaderValue) -> Result<Self, IdempotencyKeyError> {
         let text = value.to_str().map_err(|_| IdempotencyKeyError)?.trim();
         match text.strip_prefix('"') {
@@ -42,6 +44,7 @@ impl IdempotencyKey {
     }
 
     /// The value of the header, in quotes.
+    #[cfg(feature = "http")]
     #[must_use]
     pub fn header_value(&self) -> HeaderValue {
         let escaped = self.0.replace('\\', "\\\\").replace('"', "\\\"");
@@ -56,6 +59,7 @@ impl IdempotencyKey {
 }
 
 /// The text of a quoted string after its first quote. `None` if the string does not end with the text.
+#[cfg(feature = "http")]
 fn unquoted(rest: &str) -> Option<String> {
     let mut text = String::new();
     let mut characters = rest.chars();
@@ -96,6 +100,7 @@ impl fmt::Debug for IdempotencyKey {
 pub struct IdempotencyKeyError;
 
 #[cfg(test)]
+#[cfg(feature = "http")]
 mod tests {
     use super::*;
 

@@ -4,6 +4,7 @@ mod end_reason;
 mod error_chain;
 mod generated;
 mod id;
+mod idempotency;
 mod now;
 mod rate;
 mod region;
@@ -23,8 +24,6 @@ mod gcra;
 #[cfg(feature = "http")]
 mod host;
 #[cfg(feature = "http")]
-mod idempotency;
-#[cfg(feature = "http")]
 pub mod json;
 #[cfg(feature = "url")]
 mod origin;
@@ -43,6 +42,7 @@ pub use end_reason::EndReason;
 pub use error_chain::error_chain;
 pub use generated::limits;
 pub use id::{ChannelId, DeploymentId, GuestId, IdError, SessionId, WebhookId};
+pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use now::{MAX_DURATION, Now, parse_rfc3339, rfc3339};
 pub use rate::SlidingWindow;
 pub use region::{Region, UnknownRegion};
@@ -55,7 +55,6 @@ pub use {
     call::{Call, ReplyError},
     gcra::{Gcra, Rate},
     host::{Host, HostError, Hosts},
-    idempotency::{IdempotencyKey, IdempotencyKeyError},
     problem::{Detail, Problem},
 };
 #[cfg(feature = "url")]

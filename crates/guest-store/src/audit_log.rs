@@ -8,7 +8,7 @@ use crate::{SealKey, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
 const CHECKPOINT_EVERY: u64 = 256;
 
 /// Sums of the rows of each table whose rows change.
-pub(crate) type RowSums = [u128; 5];
+pub(crate) type RowSums = [u128; 6];
 
 /// The tree and the last checkpoint of the log, and the sums of the rows that change. It is sealed in the store, and never
 /// computed from stored rows.

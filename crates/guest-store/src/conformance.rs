@@ -5,6 +5,7 @@
 mod audit_log;
 mod deliveries;
 mod model;
+mod requests;
 mod samples;
 mod sessions;
 mod snapshots;
@@ -24,6 +25,10 @@ pub(crate) use deliveries::{
     webhook_is_not_leased_before_rest_until, webhook_removal_removes_deliveries,
 };
 pub(crate) use model::store_behaves_like_model;
+pub(crate) use requests::{
+    request_is_stored_with_its_creation, request_of_removed_resource_has_no_link,
+    requests_are_limited_until_the_oldest_are_removed,
+};
 pub(crate) use sessions::{
     guest_has_one_live_session, session_pages_cover_ids_without_a_time,
     session_queries_return_matching_pages, session_reads_back, sessions_of_a_guest_are_found,
@@ -94,6 +99,9 @@ macro_rules! conformance_tests {
             sessions_of_a_guest_are_found
             settlement_counts_failures
             entries_page_by_subject
+            request_is_stored_with_its_creation
+            request_of_removed_resource_has_no_link
+            requests_are_limited_until_the_oldest_are_removed
             stale_version_is_refused
             totals_add_up
             webhook_count_is_limited

@@ -111,6 +111,11 @@ pub enum StoreErrorKind {
          the damaged file for inquiry"
     )]
     SchemaDiffers,
+    /// The owner has used as many idempotency keys as are kept.
+    #[error(
+        "cannot store the request: the owner has used as many idempotency keys as are kept; omit the key, or try again when the oldest are removed"
+    )]
+    TooManyRequests,
     /// The limit of webhooks is reached, of this owner or of all.
     #[error(
         "cannot store the webhook: the limit of webhooks is reached, of this owner or of all; remove one first"
@@ -150,6 +155,9 @@ pub enum Conflict {
     /// A session or webhook with this id exists, perhaps of another owner.
     #[error("a session or webhook with this id exists; use a new id")]
     IdInUse,
+    /// A request of the owner with this idempotency key is stored.
+    #[error("a request of the owner with this idempotency key is stored; read what it created")]
+    KeyInUse,
     /// The session or webhook was written since it was read.
     #[error("the version changed since it was read; read it again and repeat the change")]
     VersionChanged,

@@ -6,6 +6,7 @@ mod audit_log;
 mod conformance;
 mod error;
 mod export;
+mod keyed_request;
 mod log_monitor;
 mod log_tree;
 mod opaque;
@@ -25,6 +26,7 @@ mod webhook;
 
 pub use error::{Conflict, StoreError, StoreErrorKind};
 pub use export::{ExportError, LogLines, LogPage, VerifyError, export, verify};
+pub use keyed_request::{KeyedRequest, Resource, StoredRequest};
 pub use log_monitor::{LogMonitor, LogState};
 pub use log_tree::{LogTree, ProveError};
 pub use opaque::Opaque;

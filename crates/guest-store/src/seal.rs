@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use genesys_api::{GuestId, SessionId, entropy};
+use genesys_api::{GuestId, IdempotencyKey, SessionId, entropy};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 
@@ -70,6 +70,11 @@ impl SealKey {
     /// The keyed hash by which the live session of a guest is found.
     pub(crate) fn guest_hash(&self, owner: &str, guest: &GuestId) -> LookupHash {
         self.hash(b"guest", &[owner.as_bytes(), guest.as_str().as_bytes()])
+    }
+
+    /// The keyed hash by which a request is found.
+    pub(crate) fn request_hash(&self, owner: &str, key: &IdempotencyKey) -> LookupHash {
+        self.hash(b"request", &[owner.as_bytes(), key.as_str().as_bytes()])
     }
 
     /// HMAC-SHA256, truncated to 128 bits. Ids hold no zero byte.

@@ -3,6 +3,7 @@
 mod changes;
 mod deliveries;
 mod error;
+mod keyed_requests;
 mod log;
 mod maintenance;
 mod migrate;
@@ -30,14 +31,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use audit::{Signer, VerifierKey};
-use genesys_api::{SessionId, entropy};
+use genesys_api::{IdempotencyKey, SessionId, entropy};
 use rusqlite::Connection;
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
     Committed, EntryQuery, Leased, Limits, SealKey, Session, SessionQuery, Settlement, Stats, Store,
-    StoreError, StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry, Unit, Webhook,
+    StoreError, StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry, StoredRequest, Unit, Webhook,
 };
 use error::SqliteError;
 use reader::Reader;
@@ -202,6 +203,11 @@ impl Store for SqliteStore {
 
     fn sessions(&self, query: SessionQuery, limit: usize) -> StoreFuture<'_, Vec<Session>> {
         self.read(move |reader| reader.sessions(&query, limit))
+    }
+
+    fn request(&self, owner: &str, key: &IdempotencyKey) -> StoreFuture<'_, Option<StoredRequest>> {
+        let (owner, key) = (owner.to_owned(), key.clone());
+        self.read(move |reader| reader.request(&owner, &key))
     }
 
     fn webhooks(&self) -> StoreFuture<'_, Vec<Webhook>> {

@@ -6,10 +6,13 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use audit::{Draft, Entry, Hash, Pseudonym, VerifierKey};
-use genesys_api::{GuestId, SessionId, WebhookId};
+use genesys_api::{GuestId, IdempotencyKey, SessionId, WebhookId};
 use time::OffsetDateTime;
 
-use crate::{Event, Leased, Session, Settlement, Stats, StoreError, StoreErrorKind, Webhook};
+use crate::{
+    Event, KeyedRequest, Leased, Session, Settlement, Stats, StoreError, StoreErrorKind, StoredRequest,
+    Webhook,
+};
 
 /// The future of a store's operation. Dropping it before the operation is queued stores nothing; later it does not
 /// cancel the operation.
@@ -44,6 +47,12 @@ pub trait Store: Debug + Send + Sync {
     /// A session whose row cannot be read is skipped and logged as an error. It does not count toward the limit: a page
     /// that is not full is the last one.
     fn sessions(&self, query: SessionQuery, limit: usize) -> StoreFuture<'_, Vec<Session>>;
+
+    /// Returns the request of `owner` with this key, and what it created.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if a row cannot be read.
+    fn request(&self, owner: &str, key: &IdempotencyKey) -> StoreFuture<'_, Option<StoredRequest>>;
 
     /// Returns all webhooks in the order of their ids. One whose row cannot be read is skipped and logged as an error.
     fn webhooks(&self) -> StoreFuture<'_, Vec<Webhook>>;
@@ -114,6 +123,8 @@ pub trait Store: Debug + Send + Sync {
 pub struct Unit {
     /// The change, if there is one.
     pub change: Option<Change>,
+    /// The request that led to the change, a new session or webhook. Its key must be new.
+    pub request: Option<KeyedRequest>,
     /// Audit entries in their order.
     pub entries: Vec<Draft>,
     /// Outgoing events.
@@ -140,6 +151,11 @@ pub enum Change {
     /// A new webhook (version 0) or a changed one of the same owner. The pending events of a disabled one join the
     /// snapshots of their sessions, which are due when it is enabled again.
     PutWebhook(Webhook),
+    /// Removal of the oldest requests with keys, at most 10,000.
+    RemoveRequests {
+        /// Later requests stay.
+        before: OffsetDateTime,
+    },
     /// Removal of a session, which should have ended. Every webhook of its owner gets one [`Payload::Erased`] in place
     /// of the events of the session that were not delivered to it.
     ///
@@ -250,6 +266,8 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Pending events of one webhook. Later ones join the snapshots of their sessions. Default: 5,000.
     pub webhook_queue_rows: u64,
+    /// Requests of one owner whose keys are kept. Default: 100,000.
+    pub owner_requests: u64,
     /// Webhooks of one owner. Default: 20.
     pub owner_webhooks: u64,
     /// Webhooks of all owners. Default: 1,000.
@@ -263,6 +281,7 @@ impl Default for Limits {
         Self {
             file_bytes: u64::MAX,
             webhook_queue_rows: 5_000,
+            owner_requests: 100_000,
             owner_webhooks: 20,
             webhooks: 1_000,
             queue: 1_024,

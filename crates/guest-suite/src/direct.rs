@@ -8,6 +8,7 @@ mod conversation;
 mod guests;
 mod lifecycle;
 mod reevaluation;
+mod requests;
 mod session_row;
 mod sign_in;
 mod storage;
@@ -15,12 +16,12 @@ mod tokens;
 mod update;
 mod webhooks;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use audit::Pseudonym;
-use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, MAX_DURATION, SessionId};
+use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, IdempotencyKey, MAX_DURATION, SessionId};
 use genesys_http::{Client, Tls, TlsError};
 use guest_conversation::client::{
     ConnectLimiter, DeploymentCache, LiveGuard, LiveSessions, SignInService, SignedInGuests,
@@ -37,6 +38,7 @@ use tokio::sync::Notify;
 pub use self::conversation::Conversation;
 pub use self::guests::GuestRequest;
 pub use self::lifecycle::Created;
+pub use self::requests::RequestKey;
 pub use self::sign_in::SignIn;
 pub use guest_store::LogState;
 
@@ -133,6 +135,8 @@ struct Shared {
     live: LiveSessions,
     log: LogMonitor,
     repeated: RepeatedEntries,
+    /// Owners and keys of the requests with keys that are in progress.
+    requests: Mutex<HashSet<(String, IdempotencyKey)>>,
     /// Held by the task that repeats its change after a conflict.
     retrying: tokio::sync::Mutex<()>,
     signed_in: SignedInGuests,
@@ -189,6 +193,7 @@ impl Direct {
                 events: Notify::new(),
                 log: LogMonitor::default(),
                 repeated: RepeatedEntries::default(),
+                requests: Mutex::default(),
                 retrying: tokio::sync::Mutex::default(),
             }),
         })

@@ -47,6 +47,15 @@ pub enum Error {
     /// The guest has a live session.
     #[error("cannot create a session: the guest has a live one, end that first or omit the guest id")]
     GuestInUse,
+    /// A request with this idempotency key is in progress.
+    #[error("cannot repeat the request: one with this idempotency key is in progress, repeat it later")]
+    KeyInProgress,
+    /// The idempotency key belongs to another request.
+    #[error("invalid idempotency key: it belongs to another request, use a new key for each request")]
+    KeyReused,
+    /// The request was carried out, and its answer cannot be repeated.
+    #[error("cannot repeat the request: what it created is in use or was removed, read it or use a new key")]
+    KeySpent,
     /// The published configuration of the deployment does not admit the guest. No socket was opened.
     #[error(transparent)]
     NotAdmitted(#[from] NotAdmitted),
@@ -100,6 +109,11 @@ pub enum Error {
     /// There is no valid token.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The owner has used as many idempotency keys as are kept.
+    #[error(
+        "cannot keep the idempotency key: the API client has used as many as it may have in 24 hours, omit it"
+    )]
+    TooManyKeys,
     /// The owner has reached the limit of webhooks.
     #[error("cannot register another webhook: the API client has as many as it may have, remove one first")]
     TooManyWebhooks,
@@ -161,10 +175,14 @@ impl Error {
             Self::Ended => ErrorCode::SessionEnded,
             Self::Full { .. } | Self::Store(_) => ErrorCode::ServiceUnavailable,
             Self::GuestInUse => ErrorCode::GuestIdInUse,
+            Self::KeyInProgress => ErrorCode::IdempotencyKeyInProgress,
+            Self::KeyReused => ErrorCode::IdempotencyKeyReused,
+            Self::KeySpent => ErrorCode::IdempotencyKeySpent,
             Self::NotFound | Self::NotProved(_) => ErrorCode::NotFound,
             Self::RefreshUnknown | Self::UnknownChannel { .. } => ErrorCode::InvalidValue,
             Self::RefreshReused => ErrorCode::RefreshTokenReused,
             Self::RefreshUsed => ErrorCode::RefreshTokenUsed,
+            Self::TooManyKeys => ErrorCode::IdempotencyLimit,
             Self::TooManyWebhooks => ErrorCode::WebhookLimit,
             Self::WebhookNameInUse => ErrorCode::WebhookNameInUse,
             _ => return None,
@@ -200,8 +218,11 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error.kind() {
             StoreErrorKind::Conflict(Conflict::GuestInUse) => Self::GuestInUse,
+            // stored by a request whose caller has gone
+            StoreErrorKind::Conflict(Conflict::KeyInUse) => Self::KeyInProgress,
             StoreErrorKind::Conflict(Conflict::WebhookNameInUse) => Self::WebhookNameInUse,
             StoreErrorKind::NotFound => Self::NotFound,
+            StoreErrorKind::TooManyRequests => Self::TooManyKeys,
             StoreErrorKind::TooManyWebhooks => Self::TooManyWebhooks,
             _ => Self::Store(error),
         }

@@ -21,6 +21,7 @@ use writer::Writer;
 const LIMITS: Limits = Limits {
     file_bytes: u64::MAX,
     webhook_queue_rows: 6,
+    owner_requests: 100_000,
     owner_webhooks: 20,
     webhooks: 1_000,
     queue: 1_024,

@@ -221,6 +221,12 @@ impl Fixtures {
                     .send(call.with_body("application/json", refused.to_string()))
                     .await
             }
+            ("registerWebhook", 422) => {
+                let keyed = call.header("idempotency-key", "a-key");
+                healthy.send(keyed.clone()).await;
+                let other = webhook("another").to_string();
+                healthy.send(keyed.with_body("application/json", other)).await
+            }
             (_, 429) => self.rate_limited.send(call).await,
             (_, 503) => {
                 let (broken, ready) = &self.broken;

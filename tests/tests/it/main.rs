@@ -43,6 +43,8 @@ mod genesys;
 #[cfg(test)]
 mod guests;
 #[cfg(test)]
+mod idempotency;
+#[cfg(test)]
 mod left_out;
 #[cfg(test)]
 mod page;

@@ -142,49 +142,36 @@ async fn lose(loss: Loss) -> (World, Proxy, GuestSession) {
 
 #[tokio::test]
 async fn refresh_with_a_lost_reply_is_repeated() {
-    let (world, proxy, session) = lose(Loss::Reply).await;
-    let mut events = session.tokens().events();
-    world.clock.advance(HOUR - Duration::from_secs(14 * 60));
-    assert!(matches!(
-        soon(events.next()).await,
-        Some(Event::OutcomeUnknown { attempt: 1, .. })
-    ));
-    assert!(proxy.has_lost());
-    // the retry brings the pair whose reply was lost
-    assert_eq!(
-        soon(events.next()).await,
-        Some(Event::Refreshed { generation: 1 })
-    );
-    let trail = session.audit_trail(AuditQuery::default()).await.unwrap();
-    assert_eq!(count(&trail, "token.rotated"), 1);
-    assert_eq!(count(&trail, "token.replayed"), 1);
-    session.tokens().refresh_now().await.unwrap();
-    world.stop().await;
+    // the repetition brings the pair whose reply was lost
+    repeat_after(Loss::Reply, 1).await;
 }
 
 #[tokio::test]
 async fn refresh_that_did_not_arrive_is_repeated() {
     for loss in [Loss::Request, Loss::Page] {
-        repeat_after(loss).await;
+        repeat_after(loss, 0).await;
     }
 }
 
-async fn repeat_after(loss: Loss) {
+/// Refreshes with a fault. The gateway must have issued the same pair again so many times.
+async fn repeat_after(loss: Loss, replayed: usize) {
     let (world, proxy, session) = lose(loss).await;
     let mut events = session.tokens().events();
     world.clock.advance(HOUR - Duration::from_secs(14 * 60));
-    assert!(matches!(
-        soon(events.next()).await,
-        Some(Event::OutcomeUnknown { .. } | Event::Failed { .. })
-    ));
+    loop {
+        match soon(events.next()).await {
+            Some(Event::Refreshed { generation: 1 }) => break,
+            // unless the HTTP client has repeated the request itself
+            Some(Event::OutcomeUnknown { .. } | Event::Failed { .. }) => {}
+            other => panic!("expected a refresh, received {other:?}"),
+        }
+    }
     assert!(proxy.has_lost());
-    assert_eq!(
-        soon(events.next()).await,
-        Some(Event::Refreshed { generation: 1 })
-    );
     let trail = session.audit_trail(AuditQuery::default()).await.unwrap();
     assert_eq!(count(&trail, "token.rotated"), 1);
+    assert_eq!(count(&trail, "token.replayed"), replayed);
     assert_eq!(count(&trail, "token.reuse_detected"), 0);
+    session.tokens().refresh_now().await.unwrap();
     world.stop().await;
 }
 

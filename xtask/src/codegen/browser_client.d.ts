@@ -5,8 +5,8 @@ export interface CallOptions {
   /** The access token of the API client, from `fetchToken`, not the one of a guest. */
   accessToken?: string;
   /**
-   * The same in each repetition of one request, such as `crypto.randomUUID()`. A repeated `refreshSession` then brings the
-   * same tokens, as long as they are unused.
+   * The same in each repetition of one request, such as `crypto.randomUUID()`. A repeated `createSession` or
+   * `refreshSession` then brings the same tokens, as long as they are unused.
    */
   idempotencyKey?: string;
   /** Replaces the global `fetch`. */

@@ -99,6 +99,9 @@ impl From<Error> for Refusal {
             Error::ConsentRequired(refused) => refused.missing().fold(refusal, |refusal, (purpose, rule)| {
                 refusal.detail(rule, &format!("consent.{purpose}"))
             }),
+            Error::KeyInProgress | Error::KeyReused | Error::KeySpent | Error::TooManyKeys => {
+                refusal.detail(code.as_str(), "Idempotency-Key")
+            }
             Error::GuestInUse => refusal.detail(code.as_str(), "guestId"),
             Error::RefreshUnknown => refusal.detail(invalid, "refreshToken"),
             Error::RefreshReused | Error::RefreshUsed => refusal.detail(code.as_str(), "refreshToken"),

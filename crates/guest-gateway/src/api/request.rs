@@ -12,11 +12,14 @@ use bytes::Bytes;
 use genesys_api::{IdempotencyKey, IdempotencyKeyError, Now};
 use genesys_auth::ClientId;
 use genesys_http::server::Peer;
+use guest_payload::Signals;
 use guest_sessions::{DetailCode, ErrorCode};
+use guest_suite::direct::RequestKey;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::LengthLimitError;
 use ipnet::IpNet;
+use ring::digest::{Context, SHA256};
 
 use super::access::BadToken;
 use super::{App, Refusal};
@@ -134,6 +137,24 @@ impl Call {
             let detail = DetailCode::FieldValue;
             Refusal::new(detail.error_code(), error.to_string()).detail(detail.as_str(), "Idempotency-Key")
         })
+    }
+
+    /// Returns the key of a request that creates, if it has one, with the digest of the request.
+    pub(super) fn request_key(&self, body: &[u8]) -> Result<Option<RequestKey>, Refusal> {
+        let key = self.idempotency_key()?;
+        let signal = self.request.headers().get(Signals::HEADER);
+        let mut context = Context::new(&SHA256);
+        for part in [
+            self.request.uri().path().as_bytes(),
+            signal.map_or(b"", HeaderValue::as_bytes),
+            body,
+        ] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(context.finish().as_ref());
+        Ok(key.map(|key| RequestKey { key, digest }))
     }
 
     /// Reads the body, which must have this media type.

@@ -11,8 +11,13 @@ use crate::config::WEBHOOKS;
 
 pub(super) async fn register(mut call: Call) -> Result<Response, Refusal> {
     let (caller, body) = call.admit_json(WEBHOOKS).await?;
+    let key = call.request_key(&body)?;
     let wanted = SubscriptionBody::parse(&body)?;
-    let registered = call.app.direct.ensure_webhook(&caller.client, wanted).await?;
+    let direct = &call.app.direct;
+    let registered = match key {
+        Some(key) => direct.ensure_webhook_once(&caller.client, wanted, &key).await?,
+        None => direct.ensure_webhook(&caller.client, wanted).await?,
+    };
     let status = match registered.secret {
         Some(_) => StatusCode::CREATED,
         None => StatusCode::OK,

@@ -95,10 +95,12 @@ impl<T, const IDEMPOTENT: bool> fmt::Debug for GatewayCall<T, IDEMPOTENT> {
     }
 }
 
-/// Creates a session. Not idempotent: two requests create two sessions.
-pub fn create_session(new: &NewSession) -> GatewayCall<CreatedSession, false> {
+/// Creates a session. Idempotent by its key: a repetition brings the same session with the same tokens, as long as they are
+/// unused.
+pub fn create_session(new: &NewSession, key: IdempotencyKey) -> GatewayCall<CreatedSession> {
     GatewayCall {
         gpc: new.data().consent().gpc,
+        key: Some(key),
         ..GatewayCall::new(Operation::CreateSession, "", parse_json).with_body(new)
     }
 }
@@ -109,7 +111,7 @@ pub fn fetch_session(id: &SessionId) -> GatewayCall<SessionInfo> {
 }
 
 /// Exchanges the refresh token that was issued last for a new pair of tokens. A repetition with the same key brings the same
-/// pair as long as that is unused. The client does not repeat it itself: a [`TokenManager`](token_window::TokenManager) does.
+/// pair as long as that is unused.
 pub fn refresh_session(
     id: &SessionId,
     refresh_token: SecretString,
@@ -228,9 +230,14 @@ pub fn fetch_metrics() -> GatewayCall<Snapshot> {
 /// Registers a webhook, unless one of the same name and content exists: then that one is returned, and nothing changes.
 /// A webhook of the same name and other content is refused with 409 `webhook.name.in.use`.
 ///
-/// The webhook has its secret only if the call created it. If the secret is lost, remove the webhook and register it again.
-pub fn register_webhook(subscription: &Subscription) -> GatewayCall<Webhook> {
-    GatewayCall::new(Operation::RegisterWebhook, "", parse_webhook).with_body(&SubscriptionBody(subscription))
+/// The webhook has its secret only if the call created it, or repeats the one that did with the same key. If the secret is
+/// lost, remove the webhook and register it again.
+pub fn register_webhook(subscription: &Subscription, key: IdempotencyKey) -> GatewayCall<Webhook> {
+    let body = SubscriptionBody(subscription);
+    GatewayCall {
+        key: Some(key),
+        ..GatewayCall::new(Operation::RegisterWebhook, "", parse_webhook).with_body(&body)
+    }
 }
 
 /// Replaces the subscription of a webhook. Its secret stays.
@@ -293,6 +300,10 @@ mod tests {
         "https://gateway.example".parse().unwrap()
     }
 
+    fn key() -> IdempotencyKey {
+        "k-0".parse().unwrap()
+    }
+
     fn response(status: u16, body: impl Into<Bytes>) -> Response<Bytes> {
         Response::builder().status(status).body(body.into()).unwrap()
     }
@@ -341,7 +352,7 @@ mod tests {
                 "/api/v2/webmessaging/guest-sessions/metrics",
             ),
             (
-                register_webhook(&subscription).request(&host()),
+                register_webhook(&subscription, key()).request(&host()),
                 Method::POST,
                 "/api/v2/webhooks",
             ),
@@ -364,9 +375,10 @@ mod tests {
     fn create_session_sends_the_opt_out_signal() {
         for gpc in [false, true] {
             let session = new_session(gpc);
-            let request = create_session(&session).request(&host());
+            let request = create_session(&session, key()).request(&host());
             assert_eq!(Signals::from_headers(request.headers()).gpc, gpc);
             assert_eq!(request.headers()["content-type"], "application/json");
+            assert_eq!(request.headers()["idempotency-key"], "\"k-0\"");
             let guest = NewGuest::parse(
                 request.body(),
                 Signals { gpc },
@@ -381,18 +393,18 @@ mod tests {
     fn refusal_has_the_code_of_the_gateway_and_a_malformed_reply_no_secret() {
         let session = new_session(false);
         let problem = serde_json::to_vec(&Problem::new(422, "consent.required", "no")).unwrap();
-        let error = create_session(&session)
+        let error = create_session(&session, key())
             .reply(response(422, problem))
             .unwrap_err();
         assert_eq!(error.problem().unwrap().code, "consent.required");
         let broken = response(201, &br#"{"accessToken":"canary"}"#[..]);
-        let error = create_session(&session).reply(broken).unwrap_err();
+        let error = create_session(&session, key()).reply(broken).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("canary"));
     }
 
     #[test]
     fn tokens_of_another_session_are_malformed() {
-        let call = refresh_session(&"s-1".parse().unwrap(), "r-0".into(), "k-0".parse().unwrap());
+        let call = refresh_session(&"s-1".parse().unwrap(), "r-0".into(), key());
         assert_eq!(call.request(&host()).headers()["idempotency-key"], "\"k-0\"");
         assert!(!format!("{call:?}").contains("r-0"));
         let body = |id| {
@@ -415,7 +427,7 @@ mod tests {
             secret: Some(Secret::generate([7; 32])),
         };
         let body = serde_json::to_vec(&webhook).unwrap();
-        let created = register_webhook(&subscription)
+        let created = register_webhook(&subscription, key())
             .reply(response(201, body))
             .unwrap();
         assert!(created.secret.is_some());
@@ -424,7 +436,7 @@ mod tests {
             ..webhook
         };
         let body = serde_json::to_vec(&webhook).unwrap();
-        let known = register_webhook(&subscription)
+        let known = register_webhook(&subscription, key())
             .reply(response(200, body))
             .unwrap();
         assert!(known.secret.is_none());

@@ -41,11 +41,20 @@ impl ErrorKind {
             | ErrorCode::MissingPermissions
             | ErrorCode::RefreshTokenReused
             | ErrorCode::RefreshTokenUsed => Self::Credentials,
-            ErrorCode::BadRequest | ErrorCode::ConsentOutdated | ErrorCode::InvalidValue => Self::Invalid,
+            ErrorCode::BadRequest
+            | ErrorCode::ConsentOutdated
+            | ErrorCode::IdempotencyKeyReused
+            | ErrorCode::InvalidValue => Self::Invalid,
             ErrorCode::ConsentRequired => Self::ConsentRequired,
-            ErrorCode::GuestIdInUse | ErrorCode::WebhookLimit | ErrorCode::WebhookNameInUse => Self::Conflict,
+            ErrorCode::GuestIdInUse
+            | ErrorCode::IdempotencyKeySpent
+            | ErrorCode::WebhookLimit
+            | ErrorCode::WebhookNameInUse => Self::Conflict,
             ErrorCode::NotFound => Self::NotFound,
-            ErrorCode::ServiceUnavailable | ErrorCode::TooManyRequests => Self::Unavailable,
+            ErrorCode::IdempotencyKeyInProgress
+            | ErrorCode::IdempotencyLimit
+            | ErrorCode::ServiceUnavailable
+            | ErrorCode::TooManyRequests => Self::Unavailable,
             ErrorCode::SessionEnded => Self::Ended,
             _ => return None,
         })

@@ -30,6 +30,14 @@ pub enum ErrorCode {
     HandshakeExpected,
     /// No handshake arrived within 10 seconds.
     HandshakeTimeout,
+    /// A request with this idempotency key is in progress.
+    IdempotencyKeyInProgress,
+    /// The idempotency key belongs to another request.
+    IdempotencyKeyReused,
+    /// The request was carried out, and what it created is in use or was removed.
+    IdempotencyKeySpent,
+    /// The API client has used the maximum number of idempotency keys within 24 hours.
+    IdempotencyLimit,
     /// The connection to Genesys Cloud was lost before the message was acknowledged: it may have arrived.
     InDoubt,
     /// A fault of the gateway.
@@ -96,6 +104,10 @@ impl ErrorCode {
             "guest.id.in.use" => Self::GuestIdInUse,
             "handshake.expected" => Self::HandshakeExpected,
             "handshake.timeout" => Self::HandshakeTimeout,
+            "idempotency.key.in.progress" => Self::IdempotencyKeyInProgress,
+            "idempotency.key.reused" => Self::IdempotencyKeyReused,
+            "idempotency.key.spent" => Self::IdempotencyKeySpent,
+            "idempotency.limit" => Self::IdempotencyLimit,
             "in.doubt" => Self::InDoubt,
             "internal.server.error" => Self::InternalServerError,
             "invalid.value" => Self::InvalidValue,
@@ -140,6 +152,10 @@ impl ErrorCode {
             Self::GuestIdInUse => "guest.id.in.use",
             Self::HandshakeExpected => "handshake.expected",
             Self::HandshakeTimeout => "handshake.timeout",
+            Self::IdempotencyKeyInProgress => "idempotency.key.in.progress",
+            Self::IdempotencyKeyReused => "idempotency.key.reused",
+            Self::IdempotencyKeySpent => "idempotency.key.spent",
+            Self::IdempotencyLimit => "idempotency.limit",
             Self::InDoubt => "in.doubt",
             Self::InternalServerError => "internal.server.error",
             Self::InvalidValue => "invalid.value",
@@ -178,6 +194,10 @@ impl ErrorCode {
             Self::ConsentRequired => 422,
             Self::CredentialsExpired => 401,
             Self::GuestIdInUse => 409,
+            Self::IdempotencyKeyInProgress => 409,
+            Self::IdempotencyKeyReused => 422,
+            Self::IdempotencyKeySpent => 409,
+            Self::IdempotencyLimit => 409,
             Self::InternalServerError => 500,
             Self::InvalidValue => 400,
             Self::MethodNotAllowed => 405,

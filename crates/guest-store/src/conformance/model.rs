@@ -43,6 +43,7 @@ pub(crate) fn store_behaves_like_model(make: Make) {
 const LIMITS: Limits = Limits {
     file_bytes: u64::MAX,
     webhook_queue_rows: 3,
+    owner_requests: 2,
     owner_webhooks: 2,
     webhooks: 3,
     queue: 4,

@@ -9,6 +9,10 @@ use crate::{Change, Committed, Conflict, Session, StoreErrorKind, Unit, Webhook}
 
 impl Transaction<'_, '_> {
     pub(super) fn commit(&mut self, unit: &Unit) -> Result<Committed, SqliteError> {
+        // before the change, so that a repeated request is recognized before the guest of its session
+        if let Some(request) = &unit.request {
+            self.put_request(request, unit.change.as_ref())?;
+        }
         let version = match &unit.change {
             Some(change) => self.change(change)?,
             None => None,
@@ -40,6 +44,10 @@ impl Transaction<'_, '_> {
             Change::CreateSession(session) => self.put_session(session, true).map(Some),
             Change::UpdateSession(session) => self.put_session(session, false).map(Some),
             Change::PutWebhook(webhook) => self.put_webhook(webhook).map(Some),
+            Change::RemoveRequests { before } => {
+                self.remove_requests(micros(*before))?;
+                Ok(None)
+            }
             Change::RemoveSession { id, at } => {
                 self.erase_session(id, micros(*at))?;
                 Ok(None)

@@ -14,8 +14,8 @@ use super::prepared::Prepared;
 use super::reader::Reader;
 use super::rows::{select_sessions, session, subject_key, webhook};
 use super::{
-    Keys, SqliteStore, lock, lock_name, private, row_sums, schema, schema_check, startup, try_lock,
-    unavailable,
+    Keys, SqliteStore, keyed_requests, lock, lock_name, private, row_sums, schema, schema_check, startup,
+    try_lock, unavailable,
 };
 use crate::seal::Aead;
 use crate::{StoreError, StoreErrorKind};
@@ -274,6 +274,11 @@ fn check_rows(prepared: &mut Prepared<'_>, keys: &Keys, faults: &mut Vec<String>
     add(
         "webhook",
         unreadable(prepared, sql, |row| webhook(row, seal).map(drop))?,
+    );
+    let sql = "SELECT rowid || '', owner, key, digest FROM requests";
+    add(
+        "the request in row",
+        unreadable(prepared, sql, |row| keyed_requests::check(row, seal))?,
     );
     // only an erasure has a body
     let sql = "SELECT id, slot, key, body FROM outbox LEFT JOIN subjects USING (slot) WHERE kind = 2";

@@ -13,7 +13,7 @@ use super::prepared::{Prepared, each_page};
 use super::rows::{
     aad, bound_session, number, session_columns, subject_aad, time, webhook_aads, write_session,
 };
-use super::schema::{COUNTS, LOG_TRIGGERS, TABLES_2, VERSION, seal_aad};
+use super::schema::{COUNTS, LOG_TRIGGERS, REQUESTS, TABLES_2, VERSION, seal_aad};
 use super::{migrate_outbox, row_sums};
 use crate::audit_log::LogHead;
 use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, TokenHash};
@@ -47,6 +47,7 @@ pub(super) fn from(connection: &Connection, keys: &Keys, version: i32) -> Result
         sessions_from_3(&transaction, &keys.seal)?;
     }
     webhooks_from_3(&transaction, &keys.seal)?;
+    transaction.execute_batch(REQUESTS)?;
     let mut head = match version {
         1 => read_head(&transaction, keys)?,
         _ => head_of_3(&transaction, &keys.seal)?,

@@ -11,7 +11,7 @@ use super::prepared::{Prepared, each_page};
 use super::reader::Reader;
 use super::rows::{session, session_columns, subject_aad, webhook_aads};
 use super::schema::{VERSION, seal_aad};
-use super::{Keys, SqliteStore, lock, log, row_sums, schema, startup, unavailable};
+use super::{Keys, SqliteStore, keyed_requests, lock, log, row_sums, schema, startup, unavailable};
 use crate::seal::LookupHash;
 use crate::{Limits, SealKey, StoreError, StoreErrorKind};
 
@@ -107,6 +107,7 @@ fn rekey(connection: &Connection, keys: &Keys, to: &SealKey) -> Result<(), Sqlit
     rekey_sessions(&mut prepared, from, to)?;
     rekey_subjects(&mut prepared, from, to)?;
     rekey_webhooks(&mut prepared, from, to)?;
+    keyed_requests::rekey(&mut prepared, from, to)?;
     let mut reader = Reader {
         prepared: &mut prepared,
         keys,
@@ -139,6 +140,10 @@ fn rekey_sessions(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> 
         |prepared, rowid, (old, new, guest)| {
             let sql = "UPDATE sessions SET key = ?2, guest = ?3 WHERE rowid = ?1";
             prepared.execute(sql, params![rowid, new, guest])?;
+            prepared.execute(
+                "UPDATE requests SET session = ?2 WHERE session = ?1",
+                params![old, new],
+            )?;
             prepared.execute(
                 "UPDATE outbox SET session = ?2 WHERE session = ?1",
                 params![old, new],

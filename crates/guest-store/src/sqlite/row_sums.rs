@@ -27,7 +27,7 @@ pub(super) struct Table {
 }
 
 /// The tables of the sums. The log has MACs of its own, and the values in `meta` are sealed.
-pub(super) const TABLES: [Table; 5] = [
+pub(super) const TABLES: [Table; 6] = [
     Table {
         name: "counts",
         key: "rowid",
@@ -38,6 +38,11 @@ pub(super) const TABLES: [Table; 5] = [
         key: "position",
         columns: "position, id, webhook, session, kind, first, last, event, at, due_at, leased, fence, attempts, grown, \
                   slot, body",
+    },
+    Table {
+        name: "requests",
+        key: "rowid",
+        columns: "hash, owner, number, key, digest, at, session, webhook",
     },
     Table {
         name: "sessions",

@@ -268,6 +268,6 @@ fn secret(seal: &SealKey, aad: &[u8], sealed: Vec<u8>) -> Result<SecretString, S
     }
 }
 
-fn corrupt(error: impl std::error::Error + Send + Sync + 'static) -> SqliteError {
+pub(super) fn corrupt(error: impl std::error::Error + Send + Sync + 'static) -> SqliteError {
     StoreError::new(StoreErrorKind::Corrupt, error).into()
 }

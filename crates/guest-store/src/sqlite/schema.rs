@@ -107,6 +107,24 @@ pub(super) const TABLES_2: &str = "
 
 ";
 
+/// The requests with idempotency keys.
+pub(super) const REQUESTS: &str = "
+    -- hash is a keyed hash of owner and key; key and digest are sealed; number counts the requests of the owner
+    CREATE TABLE requests (
+        hash BLOB NOT NULL UNIQUE,
+        owner TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        key BLOB NOT NULL,
+        digest BLOB NOT NULL,
+        at INTEGER NOT NULL,
+        session BLOB,
+        webhook TEXT,
+        UNIQUE (owner, number)
+    ) STRICT;
+    CREATE INDEX requests_at ON requests (at);
+    CREATE INDEX requests_session ON requests (session) WHERE session IS NOT NULL;
+";
+
 /// The aggregates, which change in the transaction of what they count.
 pub(super) const COUNTS: &str = "
     CREATE TABLE counts (
@@ -252,9 +270,17 @@ pub(super) fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteE
 
 /// Creates the tables, indexes and triggers.
 pub(super) fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
-    [TABLES, TABLES_2, COUNTS, OUTBOX, LOG_TABLES, LOG_TRIGGERS]
-        .iter()
-        .try_for_each(|tables| connection.execute_batch(tables))
+    [
+        TABLES,
+        TABLES_2,
+        COUNTS,
+        REQUESTS,
+        OUTBOX,
+        LOG_TABLES,
+        LOG_TRIGGERS,
+    ]
+    .iter()
+    .try_for_each(|tables| connection.execute_batch(tables))
 }
 
 /// Associated data of the value that proves the seal key. It has the version of the tables, so that a file whose version

@@ -57,6 +57,7 @@ impl Transaction<'_, '_> {
         self.erase_subject(slot)?;
         self.prepared
             .execute("DELETE FROM sessions WHERE key = ?1", [key])?;
+        self.unlink_requests(key)?;
         self.count_live(was_live, false);
         self.announce_erasure(id, &owner, version + 1, at)
     }

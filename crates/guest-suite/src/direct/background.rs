@@ -26,7 +26,7 @@ impl Direct {
     /// Runs the background tasks until it is dropped. Spawn it once per process.
     ///
     /// - Delivers the outbox, up to 32 deliveries at once. A dropped delivery is repeated with the same id.
-    /// - Ends idle sessions, and erases sessions after their retention, every 15 s.
+    /// - Ends idle sessions, erases sessions after their retention, and removes idempotency keys after 24 hours, every 15 s.
     /// - Logs counted refusals when their minute is over.
     /// - Signs the audit log every minute, and verifies it at the start and every day.
     /// - Re-evaluates the consent of live sessions: all of them at the start, then 1,000 every 15 s.
@@ -87,6 +87,9 @@ impl Direct {
         }
         if let Err(error) = self.erase_old().await {
             tracing::error!(%error, "cannot erase old sessions");
+        }
+        if let Err(error) = self.forget_requests().await {
+            tracing::error!(%error, "cannot remove old idempotency keys");
         }
         let repeated = &self.shared.repeated;
         if let Err(error) = repeated

@@ -5,7 +5,7 @@ use genesys_api::{SessionId, entropy};
 use guest_conversation::client::SessionUpdate;
 use guest_payload::{ConsentChange, NewGuest, Signals};
 use guest_sessions::{ErrorCode, RefreshedTokens};
-use guest_store::{Change, Session, SessionQuery, StoredEntry, Trail, trail};
+use guest_store::{Change, KeyedRequest, Session, SessionQuery, StoredEntry, Trail, trail};
 use session_metrics::{EndReason, Journey};
 use time::OffsetDateTime;
 use token_window::RefreshTokenFamily;
@@ -31,9 +31,19 @@ impl Direct {
     /// # Errors
     /// [`Error::ConsentRequired`], [`Error::GuestInUse`], [`Error::UnknownChannel`], [`Error::Full`], or the store's.
     pub async fn create(&self, owner: &str, guest: NewGuest) -> Result<Created, Error> {
-        let created = self.create_allowed(owner, guest).await;
+        self.create_by(owner, guest, None).await
+    }
+
+    /// As [`Direct::create`], by a request with a key.
+    pub(super) async fn create_by(
+        &self,
+        owner: &str,
+        guest: NewGuest,
+        request: Option<KeyedRequest>,
+    ) -> Result<Created, Error> {
+        let created = self.create_allowed(owner, guest, request).await;
         let details = match created.as_ref().err() {
-            None | Some(Error::Store(_)) => return created,
+            None | Some(Error::KeyInProgress | Error::Store(_)) => return created,
             Some(Error::ConsentRequired(refused)) => refused.audit_details(),
             Some(error) => {
                 let code = error.code().map_or("other", ErrorCode::as_str);
@@ -46,7 +56,12 @@ impl Direct {
         created
     }
 
-    async fn create_allowed(&self, owner: &str, mut guest: NewGuest) -> Result<Created, Error> {
+    async fn create_allowed(
+        &self,
+        owner: &str,
+        mut guest: NewGuest,
+        request: Option<KeyedRequest>,
+    ) -> Result<Created, Error> {
         let config = &self.shared.config;
         self.deployment(&guest.channel)?;
         if usize::try_from(self.shared.metrics.open()).map_or(true, |open| open >= config.limit) {
@@ -76,6 +91,7 @@ impl Direct {
             entries: vec![entry.details(session.consent.audit_details())],
             event: Some(record.event(EventName::Created, now.utc)),
             change: Some(Change::CreateSession(record.into_row())),
+            request,
             metric: Some(created),
             ..Mutation::default()
         })
@@ -187,6 +203,7 @@ impl Direct {
                 totals,
                 metric,
                 update: Some((id.clone(), SessionUpdate::Ended(reason))),
+                ..Mutation::default()
             };
             Ok((mutation, true))
         })

@@ -194,6 +194,13 @@ impl SessionRow {
         }
     }
 
+    /// The first tokens of the session, if they are valid and unused.
+    pub(super) fn first_tokens(&self) -> Option<RefreshedTokens> {
+        let family = self.document.tokens.as_ref()?;
+        let is_first = family.current().generation() == 1 && !family.is_used();
+        is_first.then(|| self.tokens_of(family, self.row.expires_at))
+    }
+
     /// The tokens of the valid pair.
     fn tokens_of(&self, family: &RefreshTokenFamily, expires_at: OffsetDateTime) -> RefreshedTokens {
         let (key, pair) = (self.pair_key(), family.current());

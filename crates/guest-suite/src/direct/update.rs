@@ -7,7 +7,9 @@ use std::sync::Arc;
 use audit::Draft;
 use genesys_api::{Now, SessionId};
 use guest_conversation::client::SessionUpdate;
-use guest_store::{Change, Conflict, Event, Session, SessionPages, SessionQuery, StoreErrorKind, Unit};
+use guest_store::{
+    Change, Conflict, Event, KeyedRequest, Session, SessionPages, SessionQuery, StoreErrorKind, Unit,
+};
 
 use super::Direct;
 use super::session_row::SessionRow;
@@ -20,6 +22,7 @@ const RETRIES: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Mutation {
     pub(super) change: Option<Change>,
+    pub(super) request: Option<KeyedRequest>,
     /// Entries in their order.
     pub(super) entries: Vec<Draft>,
     pub(super) event: Option<Event>,
@@ -92,6 +95,7 @@ impl Direct {
     pub(super) async fn commit_entries(&self, mutation: Mutation) -> Result<Range<u64>, Error> {
         let unit = Unit {
             change: mutation.change,
+            request: mutation.request,
             entries: mutation.entries,
             events: mutation.event.into_iter().collect(),
             totals: mutation.totals,

@@ -6,7 +6,9 @@ use audit::{Actor, Draft, Outcome};
 use bytes::Bytes;
 use genesys_api::{WebhookId, entropy, error_chain};
 use guest_sessions::{SubscriptionBody, Webhook, erased_event};
-use guest_store::{Change, Leased, Payload, Settled, Settlement, StoreErrorKind, Webhook as WebhookRow};
+use guest_store::{
+    Change, KeyedRequest, Leased, Payload, Settled, Settlement, StoreErrorKind, Webhook as WebhookRow,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use webhook::{
     Attempt, DisableReason, Dispatcher, EndpointHealth, EventName, Failure, MessageId, NextStep,
@@ -31,13 +33,23 @@ impl Direct {
     /// # Errors
     /// [`Error::WebhookNameInUse`] if the name is used with other content, [`Error::TooManyWebhooks`], or the store's.
     pub async fn ensure_webhook(&self, owner: &str, wanted: Subscription) -> Result<Webhook, Error> {
+        self.ensure_webhook_by(owner, wanted, None).await
+    }
+
+    /// As [`Direct::ensure_webhook`], by a request with a key.
+    pub(super) async fn ensure_webhook_by(
+        &self,
+        owner: &str,
+        wanted: Subscription,
+        request: Option<KeyedRequest>,
+    ) -> Result<Webhook, Error> {
         if let Some(existing) = self.find_webhook(owner, &wanted).await? {
             return Ok(existing);
         }
         let secret = Secret::generate(entropy::bytes());
         let id = WebhookId::from(entropy::ordered_uuid(self.clock().now().utc));
         let row = row(id, owner, &wanted, secret.expose().into());
-        match self.put_webhook("webhook.registered", row, None).await {
+        match self.put_webhook("webhook.registered", row, None, request).await {
             // another task registered the name first, perhaps with the same content
             Err(Error::WebhookNameInUse) => {
                 let existing = self.find_webhook(owner, &wanted).await?;
@@ -76,7 +88,7 @@ impl Direct {
                 version: known.version,
                 ..row(known.id, owner, &wanted, known.secrets)
             };
-            match self.put_webhook("webhook.updated", replaced, before).await {
+            match self.put_webhook("webhook.updated", replaced, before, None).await {
                 // it was disabled or replaced meanwhile
                 Err(error) if is_conflict(&error) => {}
                 result => return result,
@@ -258,6 +270,19 @@ impl Direct {
         }
     }
 
+    /// Returns a webhook with its secret, if it was not changed since its registration.
+    pub(super) async fn first_webhook(&self, owner: &str, id: &WebhookId) -> Result<Webhook, Error> {
+        let row = self.stored_webhook(owner, id).await?;
+        let secret = match row.version {
+            1 => Some(target(&row).map_err(|_| StoreErrorKind::Corrupt)?.1),
+            _ => None,
+        };
+        Ok(Webhook {
+            secret,
+            ..webhook(row)?
+        })
+    }
+
     async fn stored_webhook(&self, owner: &str, id: &WebhookId) -> Result<WebhookRow, Error> {
         let mut rows = self.rows(owner).await?;
         rows.find(|row| row.id == *id).ok_or(Error::NotFound)
@@ -284,6 +309,7 @@ impl Direct {
         action: &'static str,
         row: WebhookRow,
         before: Option<Webhook>,
+        request: Option<KeyedRequest>,
     ) -> Result<Webhook, Error> {
         let stored = webhook(row.clone())?;
         let mut entry = self.webhook_draft(Actor::client(row.owner.as_str()), action, &row.id);
@@ -293,6 +319,7 @@ impl Direct {
         }
         self.commit(Mutation {
             entries: vec![entry.detail("name", row.name.as_str())],
+            request,
             ..Change::PutWebhook(row).into()
         })
         .await

@@ -139,6 +139,7 @@ impl<'l> Writer<'l> {
             _ => Change::UpdateSession(session.clone()),
         };
         let committed = self.runtime.block_on(self.store.commit(Unit {
+            request: None,
             change: Some(change),
             entries: entries.collect(),
             // the store announces an erasure by itself

@@ -6,7 +6,7 @@ use audit::VerifierKey;
 use genesys_api::{IdempotencyKey, SessionId};
 use guest_store::{
     Change, Committed, EntryQuery, Leased, Session, SessionQuery, Settlement, Stats, StoreErrorKind,
-    StoreFuture, StoredCheckpoint, StoredEntry, Unit, Webhook,
+    StoreFuture, StoredCheckpoint, StoredEntry, StoredRequest, Unit, Webhook,
 };
 use guest_suite::direct::LogState;
 use time::OffsetDateTime;
@@ -47,6 +47,10 @@ impl Store for FaultyStore {
 
     fn sessions(&self, query: SessionQuery, limit: usize) -> StoreFuture<'_, Vec<Session>> {
         self.store.sessions(query, limit)
+    }
+
+    fn request(&self, owner: &str, key: &IdempotencyKey) -> StoreFuture<'_, Option<StoredRequest>> {
+        self.store.request(owner, key)
     }
 
     fn webhooks(&self) -> StoreFuture<'_, Vec<Webhook>> {

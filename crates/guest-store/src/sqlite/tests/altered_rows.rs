@@ -4,7 +4,7 @@ use audit::Pseudonym;
 
 use super::*;
 use crate::sqlite::row_sums::TABLES;
-use crate::{Settled, Settlement, verify};
+use crate::{KeyedRequest, Settled, Settlement, verify};
 
 /// A folder whose files take no time to sync, where the system has one.
 fn folder_in_memory() -> tempfile::TempDir {
@@ -34,6 +34,12 @@ fn created(number: u8) -> Unit {
     unit.events[0].id = format!("e-{number}");
     unit.events[0].session = format!("s-{number}").parse().unwrap();
     unit.totals = vec![("created".to_owned(), 1)];
+    unit.request = Some(KeyedRequest {
+        owner: "o".to_owned(),
+        key: format!("k-{number}").parse().unwrap(),
+        digest: [number; 32],
+        at: at(),
+    });
     unit
 }
 

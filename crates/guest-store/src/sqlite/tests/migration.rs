@@ -75,7 +75,7 @@ const LOG_1: &str = "
 /// Makes a file without sessions one of version 1.
 pub(in crate::sqlite) fn downgrade(path: &Path) -> Connection {
     let raw = Connection::open(path).unwrap();
-    raw.execute_batch("DROP TABLE sessions; DROP TABLE subjects; DROP TABLE counts;")
+    raw.execute_batch("DROP TABLE sessions; DROP TABLE subjects; DROP TABLE counts; DROP TABLE requests;")
         .unwrap();
     raw.execute_batch(OUTBOX_1).unwrap();
     raw.execute_batch(LOG_1).unwrap();
@@ -417,6 +417,7 @@ fn seal_as_3(raw: &Connection) {
          CREATE TABLE counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
          INSERT INTO counts SELECT * FROM counts_4;
          DROP TABLE counts_4;
+         DROP TABLE requests;
          PRAGMA user_version = 3;",
     )
     .unwrap();

@@ -1,6 +1,7 @@
 //! Replacement of the seal key.
 
 use super::*;
+use crate::{KeyedRequest, Resource};
 
 fn new_key() -> SealKey {
     SealKey::new(&[7; 32])
@@ -57,6 +58,19 @@ async fn every_value_is_under_the_new_key() {
     }
     store.commit(other).await.unwrap();
     store.commit(erased.into()).await.unwrap();
+    let key: IdempotencyKey = "a-key".parse().unwrap();
+    let mut keyed = same_guest();
+    if let Some(Change::CreateSession(session)) = &mut keyed.change {
+        (session.id, session.guest) = ("s-4".parse().unwrap(), "g-4".parse().unwrap());
+    }
+    keyed.events.clear();
+    keyed.request = Some(KeyedRequest {
+        owner: "o".to_owned(),
+        key: key.clone(),
+        digest: [9; 32],
+        at: at(),
+    });
+    store.commit(keyed).await.unwrap();
     assert_eq!(rekey(&path), Err(StoreErrorKind::Locked));
     drop(store);
 
@@ -69,6 +83,12 @@ async fn every_value_is_under_the_new_key() {
     assert_eq!(
         (session.guest.as_str(), &session.document[..]),
         ("g-1", &b"x"[..])
+    );
+    let request = store.request("o", &key).await.unwrap().unwrap();
+    assert_eq!(request.digest, Some([9; 32]));
+    assert!(
+        matches!(&request.resource, Resource::Session(session) if session.id.as_str() == "s-4"),
+        "{request:?}"
     );
     let in_use = refused(&store, same_guest()).await;
     assert_eq!(in_use, StoreErrorKind::Conflict(crate::Conflict::GuestInUse));
