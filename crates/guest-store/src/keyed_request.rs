@@ -25,11 +25,11 @@ pub struct StoredRequest {
     pub digest: Option<[u8; 32]>,
     /// Time of the request.
     pub at: OffsetDateTime,
-    /// What it created, as it is now.
+    /// The created session or webhook, as it is now.
     pub resource: Resource,
 }
 
-/// What a request created.
+/// The creation of a request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Resource {

@@ -117,7 +117,7 @@ impl Direct {
         }
     }
 
-    /// What the same request created before.
+    /// The session or webhook that the same request created before.
     async fn find_request(&self, owner: &str, request: &RequestKey) -> Result<Option<Resource>, Error> {
         let Some(stored) = self.store().request(owner, &request.key).await? else {
             return Ok(None);

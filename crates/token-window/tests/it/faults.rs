@@ -38,7 +38,7 @@ enum Event {
     RefreshNow,
 }
 
-/// What the client has on its disk.
+/// The durable state of the client.
 #[derive(Debug)]
 struct Disk {
     tokens: Tokens,
