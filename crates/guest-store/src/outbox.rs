@@ -46,6 +46,22 @@ pub struct Leased {
     pub at: OffsetDateTime,
 }
 
+impl Leased {
+    /// The settlement of this lease, without a pause and entries.
+    #[must_use]
+    pub fn settlement(&self, settled: Settled, at: OffsetDateTime) -> Settlement {
+        Settlement {
+            delivery: self.id.clone(),
+            fence: self.fence,
+            at,
+            settled,
+            rest_until: None,
+            disable_webhook: false,
+            entries: Vec::new(),
+        }
+    }
+}
+
 /// The content of a delivery.
 ///
 /// A range has the first and the last sequence number of events that were not delivered. Events between them may have

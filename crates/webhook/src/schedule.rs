@@ -55,6 +55,12 @@ impl Outcome {
             retry_after: retry::retry_after(headers, utc),
         }
     }
+
+    /// Whether the receiver may have got the body: all failures after the connection was made leave it unknown.
+    #[must_use]
+    pub fn may_have_arrived(&self) -> bool {
+        !matches!(self, Self::Failed(Failure::Blocked | Failure::Connect))
+    }
 }
 
 /// The reason that there is no response.

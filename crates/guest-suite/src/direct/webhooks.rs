@@ -11,8 +11,7 @@ use guest_store::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use webhook::{
-    Attempt, DisableReason, Dispatcher, EndpointHealth, EventName, Failure, MessageId, NextStep,
-    Outcome as AttemptOutcome, Secret, Subscription,
+    Attempt, DisableReason, Dispatcher, EndpointHealth, EventName, MessageId, NextStep, Secret, Subscription,
 };
 
 use super::Direct;
@@ -139,7 +138,7 @@ impl Direct {
                         Settlement {
                             disable_webhook: true,
                             entries: vec![failure("webhook.disabled").detail("reason", "unreadable")],
-                            ..self.settlement(&leased, Settled::Dead)
+                            ..leased.settlement(Settled::Dead, self.clock().now().utc)
                         },
                         None,
                     )
@@ -176,7 +175,7 @@ impl Direct {
         disclosure.at = at;
         let disclosure = match next_step {
             NextStep::Delivered => Some(disclosure),
-            _ => may_have_arrived(&outcome).then(|| unaccepted(disclosure)),
+            _ => outcome.may_have_arrived().then(|| unaccepted(disclosure)),
         };
         let (settled, rest_until, entry) = match next_step {
             NextStep::Delivered => (Settled::Delivered, None, None),
@@ -199,28 +198,16 @@ impl Direct {
             rest_until,
             disable_webhook: matches!(next_step, NextStep::DisableEndpoint(_)),
             entries: entry.into_iter().collect(),
-            ..self.settlement(&leased, settled)
+            ..leased.settlement(settled, at)
         };
         self.settle(settlement, disclosure).await
     }
 
     /// Settles a delivery that cannot be sent now: it is due again after a day.
     async fn postpone(&self, leased: &Leased) -> Result<(), Error> {
-        let until = self.clock().now().utc + UNREADABLE_PAUSE;
-        let settlement = self.settlement(leased, Settled::NotSent(until));
+        let now = self.clock().now().utc;
+        let settlement = leased.settlement(Settled::NotSent(now + UNREADABLE_PAUSE), now);
         self.settle(settlement, None).await
-    }
-
-    fn settlement(&self, leased: &Leased, settled: Settled) -> Settlement {
-        Settlement {
-            delivery: leased.id.clone(),
-            fence: leased.fence,
-            at: self.clock().now().utc,
-            settled,
-            rest_until: None,
-            disable_webhook: false,
-            entries: Vec::new(),
-        }
     }
 
     /// Stores the outcome of a delivery, and the entry of its disclosure if it was sent.
@@ -329,14 +316,6 @@ impl Direct {
     fn webhook_draft(&self, actor: Actor, action: &'static str, id: &WebhookId) -> Draft {
         Draft::new(self.clock().now().utc, actor, action).detail("webhook", id.as_str())
     }
-}
-
-/// Whether the receiver may have got the body: all failures after the connection was made leave it unknown.
-fn may_have_arrived(outcome: &AttemptOutcome) -> bool {
-    !matches!(
-        outcome,
-        AttemptOutcome::Failed(Failure::Blocked | Failure::Connect)
-    )
 }
 
 /// The entry of a disclosure by an attempt that was not accepted.
