@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use genesys_api::{Clock, IdempotencyKey, SlidingWindow, entropy};
+use genesys_api::{Clock, SlidingWindow, entropy};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
@@ -83,8 +83,9 @@ impl RefreshDriver {
     ///
     /// # Errors
     /// If the driver has its maximum number of tokens.
-    pub fn manage(&self, refresh: Refresh, refresher: impl Refresher) -> Result<TokenManager, Full> {
+    pub fn manage(&self, mut refresh: Refresh, refresher: impl Refresher) -> Result<TokenManager, Full> {
         let slot = lock(&self.slots).take()?;
+        refresh.ensure_idempotency_key();
         let (publish, view) = watch::channel(View::of(&refresh, 0));
         let events = Arc::default();
         let manager = TokenManager::new(
@@ -97,7 +98,6 @@ impl RefreshDriver {
         let session = Session {
             refresh,
             refresher: Arc::new(refresher),
-            idempotency_key: None,
             publish,
             events,
             failures: 0,
@@ -148,8 +148,6 @@ fn lock(slots: &Mutex<Slots>) -> std::sync::MutexGuard<'_, Slots> {
 pub(crate) struct Session {
     refresh: Refresh,
     refresher: Arc<dyn BoxedRefresher>,
-    /// The key of all attempts to replace the current tokens, from the first one on.
-    idempotency_key: Option<IdempotencyKey>,
     publish: watch::Sender<View>,
     events: Arc<EventSender>,
     failures: u64,
@@ -302,11 +300,8 @@ impl Driver {
             session.is_queued = false;
             if let Some(attempt) = session.refresh.poll_attempt(now) {
                 let request = RefreshRequest {
+                    idempotency_key: session.refresh.ensure_idempotency_key().clone(),
                     current: session.refresh.tokens().clone(),
-                    idempotency_key: session
-                        .idempotency_key
-                        .get_or_insert_with(IdempotencyKey::random)
-                        .clone(),
                 };
                 let flight = Arc::clone(&session.refresher).start(attempt, request);
                 let flight = self.flights.spawn(flight);
@@ -338,7 +333,7 @@ impl Driver {
             match outcome {
                 Ok(tokens) => {
                     session.refresh.handle_refreshed(attempt, tokens);
-                    session.idempotency_key = None;
+                    session.refresh.ensure_idempotency_key();
                 }
                 Err(error) => {
                     session.failures += 1;

@@ -213,6 +213,8 @@ impl TokenManager {
     }
 
     /// The current tokens, for a store. Stored ones become void when this manager refreshes them.
+    ///
+    /// Store their [`Tokens::idempotency_key`] too, and pass it to [`Tokens::with_idempotency_key`] after a restart.
     #[must_use]
     pub fn tokens(&self) -> Tokens {
         self.shared.view.borrow().tokens.clone()

@@ -203,6 +203,12 @@ impl Refresh {
         &self.tokens
     }
 
+    /// The key of the refresh of the current tokens, made now if there is none.
+    #[cfg(feature = "client")]
+    pub(crate) fn ensure_idempotency_key(&mut self) -> &genesys_api::IdempotencyKey {
+        self.tokens.ensure_idempotency_key()
+    }
+
     /// Number of refreshes since the start.
     #[must_use]
     pub fn generation(&self) -> u64 {

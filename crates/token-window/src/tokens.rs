@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use genesys_api::MAX_DURATION;
+use genesys_api::{IdempotencyKey, MAX_DURATION};
 use secrecy::{ExposeSecret, SecretString};
 
 /// Longest accepted token, in bytes. Our choice: tokens of Genesys have a few hundred.
 const MAX_LENGTH: usize = 8 * 1024;
 
-/// An access token, its refresh token if it has one, and its lifetime. A refresh replaces all three.
+/// An access token, its refresh token if it has one, and its lifetime, with the key of the refresh that replaces them all.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     access: SecretString,
     refresh: Option<SecretString>,
     lifetime: Duration,
     refresh_lifetime: Option<Duration>,
+    idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Tokens {
@@ -40,6 +41,7 @@ impl Tokens {
             refresh,
             lifetime: lifetime.min(MAX_DURATION),
             refresh_lifetime: None,
+            idempotency_key: None,
         })
     }
 
@@ -48,6 +50,19 @@ impl Tokens {
     pub fn with_refresh_lifetime(self, lifetime: Duration) -> Self {
         Self {
             refresh_lifetime: Some(lifetime.min(MAX_DURATION)),
+            ..self
+        }
+    }
+
+    /// Adds the key of the refresh that replaces these tokens. Without it a [`RefreshDriver`](crate::RefreshDriver) makes
+    /// one.
+    ///
+    /// Needed for tokens that are stored: a request of the last run may still arrive, and a server that rotates refresh
+    /// tokens takes a second key for a theft.
+    #[must_use]
+    pub fn with_idempotency_key(self, key: IdempotencyKey) -> Self {
+        Self {
+            idempotency_key: Some(key),
             ..self
         }
     }
@@ -74,6 +89,19 @@ impl Tokens {
     #[must_use]
     pub fn refresh_lifetime(&self) -> Option<Duration> {
         self.refresh_lifetime
+    }
+
+    /// The key of the refresh that replaces these tokens: the same in each attempt. Always there in the tokens of a
+    /// [`TokenManager`](crate::TokenManager).
+    #[must_use]
+    pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
+        self.idempotency_key.as_ref()
+    }
+
+    /// The key of the refresh that replaces these tokens, made now if there is none.
+    #[cfg(feature = "client")]
+    pub(crate) fn ensure_idempotency_key(&mut self) -> &IdempotencyKey {
+        self.idempotency_key.get_or_insert_with(IdempotencyKey::random)
     }
 
     /// Time in which a refresh succeeds and loses nothing: the shorter lifetime.

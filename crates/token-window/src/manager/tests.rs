@@ -242,6 +242,28 @@ async fn refresher_that_does_not_retry_unknown_outcomes_requires_reauth() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn idempotency_key_is_known_before_it_is_sent_and_survives_a_restart() {
+    let service = Service::new(HOUR, [RefreshError::Unknown]);
+    let manager = service.manage();
+    let first = manager.tokens();
+    assert!(manager.refresh_now().await.is_err());
+    // the client stops while its request is on its way
+    drop(manager);
+    let stored = first.idempotency_key().unwrap().clone();
+    let refresh = Refresh::new(
+        issue(0, HOUR).with_idempotency_key(stored.clone()),
+        Window::default(),
+        Jitter::of("guest-1"),
+        service.clock.now().instant,
+    );
+    let manager = TokenManager::spawn_with(refresh, Client(Arc::clone(&service)), service.clock.clone());
+    manager.refresh_now().await.unwrap();
+    let next = manager.tokens().idempotency_key().unwrap().clone();
+    manager.refresh_now().await.unwrap();
+    assert_eq!(*service.keys.lock().unwrap(), [stored.clone(), stored, next]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn refresh_now_calls_share_one_attempt() {
     let service = Service::new(HOUR, []);
     let manager = service.manage();

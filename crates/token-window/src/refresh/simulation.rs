@@ -86,6 +86,7 @@ impl Family {
 /// One client with its attempt in flight.
 struct Client {
     machine: Refresh,
+    /// The idempotency key, stored with the pair.
     key: u64,
     flight: Option<(RefreshAttempt, Result<u64, RefreshError>, Crash)>,
     /// The number of the stored pair, and the time at which it was requested.
@@ -111,6 +112,7 @@ struct World {
     attempts: u64,
     presented_late: u64,
     crashes: u64,
+    crashes_with_late_request: u64,
 }
 
 fn machine(number: u64, session: u32, sent_at: Instant) -> Refresh {
@@ -147,6 +149,7 @@ impl World {
             attempts: 0,
             presented_late: 0,
             crashes: 0,
+            crashes_with_late_request: 0,
         };
         for session in 0..SESSIONS {
             world.families.push(Family {
@@ -226,7 +229,7 @@ impl World {
             // doubled by a proxy
             60..65 => (latency, deliver().and_then(|_| deliver())),
             // the client or its machine stops
-            65..68 if client.late.is_none() => {
+            65..68 => {
                 crash = match fault {
                     65 => Crash::BeforeReply,
                     _ => Crash::BeforeStore,
@@ -238,8 +241,11 @@ impl World {
                 let _ = deliver();
                 (TIMEOUT, Err(RefreshError::Unknown))
             }
-            // the request is held back, and arrives after the client has given it up
+            // the request is held back, and arrives after the client has given it up or has stopped
             70..73 if client.late.is_none() && !is_outage => {
+                if fault == 72 {
+                    crash = Crash::BeforeReply;
+                }
                 let delay = TIMEOUT + self.random.duration(Duration::from_secs(600));
                 client.late = Some((now + delay, token, key));
                 (TIMEOUT, Err(RefreshError::Unknown))
@@ -270,11 +276,11 @@ impl World {
         let random = self.random.next();
         let client = &mut self.clients[session as usize];
         if crash != Crash::None {
-            // it starts again with what it has stored, and with another key
+            // it starts again with what it has stored
             self.crashes += 1;
+            self.crashes_with_late_request += u64::from(client.late.is_some());
             let (number, sent_at) = client.stored;
             client.machine = machine(number, session, self.start + sent_at);
-            client.key = random;
             return;
         }
         match outcome {
@@ -308,4 +314,6 @@ fn million_refreshes_with_faults_lose_no_session() {
     assert!(world.attempts > REFRESHES * 3 / 2, "{}", world.attempts);
     assert!(world.presented_late > 10_000, "{}", world.presented_late);
     assert!(world.crashes > 10_000, "{}", world.crashes);
+    let both = world.crashes_with_late_request;
+    assert!(both > 1_000, "{both}");
 }
