@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(feature = "server")]
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsStream;
 
@@ -32,6 +33,7 @@ enum Owner {
     /// The pool of a client.
     Pool(Arc<Usage>),
     /// A server, until the connection is dropped by hyper or by the owner of an upgrade.
+    #[cfg(feature = "server")]
     Server(Slot),
 }
 
@@ -64,6 +66,7 @@ impl Usage {
 }
 
 /// A server's permit of one connection, and the counter of its reads.
+#[cfg(feature = "server")]
 pub(crate) struct Slot {
     pub(crate) reads: Arc<AtomicU32>,
     pub(crate) _permit: OwnedSemaphorePermit,
@@ -137,6 +140,7 @@ impl AsyncRead for Stream {
             match &self.owner {
                 Owner::Caller => {}
                 Owner::Pool(usage) => drop(usage.reads.fetch_add(1, Ordering::Relaxed)),
+                #[cfg(feature = "server")]
                 Owner::Server(slot) => drop(slot.reads.fetch_add(1, Ordering::Relaxed)),
             }
         }
@@ -177,7 +181,9 @@ impl Connection for Stream {
     fn connected(&self) -> Connected {
         match &self.owner {
             Owner::Pool(usage) => Connected::new().extra(Arc::clone(usage)),
-            Owner::Caller | Owner::Server(_) => Connected::new(),
+            Owner::Caller => Connected::new(),
+            #[cfg(feature = "server")]
+            Owner::Server(_) => Connected::new(),
         }
     }
 }
