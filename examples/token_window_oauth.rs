@@ -23,8 +23,9 @@ async fn refresh(client: Client, url: String, request: RefreshRequest) -> Result
     let response = client
         .send(request.map_err(|_| RefreshError::Refused)?)
         .await
-        .map_err(|_| RefreshError::Unknown)?;
-    let body: Value = serde_json::from_slice(response.body()).map_err(|_| RefreshError::Unknown)?;
+        .map_err(|_| RefreshError::Unknown { retry_after: None })?;
+    let body: Value =
+        serde_json::from_slice(response.body()).map_err(|_| RefreshError::Unknown { retry_after: None })?;
     if body["error"] == "invalid_grant" {
         return Err(RefreshError::Refused);
     }

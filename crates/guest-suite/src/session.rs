@@ -277,7 +277,7 @@ impl Refresher for SessionRefresher {
             | Error::RefreshReused
             | Error::RefreshUnknown
             | Error::RefreshUsed => RefreshError::Refused,
-            _ => RefreshError::Unknown,
+            _ => RefreshError::Unknown { retry_after: None },
         })?;
         let lifetime = issued.lifetime(&sent);
         Ok(Tokens::new(

@@ -175,7 +175,7 @@ impl<R: Refresher> BoxedRefresher for R {
     fn start(self: Arc<Self>, attempt: RefreshAttempt, request: RefreshRequest) -> Flight {
         Box::pin(async move {
             let outcome = match self.refresh(&request).await {
-                Err(RefreshError::Unknown) if !self.retries_unknown() => Err(RefreshError::Refused),
+                Err(RefreshError::Unknown { .. }) if !self.retries_unknown() => Err(RefreshError::Refused),
                 outcome => outcome,
             };
             (attempt, outcome)

@@ -136,8 +136,8 @@ impl Refresh {
         let ends_at = self.ends_at.unwrap_or(failing_since + UNKNOWN_LIFETIME);
         let remaining = ends_at.saturating_duration_since(now);
         let retry_after = match error {
-            RefreshError::Transient { retry_after } => retry_after,
-            RefreshError::Refused | RefreshError::Unknown => None,
+            RefreshError::Transient { retry_after } | RefreshError::Unknown { retry_after } => retry_after,
+            RefreshError::Refused => None,
         };
         if error == RefreshError::Refused || remaining.is_zero() {
             self.state = State::Ended;
@@ -152,7 +152,7 @@ impl Refresh {
         };
         let attempt = self.attempts;
         self.emit(match error {
-            RefreshError::Unknown => Event::OutcomeUnknown { attempt, next_in },
+            RefreshError::Unknown { .. } => Event::OutcomeUnknown { attempt, next_in },
             _ => Event::Failed { attempt, next_in },
         });
     }
@@ -278,26 +278,29 @@ pub enum RefreshError {
         "cannot refresh the token: the service refused it, create a new session or have the user sign in again"
     )]
     Refused,
-    /// The service certainly did not act: nothing was sent, or it answered 429 or 503. The attempt is retried.
+    /// The service certainly did not act: nothing was sent, or it answered 429. The attempt is retried.
     #[error("cannot refresh the token now: the service did not process the request, it is retried")]
     Transient {
         /// Wait that the service requested. At most 300 seconds are honored.
         retry_after: Option<Duration>,
     },
-    /// The service may have acted on the request, and the reply is lost or has no meaning.
+    /// The service may have acted on the request, and the reply is lost or has no meaning. A 503 is such a reply: proxies
+    /// also send it for a connection that was lost after the request.
     #[error("cannot determine the outcome of the refresh: the refresh token may be used up, it is retried")]
-    Unknown,
+    Unknown {
+        /// Wait that the service requested. At most 300 seconds are honored.
+        retry_after: Option<Duration>,
+    },
 }
 
 impl From<&Problem> for RefreshError {
-    /// 400 `invalid_grant` is a refusal, 429 and 503 are transient, and any other reply is unknown.
+    /// 400 `invalid_grant` is a refusal, 429 is transient, and any other reply is unknown.
     fn from(problem: &Problem) -> Self {
+        let retry_after = problem.retry_after;
         match (problem.status, problem.code.as_str()) {
             (400, "invalid_grant") => Self::Refused,
-            (429 | 503, _) => Self::Transient {
-                retry_after: problem.retry_after,
-            },
-            _ => Self::Unknown,
+            (429, _) => Self::Transient { retry_after },
+            _ => Self::Unknown { retry_after },
         }
     }
 }
@@ -305,7 +308,7 @@ impl From<&Problem> for RefreshError {
 impl From<TokensError> for RefreshError {
     /// The service issued tokens, and they are unusable: the presented refresh token may be used up.
     fn from(_: TokensError) -> Self {
-        Self::Unknown
+        Self::Unknown { retry_after: None }
     }
 }
 

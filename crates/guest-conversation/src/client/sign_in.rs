@@ -54,7 +54,7 @@ impl SignInService {
                 RefreshError::Refused
             }
             Some(problem) => problem.into(),
-            None => RefreshError::Unknown,
+            None => RefreshError::Unknown { retry_after: None },
         }
     }
 

@@ -94,7 +94,9 @@ pub fn refresh_error(error: &AuthorizedError) -> RefreshError {
                 ) => RefreshError::Refused,
                 _ => problem.into(),
             },
-            None if error.is_outcome_unknown() => RefreshError::Unknown,
+            None if error.is_outcome_unknown() => RefreshError::Unknown {
+                retry_after: error.retry_after(),
+            },
             None => RefreshError::Transient {
                 retry_after: error.retry_after(),
             },

@@ -174,7 +174,7 @@ async fn token_is_served_while_refreshes_fail() {
 
 #[tokio::test(start_paused = true)]
 async fn idempotency_key_stays_until_the_tokens_are_replaced() {
-    let service = Service::new(HOUR, [BUSY, RefreshError::Unknown]);
+    let service = Service::new(HOUR, [BUSY, RefreshError::Unknown { retry_after: None }]);
     let manager = service.manage();
     let mut events = manager.events();
     while !matches!(events.next().await, Some(Event::Refreshed { generation: 1 })) {}
@@ -186,7 +186,7 @@ async fn idempotency_key_stays_until_the_tokens_are_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn unknown_outcome_is_retried_past_expiry_until_success() {
-    let service = Service::new(HOUR, [RefreshError::Unknown; 40]);
+    let service = Service::new(HOUR, [RefreshError::Unknown { retry_after: None }; 40]);
     let manager = service.manage();
     let mut events = manager.events();
     let mut expired = 0;
@@ -222,7 +222,7 @@ async fn refresher_that_does_not_retry_unknown_outcomes_requires_reauth() {
         }
     }
 
-    let service = Service::new(HOUR, [BUSY, RefreshError::Unknown]);
+    let service = Service::new(HOUR, [BUSY, RefreshError::Unknown { retry_after: None }]);
     let refresh = service.refresh();
     let manager = TokenManager::spawn_with(refresh, Once(Arc::clone(&service)), service.clock.clone());
     let mut events = manager.events();
@@ -243,7 +243,7 @@ async fn refresher_that_does_not_retry_unknown_outcomes_requires_reauth() {
 
 #[tokio::test(start_paused = true)]
 async fn idempotency_key_is_known_before_it_is_sent_and_survives_a_restart() {
-    let service = Service::new(HOUR, [RefreshError::Unknown]);
+    let service = Service::new(HOUR, [RefreshError::Unknown { retry_after: None }]);
     let manager = service.manage();
     let first = manager.tokens();
     assert!(manager.refresh_now().await.is_err());

@@ -220,7 +220,7 @@ impl World {
         };
         let mut deliver = || match family.present(token, key, now) {
             Answer::Pair(number) => Ok(number),
-            Answer::AlreadyUsed => Err(RefreshError::Unknown),
+            Answer::AlreadyUsed => Err(RefreshError::Unknown { retry_after: None }),
             Answer::Revoked => Err(RefreshError::Refused),
         };
         let mut crash = Crash::None;
@@ -239,7 +239,7 @@ impl World {
             // the reply is lost, or the service stops after it has stored the pair
             68..70 => {
                 let _ = deliver();
-                (TIMEOUT, Err(RefreshError::Unknown))
+                (TIMEOUT, Err(RefreshError::Unknown { retry_after: None }))
             }
             // the request is held back, and arrives after the client has given it up or has stopped
             70..73 if client.late.is_none() && !is_outage => {
@@ -248,7 +248,7 @@ impl World {
                 }
                 let delay = TIMEOUT + self.random.duration(Duration::from_secs(600));
                 client.late = Some((now + delay, token, key));
-                (TIMEOUT, Err(RefreshError::Unknown))
+                (TIMEOUT, Err(RefreshError::Unknown { retry_after: None }))
             }
             70..78 => (latency, Err(page([401, 403, 404, 502][(fault % 4) as usize]))),
             78..82 => {
@@ -259,7 +259,7 @@ impl World {
             82..88 => (latency, Err(page(503))),
             88..94 => (latency, Err(page(500))),
             // the request is lost, or the service stops before it has stored the pair
-            _ => (TIMEOUT, Err(RefreshError::Unknown)),
+            _ => (TIMEOUT, Err(RefreshError::Unknown { retry_after: None })),
         };
         client.flight = Some((attempt, outcome, crash));
         ends_in

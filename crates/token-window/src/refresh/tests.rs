@@ -8,6 +8,7 @@ use crate::tokens::tests::{epoch, issue};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const BUSY: RefreshError = RefreshError::Transient { retry_after: None };
+const LOST: RefreshError = RefreshError::Unknown { retry_after: None };
 
 fn start_refresh(lifetime: Duration, start: Instant) -> Refresh {
     Refresh::new(
@@ -67,18 +68,19 @@ fn token_is_served_while_refreshes_fail() {
 
 #[test]
 fn retry_after_delays_next_attempt_despite_refresh_now() {
-    let start = epoch();
-    let mut refresh = start_refresh(60 * MINUTE, start);
-    let (attempt, now) = next_attempt(&mut refresh);
-    let failure = RefreshError::Transient {
-        retry_after: Some(Duration::from_secs(7)),
-    };
-    refresh.handle_failed(attempt, failure, u64::MAX, now);
-    let (at, reason) = refresh.poll_timeout().unwrap();
-    assert_eq!(reason, Reason::Retry);
-    assert!(at >= now + Duration::from_secs(7) && at <= now + Duration::from_millis(7_500));
-    refresh.refresh_now(now);
-    assert_eq!(refresh.poll_attempt(now), None, "the backoff is not shortened");
+    for status in [429, 503] {
+        let start = epoch();
+        let mut refresh = start_refresh(60 * MINUTE, start);
+        let (attempt, now) = next_attempt(&mut refresh);
+        let mut problem = Problem::new(status, "unknown", "x");
+        problem.retry_after = Some(Duration::from_secs(7));
+        refresh.handle_failed(attempt, RefreshError::from(&problem), u64::MAX, now);
+        let (at, reason) = refresh.poll_timeout().unwrap();
+        assert_eq!(reason, Reason::Retry);
+        assert!(at >= now + Duration::from_secs(7) && at <= now + Duration::from_millis(7_500));
+        refresh.refresh_now(now);
+        assert_eq!(refresh.poll_attempt(now), None, "the backoff is not shortened");
+    }
 }
 
 /// Fails each attempt until the refresh ends. Returns the waits and the time of the last failure.
@@ -99,7 +101,7 @@ fn unknown_outcome_is_retried_for_24_hours_after_first_failure() {
     let start = epoch();
     let mut refresh = start_refresh(60 * MINUTE, start);
     let (due, _) = refresh.poll_timeout().unwrap();
-    let (waits, ended_at) = fail_until_end(&mut refresh, RefreshError::Unknown, u64::MAX);
+    let (waits, ended_at) = fail_until_end(&mut refresh, LOST, u64::MAX);
     assert!(waits[0] < Duration::from_millis(501));
     assert_eq!(waits.iter().max(), Some(&(5 * MINUTE - Duration::from_nanos(1))));
     let period = ended_at - due;
@@ -149,7 +151,7 @@ fn success_after_unknown_outcomes_starts_over() {
         for number in 1..=100 {
             let (attempt, now) = next_attempt(&mut refresh);
             assert_eq!((attempt.number, attempt.generation), (number, generation - 1));
-            refresh.handle_failed(attempt, RefreshError::Unknown, u64::MAX, now);
+            refresh.handle_failed(attempt, LOST, u64::MAX, now);
         }
         let (attempt, now) = next_attempt(&mut refresh);
         assert!(
@@ -218,18 +220,19 @@ fn refresh_now_keeps_one_attempt_in_flight() {
 fn only_invalid_grant_is_a_refusal() {
     for (status, code, error) in [
         (429, "x", BUSY),
-        (503, "x", BUSY),
+        (503, "x", LOST),
+        (503, "service.unavailable", LOST),
         (400, "invalid_grant", RefreshError::Refused),
-        (401, "invalid_grant", RefreshError::Unknown),
-        (400, "invalid_request", RefreshError::Unknown),
-        (400, "unknown", RefreshError::Unknown),
-        (401, "bad.credentials", RefreshError::Unknown),
-        (403, "unknown", RefreshError::Unknown),
-        (404, "not.found", RefreshError::Unknown),
-        (408, "x", RefreshError::Unknown),
-        (500, "x", RefreshError::Unknown),
-        (502, "unknown", RefreshError::Unknown),
-        (504, "unknown", RefreshError::Unknown),
+        (401, "invalid_grant", LOST),
+        (400, "invalid_request", LOST),
+        (400, "unknown", LOST),
+        (401, "bad.credentials", LOST),
+        (403, "unknown", LOST),
+        (404, "not.found", LOST),
+        (408, "x", LOST),
+        (500, "x", LOST),
+        (502, "unknown", LOST),
+        (504, "unknown", LOST),
     ] {
         let problem = Problem::new(status, code, "x");
         assert_eq!(RefreshError::from(&problem), error, "{status} {code}");
@@ -252,7 +255,9 @@ fn outcome() -> impl Strategy<Value = Option<RefreshError>> {
         3 => proptest::option::of(0_u64..1_000).prop_map(|seconds| Some(RefreshError::Transient {
             retry_after: seconds.map(Duration::from_secs),
         })),
-        2 => Just(Some(RefreshError::Unknown)),
+        2 => proptest::option::of(0_u64..1_000).prop_map(|seconds| Some(RefreshError::Unknown {
+            retry_after: seconds.map(Duration::from_secs),
+        })),
         1 => Just(Some(RefreshError::Refused)),
     ]
 }
@@ -308,7 +313,8 @@ proptest! {
                         return Err(TestCaseError::fail("a failure is followed by a backoff"));
                     };
                     let longest = match failure {
-                        RefreshError::Transient { retry_after: Some(asked) } => asked.min(MAX_RETRY_AFTER) + BACKOFF.base,
+                        RefreshError::Transient { retry_after: Some(asked) }
+                        | RefreshError::Unknown { retry_after: Some(asked) } => asked.min(MAX_RETRY_AFTER) + BACKOFF.base,
                         _ => BACKOFF.cap,
                     };
                     prop_assert!(until - now <= longest.min(BACKOFF.base.max((ends_at - now) / 2)));

@@ -13,6 +13,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(86_400);
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest delay of a message. Rotations that follow each other faster than that are at most as many as keys are kept.
 const MAX_DELAY: Duration = Duration::from_secs(60);
+const LOST: RefreshError = RefreshError::Unknown { retry_after: None };
 /// Rotations of one session.
 const ROTATIONS: u64 = 100;
 
@@ -188,7 +189,7 @@ impl Session {
             Event::Reply { number, outcome } => self.receive(number, outcome),
             Event::Timeout { number } => {
                 if matches!(self.flight, Some((flying, ..)) if flying == number) {
-                    self.receive(number, Err(RefreshError::Unknown));
+                    self.receive(number, Err(LOST));
                 }
             }
             Event::Access { tokens } => {
@@ -215,7 +216,7 @@ impl Session {
         let outcome = match self.random.below(100) {
             // nothing was stored: too many requests, a crash before the commit, a page of the proxy
             0..=2 => Err(busy),
-            3..=5 => Err(RefreshError::Unknown),
+            3..=5 => Err(LOST),
             luck => {
                 let refresh = tokens.refresh().expect("each pair has one");
                 let reply = match self.now < self.idle_deadline {
@@ -227,7 +228,7 @@ impl Session {
                         self.idle_deadline = self.now + IDLE_TIMEOUT;
                         // a crash after the commit, or a server error in place of the reply
                         match luck < 12 {
-                            true => Err(RefreshError::Unknown),
+                            true => Err(LOST),
                             false => Ok(tokens),
                         }
                     }
@@ -267,7 +268,7 @@ impl Session {
                 }
             }
             Err(error) => {
-                self.counts.unknown += u64::from(error == RefreshError::Unknown);
+                self.counts.unknown += u64::from(error == LOST);
                 self.counts.refused_current_tokens += u64::from(error == RefreshError::Refused);
                 let random = self.random.next();
                 self.refresh.handle_failed(attempt, error, random, self.now);
