@@ -293,17 +293,19 @@ impl Failure {
                 headers,
             }),
             Self::NotAllowed { .. } => None,
-            Self::Unanswered(error) => match error.kind() {
-                ErrorKind::Closed | ErrorKind::Connect | ErrorKind::Timeout if error.was_sent() => {
-                    Some(Outcome::Unknown)
-                }
-                ErrorKind::Closed | ErrorKind::Connect | ErrorKind::Timeout => Some(Outcome::NotSent),
-                ErrorKind::Blocked
-                | ErrorKind::Protocol
-                | ErrorKind::Proxy
-                | ErrorKind::Tls
-                | ErrorKind::TooLarge => None,
-            },
+            Self::Unanswered(error) => {
+                let may_pass = match error.kind() {
+                    ErrorKind::Closed | ErrorKind::Connect | ErrorKind::Timeout => true,
+                    ErrorKind::Tls => error.tls_fault().is_some_and(|fault| !fault.is_permanent()),
+                    ErrorKind::Blocked | ErrorKind::Protocol | ErrorKind::Proxy | ErrorKind::TooLarge => {
+                        false
+                    }
+                };
+                may_pass.then_some(match error.was_sent() {
+                    true => Outcome::Unknown,
+                    false => Outcome::NotSent,
+                })
+            }
         }
     }
 

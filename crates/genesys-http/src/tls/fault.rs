@@ -143,8 +143,14 @@ impl TlsFault {
     }
 
     /// Whether another attempt fails in the same way until somebody changes the server, the network or the settings.
+    ///
+    /// `false` for [`NoCommonCipher`](Self::NoCommonCipher) and [`WrongServer`](Self::WrongServer): load balancers also send
+    /// the alerts `handshake_failure` and `unrecognized_name` while their configuration is replaced.
     pub fn is_permanent(&self) -> bool {
-        !matches!(self, Self::Refused { .. } | Self::Unspecified)
+        !matches!(
+            self,
+            Self::NoCommonCipher | Self::Refused { .. } | Self::Unspecified | Self::WrongServer
+        )
     }
 
     fn of_certificate(error: &CertificateError) -> Self {

@@ -12,6 +12,7 @@ use genesys_http::{CallErrorKind, Client, ErrorKind};
 use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{Method, Request, Response};
 use secrecy::SecretString;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::loopback::{Answer, Loopback, Raw, advance_until, answer, builder, closed_port, write};
 
@@ -396,6 +397,34 @@ async fn suspended_call_names_its_next_attempt_and_last_failure() {
     clock.advance(error.retry_after().unwrap());
     client.call(&Read, &server.host, None).await.unwrap();
     client.call(&Read, &server.host, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn tls_fault_is_retried_if_it_may_pass() {
+    // alerts of RFC 8446 section 6: internal_error, handshake_failure, unrecognized_name and protocol_version
+    for (alert, passing) in [(80, true), (40, true), (112, true), (70, false)] {
+        let server = Raw::bind().await;
+        let host = format!("https://{}", server.listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            loop {
+                let (mut tcp, _) = server.listener.accept().await.unwrap();
+                tcp.write_all(&[21, 3, 3, 0, 2, 2, alert]).await.unwrap();
+                // a socket that is closed with unread bytes is reset, which may destroy the alert
+                tcp.shutdown().await.unwrap();
+                let _ = tcp.read_to_end(&mut Vec::new()).await;
+            }
+        });
+        let host: Host = host.parse().unwrap();
+        let error = retrying_client().call(&Create, &host, None).await.unwrap_err();
+        assert_eq!(error.kind(), CallErrorKind::Transport(ErrorKind::Tls), "{alert}");
+        assert_eq!(
+            (error.attempts() == 3, error.is_retryable()),
+            (passing, passing),
+            "{alert}"
+        );
+        assert!(!error.is_outcome_unknown(), "{alert}");
+        serving.abort();
+    }
 }
 
 fn http_date(clock: &Clock, seconds: u64) -> String {
