@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 
+use crate::MAX_DURATION;
+
 /// A rate and its burst.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(
@@ -13,7 +15,7 @@ use http::HeaderMap;
 pub struct Rate {
     /// Requests in each period. 0 counts as 1.
     pub limit: u32,
-    /// Length of a period.
+    /// Length of a period, at most [`MAX_DURATION`].
     pub period: Duration,
     /// Requests that pass at once after a pause. 0 counts as 1.
     pub burst: u32,
@@ -49,7 +51,10 @@ impl Gcra {
     #[must_use]
     pub fn new(rate: Rate) -> Self {
         Self {
-            rate,
+            rate: Rate {
+                period: rate.period.min(MAX_DURATION),
+                ..rate
+            },
             allowed: u32::MAX,
             next: None,
             paused_until: None,
@@ -106,7 +111,7 @@ impl Gcra {
             .next
             .map_or(0, |next| next.saturating_duration_since(now).as_nanos());
         if used > 0 {
-            let used = (used * self.interval().as_nanos()).div_ceil(before);
+            let used = used.saturating_mul(self.interval().as_nanos()).div_ceil(before);
             self.next = Some(now + Duration::from_nanos(u64::try_from(used).unwrap_or(u64::MAX)));
         }
     }
@@ -205,6 +210,22 @@ mod tests {
         lowered.remove("inin-ratelimit-count");
         gcra.observe(&lowered, start);
         assert_eq!(waits(&mut gcra, start, 1), [60]);
+    }
+
+    #[test]
+    fn absurd_rate_is_clamped() {
+        let start = epoch();
+        let mut gcra = Gcra::new(Rate {
+            limit: 0,
+            period: Duration::MAX,
+            burst: u32::MAX,
+        });
+        assert_eq!(gcra.try_acquire(start), Ok(()));
+        gcra.observe(&headers(0, 1, u32::MAX), start);
+        gcra.observe(&headers(0, 2, u32::MAX), start);
+        let _ = gcra.try_acquire(start);
+        gcra.observe(&headers(2, 2, u32::MAX), start);
+        assert!(gcra.try_acquire(start).is_err());
     }
 
     #[derive(Clone, Debug)]
