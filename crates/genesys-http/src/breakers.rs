@@ -9,13 +9,19 @@ use genesys_api::{Host, entropy};
 
 use crate::CallError;
 
-/// Most hosts with failing calls that are tracked. More pass without a breaker.
+/// Most hosts with failing calls that are tracked. A new one replaces the one that has not failed for longest.
 const HOSTS: usize = 1024;
 
 /// One breaker for each host and operation with recent failures.
 #[derive(Default)]
 pub(crate) struct Breakers {
-    failing: Mutex<HashMap<Host, HashMap<&'static str, Entry>>>,
+    failing: Mutex<HashMap<Host, Operations>>,
+}
+
+/// The breakers of a host.
+struct Operations {
+    last_failure: Instant,
+    entries: HashMap<&'static str, Entry>,
 }
 
 struct Entry {
@@ -33,8 +39,7 @@ impl Breakers {
         now: Instant,
     ) -> Result<Permit, (Instant, Option<CallError>)> {
         let mut failing = self.lock();
-        let entry = failing.get_mut(host).and_then(|host| host.get_mut(operation));
-        let Some(entry) = entry else {
+        let Some(entry) = entry(&mut failing, host, operation) else {
             return Ok(Permit::default());
         };
         let admitted = entry.breaker.admit(now);
@@ -51,25 +56,30 @@ impl Breakers {
         now: Instant,
     ) {
         let mut failing = self.lock();
-        if failed && !failing.contains_key(host) && failing.len() < HOSTS {
-            failing.insert(host.clone(), HashMap::new());
-        }
-        let Some(operations) = failing.get_mut(host) else {
-            return;
-        };
         if failed {
-            operations.entry(operation).or_insert_with(|| Entry {
+            if !failing.contains_key(host) {
+                make_room(&mut failing);
+            }
+            let operations = failing.entry(host.clone()).or_insert_with(|| Operations {
+                last_failure: now,
+                entries: HashMap::new(),
+            });
+            operations.last_failure = now;
+            operations.entries.entry(operation).or_insert_with(|| Entry {
                 breaker: Breaker::new(now),
                 cause: None,
             });
         }
-        let Some(entry) = operations.get_mut(operation) else {
+        let Some(operations) = failing.get_mut(host) else {
+            return;
+        };
+        let Some(entry) = operations.entries.get_mut(operation) else {
             return;
         };
         entry.breaker.record(permit, failed, now, entropy::number());
         if entry.breaker.is_idle() {
-            operations.remove(operation);
-            if operations.is_empty() {
+            operations.entries.remove(operation);
+            if operations.entries.is_empty() {
                 failing.remove(host);
             }
         }
@@ -78,12 +88,68 @@ impl Breakers {
     /// Keeps the error of a call, for the error of an open breaker.
     pub(crate) fn explain(&self, host: &Host, operation: &'static str, error: &CallError) {
         let mut failing = self.lock();
-        if let Some(entry) = failing.get_mut(host).and_then(|host| host.get_mut(operation)) {
+        if let Some(entry) = entry(&mut failing, host, operation) {
             entry.cause = Some(error.clone());
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Host, HashMap<&'static str, Entry>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Host, Operations>> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn entry<'a>(
+    failing: &'a mut HashMap<Host, Operations>,
+    host: &Host,
+    operation: &'static str,
+) -> Option<&'a mut Entry> {
+    failing.get_mut(host)?.entries.get_mut(operation)
+}
+
+/// Removes the host that has not failed for longest, if there are too many.
+fn make_room(failing: &mut HashMap<Host, Operations>) {
+    if failing.len() < HOSTS {
+        return;
+    }
+    let oldest = failing
+        .iter()
+        .min_by_key(|(_, operations)| operations.last_failure);
+    if let Some(oldest) = oldest.map(|(host, _)| host.clone()) {
+        failing.remove(&oldest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! The bound of tracked hosts.
+
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn host_with_the_oldest_failure_makes_room_for_a_new_one() {
+        let breakers = Breakers::default();
+        let mut now = genesys_api::Clock::system().now().instant;
+        let mut fail = |name: &str, times| {
+            let host = format!("https://{name}.example").parse().unwrap();
+            now += Duration::from_millis(1);
+            for _ in 0..times {
+                breakers.record(&host, "read", Permit::default(), true, now);
+            }
+            breakers.admit(&host, "read", now).is_err()
+        };
+        for dead in 0..HOSTS {
+            assert!(fail(&format!("dead-{dead}"), 20));
+        }
+        fail("dead-0", 1);
+        assert!(fail("new", 20));
+        let tracked = |name: &str| {
+            breakers
+                .lock()
+                .contains_key(&format!("https://{name}.example").parse::<Host>().unwrap())
+        };
+        assert_eq!(["dead-0", "dead-1", "dead-2"].map(tracked), [true, false, true]);
+        assert_eq!(breakers.lock().len(), HOSTS);
     }
 }
