@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use genesys_api::breaker::{Breaker, Permit};
 use genesys_api::{Host, entropy};
@@ -24,6 +24,9 @@ struct Operations {
     entries: HashMap<&'static str, Entry>,
 }
 
+/// The wait until the next probe, and the last error of the operation.
+type Suspension = (Duration, Option<CallError>);
+
 struct Entry {
     breaker: Breaker,
     /// Error of the last failed call.
@@ -31,19 +34,32 @@ struct Entry {
 }
 
 impl Breakers {
-    /// Admits an attempt. The error has the time of the next probe and the last error of the operation.
+    /// Checks whether an attempt would be admitted, without counting it as a probe. The error is that of [`Self::admit`].
+    pub(crate) fn check(&self, host: &Host, operation: &'static str, now: Instant) -> Result<(), Suspension> {
+        let mut failing = self.lock();
+        let Some(entry) = entry(&mut failing, host, operation) else {
+            return Ok(());
+        };
+        let mut copy = entry.breaker;
+        match copy.admit(now) {
+            Ok(_) => Ok(()),
+            Err(until) => Err((until.saturating_duration_since(now), entry.cause.clone())),
+        }
+    }
+
+    /// Admits an attempt. The error has the wait until the next probe and the last error of the operation.
     pub(crate) fn admit(
         &self,
         host: &Host,
         operation: &'static str,
         now: Instant,
-    ) -> Result<Permit, (Instant, Option<CallError>)> {
+    ) -> Result<Permit, Suspension> {
         let mut failing = self.lock();
         let Some(entry) = entry(&mut failing, host, operation) else {
             return Ok(Permit::default());
         };
         let admitted = entry.breaker.admit(now);
-        admitted.map_err(|until| (until, entry.cause.clone()))
+        admitted.map_err(|until| (until.saturating_duration_since(now), entry.cause.clone()))
     }
 
     /// Records the result of an admitted attempt.
@@ -122,8 +138,6 @@ fn make_room(failing: &mut HashMap<Host, Operations>) {
 #[cfg(test)]
 mod tests {
     //! The bound of tracked hosts.
-
-    use std::time::Duration;
 
     use super::*;
 

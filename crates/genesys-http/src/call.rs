@@ -98,7 +98,7 @@ impl Client {
         }
     }
 
-    /// Waits for the rate limit, then asks the breaker.
+    /// Waits for the rate limit and asks the breaker. A call that the breaker refuses takes no slot of the rate limit.
     async fn permit(
         &self,
         host: &Host,
@@ -111,16 +111,16 @@ impl Client {
             until: rfc3339(self.clock().now().utc + wait),
             cause,
         };
+        let suspended = |(wait, cause)| not_allowed(CallErrorKind::Suspended, wait, cause);
+        let breakers = &self.shared.breakers;
         if let Some(limiter) = &self.rate_limiter {
+            let checked = breakers.check(host, operation, self.clock().now().instant);
+            checked.map_err(suspended)?;
             let acquired = limiter.acquire(self.clock(), deadline).await;
             acquired.map_err(|wait| not_allowed(CallErrorKind::RateLimited, wait, None))?;
         }
-        let now = self.clock().now().instant;
-        let admitted = self.shared.breakers.admit(host, operation, now);
-        admitted.map_err(|(until, cause)| {
-            let wait = until.saturating_duration_since(now);
-            not_allowed(CallErrorKind::Suspended, wait, cause)
-        })
+        let admitted = breakers.admit(host, operation, self.clock().now().instant);
+        admitted.map_err(suspended)
     }
 
     fn allows_retry_of(&self, failure: &Failure) -> bool {

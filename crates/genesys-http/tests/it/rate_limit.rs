@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use genesys_api::retry::RetryPolicy;
 use genesys_api::{Call, Clock, Host, Rate, ReplyError, json};
 use genesys_http::{CallErrorKind, Client, RateLimiter};
 use http::header::RETRY_AFTER;
 use http::{Request, Response};
 
-use crate::loopback::{Answer, Loopback, advance_until, answer, builder};
+use crate::loopback::{Answer, Loopback, advance_until, answer, builder, closed_port};
 
 /// A call that records the times of its attempts on `clock`.
 #[derive(Clone)]
@@ -64,6 +65,24 @@ fn limited(clock: &Clock, burst: u32) -> Client {
     builder()
         .clock(clock.clone())
         .deadline(Duration::from_secs(3_600))
+        .build()
+        .with_rate_limiter(RateLimiter::new(rate))
+}
+
+/// A client that sends each call once, and has a slot an hour after the burst.
+fn hourly(clock: &Clock, burst: u32) -> Client {
+    let rate = Rate {
+        limit: 1,
+        period: Duration::from_secs(3_600),
+        burst,
+    };
+    let retry = RetryPolicy {
+        attempts: 1,
+        ..RetryPolicy::default()
+    };
+    builder()
+        .clock(clock.clone())
+        .retry(retry)
         .build()
         .with_rate_limiter(RateLimiter::new(rate))
 }
@@ -128,4 +147,22 @@ async fn call_without_slot_before_its_deadline_is_not_sent() {
     assert!(error.retry_after().unwrap() <= Duration::from_secs(1));
     assert!(error.to_string().contains("the rate limit is reached"), "{error}");
     assert_eq!(read.times().len(), 1);
+}
+
+#[tokio::test]
+async fn call_that_the_breaker_refuses_takes_no_slot() {
+    let clock = Clock::system();
+    let (port, closed) = closed_port();
+    let server = server(answer(200, "{}")).await;
+    let client = hourly(&clock, 21);
+    let read = Read::new(&clock);
+    for _ in 0..20 {
+        client.call(&read, &closed, None).await.unwrap_err();
+    }
+    for _ in 0..3 {
+        let error = client.call(&read, &closed, None).await.unwrap_err();
+        assert_eq!(error.kind(), CallErrorKind::Suspended);
+    }
+    client.call(&read, &server.host, None).await.unwrap();
+    drop(port);
 }
