@@ -66,14 +66,20 @@ impl Gcra {
     /// # Errors
     /// The time of the next slot, if none is free.
     pub fn try_acquire(&mut self, now: Instant) -> Result<(), Instant> {
+        self.check(now)?;
+        self.next = Some(self.next.unwrap_or(now).max(now) + self.interval());
+        Ok(())
+    }
+
+    /// Checks for a free slot without taking it.
+    ///
+    /// # Errors
+    /// The time of the next slot, if none is free.
+    pub fn check(&self, now: Instant) -> Result<(), Instant> {
         let tolerance = self.interval() * (self.rate.burst.max(1) - 1);
         let steady = self.next.and_then(|next| next.checked_sub(tolerance));
         let free = steady.max(self.paused_until).filter(|free| now < *free);
-        if let Some(free) = free {
-            return Err(free);
-        }
-        self.next = Some(self.next.unwrap_or(now).max(now) + self.interval());
-        Ok(())
+        free.map_or(Ok(()), Err)
     }
 
     /// Grants no slot before `until`, for a `Retry-After`. The latest of several pauses counts.

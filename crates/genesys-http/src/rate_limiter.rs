@@ -35,12 +35,13 @@ impl RateLimiter {
         }
     }
 
-    /// Waits for a slot. The error is the wait that remains at the deadline, or that would end after it.
+    /// Waits for a slot. The error is the wait that remains at the deadline, or that would end after it. Behind another task
+    /// it ends at the slot after that task's.
     pub(crate) async fn acquire(&self, clock: &Clock, deadline: Instant) -> Result<(), Duration> {
         let _first = tokio::select! {
             biased;
             first = self.shared.first.lock() => first,
-            () = clock.sleep_until(deadline) => return Err(Duration::ZERO),
+            () = clock.sleep_until(deadline) => return Err(self.wait_behind_first(clock.now().instant)),
         };
         loop {
             let now = clock.now().instant;
@@ -52,6 +53,14 @@ impl RateLimiter {
             }
             clock.sleep_until(free).await;
         }
+    }
+
+    /// The wait for the slot after the next one.
+    fn wait_behind_first(&self, now: Instant) -> Duration {
+        let mut gcra = self.gcra().clone();
+        let next = gcra.check(now).err().unwrap_or(now);
+        let after = gcra.try_acquire(next).and_then(|()| gcra.check(next));
+        after.err().unwrap_or(next).saturating_duration_since(now)
     }
 
     /// Obeys the head of a response.

@@ -150,6 +150,27 @@ async fn call_without_slot_before_its_deadline_is_not_sent() {
 }
 
 #[tokio::test]
+async fn call_behind_another_gets_the_time_of_the_slot_after_it() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let clock = Clock::system();
+    let server = server(answer(200, "{}")).await;
+    let client = hourly(&clock, 1);
+    let call = |deadline| {
+        let client = client.clone().with_deadline(deadline);
+        let (read, host) = (Read::new(&clock), server.host.clone());
+        tokio::spawn(async move { client.call(&read, &host, None).await })
+    };
+    call(HOUR).await.unwrap().unwrap();
+    let first = call(HOUR * 2);
+    let second = call(Duration::from_secs(60));
+    let error = advance_until(&clock, second).await.unwrap_err();
+    assert_eq!(error.kind(), CallErrorKind::RateLimited);
+    let wait = error.retry_after().unwrap();
+    assert!(wait > HOUR && wait < HOUR * 2, "{wait:?}");
+    advance_until(&clock, first).await.unwrap();
+}
+
+#[tokio::test]
 async fn call_that_the_breaker_refuses_takes_no_slot() {
     let clock = Clock::system();
     let (port, closed) = closed_port();
