@@ -488,6 +488,8 @@ export interface Refused {
 export interface Rotated {
   accessToken: string;
   expiresAt: string;
+  /** Seconds until the access token ends, rounded down. */
+  expiresIn: number;
   id: Id;
   refreshToken: string;
 }
@@ -509,6 +511,8 @@ export interface Session {
   createdAt: string;
   /** End of the access token. */
   expiresAt: string;
+  /** Seconds until the access token ends, rounded down. */
+  expiresIn: number;
   guestId: Id;
   id: Id;
   refreshToken: string;

@@ -1,10 +1,9 @@
 //! Bodies of `/api/v2/webmessaging/guest-sessions` except the create body.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use genesys_api::strict_json::{BodyError, Object};
-use genesys_api::{GuestId, Now, SessionId, SessionState, timestamp};
+use genesys_api::{GuestId, SessionId, SessionState, timestamp};
 use guest_payload::{Choice, ConsentChange, ConsentRecord, Evidence, Purpose};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
@@ -93,15 +92,8 @@ pub struct RefreshedTokens {
     /// Expiry of the access token, by the clock of the service.
     #[serde(with = "timestamp")]
     pub expires_at: OffsetDateTime,
-}
-
-impl RefreshedTokens {
-    /// Lifetime of the access token, counted from when the request was sent. It is as exact as the two wall clocks
-    /// agree.
-    #[must_use]
-    pub fn lifetime(&self, sent: &Now) -> Duration {
-        sent.until(self.expires_at)
-    }
+    /// Seconds until then, rounded down. Count them from when the request was sent: no wall clock matters.
+    pub expires_in: u64,
 }
 
 /// The body of `PATCH …/{id}/consent`.
@@ -233,6 +225,7 @@ mod tests {
                 access_token: "canary-access".into(),
                 refresh_token: "canary-refresh".into(),
                 expires_at: at(),
+                expires_in: 3_600,
             },
             guest_id: "g-1".parse().unwrap(),
             websocket_url: "wss://gateway.example/socket".to_owned(),
@@ -293,30 +286,19 @@ mod tests {
     }
 
     #[test]
-    fn lifetime_of_refreshed_tokens_counts_from_the_request() {
-        let body = r#"{"id":"s-1","accessToken":"a-1","refreshToken":"r-1","expiresAt":"2026-11-22T14:00:00+01:00","more":1}"#;
+    fn refreshed_tokens_are_read_with_unknown_fields_but_none_missing() {
+        let body = r#"{"id":"s-1","accessToken":"a-1","refreshToken":"r-1","expiresAt":"2026-11-22T14:00:00+01:00","expiresIn":3600,"more":1}"#;
         let tokens: RefreshedTokens = serde_json::from_str(body).unwrap();
         assert!(!format!("{tokens:?}").contains("a-1"));
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "an Instant can be had from nowhere else"
-        )]
-        let instant = std::time::Instant::now();
-        let sent = |utc| Now {
-            instant,
-            utc: parse_rfc3339(utc).unwrap(),
-        };
-        assert_eq!(
-            tokens.lifetime(&sent("2026-11-22T12:00:00Z")),
-            Duration::from_secs(3_600)
-        );
-        assert_eq!(tokens.lifetime(&sent("2026-11-22T13:00:01Z")), Duration::ZERO);
+        assert_eq!(tokens.expires_at, parse_rfc3339("2026-11-22T13:00:00Z").unwrap());
+        assert_eq!(tokens.expires_in, 3_600);
         for body in [
             "{}",
-            r#"{"id":"s-1","accessToken":"a","refreshToken":"r"}"#,
-            r#"{"id":"s-1","accessToken":"a","expiresAt":"2026-11-22T14:00:00Z"}"#,
-            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresAt":"2026-11-22T14:00:00"}"#,
-            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresAt":1795000000}"#,
+            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresIn":1}"#,
+            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresAt":"2026-11-22T14:00:00Z"}"#,
+            r#"{"id":"s-1","accessToken":"a","expiresAt":"2026-11-22T14:00:00Z","expiresIn":1}"#,
+            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresAt":"2026-11-22T14:00:00","expiresIn":1}"#,
+            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresAt":1795000000,"expiresIn":1}"#,
         ] {
             assert!(serde_json::from_str::<RefreshedTokens>(body).is_err(), "{body}");
         }

@@ -1,5 +1,7 @@
 //! One guest session in either mode.
 
+use std::time::Duration;
+
 use audit::Entry;
 use genesys_api::{Now, SessionId};
 use guest_conversation::client::{Handle, Settings};
@@ -8,8 +10,9 @@ use guest_payload::{ConsentChange, Signals};
 use guest_sessions::RefreshedTokens;
 use guest_sessions::client::{GatewayConnection, calls, refresh_error};
 use session_metrics::EndReason;
-use time::{Duration, OffsetDateTime};
-use token_window::{Jitter, Refresh, RefreshError, RefreshRequest, Refresher, TokenManager, Tokens, Window};
+use token_window::{
+    Jitter, Refresh, RefreshError, RefreshRequest, Refresher, TokenManager, Tokens, TokensError, Window,
+};
 use ws_transport::{AdmittedOrigin, OriginPolicy, SocketUrl};
 
 use crate::direct::Conversation;
@@ -40,21 +43,16 @@ impl GuestSession {
     pub(crate) fn start(
         mode: Mode,
         socket: Option<String>,
-        created_at: OffsetDateTime,
         issued: RefreshedTokens,
         sent: &Now,
     ) -> Result<Self, Error> {
-        let id = issued.id;
-        // a lifetime, because the clock of the gateway may differ from ours
-        let lifetime = (issued.expires_at - created_at).try_into().unwrap_or_default();
-        let tokens = Tokens::new(issued.access_token, Some(issued.refresh_token), lifetime)
-            .map_err(|error| Error::Reply(error.into()))?;
+        let id = issued.id.clone();
+        let tokens = tokens(issued).map_err(|error| Error::Reply(error.into()))?;
         let refresh = Refresh::new(tokens, Window::default(), Jitter::of(id.as_str()), sent.instant);
         let clock = mode.clock().clone();
         let refresher = SessionRefresher {
             mode: mode.clone(),
             id: id.clone(),
-            clock_lead: created_at - sent.utc,
         };
         Ok(Self {
             manager: TokenManager::spawn_with(refresh, refresher, clock),
@@ -250,15 +248,11 @@ impl Link {
 struct SessionRefresher {
     mode: Mode,
     id: SessionId,
-    /// Lead of the gateway's wall clock over ours.
-    clock_lead: Duration,
 }
 
 impl Refresher for SessionRefresher {
     async fn refresh(&self, request: &RefreshRequest) -> Result<Tokens, RefreshError> {
         let refresh_token = request.current.refresh().ok_or(RefreshError::Refused)?;
-        let mut sent = self.mode.clock().now();
-        sent.utc = sent.utc.saturating_add(self.clock_lead);
         let issued = match &self.mode {
             Mode::Direct { direct, owner } => {
                 let key = Some(&request.idempotency_key);
@@ -279,11 +273,11 @@ impl Refresher for SessionRefresher {
             | Error::RefreshUsed => RefreshError::Refused,
             _ => RefreshError::Unknown { retry_after: None },
         })?;
-        let lifetime = issued.lifetime(&sent);
-        Ok(Tokens::new(
-            issued.access_token,
-            Some(issued.refresh_token),
-            lifetime,
-        )?)
+        Ok(tokens(issued)?)
     }
+}
+
+fn tokens(issued: RefreshedTokens) -> Result<Tokens, TokensError> {
+    let lifetime = Duration::from_secs(issued.expires_in);
+    Tokens::new(issued.access_token, Some(issued.refresh_token), lifetime)
 }

@@ -109,10 +109,10 @@ impl GuestSessions {
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the guest has a live session.
     pub async fn create(&self, guest: NewGuest) -> Result<GuestSession, Error> {
         let sent = self.mode.clock().now();
-        let (socket, created_at, tokens) = match &self.mode {
+        let (socket, tokens) = match &self.mode {
             Mode::Direct { direct, owner } => {
                 let created = direct.create(owner, guest).await?;
-                (None, created.session.created_at, created.tokens)
+                (None, created.tokens)
             }
             Mode::Remote { client, .. } => {
                 // this policy allows every session and only withholds attributes without consent; the gateway decides
@@ -121,10 +121,10 @@ impl GuestSessions {
                     .map_err(|refused| Error::ConsentRequired(Box::new(refused)))?;
                 let call = calls::create_session(&new, IdempotencyKey::random());
                 let created = call_repeatedly(client, &call).await?;
-                (Some(created.websocket_url), created.created_at, created.tokens)
+                (Some(created.websocket_url), created.tokens)
             }
         };
-        GuestSession::start(self.mode.clone(), socket, created_at, tokens, &sent)
+        GuestSession::start(self.mode.clone(), socket, tokens, &sent)
     }
 
     /// Registers a webhook and returns its secret, or `None` if the same webhook exists.

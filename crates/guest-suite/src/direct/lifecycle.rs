@@ -83,7 +83,7 @@ impl Direct {
             },
         };
         let family = RefreshTokenFamily::new(entropy::bytes());
-        let tokens = record.issue(family, config, now.utc);
+        let tokens = record.issue(family, config, now);
         let session = record.info(now.utc);
         let entry = record.draft(now, Actor::client(owner), "session.created");
         let entry = entry.detail("token", record.row.fingerprint(&record.row.refresh).to_string());

@@ -131,7 +131,9 @@ impl Direct {
     /// Issues the first tokens of a session again, if they are unused.
     async fn created_before(&self, owner: &str, record: SessionRow) -> Result<Created, Error> {
         let now = self.clock().now();
-        let tokens = record.first_tokens().filter(|_| record.ensure_live(now).is_ok());
+        let tokens = record
+            .first_tokens(now)
+            .filter(|_| record.ensure_live(now).is_ok());
         let tokens = tokens.ok_or(Error::KeySpent)?;
         let entry = record.draft(now, Actor::client(owner), "token.replayed");
         self.log_repeated(entry.detail("generation", 1_i64)).await?;

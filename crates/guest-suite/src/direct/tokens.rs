@@ -53,8 +53,8 @@ impl Direct {
             let action = match rotation {
                 Rotation::Rotated => "token.rotated",
                 Rotation::Replaced => "token.replaced",
-                Rotation::Replayed if record.row.expires_at > now.utc => {
-                    let tokens = record.tokens_of(&family, record.row.expires_at);
+                Rotation::Replayed if now.until(record.row.expires_at).as_secs() > 0 => {
+                    let tokens = record.tokens_of(&family, record.row.expires_at, now);
                     return Ok((Mutation::default(), Ok((tokens, Some(entry("token.replayed"))))));
                 }
                 // the reply was lost for longer than the lifetime of the access token, so the pair gets another one
@@ -76,7 +76,7 @@ impl Direct {
                 }
             };
             let mut next = record.clone();
-            let tokens = next.issue(family, &self.shared.config, now.utc);
+            let tokens = next.issue(family, &self.shared.config, now);
             if rotation == Rotation::Rotated {
                 next.row.previous_refresh = Some(record.row.refresh);
             }
@@ -195,20 +195,26 @@ impl SessionRow {
     }
 
     /// The first tokens of the session, if they are valid and unused.
-    pub(super) fn first_tokens(&self) -> Option<RefreshedTokens> {
+    pub(super) fn first_tokens(&self, now: Now) -> Option<RefreshedTokens> {
         let family = self.document.tokens.as_ref()?;
         let is_first = family.current().generation() == 1 && !family.is_used();
-        is_first.then(|| self.tokens_of(family, self.row.expires_at))
+        is_first.then(|| self.tokens_of(family, self.row.expires_at, now))
     }
 
     /// The tokens of the valid pair.
-    fn tokens_of(&self, family: &RefreshTokenFamily, expires_at: OffsetDateTime) -> RefreshedTokens {
+    fn tokens_of(
+        &self,
+        family: &RefreshTokenFamily,
+        expires_at: OffsetDateTime,
+        now: Now,
+    ) -> RefreshedTokens {
         let (key, pair) = (self.pair_key(), family.current());
         RefreshedTokens {
             id: self.row.id.clone(),
             access_token: key.access_token(pair),
             refresh_token: key.refresh_token(pair),
             expires_at,
+            expires_in: now.until(expires_at).as_secs(),
         }
     }
 
@@ -217,11 +223,11 @@ impl SessionRow {
         &mut self,
         family: RefreshTokenFamily,
         config: &DirectConfig,
-        now: OffsetDateTime,
+        now: Now,
     ) -> RefreshedTokens {
-        let tokens = self.tokens_of(&family, now + config.access_token_lifetime);
+        let tokens = self.tokens_of(&family, now.utc + config.access_token_lifetime, now);
         self.row.expires_at = tokens.expires_at;
-        self.row.idle_deadline = now + config.idle_timeout;
+        self.row.idle_deadline = now.utc + config.idle_timeout;
         self.row.access = TokenHash::of(tokens.access_token.expose_secret());
         self.row.refresh = TokenHash::of(tokens.refresh_token.expose_secret());
         self.row.generation = family.current().generation();
