@@ -1,12 +1,12 @@
 //! The driver: one task that keeps any number of tokens fresh.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use genesys_api::{Clock, SlidingWindow, entropy};
+use genesys_api::{Clock, MAX_DURATION, SlidingWindow, entropy};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
@@ -23,15 +23,19 @@ pub struct DriverLimits {
     pub in_flight: usize,
     /// Maximum number of attempts that start in one minute. 0 counts as 1.
     pub per_minute: usize,
+    /// Deadline of an attempt, at most ten years. Its outcome is then [`RefreshError::Unknown`].
+    pub attempt_timeout: Duration,
 }
 
 impl Default for DriverLimits {
-    /// 1,000,000 tokens, 64 attempts in flight, and 18,000 in a minute. Our choice.
+    /// 1,000,000 tokens, 64 attempts in flight, 18,000 in a minute, and 60 seconds for each. Our choice: the time is twice
+    /// the deadline of a call of `genesys-http`.
     fn default() -> Self {
         Self {
             tokens: 1_000_000,
             in_flight: 64,
             per_minute: 18_000,
+            attempt_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -39,7 +43,8 @@ impl Default for DriverLimits {
 /// One task that keeps many tokens fresh, with bounded concurrency and rate. Clones share it; it stops with the last clone
 /// and the last [`TokenManager`].
 ///
-/// An attempt above a limit waits in a queue. One that a caller waits for goes first.
+/// An attempt above a limit waits in a queue. One that a caller waits for goes first. An attempt that does not end is
+/// canceled at its deadline, so that it delays no other for longer.
 #[derive(Clone, Debug)]
 pub struct RefreshDriver {
     clock: Clock,
@@ -63,11 +68,12 @@ impl RefreshDriver {
             schedule: Schedule::new(limits.tokens, clock.now().instant),
             rate: SlidingWindow::new(limits.per_minute, Duration::from_secs(60)),
             in_flight: limits.in_flight.max(1),
+            attempt_timeout: limits.attempt_timeout.min(MAX_DURATION),
             clock: clock.clone(),
             commands: receiver,
             slots: Arc::clone(&slots),
             sessions: Vec::new(),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             flights: JoinSet::new(),
             slot_of: HashMap::new(),
         };
@@ -101,7 +107,7 @@ impl RefreshDriver {
             publish,
             events,
             failures: 0,
-            is_queued: false,
+            position: None,
             flight: None,
         };
         // fails if the task has ended; the manager reports it
@@ -114,7 +120,7 @@ impl RefreshDriver {
 #[derive(Debug)]
 pub(crate) enum Command {
     Add(u32, Box<Session>),
-    /// A caller waits for this generation.
+    /// A caller waits for the attempt with this number, counted from 1 over all generations.
     Refresh(u32, u64),
     Remove(u32),
 }
@@ -151,7 +157,8 @@ pub(crate) struct Session {
     publish: watch::Sender<View>,
     events: Arc<EventSender>,
     failures: u64,
-    is_queued: bool,
+    /// Its position in the queue, if it is queued.
+    position: Option<Position>,
     flight: Option<AbortHandle>,
 }
 
@@ -168,18 +175,60 @@ type Flight = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// A [`Refresher`] of any type.
 trait BoxedRefresher: Send + Sync {
-    fn start(self: Arc<Self>, attempt: RefreshAttempt, request: RefreshRequest) -> Flight;
+    /// Starts an attempt that is canceled after `timeout`.
+    fn start(
+        self: Arc<Self>,
+        attempt: RefreshAttempt,
+        request: RefreshRequest,
+        clock: Clock,
+        timeout: Duration,
+    ) -> Flight;
 }
 
 impl<R: Refresher> BoxedRefresher for R {
-    fn start(self: Arc<Self>, attempt: RefreshAttempt, request: RefreshRequest) -> Flight {
+    fn start(
+        self: Arc<Self>,
+        attempt: RefreshAttempt,
+        request: RefreshRequest,
+        clock: Clock,
+        timeout: Duration,
+    ) -> Flight {
         Box::pin(async move {
-            let outcome = match self.refresh(&request).await {
+            let outcome = tokio::select! {
+                biased;
+                outcome = self.refresh(&request) => outcome,
+                () = clock.sleep(timeout) => Err(RefreshError::Unknown { retry_after: None }),
+            };
+            let outcome = match outcome {
                 Err(RefreshError::Unknown { .. }) if !self.retries_unknown() => Err(RefreshError::Refused),
                 outcome => outcome,
             };
             (attempt, outcome)
         })
+    }
+}
+
+/// Sessions whose attempt is due and has not started, those that a caller waits for first.
+#[derive(Debug, Default)]
+struct Queue {
+    slots: BTreeMap<Position, u32>,
+    next: u64,
+}
+
+type Position = (Priority, u64);
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Priority {
+    Awaited,
+    Due,
+}
+
+impl Queue {
+    fn push(&mut self, priority: Priority, slot: u32) -> Position {
+        let position = (priority, self.next);
+        self.next += 1;
+        self.slots.insert(position, slot);
+        position
     }
 }
 
@@ -189,9 +238,9 @@ struct Driver {
     slots: Arc<Mutex<Slots>>,
     sessions: Vec<Option<Box<Session>>>,
     schedule: Schedule,
-    /// Sessions whose attempt is due and has not started.
-    queue: VecDeque<u32>,
+    queue: Queue,
     in_flight: usize,
+    attempt_timeout: Duration,
     rate: SlidingWindow,
     flights: JoinSet<Outcome>,
     slot_of: HashMap<task::Id, u32>,
@@ -232,17 +281,14 @@ impl Driver {
                 self.sessions[slot as usize] = Some(session);
                 self.update(slot, now);
             }
-            Command::Refresh(slot, generation) => {
+            Command::Refresh(slot, attempt) => {
                 let Some(session) = self.session(slot) else { return };
-                if generation <= session.refresh.generation() {
+                if attempt <= session.ended() {
                     return;
                 }
                 session.refresh.refresh_now(now);
                 self.update(slot, now);
-                if self.session(slot).is_some_and(|session| session.is_queued) {
-                    self.queue.retain(|queued| *queued != slot);
-                    self.queue.push_front(slot);
-                }
+                self.prioritize(slot);
             }
             Command::Remove(slot) => {
                 self.remove(slot);
@@ -251,12 +297,22 @@ impl Driver {
         }
     }
 
+    /// Moves a queued session to those that a caller waits for.
+    fn prioritize(&mut self, slot: u32) {
+        if let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::as_mut)
+            && let Some(position @ (Priority::Due, _)) = session.position
+        {
+            self.queue.slots.remove(&position);
+            session.position = Some(self.queue.push(Priority::Awaited, slot));
+        }
+    }
+
     fn remove(&mut self, slot: u32) {
         let session = self.sessions.get_mut(slot as usize).and_then(Option::take);
         self.schedule.remove(slot);
         if let Some(session) = session {
-            if session.is_queued {
-                self.queue.retain(|queued| *queued != slot);
+            if let Some(position) = session.position {
+                self.queue.slots.remove(&position);
             }
             if let Some(flight) = session.flight {
                 flight.abort();
@@ -271,12 +327,11 @@ impl Driver {
             return;
         };
         session.refresh.handle_timeout(now);
-        if session.refresh.is_due(now) && !session.is_queued {
-            session.is_queued = true;
-            self.queue.push_back(slot);
+        if session.refresh.is_due(now) && session.position.is_none() {
+            session.position = Some(self.queue.push(Priority::Due, slot));
         }
         session.publish();
-        let deadline = match session.is_queued {
+        let deadline = match session.position.is_some() {
             true => session.refresh.expiry_timeout(),
             false => session.refresh.poll_timeout().map(|(at, _)| at),
         };
@@ -289,21 +344,22 @@ impl Driver {
     /// Starts queued attempts within the limits. Returns the time at which the rate allows the next one.
     fn start_attempts(&mut self, now: Instant) -> Option<Instant> {
         while self.flights.len() < self.in_flight {
-            let slot = *self.queue.front()?;
+            let next = self.queue.slots.first_entry()?;
             if let Err(free_at) = self.rate.try_acquire(now) {
                 return Some(free_at);
             }
-            self.queue.pop_front();
+            let slot = next.remove();
             let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::as_mut) else {
                 continue;
             };
-            session.is_queued = false;
+            session.position = None;
             if let Some(attempt) = session.refresh.poll_attempt(now) {
                 let request = RefreshRequest {
                     idempotency_key: session.refresh.ensure_idempotency_key().clone(),
                     current: session.refresh.tokens().clone(),
                 };
-                let flight = Arc::clone(&session.refresher).start(attempt, request);
+                let (clock, timeout) = (self.clock.clone(), self.attempt_timeout);
+                let flight = Arc::clone(&session.refresher).start(attempt, request, clock, timeout);
                 let flight = self.flights.spawn(flight);
                 self.slot_of.insert(flight.id(), slot);
                 session.flight = Some(flight);
@@ -348,6 +404,10 @@ impl Driver {
 }
 
 impl Session {
+    fn ended(&self) -> u64 {
+        self.refresh.generation() + self.failures
+    }
+
     fn publish(&mut self) {
         self.publish.send_replace(View::of(&self.refresh, self.failures));
         while let Some(event) = self.refresh.poll_event() {

@@ -24,8 +24,8 @@ pub(crate) type EventSender = OnceLock<broadcast::Sender<Event>>;
 pub trait Refresher: Send + Sync + 'static {
     /// Presents the current tokens to the service and returns the tokens that it issues.
     ///
-    /// Give it a deadline: no other attempt starts until it returns. The lifetime of the new tokens counts from the
-    /// call.
+    /// It is canceled after [`DriverLimits::attempt_timeout`]: no other attempt starts until it returns. The lifetime of
+    /// the new tokens counts from the call.
     ///
     /// # Errors
     /// See [`RefreshError`]: it decides whether and when the next attempt follows.
@@ -73,7 +73,7 @@ struct Shared {
     slot: u32,
     clock: Clock,
     view: watch::Receiver<View>,
-    /// Highest generation that callers of `refresh_now` wait for. Each is requested once.
+    /// Highest number of an attempt that callers wait for. Each is requested once.
     requested: AtomicU64,
     events: Weak<EventSender>,
     commands: mpsc::UnboundedSender<Command>,
@@ -161,6 +161,7 @@ impl TokenManager {
                 return Ok(latest.token(now));
             }
             latest.check(failures, now)?;
+            self.request(&latest)?;
             view.changed().await.map_err(|_| TokenError::Stopped)?;
         }
     }
@@ -174,17 +175,7 @@ impl TokenManager {
         let mut view = self.shared.view.clone();
         let before = view.borrow_and_update().clone();
         before.check(before.failures, self.shared.clock.now().instant)?;
-        let Shared {
-            slot,
-            requested,
-            commands,
-            ..
-        } = &*self.shared;
-        let next = before.generation + 1;
-        if requested.fetch_max(next, Ordering::Relaxed) < next {
-            let sent = commands.send(Command::Refresh(*slot, next));
-            sent.map_err(|_| TokenError::Stopped)?;
-        }
+        self.request(&before)?;
         loop {
             view.changed().await.map_err(|_| TokenError::Stopped)?;
             let latest = view.borrow_and_update().clone();
@@ -194,6 +185,22 @@ impl TokenManager {
             }
             latest.check(before.failures, now)?;
         }
+    }
+
+    /// Requests the attempt that follows `latest`, before those that no caller waits for.
+    fn request(&self, latest: &View) -> Result<(), TokenError> {
+        let Shared {
+            slot,
+            requested,
+            commands,
+            ..
+        } = &*self.shared;
+        let attempt = latest.ended() + 1;
+        if requested.fetch_max(attempt, Ordering::Relaxed) < attempt {
+            let sent = commands.send(Command::Refresh(*slot, attempt));
+            sent.map_err(|_| TokenError::Stopped)?;
+        }
+        Ok(())
     }
 
     /// Subscribes to events from now on. A listener that lags more than 8 events behind loses the oldest.
@@ -289,6 +296,11 @@ impl View {
             status: refresh.status(),
             failures,
         }
+    }
+
+    /// Attempts that have ended.
+    fn ended(&self) -> u64 {
+        self.generation + self.failures
     }
 
     fn token(&self, now: Instant) -> AccessToken {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::tokens::tests::issue;
-use crate::{Jitter, Status, TokenError, Window};
+use crate::{Event, Jitter, Status, TokenError, Window};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -53,6 +53,7 @@ fn limits(tokens: usize, in_flight: usize, per_minute: usize) -> DriverLimits {
         tokens,
         in_flight,
         per_minute,
+        ..DriverLimits::default()
     }
 }
 
@@ -81,20 +82,57 @@ async fn attempts_are_limited_in_number_and_rate() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn attempt_that_a_caller_waits_for_goes_first() {
+/// 50 tokens that are due after `age`, of which one is in flight.
+async fn queue_of_50(age: Duration) -> (Arc<Service>, Vec<TokenManager>) {
     let (clock, service) = (Clock::system(), Arc::new(Service::default()));
     let driver = RefreshDriver::spawn(limits(50, 1, 1_000), clock.clone());
-    let managers: Vec<_> = (0..50)
+    let managers = (0..50)
         .map(|_| {
             let client = Client(Arc::clone(&service), clock.clone());
             driver.manage(start(&clock), client).unwrap()
         })
         .collect();
-    clock.advance(HOUR - Duration::from_secs(15 * 60));
+    clock.advance(age);
     while service.attempts.load(Ordering::SeqCst) == 0 {
         task::yield_now().await;
     }
+    (service, managers)
+}
+
+#[tokio::test(start_paused = true)]
+async fn caller_of_an_expired_token_goes_first() {
+    let (service, managers) = queue_of_50(2 * HOUR).await;
+    for (waiting, manager) in managers.iter().rev().take(3).enumerate() {
+        assert_eq!(manager.token().await.unwrap().generation, 1);
+        assert!(service.attempts.load(Ordering::SeqCst) <= 2 * waiting + 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_is_canceled_at_its_deadline_with_an_unknown_outcome() {
+    let (clock, service) = (Clock::system(), Arc::new(Service::default()));
+    let driver = RefreshDriver::spawn(limits(2, 1, 1_000), clock.clone());
+    let hung = async |_: RefreshRequest| -> Result<Tokens, RefreshError> { std::future::pending().await };
+    let hung = driver.manage(start(&clock), hung).unwrap();
+    let mut events = hung.events();
+    let sent = clock.now().instant;
+    assert!(matches!(
+        hung.refresh_now().await,
+        Err(TokenError::Failed { attempt: 1, .. })
+    ));
+    assert!(matches!(events.next().await, Some(Event::OutcomeUnknown { .. })));
+    let waited = clock.now().instant - sent;
+    assert!((60..=61).contains(&waited.as_secs()), "{waited:?}");
+    // it does not hold the only place for ever
+    let other = driver
+        .manage(start(&clock), Client(service, clock.clone()))
+        .unwrap();
+    assert_eq!(other.refresh_now().await.unwrap().generation, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_that_a_caller_waits_for_goes_first() {
+    let (service, managers) = queue_of_50(HOUR - Duration::from_secs(15 * 60)).await;
     managers[49].refresh_now().await.unwrap();
     // an attempt that the call makes due goes first too
     managers[49].refresh_now().await.unwrap();
