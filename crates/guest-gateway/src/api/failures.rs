@@ -2,19 +2,19 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, Hash};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use genesys_api::SlidingWindow;
+use genesys_api::{Gcra, Rate, SlidingWindow};
 
 /// Failures of one client id from one address prefix in a minute. Our choice.
 const PER_CLIENT: usize = 10;
-/// Failures of all client ids from one address prefix in a minute, so that one prefix cannot displace the failures of
-/// others. Our choice.
-const PER_PREFIX: usize = 600;
+/// Failures of all client ids from one address prefix at once, and in each minute after them, so that one prefix cannot
+/// displace the failures of others. Our choice.
+const PER_PREFIX: u32 = 600;
 const PERIOD: Duration = Duration::from_secs(60);
-/// Failures that are kept in one of the two maps, by client id and prefix.
+/// Counts in one of the two maps of a [`Counts`].
 const MAX_KEPT: usize = 8_192;
 
 /// Counts failed authentications per client id and address prefix, and per prefix.
@@ -23,73 +23,103 @@ const MAX_KEPT: usize = 8_192;
 /// Failures from one prefix do not limit a client at another. Client ids are not compared with known ones, so the limit does
 /// not show which exist.
 ///
-/// It keeps at most 16,384 counts. If there are more, those that have not been used longest are dropped.
+/// It keeps at most 16,384 counts of each kind, about 10 MB together. If there are more, those that have not been used
+/// longest are dropped.
 #[derive(Debug, Default)]
 pub(super) struct FailureLimiter {
     hasher: RandomState,
-    recent: HashMap<Key, SlidingWindow>,
-    /// The counts that were in `recent` before it was full.
-    older: HashMap<Key, SlidingWindow>,
-}
-
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-struct Key {
-    prefix: IpAddr,
-    /// A hash of the client id, or `None` for all.
-    client: Option<u64>,
+    /// By prefix and the hash of the client id.
+    clients: Counts<(IpAddr, u64), SlidingWindow>,
+    /// In constant memory: the times of 600 failures would be 16 KiB for each prefix.
+    prefixes: Counts<IpAddr, Gcra>,
 }
 
 impl FailureLimiter {
     /// # Errors
     /// The time to wait, if the limit is reached.
     pub(super) fn check(&mut self, client: &str, address: IpAddr, now: Instant) -> Result<(), Duration> {
-        let windows = self.keys(client, address);
-        let checked = windows.map(|key| self.find(key).map_or(Ok(()), |window| window.check(now)));
-        let until = checked.into_iter().filter_map(Result::err).max();
-        until.map_or(Ok(()), |until| Err(until.saturating_duration_since(now)))
+        let prefix = prefix(address);
+        let client = (prefix, self.hasher.hash_one(client));
+        let by_client = self.clients.find(client).and_then(|count| count.check(now).err());
+        let by_prefix = self
+            .prefixes
+            .find(prefix)
+            .and_then(|count| count.check(now).err());
+        match by_client.max(by_prefix) {
+            Some(until) => Err(until.saturating_duration_since(now)),
+            None => Ok(()),
+        }
     }
 
     /// Counts a failure.
     pub(super) fn count(&mut self, client: &str, address: IpAddr, now: Instant) {
-        for key in self.keys(client, address) {
-            if self.find(key).is_none() {
-                let limit = if key.client.is_some() {
-                    PER_CLIENT
-                } else {
-                    PER_PREFIX
-                };
-                self.keep(key, SlidingWindow::new(limit, PERIOD));
-            }
-            if let Some(window) = self.find(key) {
-                let _ = window.try_acquire(now);
-            }
+        let prefix = prefix(address);
+        let client = (prefix, self.hasher.hash_one(client));
+        let new_client = || SlidingWindow::new(PER_CLIENT, PERIOD);
+        let _ = self.clients.find_or_insert(client, new_client).try_acquire(now);
+        let new_prefix = || {
+            Gcra::new(Rate {
+                limit: PER_PREFIX,
+                period: PERIOD,
+                burst: PER_PREFIX,
+            })
+        };
+        let _ = self.prefixes.find_or_insert(prefix, new_prefix).try_acquire(now);
+    }
+}
+
+fn prefix(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let network = u128::MAX << 64;
+            Ipv6Addr::from_bits(address.to_bits() & network).into()
         }
     }
+}
 
-    fn keys(&self, client: &str, address: IpAddr) -> [Key; 2] {
-        let prefix = match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(address) => {
-                let network = u128::MAX << 64;
-                Ipv6Addr::from_bits(address.to_bits() & network).into()
-            }
-        };
-        let client = self.hasher.hash_one(client);
-        [Some(client), None].map(|client| Key { prefix, client })
+/// A bounded map that keeps the counts in use.
+#[derive(Debug)]
+struct Counts<K, V> {
+    recent: HashMap<K, V>,
+    /// The counts that were in `recent` before it was full.
+    older: HashMap<K, V>,
+}
+
+impl<K, V> Default for Counts<K, V> {
+    fn default() -> Self {
+        Self {
+            recent: HashMap::new(),
+            older: HashMap::new(),
+        }
     }
+}
 
-    fn find(&mut self, key: Key) -> Option<&mut SlidingWindow> {
-        if let Some(window) = self.older.remove(&key) {
-            self.keep(key, window);
+impl<K: Copy + Eq + Hash, V> Counts<K, V> {
+    fn find(&mut self, key: K) -> Option<&mut V> {
+        if let Some(count) = self.older.remove(&key) {
+            self.make_room();
+            self.recent.insert(key, count);
         }
         self.recent.get_mut(&key)
     }
 
-    fn keep(&mut self, key: Key, window: SlidingWindow) {
+    fn find_or_insert(&mut self, key: K, new: impl FnOnce() -> V) -> &mut V {
+        if self.find(key).is_none() {
+            self.make_room();
+        }
+        self.recent.entry(key).or_insert_with(new)
+    }
+
+    fn make_room(&mut self) {
         if self.recent.len() >= MAX_KEPT {
             self.older = std::mem::take(&mut self.recent);
         }
-        self.recent.insert(key, window);
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.recent.len() + self.older.len()
     }
 }
 
@@ -147,7 +177,8 @@ mod tests {
             assert_eq!(limiter.check(&client, HOME, now), Ok(()));
             limiter.count(&client, HOME, now);
         }
-        assert_eq!(limiter.check("spa", HOME, now), Err(PERIOD));
+        let wait = limiter.check("spa", HOME, now).unwrap_err();
+        assert_eq!(wait.as_millis(), 100, "10 in a second follow");
         assert_eq!(limiter.check("spa", address("192.0.2.2"), now), Ok(()));
     }
 
@@ -159,7 +190,7 @@ mod tests {
         }
         for other in 0..100_000_u32 {
             limiter.count("spa", Ipv6Addr::from_bits(u128::from(other) << 64).into(), now);
-            assert!(limiter.recent.len() + limiter.older.len() <= 2 * MAX_KEPT);
+            assert!(limiter.clients.len() <= 2 * MAX_KEPT && limiter.prefixes.len() <= 2 * MAX_KEPT);
             assert!(limiter.check("spa", HOME, now).is_err());
         }
     }

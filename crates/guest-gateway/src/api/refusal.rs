@@ -54,7 +54,7 @@ impl Refusal {
     }
 
     pub(super) fn too_many_failures(wait: Duration) -> Self {
-        let message = "cannot authenticate: too many failures of this client id from this address, wait for the seconds in \
+        let message = "cannot authenticate: too many failures from this address, wait for the seconds in \
                        Retry-After, then send the right secret";
         Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
     }
