@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use genesys_api::{Call, DeploymentId, Host, limits};
+use genesys_api::{Call, DeploymentId, Host, Problem, limits};
 use genesys_http::{CallError, Client};
 use secrecy::SecretString;
 use token_window::{RefreshError, TokenError, TokenManager};
@@ -44,17 +44,17 @@ impl SignInService {
         .await
     }
 
-    /// The error of a failed refresh. A refusal is 400, 401 or 404 with a code of the platform; any other failure is retried.
-    /// Our choice; Genesys' mobile SDK discards both tokens.
+    /// The error of a failed refresh. Only 401 `bad.credentials`, 401 `credentials.expired` and 400 `invalid_grant` are a
+    /// refusal. Any other failure is retried, because a proxy or a wrong configuration can also cause it.
+    ///
+    /// Our choice, from the errors of the platform API; Genesys' mobile SDK discards both tokens after any failure.
     #[must_use]
     pub fn refresh_error(error: &CallError) -> RefreshError {
         match error.problem() {
-            // a proxy sends no code
-            Some(problem) if matches!(problem.status, 400 | 401 | 404) && problem.code != "unknown" => {
-                RefreshError::Refused
-            }
-            Some(problem) => problem.into(),
-            None => RefreshError::Unknown { retry_after: None },
+            Some(problem) => error_of(problem),
+            None => RefreshError::Unknown {
+                retry_after: error.retry_after(),
+            },
         }
     }
 
@@ -104,6 +104,13 @@ pub enum RevokeError {
     Token(TokenError),
 }
 
+fn error_of(problem: &Problem) -> RefreshError {
+    match (problem.status, problem.code.as_str()) {
+        (401, "bad.credentials" | "credentials.expired") => RefreshError::Refused,
+        _ => problem.into(),
+    }
+}
+
 fn is_unauthorized(error: &CallError) -> bool {
     error.problem().is_some_and(|problem| problem.status == 401)
 }
@@ -117,6 +124,43 @@ pub async fn supply_token<M: GuestMachine>(manager: TokenManager, conversation: 
         Err(error) => {
             tracing::warn!(%error, "cannot refresh the token of the conversation");
             conversation.with(GuestMachine::decline_token);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Replies that end a sign-in.
+
+    use bytes::Bytes;
+    use http::Response;
+
+    use super::*;
+
+    #[test]
+    fn only_listed_codes_refuse_the_refresh_token() {
+        for (status, body, is_refusal) in [
+            (401, r#"{"code":"bad.credentials","status":401}"#, true),
+            (401, r#"{"code":"credentials.expired","status":401}"#, true),
+            (400, r#"{"error":"invalid_grant"}"#, true),
+            // a proxy
+            (401, r#"{"error":"unauthorized"}"#, false),
+            (401, r#"{"code":"authentication.required"}"#, false),
+            (403, r#"{"code":"bad.credentials"}"#, false),
+            (404, r#"{"code":"not.found"}"#, false),
+            (404, r#"{"error":"Not Found"}"#, false),
+            (400, r#"{"code":"bad.request"}"#, false),
+            (400, r#"{"error":"invalid_request"}"#, false),
+            (401, "<html>", false),
+        ] {
+            let response = Response::builder().status(status);
+            let response = response.body(Bytes::from_static(body.as_bytes())).unwrap();
+            let error = error_of(&Problem::read(&response));
+            let expected = match is_refusal {
+                true => RefreshError::Refused,
+                false => RefreshError::Unknown { retry_after: None },
+            };
+            assert_eq!(error, expected, "{status} {body}");
         }
     }
 }
