@@ -47,7 +47,7 @@ impl GuestSession {
         sent: &Now,
     ) -> Result<Self, Error> {
         let id = issued.id.clone();
-        let tokens = tokens(issued).map_err(|error| Error::Reply(error.into()))?;
+        let tokens = tokens(&mode, issued).map_err(|error| Error::Reply(error.into()))?;
         let refresh = Refresh::new(tokens, Window::default(), Jitter::of(id.as_str()), sent.instant);
         let clock = mode.clock().clone();
         let refresher = SessionRefresher {
@@ -273,11 +273,16 @@ impl Refresher for SessionRefresher {
             | Error::RefreshUsed => RefreshError::Refused,
             _ => RefreshError::Unknown { retry_after: None },
         })?;
-        Ok(tokens(issued)?)
+        Ok(tokens(&self.mode, issued)?)
     }
 }
 
-fn tokens(issued: RefreshedTokens) -> Result<Tokens, TokensError> {
+fn tokens(mode: &Mode, issued: RefreshedTokens) -> Result<Tokens, TokensError> {
     let lifetime = Duration::from_secs(issued.expires_in);
-    Tokens::new(issued.access_token, Some(issued.refresh_token), lifetime)
+    let tokens = Tokens::new(issued.access_token, Some(issued.refresh_token), lifetime)?;
+    Ok(match mode {
+        // a session without a refresh ends then
+        Mode::Direct { direct, .. } => tokens.with_refresh_lifetime(direct.idle_timeout()),
+        Mode::Remote { .. } => tokens,
+    })
 }

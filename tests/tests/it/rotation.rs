@@ -175,17 +175,33 @@ async fn repeat_after(loss: Loss, replayed: usize) {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn concurrent_refreshes_share_one_rotation_in_direct_mode() {
-    let world = World::start().await;
+/// A session in direct mode.
+async fn direct_session(world: &World, idle_timeout: Duration) -> GuestSession {
     let hosts = guest_suite::api::Hosts::single(world.simulator.host());
     let config = DirectConfig {
         http: world.http(),
+        idle_timeout,
         ..DirectConfig::new(hosts).unwrap()
     };
     let config = config.with_channel(CHANNEL.parse().unwrap(), world.simulator.deployment_id().clone());
     let suite = GuestSessions::direct(config, "direct").await.unwrap();
-    let session = suite.create(newcomer(&world.clock)).await.unwrap();
+    suite.create(newcomer(&world.clock)).await.unwrap()
+}
+
+#[tokio::test]
+async fn refreshes_in_direct_mode_go_on_until_the_idle_timeout() {
+    let world = World::start().await;
+    let session = direct_session(&world, 72 * HOUR).await;
+    assert_eq!(session.tokens().tokens().refresh_lifetime(), Some(72 * HOUR));
+    session.tokens().refresh_now().await.unwrap();
+    assert_eq!(session.tokens().tokens().refresh_lifetime(), Some(72 * HOUR));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn concurrent_refreshes_share_one_rotation_in_direct_mode() {
+    let world = World::start().await;
+    let session = direct_session(&world, 24 * HOUR).await;
     let asking = (0..20).map(|_| session.tokens().refresh_now());
     for outcome in soon(futures_util::future::join_all(asking)).await {
         outcome.unwrap();
