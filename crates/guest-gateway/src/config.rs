@@ -1,5 +1,6 @@
 //! The configuration file.
 
+mod genesys;
 mod rules;
 mod store;
 
@@ -10,17 +11,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use genesys_api::{ChannelId, DeploymentId, Host, Hosts, MAX_DURATION, Region};
+use genesys_api::{ChannelId, DeploymentId, Host, Hosts, MAX_DURATION};
 use genesys_auth::{ClientId, Scopes};
-use genesys_http::Proxy;
 use guest_payload::iso27560::Controller;
 use guest_payload::{Policy, PolicyFile};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use ws_transport::{Origin, OriginPolicy};
+use ws_transport::OriginPolicy;
 
+pub(crate) use self::genesys::Genesys;
 pub use self::store::Store;
 pub(crate) use self::store::Webhooks;
 use crate::checkpoints::Audit;
@@ -109,57 +110,6 @@ impl Default for Listen {
                 Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(),
                 Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128).into(),
             ],
-        }
-    }
-}
-
-/// `[genesys]`
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Genesys {
-    /// Whether to start the simulator in this process and use it.
-    pub(crate) simulator: bool,
-    /// The AWS name or base domain of a region.
-    #[serde(deserialize_with = "parsed_option")]
-    pub(crate) region: Option<Region>,
-    /// One host for all services, such as a simulator in another process.
-    #[serde(deserialize_with = "parsed_option")]
-    pub(crate) host: Option<Host>,
-    /// The origin of connections to Genesys. The deployment must allow it.
-    #[serde(deserialize_with = "parsed_option")]
-    pub(crate) origin: Option<Origin>,
-    /// PEM file of an additional CA.
-    pub(crate) extra_ca: Option<PathBuf>,
-    // hosts in place of those of the region or host
-    #[serde(deserialize_with = "parsed_option")]
-    pub(crate) login: Option<Host>,
-    #[serde(deserialize_with = "parsed_option")]
-    pub(crate) api: Option<Host>,
-    #[serde(deserialize_with = "parsed_option")]
-    pub(crate) messaging: Option<Host>,
-    #[serde(deserialize_with = "parsed_option")]
-    pub(crate) cdn: Option<Host>,
-    /// The proxy to Genesys: `http://host:port`, or `off`. Default: the one of the environment, such as `HTTPS_PROXY`.
-    #[serde(deserialize_with = "proxy_setting")]
-    proxy: ProxySetting,
-}
-
-#[derive(Debug, Default)]
-enum ProxySetting {
-    #[default]
-    Environment,
-    Off,
-    Explicit(Proxy),
-}
-
-impl Genesys {
-    /// Returns the proxy to Genesys, if there is one. Webhooks use no proxy: it would resolve their hosts itself and so
-    /// bypass the check against private addresses.
-    pub(crate) fn proxy(&self) -> Result<Option<Proxy>, ConfigError> {
-        match &self.proxy {
-            ProxySetting::Environment => Proxy::from_env().map_err(|error| ConfigError(error.to_string())),
-            ProxySetting::Off => Ok(None),
-            ProxySetting::Explicit(proxy) => Ok(Some(proxy.clone())),
         }
     }
 }
@@ -260,15 +210,15 @@ impl Config {
     /// Checks that the other files of the configuration exist, and the proxy.
     pub(crate) fn check_files(&self) -> Result<(), ConfigError> {
         self.genesys.proxy()?;
-        let files = [&self.listen.certificate, &self.listen.key, &self.genesys.extra_ca];
-        for path in files.into_iter().flatten() {
+        let listen = [&self.listen.certificate, &self.listen.key];
+        for path in listen.into_iter().chain(self.genesys.files()).flatten() {
             std::fs::metadata(path).map_err(|source| ConfigError::unread(path, &source))?;
         }
         self.check_checkpoint_file()
     }
 
     /// Returns the files that hold secrets, but for the key file of the store: this configuration if it does, those of
-    /// `secret_file`, and the key of the certificate.
+    /// `secret_file`, and the keys of the certificates.
     pub(crate) fn secret_files(&self) -> impl Iterator<Item = &Path> {
         let has_password = |proxy: &SecretString| proxy.expose_secret().contains('@');
         let has_secret = self.client.iter().any(|client| client.secret.is_some())
@@ -278,7 +228,8 @@ impl Config {
             .client
             .iter()
             .filter_map(|client| client.secret_file.as_ref());
-        own.chain(clients).chain(&self.listen.key).map(PathBuf::as_path)
+        let keys = self.listen.key.iter().chain(&self.genesys.client_key);
+        own.chain(clients).chain(keys).map(PathBuf::as_path)
     }
 
     /// Returns a warning for each of the [`secret_files`](Self::secret_files) that others can access. They are not refused,
@@ -443,17 +394,6 @@ fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D:
         Ok(text) if text.is_empty() => Err(D::Error::custom("invalid secret: empty")),
         Ok(text) => Ok(Some(text.into())),
         Err(_) => Err(D::Error::custom("invalid secret: not a string, put it in quotes")),
-    }
-}
-
-/// Parses a proxy. Its URL may hold a password, so no error repeats it.
-fn proxy_setting<'de, D: Deserializer<'de>>(from: D) -> Result<ProxySetting, D::Error> {
-    match secret(from)? {
-        Some(url) if url.expose_secret() == "off" => Ok(ProxySetting::Off),
-        Some(url) => Proxy::new(&url, "")
-            .map(ProxySetting::Explicit)
-            .map_err(D::Error::custom),
-        None => Ok(ProxySetting::Environment),
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use genesys_api::{ChannelId, Clock, DeploymentId, Host};
 use genesys_http::server::{Identity, Limits, Server, TowerToHyperService};
-use genesys_http::{Client, Egress, Tls};
+use genesys_http::{Client, ClientIdentity, Egress, Tls, TlsSettings, TlsVersion, Trust};
 use guest_conversation::client::ConnectLimiter;
 use guest_store::{SqliteStore, Store, StoreError};
 use guest_suite::direct::{Direct, DirectConfig};
@@ -75,17 +75,11 @@ impl Gateway {
                 return Err(start_error(crate::simulator::NOT_BUILT_IN));
             }
         };
-        let tls = genesys_tls(&config)?;
-        let http = Client::builder(tls.clone()).clock(clock.clone());
-        let http = http.proxy(config.genesys.proxy()?).build();
-        let egress = Egress::PublicOnly {
-            allow: config.webhooks.allow_networks.clone(),
-        };
-        let dispatcher = Dispatcher::new(Client::builder(tls).clock(clock.clone()).egress(egress));
+        let (http, dispatcher, archive) = http_clients(&config, &clock)?;
 
         let direct = Direct::open(DirectConfig {
             store: open_store(&config, &keys).await?,
-            http: http.clone(),
+            http,
             hosts,
             deployments: deployments(&config, simulator.as_ref()),
             policy: config.sessions.policy,
@@ -131,7 +125,7 @@ impl Gateway {
                 }
             }
         });
-        let publishing = config.audit.clone().publish(direct.store().clone(), http);
+        let publishing = config.audit.clone().publish(direct.store().clone(), archive);
         let publishing_shutdown = shutdown.clone();
         tasks.spawn(async move {
             tokio::select! {
@@ -239,13 +233,57 @@ fn own_origin(origin: &Origin) -> AdmittedOrigin {
     policy.admit_own(origin).expect("the policy allows this origin")
 }
 
-/// The certificate authorities of connections to Genesys.
+/// The clients of Genesys, of webhooks and of the archive of checkpoints.
+fn http_clients(config: &Config, clock: &Clock) -> Result<(Client, Dispatcher, Client), StartError> {
+    let proxy = config.genesys.proxy()?;
+    let genesys = Client::builder(genesys_tls(config)?).clock(clock.clone());
+    let other_tls = other_tls(config)?;
+    let egress = Egress::PublicOnly {
+        allow: config.webhooks.allow_networks.clone(),
+    };
+    let webhooks = Client::builder(other_tls.clone()).clock(clock.clone());
+    let archive = Client::builder(other_tls).clock(clock.clone());
+    Ok((
+        genesys.proxy(proxy.clone()).build(),
+        Dispatcher::new(webhooks.egress(egress)),
+        archive.proxy(proxy).build(),
+    ))
+}
+
+/// The TLS settings of connections to Genesys.
 pub(crate) fn genesys_tls(config: &Config) -> Result<Tls, StartError> {
-    match &config.genesys.extra_ca {
-        Some(path) => Tls::with_extra_ca(&read(path)?),
-        None => Tls::system(),
-    }
-    .map_err(StartError::to("load the certificate authorities"))
+    let genesys = &config.genesys;
+    let identity = match (&genesys.client_certificate, &genesys.client_key) {
+        (Some(certificate), Some(key)) => {
+            let identity = ClientIdentity::from_pem(&read(certificate)?, &read(key)?);
+            let start_error = StartError::to("use `client_certificate` and `client_key` of [genesys]");
+            Some(identity.map_err(start_error)?)
+        }
+        _ => None,
+    };
+    tls(config, identity, genesys.min_tls_version)
+}
+
+/// The TLS settings of webhooks and of the archive of checkpoints, which do not get the client certificate.
+fn other_tls(config: &Config) -> Result<Tls, StartError> {
+    tls(config, None, TlsVersion::default())
+}
+
+fn tls(
+    config: &Config,
+    identity: Option<ClientIdentity>,
+    min_version: TlsVersion,
+) -> Result<Tls, StartError> {
+    let trust = match &config.genesys.extra_ca {
+        Some(path) => Trust::SystemAnd(read(path)?),
+        None => Trust::System,
+    };
+    let settings = TlsSettings {
+        trust,
+        identity,
+        min_version,
+    };
+    Tls::new(settings).map_err(StartError::to("load the certificate authorities"))
 }
 
 fn open_keys(config: &Config) -> Result<Keys, StartError> {

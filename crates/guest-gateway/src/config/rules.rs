@@ -58,6 +58,8 @@ pub(super) fn check(config: &Config) -> Result<(), Conflict> {
 fn check_tables(config: &Config) -> Result<(), Conflict> {
     let (listen, genesys, sessions) = (&config.listen, &config.genesys, &config.sessions);
     let (certificate, key) = (listen.certificate.is_some(), listen.key.is_some());
+    let (client_certificate, client_key) =
+        (genesys.client_certificate.is_some(), genesys.client_key.is_some());
     let (region, host) = (genesys.region.is_some(), genesys.host.is_some());
     let targets = u8::from(genesys.simulator) + u8::from(region) + u8::from(host);
     let own_hosts = [
@@ -68,6 +70,8 @@ fn check_tables(config: &Config) -> Result<(), Conflict> {
     ];
     let own_host = own_hosts.into_iter().find(|(_, host)| host.is_some());
     let one_of_two = "invalid [listen]: one of `certificate` and `key` is missing, use both, or none for plain HTTP on loopback";
+    let client_pair =
+        "invalid [genesys]: one of `client_certificate` and `client_key` is missing, use both, or none";
     let not_built_in = format!("invalid [genesys] `simulator`: {NOT_BUILT_IN} as `host`");
     let none = "invalid configuration: a session needs at least one [[client]] and one [[channel]]";
     let conflicts = [
@@ -78,6 +82,16 @@ fn check_tables(config: &Config) -> Result<(), Conflict> {
         ),
         (certificate && !key, ("listen", "certificate"), one_of_two),
         (key && !certificate, ("listen", "key"), one_of_two),
+        (
+            client_certificate && !client_key,
+            ("genesys", "client_certificate"),
+            client_pair,
+        ),
+        (
+            client_key && !client_certificate,
+            ("genesys", "client_key"),
+            client_pair,
+        ),
         (
             targets != 1,
             ("genesys", ""),

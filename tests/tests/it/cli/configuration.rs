@@ -288,6 +288,21 @@ async fn configuration_needs_the_files_that_it_names() {
             "simulator = true\nextra_ca = \"/missing/ca.pem\"",
             "/missing/ca.pem",
         ),
+        (
+            "simulator = true",
+            "simulator = true\nclient_certificate = \"/missing/client.pem\"\nclient_key = \"/missing/client.key\"",
+            "/missing/client.pem",
+        ),
+        (
+            "simulator = true",
+            "simulator = true\nclient_key = \"client.key\"",
+            "one of `client_certificate` and `client_key` is missing",
+        ),
+        (
+            "simulator = true",
+            "simulator = true\nmin_tls_version = \"1.1\"",
+            "invalid version of TLS \"1.1\"",
+        ),
     ] {
         let mut example = Example::new();
         example.change(old, new);
@@ -384,4 +399,18 @@ async fn checkpoint_file_is_checked_before_the_start() {
     example.text = text;
     assert_eq!(check(&example).await.code, Some(0));
     assert!(!example.path("FILE").exists());
+}
+
+#[tokio::test]
+async fn client_certificate_is_parsed_at_the_start() {
+    let mut example = Example::new();
+    let pem = example.path("client.pem").display().to_string();
+    std::fs::write(&pem, "canary").unwrap();
+    let keys = format!("simulator = true\nclient_certificate = {pem:?}\nclient_key = {pem:?}");
+    example.change("simulator = true", &keys);
+    let ended = run(["serve", "--config", &example.write()]).await;
+    assert_ne!(ended.code, Some(0));
+    let expected = "cannot use `client_certificate` and `client_key` of [genesys]: invalid certificate";
+    assert!(ended.err.contains(expected), "{}", ended.err);
+    assert!(!ended.err.contains("canary"), "{}", ended.err);
 }

@@ -37,7 +37,7 @@ pub(super) async fn check(config: &Config) -> Vec<Check> {
     let (tls, proxy) = match (genesys_tls(config), config.genesys.proxy()) {
         (Ok(tls), Ok(proxy)) => (tls, proxy),
         (Err(error), _) => {
-            let fix = "correct `extra_ca` of [genesys]";
+            let fix = "correct `extra_ca`, `client_certificate` and `client_key` of [genesys]";
             return vec![Check::failed(
                 "tls",
                 "certificate authorities",
