@@ -1,8 +1,6 @@
 #![doc = include_str!("../README.md")]
 
-mod pair;
 mod refresh;
-mod rotation;
 mod schedule;
 mod tokens;
 mod window;
@@ -11,6 +9,10 @@ mod window;
 mod driver;
 #[cfg(feature = "client")]
 mod manager;
+#[cfg(feature = "server")]
+mod pair;
+#[cfg(feature = "server")]
+mod rotation;
 
 #[cfg(feature = "client")]
 pub use driver::{DriverLimits, RefreshDriver};
@@ -20,8 +22,10 @@ pub use genesys_api::Clock;
 pub use genesys_api::IdempotencyKey;
 #[cfg(feature = "client")]
 pub use manager::{AccessToken, Events, RefreshRequest, Refresher, TokenError, TokenManager};
+#[cfg(feature = "server")]
 pub use pair::{Pair, PairKey};
 pub use refresh::{Event, Reason, Refresh, RefreshAttempt, RefreshError, Status};
+#[cfg(feature = "server")]
 pub use rotation::{AccessUse, Presented, RefreshTokenFamily, Rotation};
 pub use schedule::{Full, Schedule};
 #[doc(no_inline)]
