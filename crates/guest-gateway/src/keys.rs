@@ -1,8 +1,8 @@
 //! The keys of a gateway, for sealing secrets, signing the audit log, and signing the tokens of API clients.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 
 use audit::Pseudonym;
@@ -105,8 +105,7 @@ impl Keys {
 
     /// Writes a new file.
     fn write(&self, path: &Path) -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
+        let mut file = private_file::create(path)?;
         writeln!(
             file,
             "# Keys of a guest-gateway. Keep them secret and apart from backups of the store."

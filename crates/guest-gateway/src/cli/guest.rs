@@ -1,9 +1,7 @@
 //! `guest`: requests of a data subject.
 
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +17,7 @@ use super::audit::open_store;
 use super::remote::{Opened, Source, call};
 use super::{Failure, print_line};
 use crate::config::GUESTS;
+use crate::private_file;
 
 /// Show, export or erase the data of a guest
 ///
@@ -143,9 +142,7 @@ async fn export(source: &Source, guest: &GuestId, out: &Path) -> Result<(), Fail
     }
     let mut text = serde_json::to_string_pretty(&report).expect("a report is plain data with text keys");
     text.push('\n');
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(out);
-    let written = file.and_then(|mut file| {
+    let written = private_file::create(out).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()
     });

@@ -1,5 +1,6 @@
 //! The servers of the demo: a simulator, a gateway and a CRM, all on loopback, under one throw-away CA.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::crm::Crm;
 use super::report::Checked;
 use crate::Gateway;
 use crate::config::Config;
+use crate::private_file;
 
 pub(super) const CLIENT: (&str, &str) = ("demo-client", "demo-secret-that-is-thrown-away");
 pub(super) const CHANNEL: &str = "demo-channel";
@@ -39,7 +41,8 @@ impl Servers {
         let pki = genesys_sim::throwaway_ca(&genesys_sim::LOOPBACK)?;
         std::fs::write(folder.path().join(CA), &pki.ca_pem)?;
         std::fs::write(folder.path().join("gateway.pem"), &pki.cert_pem)?;
-        std::fs::write(folder.path().join("gateway.key"), pki.key_pem.expose_secret())?;
+        let key = pki.key_pem.expose_secret();
+        private_file::create(&folder.path().join("gateway.key"))?.write_all(key.as_bytes())?;
         let tls = Tls::only_ca(pki.ca_pem.as_bytes())?;
         let identity = Identity::from_pem(pki.cert_pem.as_bytes(), pki.key_pem.expose_secret().as_bytes())?;
         let crm = Crm::start(identity, clock.clone()).await?;
@@ -51,7 +54,7 @@ impl Servers {
         simulated.rules.allowed_domains = Some(vec!["shop.example".to_owned()]);
         let simulator = Simulator::start(simulated).await?;
         let path = folder.path().join("gateway.toml");
-        std::fs::write(&path, configuration(folder.path(), &simulator))?;
+        private_file::create(&path)?.write_all(configuration(folder.path(), &simulator).as_bytes())?;
         let gateway = Gateway::start(Config::read(&path)?, clock.clone()).await?;
         let http = Client::builder(tls).clock(clock.clone()).build();
         Ok(Self {

@@ -71,6 +71,7 @@ async fn help_describes_every_command_and_option() {
             ("consent", 1),
             ("consent export", 7),
             ("demo", 3),
+            ("doctor", 3),
             ("guest", 1),
             ("guest erase", 5),
             ("guest export", 6),
