@@ -16,8 +16,9 @@ mod sim;
 mod store;
 
 use std::fmt::Display;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
 use genesys_api::error_chain;
@@ -79,8 +80,10 @@ pub fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        // a log that cannot be written ends no task: the message about it would panic, on the same stderr
+        .log_internal_errors(false)
+        .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .init();
     let runtime = match tokio::runtime::Runtime::new() {
@@ -107,7 +110,7 @@ pub fn main() -> ExitCode {
     });
     // remaining tasks have been signaled to stop
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
-    match outcome {
+    match outcome.and_then(|()| check_output()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, code }) => fail(&message, code),
     }
@@ -149,14 +152,29 @@ impl Failure {
     }
 }
 
-/// Writes a line to stdout. A closed stdout is not an error.
+/// The first error of stdout.
+static OUTPUT_ERROR: OnceLock<io::Error> = OnceLock::new();
+
+/// Writes a line to stdout. An error of stdout is the outcome of a command that is otherwise successful.
 fn print_line(line: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    let mut out = io::stdout().lock();
+    if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
+        let _ = OUTPUT_ERROR.set(error);
+    }
+}
+
+/// Fails if a line was not written to stdout. A closed stdout is not an error.
+fn check_output() -> Result<(), Failure> {
+    match OUTPUT_ERROR.get() {
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(format!(
+            "cannot write to stdout: {error}; the command took effect, what it printed is incomplete"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "guest-gateway: {message}");
+    let _ = writeln!(io::stderr(), "guest-gateway: {message}");
     ExitCode::from(code)
 }
 

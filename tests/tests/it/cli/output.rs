@@ -1,7 +1,12 @@
 //! Output for scripts: `--json`.
 
+use std::fs::File;
+use std::process::Stdio;
+
 use serde_json::{Map, Value};
 use tempfile::tempdir;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 
 use super::Example;
 use crate::process::{Process, command, run};
@@ -112,4 +117,37 @@ async fn gateway_prints_its_url_and_that_genesys_is_simulated() {
     assert!(output.line().await.contains("http://127.0.0.1:"));
     assert!(output.line().await.contains("SIMULATED"));
     assert_eq!(output.interrupt().await.code, Some(0));
+}
+
+fn full() -> Stdio {
+    File::options().write(true).open("/dev/full").unwrap().into()
+}
+
+#[tokio::test]
+async fn command_fails_if_its_output_cannot_be_written() {
+    let mut list = command(["policy", "list"]);
+    let list = list.stdout(full()).stderr(Stdio::piped()).spawn().unwrap();
+    let ended = list.wait_with_output().await.unwrap();
+    let err = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{err}");
+    assert!(err.contains("cannot write to stdout: No space left"), "{err}");
+}
+
+#[tokio::test]
+async fn gateway_serves_although_its_log_cannot_be_written() {
+    let example = Example::new();
+    let mut serve = command(["serve", "--json", "--config", &example.write()]);
+    serve.stdout(Stdio::piped()).stderr(full()).kill_on_drop(true);
+    let mut serve = serve.spawn().unwrap();
+    let mut out = BufReader::new(serve.stdout.take().unwrap()).lines();
+    let ready: Value = serde_json::from_str(&out.next_line().await.unwrap().unwrap()).unwrap();
+    let address = ready["http"].as_str().unwrap().strip_prefix("http://").unwrap();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
 }
