@@ -96,6 +96,23 @@ export interface Consent {
   recordedAt: string;
 }
 
+export interface ConsentChoices {
+  actor?: Actor;
+  /** Age of the guest: 16, 13-15, 18+, "under 13" or unknown. */
+  age?: string;
+  /** true grants, false denies. null or absent is no choice. */
+  analytics?: boolean | null;
+  /** Time of the choice. Default: the time of the request. */
+  consentTimestamp?: string;
+  gpp?: Gpp;
+  how?: How;
+  /** true grants, false denies. null or absent is no choice. */
+  marketing?: boolean | null;
+  notice?: Notice;
+  /** true grants, false denies. null or absent is no choice. */
+  personalization?: boolean | null;
+}
+
 /** A consent record or a receipt, in the fields of ISO/IEC TS 27560. `record_id` is the id of the session. */
 export type ConsentDocument = Record<string, unknown>;
 
@@ -126,22 +143,7 @@ export interface ConversationEvent {
 
 export interface CreateSession {
   channelConfigurationId: Id;
-  consent: {
-    actor?: Actor;
-    /** Age of the guest: 16, 13-15, 18+, "under 13" or unknown. */
-    age?: string;
-    /** true grants, false denies. null or absent is no choice. */
-    analytics?: boolean | null;
-    /** Time of the choice. Default: the time of the request. */
-    consentTimestamp?: string;
-    gpp?: Gpp;
-    how?: How;
-    /** true grants, false denies. null or absent is no choice. */
-    marketing?: boolean | null;
-    notice?: Notice;
-    /** true grants, false denies. null or absent is no choice. */
-    personalization?: boolean | null;
-  };
+  consent: ConsentChoices;
   /** At most 2,048 bytes, keys and values together. `source`, `region` and `timestamp` are functional. A key that begins with `marketing.`, `personalization.` or `analytics.` belongs to that purpose. Any other key belongs to personalization. */
   guestAttributes: {
     /** Jurisdiction of the guest: ISO 3166-1 or 3166-2, EU or EEA. Several are separated by commas, and the most protective one applies. Without one, the strictest rules apply. */
@@ -250,10 +252,12 @@ export type ErrorCode =
   | "webhook.name.in.use";
 
 export interface EventFilter {
-  predicate: {
-    type: "event";
-    values: EventType[];
-  };
+  predicate: EventPredicate;
+}
+
+export interface EventPredicate {
+  type: "event";
+  values: EventType[];
 }
 
 /** Type of a webhook event. A webhook also receives `webmessaging.guestsession.snapshot` in place of events that could not be delivered, and `webmessaging.guestsession.erased` for every erased session. */
