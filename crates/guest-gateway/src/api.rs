@@ -80,7 +80,7 @@ pub(crate) fn router(app: App) -> Router {
                 "invalid path: see /openapi.json for the paths",
             )
         })
-        .layer(middleware::from_fn(finish))
+        .layer(middleware::from_fn_with_state(app.clone(), finish))
         .with_state(app)
 }
 
@@ -147,7 +147,7 @@ async fn health(State(app): State<App>) -> Response {
 
 /// Logs the request by the template of its path, and adds the headers that every answer has. The path has ids of sessions,
 /// and the query may have a token.
-async fn finish(request: Request, next: Next) -> Response {
+async fn finish(State(app): State<App>, request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let template = request.extensions().get::<MatchedPath>();
     let path = template.map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
@@ -163,6 +163,9 @@ async fn finish(request: Request, next: Next) -> Response {
             .into_response()
         }
     };
+    if response.extensions().get::<refusal::FoundDamage>().is_some() {
+        app.direct.verify_now();
+    }
     tracing::info!(%method, path, status = response.status().as_u16(), "request");
     let headers = response.headers_mut();
     let no_store = HeaderValue::from_static("no-store");

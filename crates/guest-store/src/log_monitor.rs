@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use genesys_api::{Clock, error_chain};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::{LogPage, LogTree, Store, StoreErrorKind, VerifyError, verify};
 
@@ -27,6 +27,7 @@ pub enum LogState {
 #[derive(Debug)]
 pub struct LogMonitor {
     state: watch::Sender<LogState>,
+    requested: Notify,
     tree: LogTree,
 }
 
@@ -34,13 +35,14 @@ impl Default for LogMonitor {
     fn default() -> Self {
         Self {
             state: watch::Sender::new(LogState::Verifying(0)),
+            requested: Notify::new(),
             tree: LogTree::default(),
         }
     }
 }
 
 impl LogMonitor {
-    /// Time until an interrupted verification is repeated. Our choice.
+    /// Time until an interrupted verification is repeated, and until a requested one that found nothing may be. Our choice.
     pub const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
     /// Returns the state of the log.
@@ -55,9 +57,15 @@ impl LogMonitor {
         &self.tree
     }
 
-    /// Verifies the log after `delay` and then every day, until it is dropped or the log is found altered.
+    /// Requests a verification now, because a read failed with [`StoreErrorKind::Corrupt`].
+    pub fn verify_now(&self) {
+        self.requested.notify_one();
+    }
+
+    /// Verifies the log after `delay` and then every day and on request, until it is dropped or the log is found altered.
     pub async fn run(&self, store: &dyn Store, clock: &Clock, delay: Duration) {
         clock.sleep(delay).await;
+        let mut rest = Duration::ZERO;
         loop {
             let progress = |page: &LogPage| {
                 self.tree.observe(&page.entries);
@@ -83,7 +91,14 @@ impl LogMonitor {
                     return;
                 }
             };
-            clock.sleep(interval).await;
+            let requested = async {
+                clock.sleep(rest).await;
+                self.requested.notified().await;
+            };
+            rest = tokio::select! {
+                () = clock.sleep(interval) => Duration::ZERO,
+                () = requested => Self::RETRY_INTERVAL,
+            };
         }
     }
 }

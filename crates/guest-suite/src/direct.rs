@@ -211,6 +211,11 @@ impl Direct {
         self.shared.log.state()
     }
 
+    /// Requests a verification of the store in the background, because a read found it damaged.
+    pub fn verify_now(&self) {
+        self.shared.log.verify_now();
+    }
+
     /// Returns a session of `owner`.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use crate::api::{Api, Call, SESSIONS, guest};
+use crate::guests::until;
 use crate::world::{CLIENT, World};
 
 /// Alters entry 3, the creation of a session, in the file of the store.
@@ -17,6 +18,13 @@ fn alter(world: &World) {
         )
         .is_ok();
     assert!(changed);
+}
+
+/// The detail of the first answer that is not 200.
+async fn detail_of_health(api: &Api) -> String {
+    until(async || api.send(Call::get("/health")).await.status != StatusCode::OK).await;
+    let health = api.send(Call::get("/health")).await.json();
+    health["detail"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -34,15 +42,11 @@ async fn gateway_refuses_an_altered_entry_and_is_not_ready_after_verification() 
         StatusCode::SERVICE_UNAVAILABLE
     );
     assert_eq!(api.send(trail(&second)).await.status, StatusCode::OK);
+    let detail = detail_of_health(&api).await;
+    assert!(detail.contains("entry 3 was altered"), "{detail}");
 
     let world = world.restart().await;
-    let health = loop {
-        let answer = api.send(Call::get("/health")).await;
-        if answer.status != StatusCode::OK {
-            break answer.json();
-        }
-    };
-    let detail = health["detail"].as_str().unwrap();
+    let detail = detail_of_health(&api).await;
     assert!(detail.contains("entry 3 was altered"), "{detail}");
     world.stop().await;
 }

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use genesys_api::{Detail, Problem, entropy, error_chain};
 use guest_sessions::{AuditQueryError, BodyError, DetailCode, ErrorCode};
 use guest_suite::Error;
+use guest_suite::store::StoreErrorKind;
 use http::header::{ALLOW, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 
@@ -19,13 +20,22 @@ pub(super) const CORRELATION: HeaderName = HeaderName::from_static("inin-correla
 pub(crate) struct Refusal {
     problem: Box<Problem>,
     allow: Option<&'static str>,
+    is_damage: bool,
 }
+
+/// Marks a response to a request that found the store damaged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FoundDamage;
 
 impl Refusal {
     pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         let mut problem = Box::new(Problem::new(code.status(), code.as_str(), message));
         problem.context_id = Some(entropy::uuid().to_string());
-        Self { problem, allow: None }
+        Self {
+            problem,
+            allow: None,
+            is_damage: false,
+        }
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
@@ -88,7 +98,10 @@ impl Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let code = error.code().unwrap_or(ErrorCode::ServiceUnavailable);
-        let refusal = Self::new(code, error.to_string());
+        let refusal = Self {
+            is_damage: matches!(&error, Error::Store(error) if error.kind() == StoreErrorKind::Corrupt),
+            ..Self::new(code, error.to_string())
+        };
         let invalid = DetailCode::FieldValue.as_str();
         match &error {
             _ if code == ErrorCode::ServiceUnavailable => {
@@ -158,6 +171,9 @@ impl IntoResponse for Refusal {
             }
             _ => {}
         }
+        if self.is_damage {
+            response.extensions_mut().insert(FoundDamage);
+        }
         response
     }
 }
@@ -166,7 +182,7 @@ impl IntoResponse for Refusal {
 mod tests {
     //! Headers of refusals.
 
-    use guest_suite::store::{Conflict, StoreErrorKind};
+    use guest_suite::store::Conflict;
 
     use super::*;
 

@@ -250,6 +250,7 @@ impl Direct {
             // it was erased after the lease
             Err(Error::NotFound) => Ok(None),
             Err(Error::Store(error)) if error.kind() == StoreErrorKind::Corrupt => {
+                self.verify_now();
                 tracing::error!(%session, webhook = %leased.webhook.id, "a session cannot be read, so its delivery is not sent: restore it from a backup");
                 Ok(None)
             }
