@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use time::OffsetDateTime;
 
 use crate::api::Parts;
+use crate::keys::fingerprint;
 
 /// Digits of the digest of one value of the configuration.
 const SHORT_DIGEST: usize = 16;
@@ -81,11 +82,6 @@ pub(crate) async fn record_configuration(
         }
     }
     append(store, entry).await
-}
-
-/// The keyed fingerprint of a secret, as entries have it.
-pub(crate) fn fingerprint(key: &[u8; 32], secret: &str) -> String {
-    Pseudonym::of(key, secret).to_string()
 }
 
 impl Parts {

@@ -169,6 +169,11 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
+/// The keyed fingerprint of a secret, for the audit log.
+pub(crate) fn fingerprint(key: &[u8; 32], secret: &str) -> String {
+    Pseudonym::of(key, secret).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;

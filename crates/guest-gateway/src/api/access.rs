@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::failures::FailureLimiter;
-use crate::audit_log::fingerprint;
 use crate::config::{self, ConfigError};
 use crate::keys::Keys;
+use crate::keys::fingerprint;
 
 /// Lifetime of an API client's access token. Our choice; Genesys' default is 24 hours.
 pub(super) const TOKEN_LIFETIME: Duration = Duration::from_secs(3_600);
