@@ -137,6 +137,8 @@ struct Shared {
     repeated: RepeatedEntries,
     /// Owners and keys of the requests with keys that are in progress.
     requests: Mutex<HashSet<(String, IdempotencyKey)>>,
+    /// Held by the erasure of a guest, so that one proof has all of its sessions.
+    erasing: tokio::sync::Mutex<()>,
     /// Held by the task that repeats its change after a conflict.
     retrying: tokio::sync::Mutex<()>,
     signed_in: SignedInGuests,
@@ -194,6 +196,7 @@ impl Direct {
                 log: LogMonitor::default(),
                 repeated: RepeatedEntries::default(),
                 requests: Mutex::default(),
+                erasing: tokio::sync::Mutex::default(),
                 retrying: tokio::sync::Mutex::default(),
             }),
         })

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::api::{Api, Call, guest, path_of};
 use crate::crm::Crm;
 use crate::guests::until;
-use crate::page::Page;
+use crate::page::{Page, soon};
 use crate::process::run;
 use crate::world::{CLIENT, NEIGHBOR, READER, World};
 
@@ -173,6 +173,27 @@ async fn erased_guest_is_gone_with_proof_and_webhooks_are_notified() {
     let mut expected = vec![first["id"].clone(), live["id"].clone()];
     expected.sort_by_key(Value::to_string);
     assert_eq!(notified, expected);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn one_of_concurrent_erasures_has_the_whole_proof() {
+    let world = World::start().await;
+    let api = Api::of(&world, CLIENT).await;
+    for _ in 0..3 {
+        let session = api.create(&named("ann")).await;
+        api.ask(Call::new(Method::DELETE, &path_of(&session, ""))).await;
+    }
+    let path = format!("{GUESTS}/ann");
+    let erasures = (0..12).map(|_| api.send(Call::new(Method::DELETE, &path).bearer(&api.token)));
+    let answers = soon(futures_util::future::join_all(erasures)).await;
+    let (proofs, others): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.status == StatusCode::OK);
+    assert!(others.iter().all(|answer| answer.status == StatusCode::NOT_FOUND));
+    assert_eq!(proofs.len(), 1);
+    let proof = proofs[0].json();
+    assert_eq!(proof["sessions"].as_array().unwrap().len(), 3, "{proof}");
+    assert_eq!(proof["remaining"], 0);
     world.stop().await;
 }
 

@@ -87,12 +87,13 @@ impl Direct {
     /// Erases every session of a guest that exists now, and returns the proof. Live ones are ended first. Keys are
     /// overwritten, undelivered events are replaced by one `erased` event, and the log keeps a `session.erased` entry for
     /// each, without subject. If the store fails after the first session, the proof has the number of the remaining ones:
-    /// erase the guest again.
+    /// erase the guest again. Erasures of this process take turns.
     ///
     /// # Errors
     /// [`Error::NotFound`] if no session of the guest is held, or the store's:
     /// [`Unreadable`](StoreErrorKind::Unreadable) if the row of a session cannot be read. Nothing is then erased.
     pub async fn erase_guest(&self, request: &GuestRequest) -> Result<ErasedGuest, Error> {
+        let _only_one = self.shared.erasing.lock().await;
         let rows = self.rows_of_guest(request).await?;
         let (mut sessions, mut remaining) = (Vec::new(), rows.len());
         for row in rows {
