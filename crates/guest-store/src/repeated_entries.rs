@@ -12,7 +12,7 @@ const MAX_ENTRIES: usize = 1_000;
 
 /// Logs entries that a caller can repeat, such as refusals: at once, or counted with identical ones, as [`Coalescer`] does.
 ///
-/// What could not be logged is kept and logged later.
+/// An entry that could not be logged is kept and logged later.
 #[derive(Debug, Default)]
 pub struct RepeatedEntries(Mutex<Coalescer>);
 

@@ -1,6 +1,7 @@
 //! The contract's document compared with a gateway: every operation, status and field is in both.
 
 mod faults;
+mod fixture;
 mod frames;
 
 use std::collections::{BTreeSet, HashMap};
@@ -10,119 +11,13 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use self::faults::{destroy, slow};
-use crate::api::{Answer, Api, Call, SESSIONS, WEBHOOKS, guest, path_of};
+use self::fixture::{Fixture, token_form, webhook, with_upgrade};
+use crate::api::{Answer, Api, Call, SESSIONS, guest, path_of};
 use crate::document::DOCUMENT;
 use crate::guests::until;
 use crate::page::{Page, upgrade};
 use crate::proxy::ClosedPort;
 use crate::world::{CLIENT, ORIGIN, World};
-
-/// A gateway with sessions.
-struct Fixture {
-    world: World,
-    api: Api,
-}
-
-impl Fixture {
-    async fn start() -> Self {
-        let world = World::start().await;
-        let api = Api::of(&world, CLIENT).await;
-        Self { world, api }
-    }
-
-    /// A session with every optional field.
-    async fn session(&self) -> Value {
-        self.api.create(&guest_with_all_fields()).await
-    }
-
-    async fn webhook(&self) -> Value {
-        let name = format!("w-{}", genesys_api::entropy::number());
-        self.api.ask(Call::post(WEBHOOKS).json(&webhook(&name))).await
-    }
-
-    /// Deletes all webhooks, whose number is limited.
-    async fn delete_webhooks(&self) {
-        let known = self.api.ask(Call::get(WEBHOOKS)).await;
-        for webhook in known["entities"].as_array().unwrap() {
-            let path = format!("{WEBHOOKS}/{}", webhook["id"].as_str().unwrap());
-            self.api.ask(Call::new(Method::DELETE, &path)).await;
-        }
-    }
-
-    /// A successful reply of this operation, requested with a token.
-    async fn call(&self, operation: &str) -> Call {
-        let (method, template, _) = DOCUMENT.operation(operation);
-        let subject = match template {
-            path if !path.contains("{id}") => Value::Null,
-            path if path.starts_with(WEBHOOKS) => self.webhook().await,
-            _ => self.session().await,
-        };
-        let id = if template.contains("/guests/") {
-            "guestId"
-        } else {
-            "id"
-        };
-        let call = Call::new(
-            method,
-            &template.replace("{id}", subject[id].as_str().unwrap_or_default()),
-        );
-        match operation {
-            "changeConsent" => call.json(&json!({ "analytics": false })),
-            "createSession" => call.json(&guest_with_all_fields()),
-            "fetchAuditConsistency" => call.with_path(&format!("{template}?old=1")),
-            "fetchAuditProof" => call.with_path(&format!("{template}?entry=0")),
-            "fetchToken" => call.form(&token_form("")),
-            "openSocket" => {
-                with_upgrade(call, subject["accessToken"].as_str().unwrap()).header("origin", ORIGIN)
-            }
-            "refreshSession" => call.json(&json!({ "refreshToken": subject["refreshToken"] })),
-            "registerWebhook" | "replaceWebhook" => {
-                call.json(&webhook(&format!("n-{}", genesys_api::entropy::number())))
-            }
-            _ => call,
-        }
-    }
-
-    async fn send(&self, call: Call) -> Answer {
-        self.api.send(call.bearer(&self.api.token)).await
-    }
-}
-
-/// A choice with all its evidence fields.
-fn guest_with_all_fields() -> Value {
-    let mut body = guest();
-    let evidence = json!({
-        "age": "18+", "how": "form", "actor": "agent", "notice": { "version": "2026-03", "language": "de" },
-        "gpp": "DBABMA~CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA",
-    });
-    let consent = body["consent"].as_object_mut().expect("a guest has consent");
-    consent.extend(evidence.as_object().cloned().unwrap_or_default());
-    body
-}
-
-fn webhook(name: &str) -> Value {
-    json!({
-        "name": name, "uri": "http://127.0.0.1:9/crm", "method": "POST", "headers": { "X-Source": "tests" },
-        "eventFilters": [{ "predicate": { "type": "event", "values": ["webmessaging.guestsession.ended"] } }],
-    })
-}
-
-fn token_form(more: &str) -> String {
-    let (id, secret) = CLIENT;
-    format!("grant_type=client_credentials&client_id={id}&client_secret={secret}{more}")
-}
-
-/// An upgrade with the token in the subprotocol.
-fn with_upgrade(call: Call, token: &str) -> Call {
-    call.header("connection", "Upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-version", "13")
-        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-        .header(
-            "sec-websocket-protocol",
-            &format!("guest-sessions.v1, access_token.{token}"),
-        )
-}
 
 /// The fixtures in which every status can be provoked.
 struct Fixtures {
