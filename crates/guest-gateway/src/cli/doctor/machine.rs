@@ -1,6 +1,7 @@
 //! Limits of the process, permissions of files, and the store.
 
 use genesys_api::error_chain;
+use guest_store::StoreErrorKind;
 use tokio::task::spawn_blocking;
 
 use super::Check;
@@ -108,7 +109,10 @@ async fn store(config: &Config) -> Vec<Check> {
     checks.push(match checked {
         Ok(Ok(faults)) if faults.is_empty() => Check::passed("store", name, "is sound"),
         Ok(Ok(faults)) => Check::failed("store", name, faults.join("; "), fix),
-        Ok(Err(error)) => Check::failed("store", name, error_chain(&error), fix),
+        Ok(Err(error)) if error.kind() == StoreErrorKind::Corrupt => {
+            Check::failed("store", name, error_chain(&error), fix)
+        }
+        Ok(Err(error)) => Check::failed("store", name, error_chain(&error), "follow the message"),
         Err(panic) => Check::failed("store", name, panic, fix),
     });
     checks
