@@ -24,7 +24,6 @@ use genesys_api::{Clock, Host};
 use guest_payload::Policy;
 use guest_payload::iso27560::Controller;
 use guest_sessions::{ErrorCode, Operation, ROUTES};
-use guest_store::StoreErrorKind;
 use guest_suite::direct::{Direct, LogState};
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -123,10 +122,10 @@ async fn health(State(app): State<App>) -> Response {
         .stats()
         .await
         .map_err(|error| error.to_string());
-    let verified = stats.and_then(|stats| match app.direct.log_state() {
-        _ if stats.is_full => Err(StoreErrorKind::Full.to_string()),
-        LogState::Altered(detail) => Err(detail),
-        LogState::Verifying(entries) | LogState::Verified(entries) => Ok(entries),
+    let verified = stats.and_then(|stats| match (stats.fault, app.direct.log_state()) {
+        (Some(fault), _) => Err(fault.to_string()),
+        (None, LogState::Altered(detail)) => Err(detail),
+        (None, LogState::Verifying(entries) | LogState::Verified(entries)) => Ok(entries),
         _ => Ok(0),
     });
     match verified {

@@ -132,7 +132,7 @@ pub enum StoreErrorKind {
     },
     /// The store cannot be read or written now. Nothing of the request was stored.
     #[error(
-        "cannot read or write the store now: check the disk, the path and the permissions, then try again"
+        "cannot read or write the store now: check the disk, the path, the permissions and the limit of the size of files (`ulimit -f`), then try again"
     )]
     Unavailable,
     /// The store was written with other keys.

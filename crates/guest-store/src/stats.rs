@@ -6,6 +6,8 @@ use std::fmt::{self, Write as _};
 use genesys_api::WebhookId;
 use time::OffsetDateTime;
 
+use crate::StoreErrorKind;
+
 /// Counts of the contents of a store.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -24,8 +26,9 @@ pub struct Stats {
     pub audit_entries: u64,
     /// The named totals: the sums of what all units have added. They outlast the sessions.
     pub totals: BTreeMap<String, u64>,
-    /// Whether changes are refused because the disk is full or the store has its largest size.
-    pub is_full: bool,
+    /// The passing fault because of which changes are refused: [`Full`](StoreErrorKind::Full) or
+    /// [`Unavailable`](StoreErrorKind::Unavailable).
+    pub fault: Option<StoreErrorKind>,
 }
 
 /// Counts of the queue of one webhook.

@@ -229,7 +229,7 @@ impl Transaction<'_, '_> {
             live_sessions: self.head.live_sessions,
             outbox_oldest: oldest.map(time).transpose()?,
             audit_entries: self.head.log.tree.size(),
-            is_full: *self.is_full,
+            fault: *self.fault,
             ..Stats::default()
         };
         let sql = "SELECT substr(name, 7), value FROM counts WHERE name > 'total ' AND name < 'total!'";

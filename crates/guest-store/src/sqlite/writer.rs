@@ -35,8 +35,8 @@ pub(super) struct Writer {
     wal: Wal,
     /// Rows that this connection has changed, or `None` before the first transaction.
     changes: Option<i64>,
-    /// Whether the last change found the disk or the file full.
-    is_full: bool,
+    /// The passing fault of the last change: `Full`, or `Unavailable` as at a limit of the size of files.
+    fault: Option<StoreErrorKind>,
 }
 
 impl Writer {
@@ -48,7 +48,7 @@ impl Writer {
             rows,
             wal,
             changes: None,
-            is_full: false,
+            fault: None,
         }
     }
 
@@ -93,7 +93,7 @@ impl Writer {
             rows: &self.rows,
             erased: false,
             broken: None,
-            is_full: &mut self.is_full,
+            fault: &mut self.fault,
         };
         for write in batch {
             answers.push(write(sound.map(|()| &mut transaction)));
@@ -105,7 +105,7 @@ impl Writer {
         if let Err(fault) = sound.and_then(|()| self.finish(prepared, &before)) {
             self.head = before.0;
             self.rows.restore(before.1);
-            self.is_full |= fault == StoreErrorKind::Full;
+            self.fault = unwritable(fault).or(self.fault);
             if let Err(error) = roll_back(prepared) {
                 tracing::warn!(%error, "a rollback failed and is repeated before the next transaction");
             }
@@ -115,9 +115,9 @@ impl Writer {
         Ok(())
     }
 
-    /// After a change found no space, writes [`PROBE`] bytes and removes them. Fails only if the disk failed.
+    /// After a change that could not be written, writes [`PROBE`] bytes and removes them. Fails only if the disk failed.
     fn probe_space(&mut self, prepared: &mut Prepared<'_>) -> rusqlite::Result<()> {
-        if !self.is_full {
+        if self.fault.is_none() {
             return Ok(());
         }
         let probed = prepared.execute("BEGIN IMMEDIATE", []).and_then(|_| {
@@ -126,7 +126,7 @@ impl Writer {
             prepared.execute("COMMIT", [])
         });
         match probed {
-            Ok(_) => self.is_full = false,
+            Ok(_) => self.fault = None,
             Err(error) if fault(&error) == StoreErrorKind::Poisoned => return Err(error),
             Err(_) => {}
         }
@@ -245,6 +245,11 @@ fn roll_back(prepared: &mut Prepared<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// The kind of a passing fault that a change can meet until the operator ends it.
+fn unwritable(kind: StoreErrorKind) -> Option<StoreErrorKind> {
+    matches!(kind, StoreErrorKind::Full | StoreErrorKind::Unavailable).then_some(kind)
+}
+
 /// Bytes that are free again when a full disk or file is used. Our choice: more than most changes need.
 const PROBE: i64 = 65_536;
 
@@ -262,8 +267,8 @@ pub(super) struct Transaction<'t, 'c> {
     pub(super) erased: bool,
     /// The fault because of which the transaction must be rolled back.
     pub(super) broken: Option<StoreErrorKind>,
-    /// Whether the last change found the disk or the file full.
-    pub(super) is_full: &'t mut bool,
+    /// The passing fault of the last change.
+    pub(super) fault: &'t mut Option<StoreErrorKind>,
 }
 
 impl<'c> Transaction<'_, 'c> {
@@ -288,7 +293,7 @@ impl<'c> Transaction<'_, 'c> {
         if let Err(error) = &result {
             *self.head = before.0;
             self.rows.restore(before.1);
-            *self.is_full |= error.kind() == StoreErrorKind::Full;
+            *self.fault = unwritable(error.kind()).or(*self.fault);
             // SQLite rolls back the whole transaction after some errors, as when the disk is full
             if !self.prepared.in_transaction() {
                 tracing::warn!(%error, "a transaction of the store was rolled back");

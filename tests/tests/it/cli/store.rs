@@ -336,6 +336,8 @@ async fn file_at_its_largest_size_refuses_changes_until_the_limit_is_raised() {
     }
     let answer = api.send(create.clone()).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);
+    let health = api.send(Call::get("/health")).await;
+    assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE, "{}", health.text);
     let pid = serving.process.id().to_string();
     let raised = Command::new("prlimit")
         .args(["--pid", &pid, "--fsize=unlimited"])
@@ -352,6 +354,7 @@ async fn file_at_its_largest_size_refuses_changes_until_the_limit_is_raised() {
         );
     }
     until(async || api.send(create.clone()).await.status == StatusCode::CREATED).await;
+    assert_eq!(api.send(Call::get("/health")).await.status, StatusCode::OK);
     assert_eq!(serving.process.interrupt().await.code, Some(0));
     succeeded(&store(&example, &["check"]).await);
 }

@@ -28,12 +28,12 @@ async fn full_disk_refuses_units_until_space_is_free() {
     assert_eq!(full, StoreErrorKind::Full);
     assert_eq!(refused(&store, log(50)).await, StoreErrorKind::Full);
     for _ in 0..2 {
-        assert!(store.stats().await.unwrap().is_full);
+        assert_eq!(store.stats().await.unwrap().fault, Some(StoreErrorKind::Full));
     }
     let read = store.entries(EntryQuery::From(stored - 1), 10).await.unwrap();
     assert_eq!(read.len(), 1, "nothing of the refused units is stored");
     limit_pages(&store, "PRAGMA max_page_count = 1000000").await;
-    assert!(!store.stats().await.unwrap().is_full, "without a change");
+    assert_eq!(store.stats().await.unwrap().fault, None, "without a change");
     assert_eq!(store.commit(log(50)).await.unwrap().entries, stored..stored + 50);
     let exported = folder.path().join("audit.jsonl");
     export(&store, &exported).await.unwrap();
