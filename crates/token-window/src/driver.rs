@@ -103,7 +103,7 @@ impl RefreshDriver {
         );
         let session = Session {
             refresh,
-            refresher: Arc::new(refresher),
+            start: starts_of(refresher),
             publish,
             events,
             failures: 0,
@@ -153,7 +153,7 @@ fn lock(slots: &Mutex<Slots>) -> std::sync::MutexGuard<'_, Slots> {
 
 pub(crate) struct Session {
     refresh: Refresh,
-    refresher: Arc<dyn BoxedRefresher>,
+    start: Start,
     publish: watch::Sender<View>,
     events: Arc<EventSender>,
     failures: u64,
@@ -173,39 +173,28 @@ impl std::fmt::Debug for Session {
 type Outcome = (RefreshAttempt, Result<Tokens, RefreshError>);
 type Flight = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// A [`Refresher`] of any type.
-trait BoxedRefresher: Send + Sync {
-    /// Starts an attempt that is canceled after `timeout`.
-    fn start(
-        self: Arc<Self>,
-        attempt: RefreshAttempt,
-        request: RefreshRequest,
-        clock: Clock,
-        timeout: Duration,
-    ) -> Flight;
-}
+/// Starts an attempt of a session, which is canceled after the duration.
+type Start = Box<dyn Fn(RefreshAttempt, RefreshRequest, Clock, Duration) -> Flight + Send + Sync>;
 
-impl<R: Refresher> BoxedRefresher for R {
-    fn start(
-        self: Arc<Self>,
-        attempt: RefreshAttempt,
-        request: RefreshRequest,
-        clock: Clock,
-        timeout: Duration,
-    ) -> Flight {
+fn starts_of(refresher: impl Refresher) -> Start {
+    let refresher = Arc::new(refresher);
+    Box::new(move |attempt, request, clock, timeout| {
+        let refresher = Arc::clone(&refresher);
         Box::pin(async move {
             let outcome = tokio::select! {
                 biased;
-                outcome = self.refresh(&request) => outcome,
+                outcome = refresher.refresh(&request) => outcome,
                 () = clock.sleep(timeout) => Err(RefreshError::Unknown { retry_after: None }),
             };
             let outcome = match outcome {
-                Err(RefreshError::Unknown { .. }) if !self.retries_unknown() => Err(RefreshError::Refused),
+                Err(RefreshError::Unknown { .. }) if !refresher.retries_unknown() => {
+                    Err(RefreshError::Refused)
+                }
                 outcome => outcome,
             };
             (attempt, outcome)
         })
-    }
+    })
 }
 
 /// Sessions whose attempt is due and has not started, those that a caller waits for first.
@@ -359,7 +348,7 @@ impl Driver {
                     current: session.refresh.tokens().clone(),
                 };
                 let (clock, timeout) = (self.clock.clone(), self.attempt_timeout);
-                let flight = Arc::clone(&session.refresher).start(attempt, request, clock, timeout);
+                let flight = (session.start)(attempt, request, clock, timeout);
                 let flight = self.flights.spawn(flight);
                 self.slot_of.insert(flight.id(), slot);
                 session.flight = Some(flight);
