@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use genesys_api::{Clock, Host};
-use genesys_http::server::Peer;
 use genesys_http::{Client, Egress, Error, ErrorKind, Stream};
 use http::Request;
 use http::header::{LOCATION, USER_AGENT};
@@ -17,16 +15,7 @@ use crate::loopback::{Loopback, Raw, answer, builder, client, closed_port, get, 
 
 #[tokio::test]
 async fn requests_share_one_connection() {
-    let peers = Arc::new(Mutex::new(Vec::new()));
-    let server = Loopback::plain({
-        let peers = Arc::clone(&peers);
-        move |request| {
-            let peer = request.extensions().get::<Peer>().copied();
-            peers.lock().unwrap().push(peer.unwrap().0);
-            async { answer(200, "hello") }
-        }
-    })
-    .await;
+    let (server, peers) = Loopback::recording_peers().await;
     let client = client();
     for _ in 0..2 {
         let response = client.send(server.get("/")).await.unwrap();

@@ -3,10 +3,11 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use genesys_api::{Clock, Host};
-use genesys_http::server::{Identity, Limits, Server};
+use genesys_http::server::{Identity, Limits, Peer, Server};
 use genesys_http::{Client, ClientBuilder, Tls};
 use http::{Request, Response};
 use http_body_util::Full;
@@ -35,6 +36,20 @@ impl Loopback {
         F: Future<Output = Answer> + Send + 'static,
     {
         Self::start(None, Limits::default(), handler).await
+    }
+
+    /// A server that answers 200 and records the address of the client of each request.
+    pub(crate) async fn recording_peers() -> (Self, Arc<Mutex<Vec<SocketAddr>>>) {
+        let peers = Arc::new(Mutex::new(Vec::new()));
+        let server = Self::plain({
+            let peers = Arc::clone(&peers);
+            move |request| {
+                let Peer(address) = *request.extensions().get::<Peer>().unwrap();
+                peers.lock().unwrap().push(address);
+                async { answer(200, "hello") }
+            }
+        });
+        (server.await, peers)
     }
 
     pub(crate) async fn start<F>(

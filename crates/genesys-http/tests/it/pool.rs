@@ -1,18 +1,16 @@
 //! Reuse of connections.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use genesys_api::{Clock, IdempotencyKey};
-use genesys_http::server::Peer;
 use genesys_http::{Error, ErrorKind};
 use http::{Method, Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use crate::loopback::{Loopback, Raw, answer, builder, client, get, read_head, write};
+use crate::loopback::{Loopback, Raw, builder, client, get, read_head, write};
 
 const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
@@ -126,16 +124,7 @@ async fn connection_with_an_unread_body_is_not_reused() {
 
 #[tokio::test]
 async fn connection_is_replaced_before_it_is_five_minutes_old() {
-    let peers = Arc::new(Mutex::new(Vec::new()));
-    let server = Loopback::plain({
-        let peers = Arc::clone(&peers);
-        move |request| {
-            let peer = request.extensions().get::<Peer>().copied();
-            peers.lock().unwrap().push(peer.unwrap().0);
-            async { answer(200, "hello") }
-        }
-    })
-    .await;
+    let (server, peers) = Loopback::recording_peers().await;
     let clock = Clock::system();
     let client = builder().clock(clock.clone()).build();
     for wait in [0, 235, 10, 0] {
