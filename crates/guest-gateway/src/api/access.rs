@@ -29,8 +29,8 @@ pub(super) const TOKEN_LIFETIME: Duration = Duration::from_secs(3_600);
 #[derive(Debug)]
 pub(crate) struct Clients {
     known: HashMap<ClientId, Client>,
-    /// The MAC of a secret that nobody has, which stands for those of unknown clients.
-    nobody: hmac::Tag,
+    /// The MAC of a random secret, with which those of unknown clients are compared.
+    unknown_client: hmac::Tag,
     failures: Mutex<FailureLimiter>,
     key: hmac::Key,
     fingerprint_key: [u8; 32],
@@ -72,7 +72,7 @@ impl Clients {
         }
         Ok(Self {
             known,
-            nobody: hmac::sign(&key, &entropy::bytes::<32>()),
+            unknown_client: hmac::sign(&key, &entropy::bytes::<32>()),
             failures: Mutex::default(),
             key,
             fingerprint_key: keys.for_fingerprints(),
@@ -103,7 +103,7 @@ impl Clients {
         let mut authenticated = None;
         for (id, secret) in presented {
             let found = find(id);
-            let expected = found.map_or(&self.nobody, |(_, client)| &client.secret);
+            let expected = found.map_or(&self.unknown_client, |(_, client)| &client.secret);
             let verified = hmac::verify(&self.key, secret.expose_secret().as_bytes(), expected.as_ref());
             authenticated = authenticated.or(found.filter(|_| verified.is_ok()));
         }
