@@ -59,6 +59,7 @@ impl RefreshDriver {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn spawn(limits: DriverLimits, clock: Clock) -> Self {
+        // bounded by the tokens: a manager sends the request for one attempt once
         let (commands, receiver) = mpsc::unbounded_channel();
         let slots = Arc::new(Mutex::new(Slots {
             capacity: limits.tokens,
