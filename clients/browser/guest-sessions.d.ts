@@ -495,6 +495,8 @@ export interface Rotated {
   /** Seconds until the access token ends, rounded down. */
   expiresIn: number;
   id: Id;
+  /** Seconds until the refresh token ends, and with it the session, rounded down. Each refresh brings a new one. */
+  refreshExpiresIn: number;
   refreshToken: string;
 }
 
@@ -519,6 +521,8 @@ export interface Session {
   expiresIn: number;
   guestId: Id;
   id: Id;
+  /** Seconds until the refresh token ends, and with it the session, rounded down. Each refresh brings a new one. */
+  refreshExpiresIn: number;
   refreshToken: string;
   websocketUrl: string;
 }

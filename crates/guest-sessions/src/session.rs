@@ -94,6 +94,8 @@ pub struct RefreshedTokens {
     pub expires_at: OffsetDateTime,
     /// Seconds until then, rounded down. Count them from when the request was sent: no wall clock matters.
     pub expires_in: u64,
+    /// Seconds until the refresh token ends, and with it the session, rounded down. Counted as `expires_in`.
+    pub refresh_expires_in: u64,
 }
 
 /// The body of `PATCH …/{id}/consent`.
@@ -226,6 +228,7 @@ mod tests {
                 refresh_token: "canary-refresh".into(),
                 expires_at: at(),
                 expires_in: 3_600,
+                refresh_expires_in: 86_400,
             },
             guest_id: "g-1".parse().unwrap(),
             websocket_url: "wss://gateway.example/socket".to_owned(),
@@ -287,18 +290,19 @@ mod tests {
 
     #[test]
     fn refreshed_tokens_are_read_with_unknown_fields_but_none_missing() {
-        let body = r#"{"id":"s-1","accessToken":"a-1","refreshToken":"r-1","expiresAt":"2026-11-22T14:00:00+01:00","expiresIn":3600,"more":1}"#;
+        let body = r#"{"id":"s-1","accessToken":"a-1","refreshToken":"r-1","expiresAt":"2026-11-22T14:00:00+01:00","expiresIn":3600,"refreshExpiresIn":86400,"more":1}"#;
         let tokens: RefreshedTokens = serde_json::from_str(body).unwrap();
         assert!(!format!("{tokens:?}").contains("a-1"));
         assert_eq!(tokens.expires_at, parse_rfc3339("2026-11-22T13:00:00Z").unwrap());
-        assert_eq!(tokens.expires_in, 3_600);
+        assert_eq!((tokens.expires_in, tokens.refresh_expires_in), (3_600, 86_400));
         for body in [
             "{}",
-            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresIn":1}"#,
-            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresAt":"2026-11-22T14:00:00Z"}"#,
-            r#"{"id":"s-1","accessToken":"a","expiresAt":"2026-11-22T14:00:00Z","expiresIn":1}"#,
-            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresAt":"2026-11-22T14:00:00","expiresIn":1}"#,
-            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresAt":1795000000,"expiresIn":1}"#,
+            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresIn":1,"refreshExpiresIn":1}"#,
+            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresAt":"2026-11-22T14:00:00Z","refreshExpiresIn":1}"#,
+            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresAt":"2026-11-22T14:00:00Z","expiresIn":1}"#,
+            r#"{"id":"s-1","accessToken":"a","expiresAt":"2026-11-22T14:00:00Z","expiresIn":1,"refreshExpiresIn":1}"#,
+            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresAt":"2026-11-22T14:00:00","expiresIn":1,"refreshExpiresIn":1}"#,
+            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresAt":1795000000,"expiresIn":1,"refreshExpiresIn":1}"#,
         ] {
             assert!(serde_json::from_str::<RefreshedTokens>(body).is_err(), "{body}");
         }

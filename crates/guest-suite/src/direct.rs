@@ -253,10 +253,6 @@ impl Direct {
         self.shared.config.http.clock()
     }
 
-    pub(crate) fn idle_timeout(&self) -> Duration {
-        self.shared.config.idle_timeout
-    }
-
     fn deployment(&self, channel: &ChannelId) -> Result<&DeploymentId, Error> {
         let deployment = self.shared.config.deployments.get(channel);
         deployment.ok_or_else(|| Error::UnknownChannel {

@@ -47,7 +47,7 @@ impl GuestSession {
         sent: &Now,
     ) -> Result<Self, Error> {
         let id = issued.id.clone();
-        let tokens = tokens(&mode, issued).map_err(|error| Error::Reply(error.into()))?;
+        let tokens = tokens(issued).map_err(|error| Error::Reply(error.into()))?;
         let refresh = Refresh::new(tokens, Window::default(), Jitter::of(id.as_str()), sent.instant);
         let clock = mode.clock().clone();
         let refresher = SessionRefresher {
@@ -273,16 +273,12 @@ impl Refresher for SessionRefresher {
             | Error::RefreshUsed => RefreshError::Refused,
             _ => RefreshError::Unknown { retry_after: None },
         })?;
-        Ok(tokens(&self.mode, issued)?)
+        Ok(tokens(issued)?)
     }
 }
 
-fn tokens(mode: &Mode, issued: RefreshedTokens) -> Result<Tokens, TokensError> {
+fn tokens(issued: RefreshedTokens) -> Result<Tokens, TokensError> {
     let lifetime = Duration::from_secs(issued.expires_in);
     let tokens = Tokens::new(issued.access_token, Some(issued.refresh_token), lifetime)?;
-    Ok(match mode {
-        // a session without a refresh ends then
-        Mode::Direct { direct, .. } => tokens.with_refresh_lifetime(direct.idle_timeout()),
-        Mode::Remote { .. } => tokens,
-    })
+    Ok(tokens.with_refresh_lifetime(Duration::from_secs(issued.refresh_expires_in)))
 }

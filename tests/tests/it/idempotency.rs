@@ -45,7 +45,9 @@ fn webhook() -> Value {
 }
 
 fn without_rest(mut session: Value) -> Value {
-    session.as_object_mut().unwrap().remove("expiresIn").unwrap();
+    for field in ["expiresIn", "refreshExpiresIn"] {
+        session.as_object_mut().unwrap().remove(field).unwrap();
+    }
     session
 }
 
@@ -92,6 +94,39 @@ async fn repeated_creation_brings_the_same_session_until_its_tokens_are_used() {
     Page::open(upgrade_with_token(url, token)).await.unwrap();
     let spent = refusal(409, "idempotency.key.spent");
     assert_eq!(code(&post(&api, SESSIONS, &body, KEY).await), spent);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn creation_repeated_after_the_end_of_its_access_token_brings_tokens_with_a_new_lifetime() {
+    let lifetimes = "access_token_lifetime = \"1h\"\nidle_timeout = \"90m\"\n";
+    let world = World::with(genesys_sim::Rules::default(), lifetimes).await;
+    let api = Api::of(&world, CLIENT).await;
+    let session = post(&api, SESSIONS, &named(), KEY).await.json();
+    let lifetimes = |session: &Value| [session["expiresIn"].clone(), session["refreshExpiresIn"].clone()];
+    assert_eq!(lifetimes(&session), [3_600, 5_400]);
+    world.clock.advance(Duration::from_secs(3_660));
+    let api = Api::of(&world, CLIENT).await;
+    let again = post(&api, SESSIONS, &named(), KEY).await.json();
+    for field in ["id", "accessToken", "refreshToken", "createdAt"] {
+        assert_eq!(again[field], session[field], "{field}");
+    }
+    assert_eq!(lifetimes(&again), [3_600, 5_400]);
+    let trail = api.ask(Call::get(&path_of(&session, "/audit"))).await;
+    let replayed = |entry: &&Value| entry["action"] == "token.replayed";
+    let entry = trail["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(replayed)
+        .unwrap();
+    assert_eq!(entry["detail"]["expiresAt"], again["expiresAt"]);
+
+    // past the first idle deadline
+    world.clock.advance(Duration::from_secs(2_000));
+    let url = again["websocketUrl"].as_str().unwrap();
+    let token = again["accessToken"].as_str().unwrap();
+    Page::open(upgrade_with_token(url, token)).await.unwrap();
     world.stop().await;
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use genesys_sim::Rules;
 use guest_suite::audit::Entry;
 use guest_suite::direct::DirectConfig;
 use guest_suite::token_window::{Event, Jitter, TokenError, Window};
@@ -130,7 +131,7 @@ async fn sessions_created_together_refresh_at_different_times() {
 /// A session behind a proxy, which applies `loss` to its next refresh.
 async fn lose(loss: Loss) -> (World, Proxy, GuestSession) {
     let proxy = Proxy::start().await;
-    let world = World::configured(genesys_sim::Rules::default(), |toml| {
+    let world = World::configured(Rules::default(), |toml| {
         toml.replace("[store]", &format!("public_url = \"{}\"\n[store]", proxy.url()))
     })
     .await;
@@ -189,12 +190,19 @@ async fn direct_session(world: &World, idle_timeout: Duration) -> GuestSession {
 }
 
 #[tokio::test]
-async fn refreshes_in_direct_mode_go_on_until_the_idle_timeout() {
-    let world = World::start().await;
-    let session = direct_session(&world, 72 * HOUR).await;
-    assert_eq!(session.tokens().tokens().refresh_lifetime(), Some(72 * HOUR));
-    session.tokens().refresh_now().await.unwrap();
-    assert_eq!(session.tokens().tokens().refresh_lifetime(), Some(72 * HOUR));
+async fn refreshes_go_on_until_the_idle_timeout() {
+    let world = World::with(
+        Rules::default(),
+        "access_token_lifetime = \"1h\"\nidle_timeout = \"72h\"\n",
+    )
+    .await;
+    let remote = world.suite().create(newcomer(&world.clock)).await.unwrap();
+    let direct = direct_session(&world, 72 * HOUR).await;
+    for session in [remote, direct] {
+        assert_eq!(session.tokens().tokens().refresh_lifetime(), Some(72 * HOUR));
+        session.tokens().refresh_now().await.unwrap();
+        assert_eq!(session.tokens().tokens().refresh_lifetime(), Some(72 * HOUR));
+    }
     world.stop().await;
 }
 

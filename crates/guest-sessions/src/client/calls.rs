@@ -409,7 +409,7 @@ mod tests {
         assert!(!format!("{call:?}").contains("r-0"));
         let body = |id| {
             format!(
-                r#"{{"id":"{id}","accessToken":"a","refreshToken":"r","expiresAt":"2026-11-22T14:00:00Z","expiresIn":3600}}"#
+                r#"{{"id":"{id}","accessToken":"a","refreshToken":"r","expiresAt":"2026-11-22T14:00:00Z","expiresIn":3600,"refreshExpiresIn":86400}}"#
             )
         };
         let tokens = call.reply(response(200, body("s-1"))).unwrap();

@@ -41,8 +41,8 @@ impl Drop for InProgress<'_> {
 }
 
 impl Direct {
-    /// As [`Direct::create`]. A repeated request brings the same session with the same tokens as long as they are unused. A
-    /// key is kept for 24 hours, without tokens.
+    /// As [`Direct::create`]. A repeated request brings the same session with the same tokens as long as they are unused.
+    /// They get a new lifetime if the access token has ended. A key is kept for 24 hours, without tokens.
     ///
     /// # Errors
     /// [`Error::KeyInProgress`], [`Error::KeyReused`], [`Error::KeySpent`], [`Error::TooManyKeys`], or those of `create`.
@@ -130,15 +130,20 @@ impl Direct {
 
     /// Issues the first tokens of a session again, if they are unused.
     async fn created_before(&self, owner: &str, record: SessionRow) -> Result<Created, Error> {
-        let now = self.clock().now();
-        let tokens = record
-            .first_tokens(now)
-            .filter(|_| record.ensure_live(now).is_ok());
-        let tokens = tokens.ok_or(Error::KeySpent)?;
-        let entry = record.draft(now, Actor::client(owner), "token.replayed");
-        self.log_repeated(entry.detail("generation", 1_i64)).await?;
-        let session = record.info(now.utc);
-        Ok(Created { session, tokens })
+        let issued = self.update_record(record, |record, now| {
+            let is_live = record.ensure_live(now).is_ok();
+            let family = record.unused_family().filter(|_| is_live);
+            let family = family.ok_or(Error::KeySpent)?;
+            let entry = record.draft(now, Actor::client(owner), "token.replayed");
+            let entry = entry.detail("generation", 1_i64);
+            let (mutation, created, entry) = record.reissue(family, &self.shared.config, entry, now);
+            Ok((mutation, (created, entry)))
+        });
+        let (created, entry) = issued.await?;
+        if let Some(entry) = entry {
+            self.log_repeated(entry).await?;
+        }
+        Ok(created)
     }
 
     async fn registered_before(&self, owner: &str, id: &WebhookId) -> Result<Webhook, Error> {

@@ -6,12 +6,11 @@ use guest_sessions::RefreshedTokens;
 use guest_store::{Change, TokenHash};
 use secrecy::{ExposeSecret as _, SecretString};
 use session_metrics::EndReason;
-use time::OffsetDateTime;
 use token_window::{AccessUse, PairKey, Presented, RefreshTokenFamily, Rotation};
 
 use super::session_row::SessionRow;
 use super::update::Mutation;
-use super::{Direct, DirectConfig};
+use super::{Created, Direct, DirectConfig};
 use crate::Error;
 
 /// A refused refresh token.
@@ -53,12 +52,11 @@ impl Direct {
             let action = match rotation {
                 Rotation::Rotated => "token.rotated",
                 Rotation::Replaced => "token.replaced",
-                Rotation::Replayed if now.until(record.row.expires_at).as_secs() > 0 => {
-                    let tokens = record.tokens_of(&family, record.row.expires_at, now);
-                    return Ok((Mutation::default(), Ok((tokens, Some(entry("token.replayed"))))));
+                Rotation::Replayed => {
+                    let entry = entry("token.replayed");
+                    let (mutation, issued, entry) = record.reissue(family, &self.shared.config, entry, now);
+                    return Ok((mutation, Ok((issued.tokens, entry))));
                 }
-                // the reply was lost for longer than the lifetime of the access token, so the pair gets another one
-                Rotation::Replayed => "token.replayed",
                 Rotation::AlreadyUsed => {
                     let entry = denied("token.refused").detail("reason", "used");
                     let refused = Refused::Unchanged(entry, Error::RefreshUsed);
@@ -194,27 +192,51 @@ impl SessionRow {
         }
     }
 
-    /// The first tokens of the session, if they are valid and unused.
-    pub(super) fn first_tokens(&self, now: Now) -> Option<RefreshedTokens> {
-        let family = self.document.tokens.as_ref()?;
-        let is_first = family.current().generation() == 1 && !family.is_used();
-        is_first.then(|| self.tokens_of(family, self.row.expires_at, now))
+    /// The family of its tokens, if the valid pair is the first one and unused.
+    pub(super) fn unused_family(&self) -> Option<RefreshTokenFamily> {
+        let is_first = |family: &RefreshTokenFamily| family.current().generation() == 1 && !family.is_used();
+        self.document.tokens.clone().filter(is_first)
     }
 
-    /// The tokens of the valid pair.
-    fn tokens_of(
+    /// Issues the unused pair of `family` again. Returns `entry` for a caller to log, since this can be repeated.
+    ///
+    /// A pair whose reply was lost for longer than the lifetime of its access token gets new deadlines. The mutation stores
+    /// them with the entry.
+    pub(super) fn reissue(
         &self,
-        family: &RefreshTokenFamily,
-        expires_at: OffsetDateTime,
+        family: RefreshTokenFamily,
+        config: &DirectConfig,
+        entry: Draft,
         now: Now,
-    ) -> RefreshedTokens {
+    ) -> (Mutation, Created, Option<Draft>) {
+        if now.until(self.row.expires_at).as_secs() > 0 {
+            let tokens = self.tokens_of(&family, now);
+            let session = self.info(now.utc);
+            return (Mutation::default(), Created { session, tokens }, Some(entry));
+        }
+        let mut next = self.clone();
+        let tokens = next.issue(family, config, now);
+        let session = next.info(now.utc);
+        let entry = entry
+            .detail("token", self.row.fingerprint(&next.row.refresh).to_string())
+            .detail("expiresAt", rfc3339(tokens.expires_at));
+        let mutation = Mutation {
+            entries: vec![entry],
+            ..Change::UpdateSession(next.into_row()).into()
+        };
+        (mutation, Created { session, tokens }, None)
+    }
+
+    /// The tokens of the valid pair, with the deadlines of the row.
+    fn tokens_of(&self, family: &RefreshTokenFamily, now: Now) -> RefreshedTokens {
         let (key, pair) = (self.pair_key(), family.current());
         RefreshedTokens {
             id: self.row.id.clone(),
             access_token: key.access_token(pair),
             refresh_token: key.refresh_token(pair),
-            expires_at,
-            expires_in: now.until(expires_at).as_secs(),
+            expires_at: self.row.expires_at,
+            expires_in: now.until(self.row.expires_at).as_secs(),
+            refresh_expires_in: now.until(self.row.idle_deadline).as_secs(),
         }
     }
 
@@ -225,9 +247,9 @@ impl SessionRow {
         config: &DirectConfig,
         now: Now,
     ) -> RefreshedTokens {
-        let tokens = self.tokens_of(&family, now.utc + config.access_token_lifetime, now);
-        self.row.expires_at = tokens.expires_at;
+        self.row.expires_at = now.utc + config.access_token_lifetime;
         self.row.idle_deadline = now.utc + config.idle_timeout;
+        let tokens = self.tokens_of(&family, now);
         self.row.access = TokenHash::of(tokens.access_token.expose_secret());
         self.row.refresh = TokenHash::of(tokens.refresh_token.expose_secret());
         self.row.generation = family.current().generation();
