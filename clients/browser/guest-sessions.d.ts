@@ -686,21 +686,54 @@ export interface GuestConversationOptions {
   refresh?: (sessionId: string) => Promise<{ accessToken: string } | null>;
   /** The sequence number to resume after, for a page that was reloaded. */
   lastSequence?: number;
-  /** Number of failures in a row after which the conversation ends. Default: 10. */
+  /**
+   * Number of failures in a row after which the conversation ends with `unreachable`. Default: without a limit. A
+   * connection that lasted 60 s ends the row.
+   */
   maxAttempts?: number;
-  /** Upper bound of the first backoff, in milliseconds. It doubles with each failure. Default: 500. */
+  /**
+   * Upper bound of the first backoff, in milliseconds. It doubles with each failure in a row. The lower bound is half of it.
+   * Default: 500.
+   */
   minDelay?: number;
   /** Upper bound of each backoff, in milliseconds. Default: 30,000. */
   maxDelay?: number;
+  /**
+   * Keeps the messages without an acknowledgement over a reload, at most 100, by the id of the session. Default:
+   * `sessionStorage`. `null` keeps them in memory only.
+   */
+  storage?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | null;
+  /** Replaces the global `WebSocket`. Required where there is none, as in Node 18 and 20. */
+  WebSocket?: new (url: string, protocols: string[]) => WebSocketLike;
   /** Replaces `Math.random`. */
   random?: () => number;
-  /** Replaces the global `WebSocket`. */
-  WebSocket?: typeof globalThis.WebSocket;
+  /** Replaces the clock and its timers, in milliseconds. */
+  clock?: Clock;
 }
 
-/** The delivery status of a message. `unknown`: it may have been delivered. */
+/** The used part of a `WebSocket`. */
+export interface WebSocketLike {
+  readonly readyState: number;
+  onopen: ((event: any) => void) | null;
+  onmessage: ((event: any) => void) | null;
+  onclose: ((event: any) => void) | null;
+  send(data: string): void;
+  close(code?: number): void;
+}
+
+/** A monotonic clock with timers, in milliseconds. */
+export interface Clock {
+  now(): number;
+  setTimeout(run: () => void, delay: number): unknown;
+  clearTimeout(timer: unknown): void;
+}
+
+/**
+ * The delivery status of a message. `unknown`: it may have been delivered. `stored`: whether the message survives a reload of
+ * the page.
+ */
 export type Delivery =
-  | { id: string; state: "sending" }
+  | { id: string; state: "sending"; stored: boolean }
   | { id: string; state: "delivered"; timestamp: string }
   | { id: string; state: "failed"; code: FailureCode; message: string }
   | { id: string; state: "unknown"; code?: "in.doubt"; message?: string };
@@ -713,15 +746,18 @@ export interface Ended {
 
 export type ConversationState = "idle" | "connecting" | "open" | "reconnecting" | "ended";
 
+/** An event of a conversation. */
+export type ConversationUpdate<T> = Event & { readonly detail: T };
+
 export interface GuestConversationEvents {
-  accepted: CustomEvent<HandshakeAccepted>;
-  delivery: CustomEvent<Delivery>;
-  ended: CustomEvent<Ended>;
-  event: CustomEvent<ConversationEvent>;
-  message: CustomEvent<Message>;
-  refused: CustomEvent<Refused>;
-  state: CustomEvent<{ state: ConversationState }>;
-  typing: CustomEvent<Typing>;
+  accepted: ConversationUpdate<HandshakeAccepted>;
+  delivery: ConversationUpdate<Delivery>;
+  ended: ConversationUpdate<Ended>;
+  event: ConversationUpdate<ConversationEvent>;
+  message: ConversationUpdate<Message>;
+  refused: ConversationUpdate<Refused>;
+  state: ConversationUpdate<{ state: ConversationState }>;
+  typing: ConversationUpdate<Typing>;
 }
 
 /**
@@ -732,7 +768,11 @@ export class GuestConversation {
   constructor(session: Pick<Session, "id" | "websocketUrl" | "accessToken">, options?: GuestConversationOptions);
   readonly state: ConversationState;
   readonly lastSequence: number | null;
+  /** The messages without an acknowledgement, oldest first, with those from before a reload of the page. */
+  readonly unacknowledged: { id: string; text: string }[];
   connect(): void;
+  /** Connects at once: without waiting for the next attempt, or again after an end by `closed`, `replaced` or `unreachable`. */
+  reconnect(): void;
   /** Closes the conversation. The session stays: only the backend can end it. */
   close(): void;
   /** Sends a message of at most 4,096 bytes. Returns its id, which `delivery` events name with its status. */

@@ -47,6 +47,8 @@ mod idempotency;
 #[cfg(test)]
 mod left_out;
 #[cfg(test)]
+mod npm_package;
+#[cfg(test)]
 mod page;
 #[cfg(test)]
 mod process;

@@ -8,6 +8,12 @@ const TYPING_INTERVAL = 5_000;
 const HANDSHAKE_TIMEOUT = 20_000;
 /** Silence in milliseconds after which a ping is sent. After a second one the socket is closed. */
 const HEARTBEAT_INTERVAL = 30_000;
+/** Longest time in milliseconds for an answer to the ping after the machine slept or was offline. */
+const PROBE_TIMEOUT = 5_000;
+/** Age in milliseconds at which a connection counts as stable: the backoff starts again. */
+const STABLE_TIME = 60_000;
+/** Causes of an end after which the session goes on. */
+const RESUMABLE = ["closed", "replaced", "unreachable"];
 
 /** An error of the gateway. `action` names the reaction of a client. */
 export class GuestSessionsError extends Error {
@@ -49,6 +55,21 @@ async function call(operation, { baseUrl, accessToken, idempotencyKey, fetch = g
   throw new GuestSessionsError(response.status, answer ?? {}, wait === null ? undefined : Number(wait));
 }
 
+/** An event of a conversation. Node has a global `CustomEvent` from version 19 on only. */
+class DetailEvent extends Event {
+  constructor(name, detail) {
+    super(name);
+    this.detail = detail;
+  }
+}
+
+/** The monotonic clock of the machine, in milliseconds, with its timers. */
+const CLOCK = {
+  now: () => performance.now(),
+  setTimeout: (run, delay) => globalThis.setTimeout(run, delay),
+  clearTimeout: (timer) => globalThis.clearTimeout(timer),
+};
+
 /**
  * A guest's conversation. It reconnects after a lost connection and receives the missed events. It ends with the event
  * `ended`.
@@ -58,12 +79,19 @@ export class GuestConversation extends EventTarget {
   #session;
   #socket = null;
   #state = "idle";
+  #cause = null;
   #sequence = null;
   #failures = 0;
   #refreshes = 0;
+  #refreshing = null;
+  #acceptedAt = null;
+  #attemptedAt = -Infinity;
+  #attempt = null;
   #timer;
   #watch;
-  #unacknowledged = new Map();
+  #page = null;
+  #outbox = new Map();
+  #requeued = [];
   #typedAt = -Infinity;
   #generation = 0;
 
@@ -72,8 +100,21 @@ export class GuestConversation extends EventTarget {
     super();
     const { id, websocketUrl, accessToken } = session;
     this.#session = { id, websocketUrl, accessToken };
-    this.#options = { maxAttempts: 10, minDelay: 500, maxDelay: 30_000, random: Math.random, WebSocket: globalThis.WebSocket, ...options };
+    this.#options = {
+      maxAttempts: Infinity,
+      minDelay: 500,
+      maxDelay: 30_000,
+      random: Math.random,
+      clock: CLOCK,
+      storage: pageStorage(),
+      WebSocket: globalThis.WebSocket,
+      ...options,
+    };
+    if (typeof this.#options.WebSocket !== "function") {
+      throw new TypeError("no global WebSocket: pass a constructor as the option `WebSocket`, as of the npm package `ws`");
+    }
     this.#sequence = options.lastSequence ?? null;
+    this.#restore();
   }
 
   get state() {
@@ -85,9 +126,26 @@ export class GuestConversation extends EventTarget {
     return this.#sequence;
   }
 
+  /** The messages without an acknowledgement, oldest first, with those from before a reload of the page. */
+  get unacknowledged() {
+    return Array.from(this.#outbox, ([id, { text }]) => ({ id, text }));
+  }
+
   connect() {
     if (this.#state === "ended") throw new Error("the conversation has ended: start a new one");
-    if (this.#state === "idle") this.#open();
+    if (this.#state === "idle") this.#start();
+  }
+
+  /**
+   * Connects at once: without waiting for the next attempt, or again after an end by `closed`, `replaced` or `unreachable`.
+   */
+  reconnect() {
+    if (this.#state === "ended") {
+      if (!RESUMABLE.includes(this.#cause)) throw new Error("the session has ended or was refused: start a new conversation");
+      this.#failures = 0;
+      this.#start();
+    } else if (this.#state === "idle") this.#start();
+    else if (this.#state === "reconnecting") this.#schedule(0);
   }
 
   /** Closes the conversation. The session stays: only the backend can end it. */
@@ -100,29 +158,57 @@ export class GuestConversation extends EventTarget {
     if (this.#state === "ended") throw new Error("the conversation has ended: start a new one");
     if (typeof text !== "string" || text === "") throw new TypeError("invalid message: empty or not a string");
     if (new TextEncoder().encode(text).length > 4_096) throw new RangeError("invalid message: more than 4,096 bytes");
-    if (this.#unacknowledged.size >= MAX_UNACKNOWLEDGED) throw new RangeError("too many unacknowledged messages: wait for deliveries");
+    if (this.#outbox.size >= MAX_UNACKNOWLEDGED) throw new RangeError("too many unacknowledged messages: wait for deliveries");
     const id = uuid();
-    this.#unacknowledged.set(id, text);
-    this.#emit("delivery", { id, state: "sending" });
-    if (this.#state === "open") this.#sendFrame({ type: "message", id, text });
+    this.#outbox.set(id, { text, written: false });
+    const stored = this.#store();
+    this.#emit("delivery", { id, state: "sending", stored });
+    if (this.#state === "open") this.#transmit(id);
     return id;
   }
 
   /** Sends a typing indicator. Call it at every key: its rate is limited. */
   typing() {
-    const now = Date.now();
+    const now = this.#options.clock.now();
     if (this.#state !== "open" || now - this.#typedAt < TYPING_INTERVAL) return;
     this.#typedAt = now;
     this.#sendFrame({ type: "typing" });
   }
 
+  #start() {
+    this.#page = new AbortController();
+    const { signal } = this.#page;
+    globalThis.addEventListener?.("online", () => this.#wake(), { signal });
+    globalThis.document?.addEventListener(
+      "visibilitychange",
+      () => {
+        if (globalThis.document.visibilityState === "visible") this.#wake();
+      },
+      { signal },
+    );
+    this.#open();
+    for (const id of this.#requeued) this.#emit("delivery", { id, state: "sending", stored: this.#options.storage !== null });
+    this.#requeued = [];
+  }
+
+  /** Tries at once, or checks a connection that may have been lost while the machine slept. */
+  #wake() {
+    if (this.#state === "open") this.#ping(this.#generation, PROBE_TIMEOUT);
+    if (this.#state === "reconnecting" && this.#attempt !== null) {
+      // a network that comes and goes makes no more attempts than the shortest backoff
+      this.#schedule(Math.max(0, this.#attemptedAt + this.#options.minDelay - this.#options.clock.now()));
+    }
+  }
+
   #open() {
     const generation = ++this.#generation;
+    const { clock, WebSocket } = this.#options;
+    this.#attemptedAt = clock.now();
     this.#setState("connecting");
     const { id, websocketUrl, accessToken } = this.#session;
     let socket;
     try {
-      socket = new this.#options.WebSocket(websocketUrl, [PROTOCOL, `access_token.${accessToken}`]);
+      socket = new WebSocket(websocketUrl, [PROTOCOL, `access_token.${accessToken}`]);
     } catch (error) {
       this.#end("misconfigured", error.message);
       return;
@@ -131,7 +217,7 @@ export class GuestConversation extends EventTarget {
     let opened = false;
     let refusal = null;
     const current = (handle) => (event) => generation === this.#generation && handle(event);
-    this.#timer = setTimeout(current(() => this.#onDisconnect(opened, null)), HANDSHAKE_TIMEOUT);
+    this.#timer = clock.setTimeout(current(() => this.#onDisconnect(opened, null)), HANDSHAKE_TIMEOUT);
     socket.onopen = current(() => {
       opened = true;
       const frame = { type: "handshake", guestSessionId: id, timestamp: new Date().toISOString() };
@@ -165,15 +251,15 @@ export class GuestConversation extends EventTarget {
     }
     switch (frame.type) {
       case "handshake.accepted":
-        clearTimeout(this.#timer);
-        this.#failures = 0;
+        this.#options.clock.clearTimeout(this.#timer);
+        this.#acceptedAt = this.#options.clock.now();
         this.#refreshes = 0;
         this.#sequence ??= frame.sequence;
         this.#setState("open");
         this.#watchHeartbeat(generation);
         this.#emit("accepted", frame);
         // the gateway deduplicates messages by id
-        for (const [id, text] of this.#unacknowledged) this.#sendFrame({ type: "message", id, text });
+        for (const id of this.#outbox.keys()) this.#transmit(id);
         break;
       case "message.accepted":
         this.#acknowledge(frame.id, { id: frame.id, state: "delivered", timestamp: frame.timestamp });
@@ -200,58 +286,141 @@ export class GuestConversation extends EventTarget {
 
   #onDisconnect(opened, refusal) {
     this.#release();
+    const { clock, random, minDelay, maxDelay, maxAttempts } = this.#options;
     const action = refusal === null ? undefined : ACTIONS[refusal.code];
     if (action === "end" || action === "fix") return this.#end("refused", refusal.code);
     // a browser does not expose the reason of a failed upgrade: it may be the token
     const mayBeToken = !opened || action === "authenticate" || action === "refresh";
+    if (this.#acceptedAt !== null && clock.now() - this.#acceptedAt >= STABLE_TIME) this.#failures = 0;
+    this.#acceptedAt = null;
     this.#failures += 1;
-    if (this.#failures > this.#options.maxAttempts) return this.#end("unreachable");
+    if (this.#failures > maxAttempts) return this.#end("unreachable");
     this.#setState("reconnecting");
-    // full jitter: the pages of a gateway do not reconnect at once
-    const ceiling = Math.min(this.#options.maxDelay, this.#options.minDelay * 2 ** (this.#failures - 1));
     const next = ++this.#generation;
-    this.#timer = setTimeout(async () => {
-      if (next !== this.#generation) return;
+    this.#attempt = async () => {
       if (mayBeToken && this.#options.refresh !== undefined) {
-        let tokens;
-        try {
-          tokens = await this.#options.refresh(this.#session.id);
-        } catch {
-          // the backend is unreachable: the current token is tried again
-          tokens = undefined;
-        }
+        const tokens = await this.#refresh();
         if (next !== this.#generation) return;
         if (tokens === null) return this.#end("not-refreshed");
-        if (tokens !== undefined) this.#session.accessToken = tokens.accessToken;
       } else if (mayBeToken && action !== undefined) {
         return this.#end("refused", refusal.code);
       }
       if (action !== undefined && mayBeToken && ++this.#refreshes > 3) return this.#end("refused", refusal.code);
       this.#open();
-    }, this.#options.random() * ceiling);
+    };
+    // jitter, so that the pages of a gateway do not reconnect at once; at least half, so that no luck makes a flood
+    const ceiling = Math.min(maxDelay, minDelay * 2 ** (this.#failures - 1));
+    this.#schedule((ceiling / 2) * (1 + random()));
   }
 
-  #watchHeartbeat(generation, pinged = false) {
-    clearTimeout(this.#watch);
-    this.#watch = setTimeout(() => {
-      if (generation !== this.#generation) return;
-      if (pinged) return this.#onDisconnect(true, null);
-      this.#sendFrame({ type: "ping" });
-      this.#watchHeartbeat(generation, true);
-    }, HEARTBEAT_INTERVAL);
+  /** Makes the pending attempt after the delay. Without effect while one is being made. */
+  #schedule(delay) {
+    if (this.#attempt === null) return;
+    this.#options.clock.clearTimeout(this.#timer);
+    this.#timer = this.#options.clock.setTimeout(() => {
+      const attempt = this.#attempt;
+      this.#attempt = null;
+      attempt();
+    }, delay);
+  }
+
+  /**
+   * Returns new tokens, `null` after the end of the session, or `undefined` if the backend fails or does not answer: the
+   * current token is tried again. A late answer is used by a later attempt.
+   */
+  #refresh() {
+    const { clock, refresh } = this.#options;
+    this.#refreshing ??= (async () => {
+      try {
+        const tokens = await refresh(this.#session.id);
+        if (tokens !== null) this.#session.accessToken = tokens.accessToken;
+        return tokens;
+      } catch {
+        return undefined;
+      } finally {
+        this.#refreshing = null;
+      }
+    })();
+    return new Promise((resolve) => {
+      const timer = clock.setTimeout(resolve, HANDSHAKE_TIMEOUT);
+      this.#refreshing.then((tokens) => {
+        clock.clearTimeout(timer);
+        resolve(tokens);
+      });
+    });
+  }
+
+  #watchHeartbeat(generation) {
+    this.#watchSilence(generation, HEARTBEAT_INTERVAL, () => this.#ping(generation, HEARTBEAT_INTERVAL));
+  }
+
+  #ping(generation, timeout) {
+    this.#sendFrame({ type: "ping" });
+    this.#watchSilence(generation, timeout, () => this.#onDisconnect(true, null));
+  }
+
+  #watchSilence(generation, timeout, expire) {
+    this.#options.clock.clearTimeout(this.#watch);
+    this.#watch = this.#options.clock.setTimeout(() => generation === this.#generation && expire(), timeout);
+  }
+
+  #transmit(id) {
+    const message = this.#outbox.get(id);
+    if (!this.#sendFrame({ type: "message", id, text: message.text }) || message.written) return;
+    message.written = true;
+    this.#store();
   }
 
   #acknowledge(id, delivery) {
-    if (this.#unacknowledged.delete(id)) this.#emit("delivery", delivery);
+    if (!this.#outbox.delete(id)) return;
+    this.#store();
+    this.#emit("delivery", delivery);
   }
 
+  /** Whether the frame was written. */
   #sendFrame(frame) {
-    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(frame));
+    if (this.#socket?.readyState !== 1) return false;
+    this.#socket.send(JSON.stringify(frame));
+    return true;
+  }
+
+  get #storageKey() {
+    return `guest-sessions:${this.#session.id}`;
+  }
+
+  /** Stores the messages without an acknowledgement. Returns whether they survive a reload. */
+  #store() {
+    const { storage } = this.#options;
+    if (storage === null) return false;
+    try {
+      if (this.#outbox.size === 0) storage.removeItem(this.#storageKey);
+      else storage.setItem(this.#storageKey, JSON.stringify(Array.from(this.#outbox, ([id, message]) => ({ id, ...message }))));
+      return true;
+    } catch {
+      // full, or refused by the browser's settings
+      return false;
+    }
+  }
+
+  #restore() {
+    let stored = [];
+    try {
+      stored = JSON.parse(this.#options.storage?.getItem(this.#storageKey) ?? "[]");
+    } catch {
+      // another script wrote it, or the browser refuses
+    }
+    if (!Array.isArray(stored)) return;
+    const valid = stored.filter((entry) => typeof entry?.id === "string" && typeof entry.text === "string");
+    for (const { id, text, written } of valid.slice(0, MAX_UNACKNOWLEDGED)) {
+      this.#outbox.set(id, { text, written: written === true });
+    }
+    this.#requeued = [...this.#outbox.keys()];
   }
 
   #release() {
-    clearTimeout(this.#timer);
-    clearTimeout(this.#watch);
+    this.#options.clock.clearTimeout(this.#timer);
+    this.#options.clock.clearTimeout(this.#watch);
+    this.#attempt = null;
     this.#generation += 1;
     const socket = this.#socket;
     this.#socket = null;
@@ -261,9 +430,19 @@ export class GuestConversation extends EventTarget {
   #end(cause, detail) {
     if (this.#state === "ended") return;
     this.#release();
+    this.#page?.abort();
+    this.#cause = cause;
     this.#setState("ended");
-    for (const id of this.#unacknowledged.keys()) this.#emit("delivery", { id, state: "unknown" });
-    this.#unacknowledged.clear();
+    for (const [id, { written }] of this.#outbox) {
+      if (written) this.#emit("delivery", { id, state: "unknown" });
+      else this.#emit("delivery", { id, state: "failed", code: "not.sent", message: "the conversation ended before it was sent" });
+    }
+    // after the others it can go on: `reconnect()` or a reloaded page sends them
+    if (!RESUMABLE.includes(cause)) {
+      this.#outbox.clear();
+      this.#store();
+    }
+    this.#requeued = [...this.#outbox.keys()];
     this.#emit("ended", { cause, detail });
   }
 
@@ -274,14 +453,26 @@ export class GuestConversation extends EventTarget {
   }
 
   #emit(name, detail) {
-    this.dispatchEvent(new CustomEvent(name, { detail }));
+    this.dispatchEvent(new DetailEvent(name, detail));
   }
 }
 
-/** `randomUUID` is available on secure pages only, random bytes on all. */
+/** The page's session storage, or null where there is none or the browser refuses it. */
+function pageStorage() {
+  try {
+    return globalThis.sessionStorage ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/** `randomUUID` is available on secure pages only, random bytes on all. Node 18 has neither. An id is no secret. */
 function uuid() {
-  if (globalThis.crypto.randomUUID !== undefined) return globalThis.crypto.randomUUID();
-  const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16));
+  const { crypto } = globalThis;
+  if (crypto?.randomUUID !== undefined) return crypto.randomUUID();
+  const bytes = new Uint8Array(16);
+  if (crypto !== undefined) crypto.getRandomValues(bytes);
+  else bytes.forEach((_, at) => (bytes[at] = Math.random() * 256));
   bytes[6] = (bytes[6] & 0x0f) | 0x40;
   bytes[8] = (bytes[8] & 0x3f) | 0x80;
   const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -1,0 +1,222 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { GuestConversation } from "../guest-sessions.js";
+import { VirtualClock, record, server, settle, storage } from "./virtual_time.js";
+
+const SESSION = { id: "a", websocketUrl: "ws://gateway.example/", accessToken: "the-access-token" };
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+
+function start(script, options = {}) {
+  const clock = new VirtualClock();
+  const { WebSocket, sockets } = server(script);
+  const conversation = new GuestConversation(SESSION, { clock, WebSocket, storage: null, random: () => 0.5, ...options });
+  return { clock, sockets, conversation, events: record(conversation) };
+}
+
+const deliveries = (events) => events.filter(([name]) => name === "delivery").map(([, { state }]) => state);
+const messages = (sockets) => sockets.flatMap(({ sent }) => sent.filter(({ type }) => type === "message"));
+
+for (const luck of [0, 0.5, 1 - Number.EPSILON]) {
+  test(`sockets that are accepted and closed at once make at most 250 connections an hour, random ${luck}`, async () => {
+    const script = (socket) => {
+      socket.accept();
+      socket.drop();
+    };
+    const { clock, sockets, conversation } = start(script, { random: () => luck });
+    conversation.connect();
+    await clock.advance(60 * MINUTE);
+    assert.ok(sockets.length <= 250, `${sockets.length} connections`);
+    assert.ok(sockets.length >= 120, `${sockets.length} connections`);
+    assert.equal(conversation.state, "reconnecting");
+  });
+}
+
+test("ten minutes without a server end with an open conversation and one message", async () => {
+  let up = false;
+  const { clock, sockets, conversation, events } = start((socket) => (up ? socket.accept() : socket.drop()));
+  conversation.connect();
+  const id = conversation.send("Hello");
+  await clock.advance(10 * MINUTE);
+  assert.equal(conversation.state, "reconnecting");
+  assert.deepEqual(messages(sockets), []);
+  up = true;
+  await clock.advance(30 * SECOND);
+  assert.equal(conversation.state, "open");
+  assert.deepEqual(messages(sockets), [{ type: "message", id, text: "Hello" }]);
+  sockets.at(-1).receive({ type: "message.accepted", id, sequence: 1, timestamp: "2026-01-01T00:00:00Z" });
+  assert.deepEqual(deliveries(events), ["sending", "delivered"]);
+  assert.equal(events.some(([name]) => name === "ended"), false);
+});
+
+test("backoff begins again after a connection of 60 s", async () => {
+  for (const [age, delay] of [[59 * SECOND, 22_500], [60 * SECOND, 375]]) {
+    let failures = 8;
+    const { clock, sockets, conversation } = start((socket) => (failures-- > 0 ? socket.drop() : socket.accept()));
+    let openedAt;
+    conversation.addEventListener("accepted", () => (openedAt = clock.now()));
+    conversation.connect();
+    for (let second = 0; conversation.state !== "open"; second += 1) {
+      assert.ok(second < 180);
+      await clock.advance(SECOND);
+    }
+    const socket = sockets.at(-1);
+    for (let left = age - (clock.now() - openedAt); left > 0; left -= SECOND) {
+      socket.receive({ type: "pong" });
+      await clock.advance(Math.min(left, SECOND));
+    }
+    const before = sockets.length;
+    socket.drop();
+    await clock.advance(delay - 1);
+    assert.equal(sockets.length, before, `after ${age} ms`);
+    await clock.advance(1);
+    assert.equal(sockets.length, before + 1, `after ${age} ms`);
+  }
+});
+
+test("attempt follows at once when the machine is online and when the page becomes visible", async (t) => {
+  const page = new EventTarget();
+  const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  Object.assign(globalThis, { addEventListener: page.addEventListener.bind(page), document });
+  t.after(() => {
+    delete globalThis.addEventListener;
+    delete globalThis.document;
+  });
+  const { clock, sockets, conversation } = start((socket) => socket.drop());
+  conversation.connect();
+  await clock.advance(10 * MINUTE);
+  for (const [target, name] of [[page, "online"], [document, "visibilitychange"]]) {
+    await clock.advance(SECOND);
+    const before = sockets.length;
+    target.dispatchEvent(new Event(name));
+    target.dispatchEvent(new Event(name));
+    await clock.advance(0);
+    assert.equal(sockets.length, before + 1, name);
+  }
+  // a network that comes and goes is no reason for a flood
+  const before = sockets.length;
+  for (let times = 0; times < 100; times += 1) {
+    page.dispatchEvent(new Event("online"));
+    await clock.advance(10);
+  }
+  assert.ok(sockets.length - before <= 2, `${sockets.length - before} attempts in a second`);
+  document.visibilityState = "hidden";
+  await clock.advance(SECOND);
+  const hidden = sockets.length;
+  document.dispatchEvent(new Event("visibilitychange"));
+  await clock.advance(0);
+  assert.equal(sockets.length, hidden);
+  conversation.close();
+  page.dispatchEvent(new Event("online"));
+  await clock.advance(MINUTE);
+  assert.equal(sockets.length, hidden);
+});
+
+test("connection that was lost in sleep is found 5 s after the machine is online", async (t) => {
+  const page = new EventTarget();
+  globalThis.addEventListener = page.addEventListener.bind(page);
+  t.after(() => delete globalThis.addEventListener);
+  const { clock, sockets, conversation } = start((socket) => socket.accept());
+  conversation.connect();
+  await settle();
+  page.dispatchEvent(new Event("online"));
+  sockets[0].receive({ type: "pong" });
+  await clock.advance(5 * SECOND);
+  assert.equal(conversation.state, "open");
+  page.dispatchEvent(new Event("online"));
+  await clock.advance(5 * SECOND);
+  assert.equal(conversation.state, "reconnecting");
+});
+
+test("reconnect() attempts at once and resumes an ended conversation, but not an ended session", async () => {
+  let up = false;
+  const { clock, sockets, conversation, events } = start((socket) => (up ? socket.accept() : socket.drop()), { maxAttempts: 20 });
+  conversation.reconnect();
+  await clock.advance(2 * MINUTE);
+  const before = sockets.length;
+  conversation.reconnect();
+  await clock.advance(0);
+  assert.equal(sockets.length, before + 1);
+  await clock.advance(10 * MINUTE);
+  assert.deepEqual(events.at(-1), ["ended", { cause: "unreachable", detail: undefined }]);
+  up = true;
+  conversation.reconnect();
+  await settle();
+  assert.equal(conversation.state, "open");
+  sockets.at(-1).receive({ type: "session.ended", reason: "guest", sequence: 9 });
+  assert.equal(conversation.state, "ended");
+  assert.throws(() => conversation.reconnect(), /start a new conversation/);
+});
+
+test("unsent messages survive a reload, and no token is stored", async () => {
+  const kept = storage();
+  let up = false;
+  const script = (socket) => (up ? socket.accept() : socket.drop());
+  const before = start(script, { storage: kept });
+  before.conversation.connect();
+  const ids = [before.conversation.send("one"), before.conversation.send("two")];
+  await before.clock.advance(SECOND);
+  assert.equal([...kept.entries.values()].some((value) => value.includes(SESSION.accessToken)), false);
+  // the page is reloaded: the old conversation runs no more
+  up = true;
+  const after = start(script, { storage: kept });
+  assert.deepEqual(after.conversation.unacknowledged, [{ id: ids[0], text: "one" }, { id: ids[1], text: "two" }]);
+  after.conversation.connect();
+  await settle();
+  assert.deepEqual(messages(after.sockets).map(({ id }) => id), ids);
+  for (const id of ids) after.sockets[0].receive({ type: "message.accepted", id, sequence: 1, timestamp: "2026-01-01T00:00:00Z" });
+  assert.deepEqual(deliveries(after.events), ["sending", "sending", "delivered", "delivered"]);
+  assert.equal(kept.entries.size, 0);
+});
+
+test("stored messages go when the session has ended", async () => {
+  const kept = storage();
+  const { sockets, conversation, events } = start((socket) => socket.accept(), { storage: kept });
+  conversation.connect();
+  await settle();
+  conversation.send("written");
+  sockets[0].readyState = 2;
+  conversation.send("not written");
+  assert.equal(JSON.parse([...kept.entries.values()][0]).length, 2);
+  sockets[0].receive({ type: "session.ended", reason: "agent", sequence: 3 });
+  assert.deepEqual(deliveries(events), ["sending", "sending", "unknown", "failed"]);
+  assert.equal(kept.entries.size, 0);
+});
+
+test("message that cannot be stored is sent and reported as such", async () => {
+  const { conversation, events } = start((socket) => socket.accept(), { storage: storage(200) });
+  conversation.connect();
+  await settle();
+  conversation.send("short");
+  conversation.send("long".repeat(100));
+  assert.deepEqual(events.filter(([name]) => name === "delivery").map(([, { stored }]) => stored), [true, false]);
+});
+
+test("foreign content of the storage is ignored", () => {
+  for (const value of ["", "{", "null", "7", '[null,{"id":7,"text":"a"},{"id":"a"}]']) {
+    const kept = storage();
+    kept.entries.set("guest-sessions:a", value);
+    assert.deepEqual(start(() => {}, { storage: kept }).conversation.unacknowledged, []);
+  }
+  const kept = storage();
+  kept.entries.set("guest-sessions:a", JSON.stringify(Array.from({ length: 500 }, (_, at) => ({ id: `${at}`, text: "a" }))));
+  assert.equal(start(() => {}, { storage: kept }).conversation.unacknowledged.length, 100);
+});
+
+test("backend that never answers a refresh does not stop the attempts", async () => {
+  let asked = 0;
+  const refresh = () => {
+    asked += 1;
+    return new Promise(() => {});
+  };
+  const { clock, sockets, conversation } = start((socket) => socket.drop(), { refresh });
+  conversation.connect();
+  await clock.advance(10 * MINUTE);
+  assert.ok(sockets.length >= 12, `${sockets.length} attempts`);
+  assert.equal(asked, 1);
+});
+
+test("constructor names the option for a runtime without WebSocket", () => {
+  assert.throws(() => new GuestConversation(SESSION, { WebSocket: undefined }), /option `WebSocket`/);
+});
