@@ -256,11 +256,11 @@ async fn authentication(world: &World, api: &Api, log: &mut Log) {
     let failed = log.expect(&["auth.failed denied client - reason"]).await;
     assert_eq!(failed[0].draft.actor.id, READER.0);
 
-    for _ in 0..9 {
+    for _ in 0..8 {
         refused(api, wrong()).await;
     }
     log.expect(&[]).await;
-    // the limit is reached
+    // the limit of the address is reached
     for _ in 0..20 {
         refused(api, wrong()).await;
     }
@@ -273,7 +273,7 @@ async fn authentication(world: &World, api: &Api, log: &mut Log) {
         .map(|entry| (detail(entry, "count"), detail(entry, "reason")))
         .collect();
     let expected = [
-        ("9", "authentication failed"),
+        ("8", "authentication failed"),
         ("19", "too many failed authentications"),
     ];
     let expected = expected.map(|(count, reason)| (format!("Integer({count})"), reason.to_owned()));

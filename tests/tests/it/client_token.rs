@@ -92,20 +92,23 @@ async fn failed_authentications_are_limited_per_client_and_address() {
     let (attacker, network) = ("198.51.100.7", "2001:db8::");
     for guess in 0..10 {
         let address = format!("{network}{guess}");
-        for address in [attacker, &address] {
+        for (address, other) in [(attacker, "198.51.100.8"), (&address, "2001:db9::")] {
             let known = api.send(wrong(id, address)).await;
             assert_eq!(known.status, 401);
-            let unknown = api.send(wrong("nobody", address)).await;
+            let unknown = api.send(wrong(&format!("nobody-{guess}"), other)).await;
             assert_eq!(visible(&known), visible(&unknown));
         }
     }
-    for address in [attacker, "2001:db8::ffff"] {
+    for (address, other) in [(attacker, "198.51.100.8"), ("2001:db8::ffff", "2001:db9::")] {
         let limited = api.send(wrong(id, address)).await;
         assert_eq!(limited.status, 429, "{}", limited.text);
         let wait: u64 = limited.header("retry-after").parse().unwrap();
         assert!((1..=60).contains(&wait), "{wait}");
-        let unknown = api.send(wrong("nobody", address)).await;
+        let unknown = api.send(wrong("nobody", other)).await;
         assert_eq!(visible(&limited), visible(&unknown));
+        // the failures of others at its address do not refuse a client
+        let right = form(id, secret).header("x-forwarded-for", other);
+        assert_eq!(api.send(right).await.status, 200);
         let right = form(id, secret).header("x-forwarded-for", address);
         assert_eq!(api.send(right).await.status, 429);
     }

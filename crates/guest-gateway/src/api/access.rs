@@ -90,30 +90,31 @@ impl Clients {
         now: Now,
     ) -> Result<(ClientId, &Scopes), AuthFailure> {
         let find = |id: &str| self.known.get_key_value(&id.parse::<ClientId>().ok()?);
-        let first_id = presented.first().map_or("", |(id, _)| id);
-        let known = presented.iter().find_map(|(id, _)| find(id));
-        let failed = |reason| AuthFailure {
-            client: known.map(|(id, _)| id.clone()),
-            reason,
-        };
         // held to the end, so that parallel guesses are counted
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let checked = failures.check(first_id, address, now.instant);
-        checked.map_err(|wait| failed(FailureReason::Limited(wait)))?;
-        let mut authenticated = None;
+        let (mut authenticated, mut known, mut wait) = (None, None, None);
         for (id, secret) in presented {
             let found = find(id);
             let expected = found.map_or(&self.unknown_client, |(_, client)| &client.secret);
             let verified = hmac::verify(&self.key, secret.expose_secret().as_bytes(), expected.as_ref());
-            authenticated = authenticated.or(found.filter(|_| verified.is_ok()));
-        }
-        match authenticated {
-            Some((id, client)) => Ok((id.clone(), &client.scopes)),
-            None => {
-                failures.count(first_id, address, now.instant);
-                Err(failed(FailureReason::Credentials))
+            let Some((id, client)) = found else { continue };
+            match failures.check(id.as_str(), address, now.instant) {
+                Ok(()) if verified.is_ok() => authenticated = authenticated.or(Some((id, client))),
+                Ok(()) => known = known.or(Some(id)),
+                Err(limited) => (known, wait) = (known.or(Some(id)), wait.max(Some(limited))),
             }
         }
+        if let Some((id, client)) = authenticated {
+            return Ok((id.clone(), &client.scopes));
+        }
+        let counted = failures.count(known.map(ClientId::as_str), address, now.instant);
+        Err(AuthFailure {
+            client: known.cloned(),
+            reason: match wait.max(counted.err()) {
+                Some(wait) => FailureReason::Limited(wait),
+                None => FailureReason::Credentials,
+            },
+        })
     }
 
     /// The fingerprint of a token in the audit log.
@@ -188,7 +189,8 @@ pub(super) struct AuthFailure {
 pub(super) enum FailureReason {
     /// The client is unknown, or the secret is wrong.
     Credentials,
-    /// Too many authentications failed. The secret was not checked, and is not for this time.
+    /// Too many authentications failed at the address. A right secret of a client of which as many failed is refused for
+    /// this time.
     Limited(Duration),
 }
 

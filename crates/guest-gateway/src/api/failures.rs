@@ -3,118 +3,145 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hash};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use genesys_api::{Gcra, Rate, SlidingWindow};
+use genesys_api::{Gcra, Rate};
 
-/// Failures of one client id from one address prefix in a minute. Our choice.
-const PER_CLIENT: usize = 10;
-/// Failures of all client ids from one address prefix at once, and in each minute after them, so that one prefix cannot
-/// displace the failures of others. Our choice.
-const PER_PREFIX: u32 = 600;
+/// Failures at once, and in each minute after them. Our choice.
+const FAILURES: u32 = 10;
 const PERIOD: Duration = Duration::from_secs(60);
-/// Counts in one of the two maps of a [`Counts`].
-const MAX_KEPT: usize = 8_192;
+/// Largest number of counts that are in use in a minute, of each kind. Our choice.
+const MAX_COUNTS: usize = 16_384;
 
-/// Counts failed authentications per client id and address prefix, and per prefix.
+/// Counts failed authentications per known client and address prefix, and per prefix.
 ///
 /// A prefix is an address of IPv4, or the first 64 bits of one of IPv6, which is the smallest network of a subscriber.
-/// Failures from one prefix do not limit a client at another. Client ids are not compared with known ones, so the limit does
-/// not show which exist.
 ///
-/// It keeps at most 16,384 counts of each kind, about 10 MB together. If there are more, those that have not been used
-/// longest are dropped.
+/// - [`check`](Self::check) refuses a known client at a prefix where 10 of its own authentications failed. Nobody else's
+///   failures refuse its right secret.
+/// - [`count`](Self::count) returns the answer to a failure. It depends on the failures of the prefix only, so it does not
+///   show which ids are known.
+///
+/// A count is kept until it equals a new one. With 16,384 counts the next ones are of a wider prefix, 24 bits of IPv4 and 48
+/// of IPv6. If as many of those are in use, further prefixes are refused for at most a minute. So no failure displaces the
+/// count of another, and the memory is bounded by about 10 MB.
 #[derive(Debug, Default)]
 pub(super) struct FailureLimiter {
     hasher: RandomState,
-    /// By prefix and the hash of the client id.
-    clients: Counts<(IpAddr, u64), SlidingWindow>,
-    /// In constant memory: the times of 600 failures would be 16 KiB for each prefix.
-    prefixes: Counts<IpAddr, Gcra>,
+    /// By the hash of the id of a known client and the prefix.
+    clients: Counts<(u64, IpAddr)>,
+    clients_of_wide_prefixes: Counts<(u64, IpAddr)>,
+    prefixes: Counts<IpAddr>,
 }
 
 impl FailureLimiter {
+    /// Checks whether a known client may authenticate at an address.
+    ///
     /// # Errors
     /// The time to wait, if the limit is reached.
     pub(super) fn check(&mut self, client: &str, address: IpAddr, now: Instant) -> Result<(), Duration> {
-        let prefix = prefix(address);
-        let client = (prefix, self.hasher.hash_one(client));
-        let by_client = self.clients.find(client).and_then(|count| count.check(now).err());
-        let by_prefix = self
-            .prefixes
-            .find(prefix)
-            .and_then(|count| count.check(now).err());
-        match by_client.max(by_prefix) {
-            Some(until) => Err(until.saturating_duration_since(now)),
-            None => Ok(()),
-        }
+        let client = self.hasher.hash_one(client);
+        let count = match self.clients.find((client, prefix(address)), now) {
+            Some(count) => count,
+            None => self
+                .clients_of_wide_prefixes
+                .find((client, wide_prefix(address)), now)
+                .ok_or(PERIOD)?,
+        };
+        count
+            .check(now)
+            .map_err(|until| until.saturating_duration_since(now))
     }
 
-    /// Counts a failure.
-    pub(super) fn count(&mut self, client: &str, address: IpAddr, now: Instant) {
-        let prefix = prefix(address);
-        let client = (prefix, self.hasher.hash_one(client));
-        let new_client = || SlidingWindow::new(PER_CLIENT, PERIOD);
-        let _ = self.clients.find_or_insert(client, new_client).try_acquire(now);
-        let new_prefix = || {
-            Gcra::new(Rate {
-                limit: PER_PREFIX,
-                period: PERIOD,
-                burst: PER_PREFIX,
-            })
-        };
-        let _ = self.prefixes.find_or_insert(prefix, new_prefix).try_acquire(now);
+    /// Counts a failure, also of the client if it is known.
+    ///
+    /// # Errors
+    /// The time to wait, if more authentications failed at the prefix than the limit.
+    pub(super) fn count(
+        &mut self,
+        known_client: Option<&str>,
+        address: IpAddr,
+        now: Instant,
+    ) -> Result<(), Duration> {
+        if let Some(client) = known_client {
+            let client = self.hasher.hash_one(client);
+            let count = match self.clients.find((client, prefix(address)), now) {
+                Some(count) => Some(count),
+                None => self
+                    .clients_of_wide_prefixes
+                    .find((client, wide_prefix(address)), now),
+            };
+            if let Some(count) = count {
+                let _ = count.try_acquire(now);
+            }
+        }
+        let count = self.prefixes.find(prefix(address), now).ok_or(PERIOD)?;
+        count
+            .try_acquire(now)
+            .map_err(|until| until.saturating_duration_since(now))
     }
 }
 
 fn prefix(address: IpAddr) -> IpAddr {
+    masked(address, 32, 64)
+}
+
+fn wide_prefix(address: IpAddr) -> IpAddr {
+    masked(address, 24, 48)
+}
+
+/// The first bits of an address.
+fn masked(address: IpAddr, v4: u32, v6: u32) -> IpAddr {
     match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            let network = u128::MAX << 64;
-            Ipv6Addr::from_bits(address.to_bits() & network).into()
-        }
+        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << (32 - v4))).into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << (128 - v6))).into(),
     }
 }
 
-/// A bounded map that keeps the counts in use.
+/// A bounded map of counts. A count that was not used for a period equals a new one, and is dropped in the period after it.
 #[derive(Debug)]
-struct Counts<K, V> {
-    recent: HashMap<K, V>,
-    /// The counts that were in `recent` before it was full.
-    older: HashMap<K, V>,
+struct Counts<K> {
+    /// The start of the period.
+    since: Option<Instant>,
+    /// The counts that were used in this period.
+    recent: HashMap<K, Gcra>,
+    /// Those of the period before.
+    older: HashMap<K, Gcra>,
 }
 
-impl<K, V> Default for Counts<K, V> {
+impl<K> Default for Counts<K> {
     fn default() -> Self {
         Self {
+            since: None,
             recent: HashMap::new(),
             older: HashMap::new(),
         }
     }
 }
 
-impl<K: Copy + Eq + Hash, V> Counts<K, V> {
-    fn find(&mut self, key: K) -> Option<&mut V> {
-        if let Some(count) = self.older.remove(&key) {
-            self.make_room();
-            self.recent.insert(key, count);
-        }
-        self.recent.get_mut(&key)
-    }
-
-    fn find_or_insert(&mut self, key: K, new: impl FnOnce() -> V) -> &mut V {
-        if self.find(key).is_none() {
-            self.make_room();
-        }
-        self.recent.entry(key).or_insert_with(new)
-    }
-
-    fn make_room(&mut self) {
-        if self.recent.len() >= MAX_KEPT {
+impl<K: Copy + Eq + Hash> Counts<K> {
+    /// Returns a count, which is new if there is none. `None` if there is none and the map is full.
+    fn find(&mut self, key: K, now: Instant) -> Option<&mut Gcra> {
+        let age = self.since.map(|since| now.saturating_duration_since(since));
+        if age.is_none_or(|age| age >= PERIOD) {
             self.older = std::mem::take(&mut self.recent);
+            if age.is_some_and(|age| age >= 2 * PERIOD) {
+                self.older.clear();
+            }
+            self.since = Some(now);
         }
+        let is_full = self.recent.len() >= MAX_COUNTS;
+        let count = match self.older.remove(&key) {
+            Some(count) => count,
+            None if is_full && !self.recent.contains_key(&key) => return None,
+            None => Gcra::new(Rate {
+                limit: FAILURES,
+                period: PERIOD,
+                burst: FAILURES,
+            }),
+        };
+        Some(self.recent.entry(key).or_insert(count))
     }
 
     #[cfg(test)]
@@ -129,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     #[expect(
         clippy::disallowed_methods,
@@ -143,26 +170,39 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// An address in a network of its own.
+    fn network(number: u32, bits: u32) -> IpAddr {
+        Ipv6Addr::from_bits(u128::from(number) << (128 - bits)).into()
+    }
+
     #[test]
     fn failures_limit_their_client_and_prefix_only() {
-        let (mut limiter, start) = start();
-        for second in 0..10 {
-            let now = start + Duration::from_secs(second);
+        let (mut limiter, now) = start();
+        for _ in 0..10 {
             assert_eq!(limiter.check("spa", HOME, now), Ok(()));
-            limiter.count("spa", HOME, now);
+            assert_eq!(limiter.count(Some("spa"), HOME, now), Ok(()));
         }
-        let now = start + Duration::from_secs(10);
-        assert_eq!(limiter.check("spa", HOME, now), Err(Duration::from_secs(50)));
+        let wait = limiter.check("spa", HOME, now).unwrap_err();
+        assert_eq!(wait.as_secs(), 6);
         assert_eq!(limiter.check("crm", HOME, now), Ok(()));
         assert_eq!(limiter.check("spa", address("192.0.2.2"), now), Ok(()));
-        assert_eq!(limiter.check("spa", HOME, start + PERIOD), Ok(()));
+        assert_eq!(limiter.check("spa", HOME, now + wait), Ok(()));
+        for guess in 0..20 {
+            let later = now + PERIOD * 2;
+            let is_limited = limiter.check("spa", HOME, later).is_err();
+            assert_eq!(is_limited, guess >= 10, "{guess}");
+            if !is_limited {
+                limiter.count(Some("spa"), HOME, later).unwrap();
+            }
+        }
     }
 
     #[test]
     fn addresses_of_a_network_of_64_bits_count_together() {
         let (mut limiter, now) = start();
         for host in 0..10 {
-            limiter.count("spa", address(&format!("2001:db8:0:1:{host}::{host}")), now);
+            let host = address(&format!("2001:db8:0:1:{host}::{host}"));
+            limiter.count(Some("spa"), host, now).unwrap();
         }
         let checked = ["2001:db8:0:1:ffff::", "2001:db8:0:2::"]
             .map(|other| limiter.check("spa", address(other), now).is_ok());
@@ -170,28 +210,59 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_one_prefix_are_limited_together() {
+    fn unknown_ids_limit_no_known_client() {
         let (mut limiter, now) = start();
-        for guess in 0..PER_PREFIX {
-            let client = format!("client-{guess}");
-            assert_eq!(limiter.check(&client, HOME, now), Ok(()));
-            limiter.count(&client, HOME, now);
+        for guess in 0..10_000 {
+            assert_eq!(limiter.count(None, HOME, now).is_ok(), guess < 10);
         }
-        let wait = limiter.check("spa", HOME, now).unwrap_err();
-        assert_eq!(wait.as_millis(), 100, "10 in a second follow");
-        assert_eq!(limiter.check("spa", address("192.0.2.2"), now), Ok(()));
+        assert_eq!(limiter.check("spa", HOME, now), Ok(()));
     }
 
     #[test]
-    fn counts_are_bounded_and_those_in_use_stay() {
+    fn answer_to_a_failure_is_the_same_for_known_and_unknown_clients() {
         let (mut limiter, now) = start();
-        for _ in 0..PER_CLIENT {
-            limiter.count("spa", HOME, now);
+        let other = address("192.0.2.2");
+        for guess in 0..30 {
+            let now = now + Duration::from_secs(guess);
+            let client = (limiter.check("spa", HOME, now).is_ok()).then_some("spa");
+            let known = limiter.count(client, HOME, now);
+            assert_eq!(known, limiter.count(None, other, now), "{guess}");
+            assert!(client.is_some() || known.is_err(), "{guess}");
         }
-        for other in 0..100_000_u32 {
-            limiter.count("spa", Ipv6Addr::from_bits(u128::from(other) << 64).into(), now);
-            assert!(limiter.clients.len() <= 2 * MAX_KEPT && limiter.prefixes.len() <= 2 * MAX_KEPT);
+    }
+
+    #[test]
+    fn failures_displace_no_limited_client() {
+        let (mut limiter, now) = start();
+        for _ in 0..10 {
+            let _ = limiter.count(Some("spa"), HOME, now);
+        }
+        for other in 0..100_000 {
+            let _ = limiter.count(Some("spa"), network(other, 64), now);
+            let _ = limiter.count(Some("crm"), network(other, 48), now);
+            let _ = limiter.count(None, network(other, 32), now);
             assert!(limiter.check("spa", HOME, now).is_err());
         }
+        let most = 2 * MAX_COUNTS;
+        assert!(limiter.clients.len() <= most && limiter.prefixes.len() <= most);
+        assert!(limiter.clients_of_wide_prefixes.len() <= most);
+        // with both maps full
+        assert_eq!(limiter.check("spa", network(99_999, 40), now), Err(PERIOD));
+        assert!(limiter.check("spa", HOME, now).is_err());
+        // a minute later there is room
+        assert_eq!(limiter.check("spa", network(99_999, 40), now + PERIOD), Ok(()));
+    }
+
+    #[test]
+    fn limited_client_stays_limited_over_the_change_of_the_period() {
+        let (mut limiter, start) = start();
+        let _ = limiter.count(None, HOME, start);
+        let now = start + PERIOD - Duration::from_secs(1);
+        for _ in 0..10 {
+            let _ = limiter.count(Some("spa"), HOME, now);
+        }
+        assert!(limiter.check("spa", HOME, start + PERIOD).is_err());
+        assert_eq!(limiter.check("spa", HOME, now + PERIOD), Ok(()));
+        assert_eq!(limiter.clients.len(), 1);
     }
 }
