@@ -8,7 +8,7 @@ use bytes::Bytes;
 use genesys_api::retry::{RetryBudget, RetryPolicy};
 use genesys_api::{Clock, Host, IdempotencyKey};
 use http::header::{AUTHORIZATION, Entry, USER_AGENT};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
@@ -105,6 +105,15 @@ impl Client {
     pub async fn connect(&self, host: &Host) -> Result<Stream, Error> {
         let endpoint = Endpoint::of_host(host)?;
         self.shared.connector.open(&endpoint).await
+    }
+
+    /// Whether [`Egress`] allows a connection to none of the addresses of the host of `uri`. A host that cannot be
+    /// resolved now is not blocked: each connection is checked again.
+    pub async fn blocks(&self, uri: &Uri) -> bool {
+        match Endpoint::of_uri(uri) {
+            Ok(endpoint) => self.shared.connector.settings.blocks(&endpoint).await,
+            Err(_) => false,
+        }
     }
 
     /// The clock of deadlines and waits.

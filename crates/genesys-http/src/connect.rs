@@ -122,6 +122,23 @@ impl Settings {
         self.race(endpoint, &permitted).await
     }
 
+    /// Whether the host has addresses, and connections to none of them are allowed.
+    pub(crate) async fn blocks(&self, endpoint: &Endpoint) -> bool {
+        if self.egress == Egress::Anywhere {
+            return false;
+        }
+        let deadline = self.clock.now().instant + self.timeout;
+        let resolved = tokio::select! {
+            biased;
+            resolved = lookup_host((endpoint.name.as_str(), endpoint.port)) => resolved,
+            () = self.clock.sleep_until(deadline) => return false,
+        };
+        let Ok(mut addresses) = resolved.map(Iterator::peekable) else {
+            return false;
+        };
+        addresses.peek().is_some() && !addresses.any(|address| self.egress.permits(address.ip()))
+    }
+
     /// The addresses to which [`Egress`] allows connections.
     fn permitted(
         &self,

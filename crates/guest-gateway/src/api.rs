@@ -32,6 +32,7 @@ use http::{HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::json;
+use webhook::Dispatcher;
 use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 pub(crate) use self::access::Clients;
@@ -53,6 +54,8 @@ pub(crate) struct Parts {
     pub(crate) token_in_query: bool,
     /// Reverse proxies whose `X-Forwarded-For` has the address of the client.
     pub(crate) trusted_proxies: Vec<IpNet>,
+    /// The sender of webhooks, with the networks that they may reach.
+    pub(crate) dispatcher: Dispatcher,
     /// The policy and the controller of consent records.
     pub(crate) consent: (&'static Policy, Controller),
     /// The publication of checkpoints.

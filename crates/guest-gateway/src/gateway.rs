@@ -110,6 +110,7 @@ impl Gateway {
             upstream_origin: config.genesys.origin.as_ref().map(own_origin),
             token_in_query: config.sessions.token_in_query,
             trusted_proxies: config.listen.trusted_proxies,
+            dispatcher: dispatcher.clone(),
             consent: (config.sessions.policy, config.controller),
             audit: config.audit.clone(),
             public: public.clone(),

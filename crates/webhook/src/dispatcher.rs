@@ -5,7 +5,7 @@ use std::time::Duration;
 use genesys_api::retry::RetryPolicy;
 use genesys_http::{Client, ClientBuilder, ErrorKind};
 
-use crate::{Attempt, Failure, Outcome};
+use crate::{Attempt, Failure, Outcome, Target};
 
 /// Deadline of an attempt. Standard Webhooks recommends 15 to 30 s.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -35,6 +35,12 @@ impl Dispatcher {
                 })
                 .build(),
         }
+    }
+
+    /// Whether all addresses of the target's host are blocked, so that nothing would be delivered. A host that cannot be
+    /// resolved now is not blocked: that passes.
+    pub async fn blocks(&self, target: &Target) -> bool {
+        self.client.blocks(target.uri()).await
     }
 
     /// Signs the message for the current time and sends it once.
@@ -247,6 +253,29 @@ mod tests {
             Outcome::Failed(Failure::Blocked)
         );
         assert!(received.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn target_is_blocked_if_no_address_of_it_is_allowed() {
+        let (closed, open) = (
+            Sender::new(Egress::PublicOnly { allow: Vec::new() }),
+            Sender::to_loopback(),
+        );
+        for (target, expected) in [
+            ("http://127.0.0.1:9/crm", true),
+            ("https://[::1]/crm", true),
+            ("https://10.1.2.3/crm", true),
+            ("https://169.254.169.254/crm", true),
+            ("https://localhost/crm", true),
+            ("https://93.184.215.14/crm", false),
+            // a name that does not resolve now (RFC 6761)
+            ("https://crm.invalid/crm", false),
+        ] {
+            let blocked = closed.dispatcher.blocks(&target.parse().unwrap()).await;
+            assert_eq!(blocked, expected, "{target}");
+        }
+        let allowed = "http://127.0.0.1:9/crm".parse().unwrap();
+        assert!(!open.dispatcher.blocks(&allowed).await);
     }
 
     #[tokio::test]

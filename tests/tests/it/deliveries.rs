@@ -6,6 +6,7 @@ use std::time::Duration;
 use genesys_sim::Rules;
 use guest_suite::payload::{ConsentChange, Evidence, Purpose};
 use guest_suite::webhook::{EventName, Secret};
+use http::{Method, StatusCode};
 use serde_json::json;
 
 use crate::api::{Api, Call, WEBHOOKS};
@@ -160,7 +161,7 @@ async fn webhook_is_disabled_by_410() {
     });
     let api = Api::of(&world, CLIENT).await;
     let path = format!("{WEBHOOKS}/{}", webhook["id"].as_str().unwrap());
-    let replaced = api.ask(Call::new(http::Method::PUT, &path).json(&body)).await;
+    let replaced = api.ask(Call::new(Method::PUT, &path).json(&body)).await;
     assert_eq!(replaced["enabled"], true, "who replaces it switches it on again");
     let again = suite.create(newcomer(&world.clock)).await.unwrap();
     let received = crm.received(3).await;
@@ -202,18 +203,52 @@ async fn webhook_redirect_is_not_followed() {
     world.stop().await;
 }
 
+/// The configuration without the network of loopback.
+fn without_loopback(toml: &str) -> String {
+    toml.replace(
+        "allow_networks = [\"127.0.0.0/8\"]",
+        "allow_networks = [\"10.0.0.0/8\"]",
+    )
+}
+
 #[tokio::test]
-async fn webhook_to_a_private_address_needs_an_allowed_network() {
-    let world = World::configured(Rules::default(), |toml| {
-        toml.replace(
-            "allow_networks = [\"127.0.0.0/8\"]",
-            "allow_networks = [\"10.0.0.0/8\"]",
-        )
-    })
-    .await;
+async fn webhook_to_a_private_address_is_refused_with_the_setting() {
+    let world = World::configured(Rules::default(), |toml| without_loopback(&toml)).await;
+    let (crm, api) = (Crm::start(&world.clock).await, Api::of(&world, CLIENT).await);
+    let mut body = json!({
+        "name": "crm", "uri": crm.subscription("/sync").target.as_str(), "method": "POST", "enabled": true,
+        "eventFilters": [{ "predicate": { "type": "event", "values": ["webmessaging.guestsession.created"] } }],
+    });
+    let refused = async |call: Call| {
+        let answer = api.send(call.bearer(&api.token)).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text);
+        let problem = answer.json();
+        assert_eq!(problem["details"][0]["fieldName"], "uri");
+        let message = problem["message"].as_str().unwrap();
+        assert!(message.contains("`allow_networks` of [webhooks]"), "{message}");
+    };
+    refused(Call::post(WEBHOOKS).json(&body)).await;
+    // a name that does not resolve now may do so later
+    body["uri"] = "https://crm.invalid/sync".into();
+    let registered = api.ask(Call::post(WEBHOOKS).json(&body)).await;
+    let path = format!("{WEBHOOKS}/{}", registered["id"].as_str().unwrap());
+    body["uri"] = "https://10.0.0.1/sync".into();
+    api.ask(Call::new(Method::PUT, &path).json(&body)).await;
+    body["uri"] = "https://localhost/sync".into();
+    refused(Call::new(Method::PUT, &path).json(&body)).await;
+    body["enabled"] = false.into();
+    api.ask(Call::new(Method::PUT, &path).json(&body)).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn events_of_a_webhook_wait_until_its_network_is_allowed() {
+    let mut world = World::start().await;
     let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
     suite.ensure_webhook(&crm.subscription("/sync")).await.unwrap();
-    suite.create(newcomer(&world.clock)).await.unwrap();
+    world.toml = without_loopback(&world.toml);
+    let world = world.restart().await;
+    world.suite().create(newcomer(&world.clock)).await.unwrap();
     failed(&world, 1).await;
     world.clock.advance(Duration::from_secs(7));
     failed(&world, 2).await;

@@ -2,17 +2,19 @@
 
 use axum::response::{IntoResponse, Response};
 use genesys_api::WebhookId;
-use guest_sessions::{SubscriptionBody, WebhookList};
+use guest_sessions::{DetailCode, SubscriptionBody, WebhookList};
 use http::StatusCode;
+use webhook::Subscription;
 
 use super::request::Call;
-use super::{Refusal, json_answer};
+use super::{App, Refusal, json_answer};
 use crate::config::WEBHOOKS;
 
 pub(super) async fn register(mut call: Call) -> Result<Response, Refusal> {
     let (caller, body) = call.admit_json(WEBHOOKS).await?;
     let key = call.request_key(&body)?;
     let wanted = SubscriptionBody::parse(&body)?;
+    check_network(&call.app, &wanted).await?;
     let direct = &call.app.direct;
     let registered = match key {
         Some(key) => direct.ensure_webhook_once(&caller.client, wanted, &key).await?,
@@ -23,6 +25,17 @@ pub(super) async fn register(mut call: Call) -> Result<Response, Refusal> {
         None => StatusCode::OK,
     };
     Ok(json_answer(status, &registered))
+}
+
+/// Refuses an enabled webhook to which nothing could be delivered.
+async fn check_network(app: &App, wanted: &Subscription) -> Result<(), Refusal> {
+    if !wanted.enabled || !app.dispatcher.blocks(&wanted.target).await {
+        return Ok(());
+    }
+    let detail = DetailCode::FieldValue;
+    let message = "invalid uri: its host has no public address, use one that has, or add its network to `allow_networks` of \
+                   [webhooks] in the configuration of the gateway";
+    Err(Refusal::new(detail.error_code(), message).detail(detail.as_str(), "uri"))
 }
 
 pub(super) async fn list(call: Call) -> Result<Response, Refusal> {
@@ -44,6 +57,7 @@ pub(super) async fn replace(mut call: Call) -> Result<Response, Refusal> {
     let (caller, body) = call.admit_json(WEBHOOKS).await?;
     let id = call.id("webhook")?;
     let wanted = SubscriptionBody::parse(&body)?;
+    check_network(&call.app, &wanted).await?;
     let replaced = call
         .app
         .direct

@@ -11,7 +11,8 @@ use guest_store::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use webhook::{
-    Attempt, DisableReason, Dispatcher, EndpointHealth, EventName, MessageId, NextStep, Secret, Subscription,
+    Attempt, DisableReason, Dispatcher, EndpointHealth, EventName, Failure, MessageId, NextStep, Secret,
+    Subscription,
 };
 
 use super::Direct;
@@ -180,7 +181,13 @@ impl Direct {
         let (settled, rest_until, entry) = match next_step {
             NextStep::Delivered => (Settled::Delivered, None, None),
             NextStep::RetryAt { at, pause_until } => {
-                tracing::warn!(webhook = %webhook.id, attempt = leased.attempt, ?outcome, "delivery failed, it is retried");
+                let hint = match outcome {
+                    webhook::Outcome::Failed(Failure::Blocked) => {
+                        ": the host has no public address, allow its network (`allow_networks` of a gateway) or replace the webhook"
+                    }
+                    _ => "",
+                };
+                tracing::warn!(webhook = %webhook.id, attempt = leased.attempt, ?outcome, "delivery failed, it is retried{hint}");
                 (Settled::RetryAt(at), pause_until, None)
             }
             NextStep::DisableEndpoint(reason) => {
