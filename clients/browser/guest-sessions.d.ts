@@ -192,9 +192,7 @@ export interface ErasedGuest {
   /** A signed checkpoint of the audit log over all their entries: a signed note (C2SP `tlog-checkpoint`). */
   checkpoint: string;
   guestId: Id;
-  /** Number of sessions that are not erased because the store failed. Keep the proof, and repeat the request. */
-  remaining: number;
-  /** The erased sessions. */
+  /** The erased sessions, also those of earlier requests with the same key. */
   sessions: ErasureRecord[];
 }
 
@@ -214,7 +212,8 @@ export interface ErasureDelivery {
 }
 
 export interface ErasureRecord {
-  id: Id;
+  /** The session's id. Absent if an earlier request erased the session: the gateway no longer has it. */
+  id?: Id;
   /** Its leaf hash in the tree of the log (RFC 6962), in hexadecimal digits. */
   leaf: string;
   /** Sequence number of the entry `session.erased`. */
@@ -278,6 +277,10 @@ export type GatewayFrame = HandshakeAccepted | MessageAccepted | MessageFailed |
 /** A string of the IAB Global Privacy Platform. It is stored and not evaluated. */
 export type Gpp = string;
 
+export interface GuestErasure {
+  guestId: Id;
+}
+
 /** Frames of the guest's page: */
 export type GuestFrame = Handshake | GuestMessage | GuestTyping | Ping;
 
@@ -288,6 +291,12 @@ export interface GuestMessage {
   /** At most 4,096 bytes of UTF-8. */
   text: string;
   type: "message";
+}
+
+export interface GuestQuery {
+  /** The page begins after this session: `next` of the page before. */
+  after?: Id;
+  guestId: Id;
 }
 
 export interface GuestReport {
@@ -827,11 +836,11 @@ export function changeConsent(options: CallOptions, id: string, body: ChangeCons
 /** Rotate both tokens of a session. */
 export function refreshSession(options: CallOptions, id: string, body: Refresh): Promise<Rotated>;
 
-/** Data of a guest, and its recipients. */
-export function fetchGuest(options: CallOptions, id: string, query?: { after?: Id }): Promise<GuestReport>;
-
 /** Erase every session of a guest. */
-export function eraseGuest(options: CallOptions, id: string): Promise<ErasedGuest>;
+export function eraseGuest(options: CallOptions, body: GuestErasure): Promise<ErasedGuest>;
+
+/** Data of a guest, and its recipients. */
+export function fetchGuest(options: CallOptions, body: GuestQuery): Promise<GuestReport>;
 
 /** JSON Schema of a webhook delivery's body. */
 export function fetchEventsSchema(options: CallOptions): Promise<Document>;

@@ -58,8 +58,8 @@ const OPERATIONS = {
   fetchAuditTrail: ["GET", "/api/v2/webmessaging/guest-sessions/{id}/audit"],
   changeConsent: ["PATCH", "/api/v2/webmessaging/guest-sessions/{id}/consent", "application/json"],
   refreshSession: ["POST", "/api/v2/webmessaging/guest-sessions/{id}/refresh", "application/json"],
-  fetchGuest: ["GET", "/api/v2/webmessaging/guests/{id}"],
-  eraseGuest: ["DELETE", "/api/v2/webmessaging/guests/{id}"],
+  eraseGuest: ["POST", "/api/v2/webmessaging/guests/erasures", "application/json"],
+  fetchGuest: ["POST", "/api/v2/webmessaging/guests/query", "application/json"],
   fetchEventsSchema: ["GET", "/events.schema.json"],
   fetchFramesSchema: ["GET", "/frames.schema.json"],
   checkHealth: ["GET", "/health"],
@@ -608,14 +608,14 @@ export function refreshSession(options, id, body) {
   return call("refreshSession", options, { path: { id }, body });
 }
 
-/** Data of a guest, and its recipients. */
-export function fetchGuest(options, id, query) {
-  return call("fetchGuest", options, { path: { id }, query });
+/** Erase every session of a guest. */
+export function eraseGuest(options, body) {
+  return call("eraseGuest", options, { body });
 }
 
-/** Erase every session of a guest. */
-export function eraseGuest(options, id) {
-  return call("eraseGuest", options, { path: { id } });
+/** Data of a guest, and its recipients. */
+export function fetchGuest(options, body) {
+  return call("fetchGuest", options, { body });
 }
 
 /** JSON Schema of a webhook delivery's body. */

@@ -163,6 +163,19 @@ fn print_line(line: &str) {
     }
 }
 
+/// Writes a line for a person to stderr.
+fn note(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// A number with its noun.
+fn counted(number: impl TryInto<u64>, one: &str, more: &str) -> String {
+    match number.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {one}"),
+        number => format!("{number} {more}"),
+    }
+}
+
 /// Fails if a line was not written to stdout. A closed stdout is not an error.
 fn check_output() -> Result<(), Failure> {
     match OUTPUT_ERROR.get() {
@@ -174,7 +187,7 @@ fn check_output() -> Result<(), Failure> {
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {
-    let _ = writeln!(io::stderr(), "guest-gateway: {message}");
+    note(&format!("guest-gateway: {message}"));
     ExitCode::from(code)
 }
 

@@ -1,7 +1,8 @@
-//! Bodies of `/api/v2/webmessaging/guests/{id}`: requests of a data subject.
+//! Bodies of `/api/v2/webmessaging/guests`: requests of a data subject.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use genesys_api::strict_json::{BodyError, Object};
 use genesys_api::{ChannelId, GuestId, SessionId, timestamp};
 use guest_payload::Attributes;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,53 @@ use time::OffsetDateTime;
 
 use crate::SessionInfo;
 
-/// A page of what is held about a guest: the body of `GET`.
+/// The body of `POST …/guests/query`. The id of a guest is personal, so it is in no URL.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuestQueryBody {
+    /// The guest's id.
+    pub guest_id: GuestId,
+    /// The page begins after this session, the `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<SessionId>,
+}
+
+impl GuestQueryBody {
+    /// Parses the body.
+    ///
+    /// # Errors
+    /// If the body does not match the contract. No error repeats a value.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
+        let mut body = Object::parse(bytes)?;
+        let guest_id = body.required("guestId")?.parse()?;
+        let after = body.optional("after").map(|field| field.parse()).transpose()?;
+        body.finish()?;
+        Ok(Self { guest_id, after })
+    }
+}
+
+/// The body of `POST …/guests/erasures`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuestErasureBody {
+    /// The guest's id.
+    pub guest_id: GuestId,
+}
+
+impl GuestErasureBody {
+    /// Parses the body.
+    ///
+    /// # Errors
+    /// If the body does not match the contract. No error repeats a value.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
+        let mut body = Object::parse(bytes)?;
+        let guest_id = body.required("guestId")?.parse()?;
+        body.finish()?;
+        Ok(Self { guest_id })
+    }
+}
+
+/// A page of what is held about a guest: the response to a [`GuestQueryBody`].
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GuestReport {
@@ -80,16 +127,14 @@ pub struct Recipient {
     pub purposes: BTreeSet<String>,
 }
 
-/// The proof of an erasure: the body of the response to `DELETE`.
+/// The proof of an erasure: the response to a [`GuestErasureBody`]. A repetition with the same key brings it again.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ErasedGuest {
     /// The guest's id.
     pub guest_id: GuestId,
-    /// The erased sessions.
+    /// The erased sessions, also those of earlier requests with the same key.
     pub sessions: Vec<ErasureRecord>,
-    /// Number of sessions that are not erased because the store failed.
-    pub remaining: usize,
     /// A signed checkpoint of the audit log over all their entries: a signed note (C2SP `tlog-checkpoint`).
     pub checkpoint: String,
 }
@@ -97,8 +142,9 @@ pub struct ErasedGuest {
 /// The entry `session.erased` of an erased session.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct ErasureRecord {
-    /// The session's id.
-    pub id: SessionId,
+    /// The session's id. `None` if an earlier request erased the session: the gateway no longer has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<SessionId>,
     /// Sequence number of the entry.
     pub seq: u64,
     /// Its leaf hash in the tree of the log, in hexadecimal digits.

@@ -19,7 +19,10 @@ pub use access_token::{PROTOCOL, TokenPlacement, offered_token, query_token};
 pub use audit_query::{AuditQuery, AuditQueryError, ProofQuery};
 pub use client_frame::{BadFrame, ClientFrame};
 pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};
-pub use guest::{ConsentEntry, ErasedGuest, ErasureRecord, GuestReport, HeldSession, Recipient};
+pub use guest::{
+    ConsentEntry, ErasedGuest, ErasureRecord, GuestErasureBody, GuestQueryBody, GuestReport, HeldSession,
+    Recipient,
+};
 pub use server_frame::{Sender, SenderKind, ServerFrame, SessionEventName, SuggestedReply};
 pub use session::{
     AuditLines, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, RefreshBody, RefreshedTokens,

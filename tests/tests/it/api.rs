@@ -14,6 +14,11 @@ pub(crate) const SESSIONS: &str = "/api/v2/webmessaging/guest-sessions";
 /// Path of webhooks.
 pub(crate) const WEBHOOKS: &str = "/api/v2/webhooks";
 
+/// Path of requests about a guest.
+pub(crate) const QUERY: &str = "/api/v2/webmessaging/guests/query";
+/// Path of erasures.
+pub(crate) const ERASURES: &str = "/api/v2/webmessaging/guests/erasures";
+
 /// The path of a session, with the rest of a longer path.
 pub(crate) fn path_of(session: &Value, rest: &str) -> String {
     format!("{SESSIONS}/{}{rest}", session["id"].as_str().unwrap())

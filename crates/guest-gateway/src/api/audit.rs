@@ -76,7 +76,7 @@ pub(super) async fn consent_records(call: Call) -> Result<Response, Refusal> {
 }
 
 /// Parses a parameter that is the id of a session.
-pub(super) fn parse_session(parameter: &str, value: &str) -> Result<SessionId, Refusal> {
+fn parse_session(parameter: &str, value: &str) -> Result<SessionId, Refusal> {
     value
         .parse()
         .map_err(|_| invalid(parameter, "the id of a session"))

@@ -15,7 +15,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::audit::{create_export, open_store, record_export};
 use super::remote::{Opened, Source, call};
-use super::{Failure, print_line};
+use super::{Failure, counted, print_line};
 use crate::config::{AUDIT, Config};
 
 /// Export consent records
@@ -86,8 +86,11 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         return Err(unknown(id));
     }
     file.finish().map_err(Failure::caused_by)?;
-    let (name, what) = (out.display(), if receipts { "receipts" } else { "records" });
-    print_line(&format!("{written} {what} exported to {name}."));
+    let written = match receipts {
+        true => counted(written, "receipt", "receipts"),
+        false => counted(written, "record", "records"),
+    };
+    print_line(&format!("{written} exported to {}.", out.display()));
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Failure, print_line};
+use super::{Failure, counted, print_line};
 use crate::config::Config;
 
 /// Check configuration, hosts of Genesys Cloud, deployments, clock, limits, files and store
@@ -59,7 +59,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         true => print_line(&json!({ "ok": failed == 0, "checks": checks }).to_string()),
         false => checks.iter().for_each(|check| print_line(&check.to_string())),
     }
-    let message = format!("{failed} of {} checks failed", checks.len());
+    let message = format!("{failed} of {} failed", counted(checks.len(), "check", "checks"));
     match failed {
         0 => Ok(()),
         _ if is_invalid => Err(Failure::usage(message)),

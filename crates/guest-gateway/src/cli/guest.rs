@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use audit::Actor;
 use clap::Subcommand;
-use genesys_api::{GuestId, Hosts, SessionId, rfc3339};
+use genesys_api::{GuestId, Hosts, IdempotencyKey, SessionId, rfc3339};
 use guest_sessions::client::{RestClient, calls};
 use guest_sessions::{ErasedGuest, GuestReport, HeldSession};
 use guest_suite::Error;
@@ -15,7 +15,7 @@ use guest_suite::direct::{Direct, DirectConfig, GuestRequest};
 
 use super::audit::open_store;
 use super::remote::{Opened, Source, call};
-use super::{Failure, print_line};
+use super::{Failure, counted, note, print_line};
 use crate::config::GUESTS;
 use crate::private_file;
 
@@ -51,10 +51,16 @@ pub(super) enum Command {
     /// Live sessions are ended, keys overwritten, and webhooks get an `erased` event. The audit log keeps its entries without
     /// a link to the guest. Backups that were made before still hold the guest: delete them after their
     /// retention, and erase the guest again after a backup was restored.
+    ///
+    /// The key of the erasure is printed on stderr before anything is erased. With the same guest, key and --config or
+    /// --url the command erases what remains, and prints the proof again.
     Erase {
         /// The guest's id
         #[arg(long, value_name = "ID")]
         guest: GuestId,
+        /// The key of an erasure that failed or whose proof was lost
+        #[arg(long)]
+        key: Option<IdempotencyKey>,
         #[command(flatten)]
         source: Source,
     },
@@ -76,10 +82,19 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             }
         }
         Command::Export { guest, out, source } => export(&source, &guest, &out).await,
-        Command::Erase { guest, source } => {
-            let erased = erase(&source, &guest).await?;
-            for session in &erased.sessions {
-                let (id, seq, leaf) = (&session.id, session.seq, &session.leaf);
+        Command::Erase { guest, key, source } => {
+            let key = key.unwrap_or_else(IdempotencyKey::random);
+            note(&format!(
+                "Key of this erasure: {}. If the proof is lost, repeat the command with --key.",
+                key.as_str()
+            ));
+            let erased = erase(&source, &guest, key).await?;
+            for record in &erased.sessions {
+                let id = record
+                    .id
+                    .as_ref()
+                    .map_or("of an earlier request", |id| id.as_str());
+                let (seq, leaf) = (record.seq, &record.leaf);
                 print_line(&format!("session {id} erased: audit entry {seq}, leaf {leaf}"));
             }
             print_line(&format!(
@@ -87,13 +102,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                  the entries:\n\n{}",
                 erased.checkpoint.trim_end()
             ));
-            match erased.remaining {
-                0 => Ok(()),
-                remaining => Err(Failure::failed(format!(
-                    "cannot erase {remaining} sessions of the guest: the store failed; keep the proof above, and run the \
-                     command again"
-                ))),
-            }
+            Ok(())
         }
     }
 }
@@ -147,20 +156,21 @@ async fn export(source: &Source, guest: &GuestId, out: &Path) -> Result<(), Fail
         file.sync_all()
     });
     written.map_err(|error| Failure::failed(format!("cannot write {name}: {error}")))?;
-    print_line(&format!("{} sessions exported to {name}.", report.sessions.len()));
+    let sessions = counted(report.sessions.len(), "session", "sessions");
+    print_line(&format!("{sessions} exported to {name}."));
     Ok(())
 }
 
-async fn erase(source: &Source, guest: &GuestId) -> Result<ErasedGuest, Failure> {
+async fn erase(source: &Source, guest: &GuestId, key: IdempotencyKey) -> Result<ErasedGuest, Failure> {
     match source.open(GUESTS)? {
         Opened::Stopped(config) => {
             let (direct, request) = stopped(config, guest, "guest-gateway guest erase").await?;
             direct
-                .erase_guest(&request)
+                .erase_guest(&request, &key)
                 .await
                 .map_err(|error| failed(guest, error))
         }
-        Opened::Running(client) => call(&client, &calls::erase_guest(guest)).await,
+        Opened::Running(client) => call(&client, &calls::erase_guest(guest, key)).await,
     }
 }
 
@@ -222,9 +232,9 @@ fn lines(held: &HeldSession) -> Vec<String> {
                 .join(" ")
         };
         lines.push(format!(
-            "  received by {} {} times, {} to {}: fields {}; attributes {}; purposes {}",
+            "  received by {} {}, {} to {}: fields {}; attributes {}; purposes {}",
             recipient.recipient,
-            recipient.count,
+            counted(recipient.count, "time", "times"),
             rfc3339(recipient.first),
             rfc3339(recipient.last),
             names(&recipient.fields),

@@ -7,7 +7,7 @@ use guest_payload::{
     Purpose, Scope, Signals,
 };
 
-use super::{Failure, print_line};
+use super::{Failure, counted, print_line};
 
 /// Show, explain, check and compare consent policies
 ///
@@ -155,10 +155,15 @@ fn lint(policy: &Policy) -> Result<(), Failure> {
         print_line(&lint.to_string());
     }
     if !fatal.is_empty() {
-        return Err(Failure::failed(format!("{} fatal objections", fatal.len())));
+        return Err(Failure::failed(counted(
+            fatal.len(),
+            "fatal objection",
+            "fatal objections",
+        )));
     }
-    let (rules, objections) = (policy.rules().len(), other.len());
-    print_line(&format!("{rules} rules, {objections} objections to consider."));
+    let rules = counted(policy.rules().len(), "rule", "rules");
+    let objections = counted(other.len(), "objection", "objections");
+    print_line(&format!("{rules}, {objections} to consider."));
     Ok(())
 }
 
@@ -175,7 +180,8 @@ fn test(file: &str) -> Result<(), Failure> {
         let (failed, all) = (failures.len(), policy.examples.len());
         return Err(Failure::failed(format!("{failed} of {all} examples fail")));
     }
-    print_line(&format!("{} examples passed.", policy.examples.len()));
+    let examples = counted(policy.examples.len(), "example", "examples");
+    print_line(&format!("{examples} passed."));
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use genesys_api::error_chain;
 use guest_store::{Limits, Rekey, SqliteStore, StoreError, StoreErrorKind};
 
 use super::audit::{missing, open_store, read_config, read_config_to_repair, record_export};
-use super::{Failure, print_line};
+use super::{Failure, counted, print_line};
 use crate::config::Config;
 use crate::gateway::is_empty;
 use crate::keys::Keys;
@@ -134,12 +134,10 @@ fn verify(store: &Path, keys: &Keys) -> Result<(), Failure> {
     for fault in &faults {
         print_line(fault);
     }
-    let name = store.display();
-    let count = match faults.len() {
-        0 => return Ok(()),
-        1 => "1 fault".to_owned(),
-        count => format!("{count} faults"),
-    };
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let (name, count) = (store.display(), counted(faults.len(), "fault", "faults"));
     Err(Failure::failed(format!(
         "{name}: {count}; restore a backup, and keep the damaged file for inquiry"
     )))

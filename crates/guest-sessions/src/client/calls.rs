@@ -18,7 +18,8 @@ use webhook::Subscription;
 
 use crate::{
     AuditLines, AuditQuery, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, ErasedGuest,
-    GuestReport, Operation, ProofQuery, RefreshBody, RefreshedTokens, SessionInfo, SubscriptionBody, Webhook,
+    GuestErasureBody, GuestQueryBody, GuestReport, Operation, ProofQuery, RefreshBody, RefreshedTokens,
+    SessionInfo, SubscriptionBody, Webhook,
 };
 
 /// A call of the contract. `Debug` shows no body, which may contain a secret.
@@ -209,17 +210,24 @@ pub fn fetch_consent_records(
 }
 
 /// Reads a page of what is held about a guest, which begins after a session.
-pub fn fetch_guest(id: &GuestId, after: Option<&SessionId>) -> GatewayCall<GuestReport> {
-    GatewayCall {
-        // an id has no character that needs encoding
-        query: after.map(|after| format!("after={after}")),
-        ..GatewayCall::new(Operation::FetchGuest, id.as_str(), parse_json)
-    }
+pub fn fetch_guest(guest: &GuestId, after: Option<&SessionId>) -> GatewayCall<GuestReport> {
+    let body = GuestQueryBody {
+        guest_id: guest.clone(),
+        after: after.cloned(),
+    };
+    GatewayCall::new(Operation::FetchGuest, "", parse_json).with_body(&body)
 }
 
-/// Erases every session of a guest. Not idempotent: a repeated request finds no session.
-pub fn erase_guest(id: &GuestId) -> GatewayCall<ErasedGuest, false> {
-    GatewayCall::new(Operation::EraseGuest, id.as_str(), parse_json)
+/// Erases every session of a guest. Idempotent by its key: a repetition erases what remains and brings the whole proof.
+/// The key has at least 22 characters, as those of [`IdempotencyKey::random`].
+pub fn erase_guest(guest: &GuestId, key: IdempotencyKey) -> GatewayCall<ErasedGuest> {
+    let body = GuestErasureBody {
+        guest_id: guest.clone(),
+    };
+    GatewayCall {
+        key: Some(key),
+        ..GatewayCall::new(Operation::EraseGuest, "", parse_json).with_body(&body)
+    }
 }
 
 /// Reads the metrics of all sessions.

@@ -41,10 +41,10 @@ pub enum Operation {
     RefreshSession,
     /// `GET /api/v2/webmessaging/guest-sessions/{id}/socket`.
     OpenSocket,
-    /// `GET /api/v2/webmessaging/guests/{id}`.
-    FetchGuest,
-    /// `DELETE /api/v2/webmessaging/guests/{id}`.
+    /// `POST /api/v2/webmessaging/guests/erasures`.
     EraseGuest,
+    /// `POST /api/v2/webmessaging/guests/query`.
+    FetchGuest,
     /// `GET /events.schema.json`.
     FetchEventsSchema,
     /// `GET /frames.schema.json`.
@@ -80,8 +80,8 @@ impl Operation {
             Self::ChangeConsent => Method::PATCH,
             Self::RefreshSession => Method::POST,
             Self::OpenSocket => Method::GET,
-            Self::FetchGuest => Method::GET,
-            Self::EraseGuest => Method::DELETE,
+            Self::EraseGuest => Method::POST,
+            Self::FetchGuest => Method::POST,
             Self::FetchEventsSchema => Method::GET,
             Self::FetchFramesSchema => Method::GET,
             Self::CheckHealth => Method::GET,
@@ -112,8 +112,8 @@ impl Operation {
             Self::ChangeConsent => "/api/v2/webmessaging/guest-sessions/{id}/consent",
             Self::RefreshSession => "/api/v2/webmessaging/guest-sessions/{id}/refresh",
             Self::OpenSocket => "/api/v2/webmessaging/guest-sessions/{id}/socket",
-            Self::FetchGuest => "/api/v2/webmessaging/guests/{id}",
-            Self::EraseGuest => "/api/v2/webmessaging/guests/{id}",
+            Self::EraseGuest => "/api/v2/webmessaging/guests/erasures",
+            Self::FetchGuest => "/api/v2/webmessaging/guests/query",
             Self::FetchEventsSchema => "/events.schema.json",
             Self::FetchFramesSchema => "/frames.schema.json",
             Self::CheckHealth => "/health",
@@ -133,7 +133,6 @@ impl Operation {
             Self::FetchAuditProof => &["entry", "size"],
             Self::FetchAuditTrail => &["limit", "before", "since"],
             Self::OpenSocket => &["access_token"],
-            Self::FetchGuest => &["after"],
             _ => &[],
         }
     }
@@ -233,12 +232,14 @@ pub static ROUTES: &[Route] = &[
         operations: &[(Method::GET, Operation::OpenSocket)],
     },
     Route {
-        path: "/api/v2/webmessaging/guests/{id}",
-        allow: "GET, DELETE",
-        operations: &[
-            (Method::GET, Operation::FetchGuest),
-            (Method::DELETE, Operation::EraseGuest),
-        ],
+        path: "/api/v2/webmessaging/guests/erasures",
+        allow: "POST",
+        operations: &[(Method::POST, Operation::EraseGuest)],
+    },
+    Route {
+        path: "/api/v2/webmessaging/guests/query",
+        allow: "POST",
+        operations: &[(Method::POST, Operation::FetchGuest)],
     },
     Route {
         path: "/events.schema.json",

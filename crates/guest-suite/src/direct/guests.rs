@@ -1,9 +1,11 @@
 //! Requests of data subjects: report and erasure of a guest.
 
-use audit::{Actor, Draft};
-use genesys_api::{GuestId, SessionId};
+use std::collections::BTreeMap;
+
+use audit::{Actor, Draft, Pseudonym};
+use genesys_api::{GuestId, IdempotencyKey, SessionId};
 use guest_sessions::{ErasedGuest, ErasureRecord, GuestReport, HeldSession};
-use guest_store::{Change, EntryQuery, Session, SessionPages, SessionQuery, StoreErrorKind, Trail, trail};
+use guest_store::{Change, Session, SessionPages, SessionQuery, StoredEntry, Trail, trail};
 use session_metrics::EndReason;
 
 use super::Direct;
@@ -20,6 +22,16 @@ pub struct GuestRequest {
     pub owner: Option<String>,
     /// The actor of the audit entries.
     pub actor: Actor,
+}
+
+impl GuestRequest {
+    /// The subject of the entries about an erasure with this key. It depends on no key of the store, and the key of the
+    /// request has enough entropy, so a search over all guests does not find it.
+    fn erasure_subject(&self, key: &IdempotencyKey) -> Pseudonym {
+        let key = Pseudonym::of(&[0; 32], key.as_str());
+        let scope = self.owner.as_deref().unwrap_or_default();
+        Pseudonym::of(key.as_bytes(), &format!("{scope} {}", self.guest))
+    }
 }
 
 impl Direct {
@@ -86,57 +98,60 @@ impl Direct {
 
     /// Erases every session of a guest that exists now, and returns the proof. Live ones are ended first. Keys are
     /// overwritten, undelivered events are replaced by one `erased` event, and the log keeps a `session.erased` entry for
-    /// each, without subject. If the store fails after the first session, the proof has the number of the remaining ones:
-    /// erase the guest again. Erasures of this process take turns.
+    /// each. The subject of that entry is a hash of the key and the guest: it leads to no earlier entry. Erasures of this
+    /// process take turns.
+    ///
+    /// After a failure or a lost result, a repetition with the same key erases what remains, and returns the whole proof.
+    /// The key is random, such as [`IdempotencyKey::random`]: one who has it and the guest's id finds those entries.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if no session of the guest is held, or the store's:
-    /// [`Unreadable`](StoreErrorKind::Unreadable) if the row of a session cannot be read. Nothing is then erased.
-    pub async fn erase_guest(&self, request: &GuestRequest) -> Result<ErasedGuest, Error> {
+    /// [`Error::NotFound`] if no session of the guest is held and none was erased with this key, or the store's:
+    /// [`Unreadable`](guest_store::StoreErrorKind::Unreadable) if the row of a session cannot be read. Nothing is then erased.
+    pub async fn erase_guest(
+        &self,
+        request: &GuestRequest,
+        key: &IdempotencyKey,
+    ) -> Result<ErasedGuest, Error> {
         let _only_one = self.shared.erasing.lock().await;
-        let rows = self.rows_of_guest(request).await?;
-        let (mut sessions, mut remaining) = (Vec::new(), rows.len());
-        for row in rows {
-            match self.erase_of_guest(&row, &request.actor).await {
-                Ok(record) => sessions.extend(record),
-                Err(error) if sessions.is_empty() => return Err(error),
-                Err(error) => {
-                    tracing::error!(%error, remaining, "cannot erase the remaining sessions of a guest");
-                    break;
-                }
+        let subject = request.erasure_subject(key);
+        let mut ids = BTreeMap::new();
+        for row in self.rows_of_guest(request).await? {
+            if row.ended_at.is_none() {
+                self.end(&row.owner, &row.id, EndReason::Guest).await?;
             }
-            remaining -= 1;
+            let now = self.clock().now().utc;
+            let tombstone = Draft::new(now, request.actor.clone(), "session.erased").subject(subject);
+            match self.erase(&row, tombstone).await {
+                Ok(seq) => ids.insert(seq, row.id),
+                // its retention passed meanwhile
+                Err(Error::NotFound) => None,
+                Err(error) => return Err(error),
+            };
         }
+        let query = Trail {
+            subject,
+            before: None,
+            since: None,
+            limit: usize::MAX,
+        };
+        let (entries, _) = trail(&**self.store(), query).await?;
+        if entries.is_empty() {
+            return Err(Error::NotFound);
+        }
+        let record = |entry: &StoredEntry| ErasureRecord {
+            id: ids.remove(&entry.seq),
+            seq: entry.seq,
+            leaf: entry.leaf.to_string(),
+        };
         Ok(ErasedGuest {
             guest_id: request.guest.clone(),
-            sessions,
-            remaining,
+            sessions: entries.iter().rev().map(record).collect(),
             checkpoint: self.store().checkpoint().await?.note,
         })
     }
 
-    /// Ends and erases a session. Returns `None` if its retention passed meanwhile.
-    async fn erase_of_guest(&self, row: &Session, actor: &Actor) -> Result<Option<ErasureRecord>, Error> {
-        if row.ended_at.is_none() {
-            self.end(&row.owner, &row.id, EndReason::Guest).await?;
-        }
-        let tombstone = Draft::new(self.clock().now().utc, actor.clone(), "session.erased");
-        let seq = match self.erase(row, tombstone).await {
-            Ok(seq) => seq,
-            Err(Error::NotFound) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let entries = self.store().entries(EntryQuery::From(seq), 1).await?;
-        let entry = entries.first().ok_or(StoreErrorKind::Corrupt)?;
-        Ok(Some(ErasureRecord {
-            id: row.id.clone(),
-            seq,
-            leaf: entry.leaf.to_string(),
-        }))
-    }
-
-    /// Removes an ended session, and returns the sequence number of its tombstone entry. The entry has no subject: one
-    /// who knows the session's tombstone finds no earlier entry by it.
+    /// Removes an ended session, and returns the sequence number of its tombstone entry. The session is not the subject of
+    /// the entry: one who knows the session's tombstone finds no earlier entry by it.
     pub(super) async fn erase(&self, session: &Session, tombstone: Draft) -> Result<u64, Error> {
         let change = Change::RemoveSession {
             id: session.id.clone(),
@@ -161,9 +176,6 @@ impl Direct {
         while let Some(page) = pages.next(&**self.store()).await? {
             rows.extend(page);
         }
-        match rows.is_empty() {
-            true => Err(Error::NotFound),
-            false => Ok(rows),
-        }
+        Ok(rows)
     }
 }

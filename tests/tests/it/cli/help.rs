@@ -73,7 +73,7 @@ async fn help_describes_every_command_and_option() {
             ("demo", 3),
             ("doctor", 3),
             ("guest", 1),
-            ("guest erase", 5),
+            ("guest erase", 6),
             ("guest export", 6),
             ("guest show", 5),
             ("policy", 1),

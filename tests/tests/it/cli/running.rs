@@ -238,7 +238,7 @@ async fn consent_export_of_a_running_gateway_has_the_records_of_the_stopped_one(
     ];
     let exported = ask(&serving, &[&only[..], &["--out", &files[2]]].concat()).await;
     assert!(
-        exported.out.starts_with("1 receipts exported to "),
+        exported.out.starts_with("1 receipt exported to "),
         "{}",
         exported.err
     );
@@ -351,6 +351,19 @@ async fn guest_is_shown_exported_and_erased_of_a_running_and_a_stopped_gateway()
         "{}",
         erased.out
     );
+    let (_, key) = erased.err.split_once("Key of this erasure: ").unwrap();
+    let key = key.split('.').next().unwrap();
+    let again = ask(&serving, &["guest", "erase", "--guest", guest, "--key", key]).await;
+    let entry = erased
+        .out
+        .split(" erased: ")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap();
+    let expected = format!("session of an earlier request erased: {entry}\n");
+    assert!(again.out.starts_with(&expected), "{} {}", again.out, again.err);
     let unknown = ask(&serving, &["guest", "erase", "--guest", guest]).await;
     assert_eq!(unknown.code, Some(1), "{}", unknown.err);
     assert!(unknown.error_line().contains("not.found"), "{}", unknown.err);

@@ -1,9 +1,10 @@
 //! A gateway with a successful call of each operation.
 
+use genesys_api::IdempotencyKey;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::api::{Answer, Api, Call, WEBHOOKS, guest};
+use crate::api::{Answer, Api, Call, ERASURES, QUERY, WEBHOOKS, guest};
 use crate::document::DOCUMENT;
 use crate::world::{CLIENT, ORIGIN, World};
 
@@ -43,24 +44,24 @@ impl Fixture {
     pub(super) async fn call(&self, operation: &str) -> Call {
         let (method, template, _) = DOCUMENT.operation(operation);
         let subject = match template {
+            QUERY | ERASURES => self.session().await,
             path if !path.contains("{id}") => Value::Null,
             path if path.starts_with(WEBHOOKS) => self.webhook().await,
             _ => self.session().await,
         };
-        let id = if template.contains("/guests/") {
-            "guestId"
-        } else {
-            "id"
-        };
         let call = Call::new(
             method,
-            &template.replace("{id}", subject[id].as_str().unwrap_or_default()),
+            &template.replace("{id}", subject["id"].as_str().unwrap_or_default()),
         );
         match operation {
             "changeConsent" => call.json(&json!({ "analytics": false })),
             "createSession" => call.json(&guest_with_all_fields()),
             "fetchAuditConsistency" => call.with_path(&format!("{template}?old=1")),
             "fetchAuditProof" => call.with_path(&format!("{template}?entry=0")),
+            "fetchGuest" => call.json(&json!({ "guestId": subject["guestId"] })),
+            "eraseGuest" => call
+                .json(&json!({ "guestId": subject["guestId"] }))
+                .header("idempotency-key", IdempotencyKey::random().as_str()),
             "fetchToken" => call.form(&token_form("")),
             "openSocket" => {
                 with_upgrade(call, subject["accessToken"].as_str().unwrap()).header("origin", ORIGIN)

@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use super::{Failure, Subject, create_export, open_store, print_line, record_export, show};
-use crate::cli::Interrupt;
 use crate::cli::remote::{Opened, Source, call};
+use crate::cli::{Interrupt, counted};
 use crate::config::AUDIT;
 
 /// Time between two requests of `tail`. Our choice.
@@ -132,13 +132,13 @@ pub(super) async fn export(
         )));
     }
     file.finish().map_err(Failure::caused_by)?;
-    let note = note.trim_end();
+    let (note, count) = (note.trim_end(), counted(count, "entry", "entries"));
     print_line(&match is_whole {
         true => {
-            format!("{count} entries exported to {name}.\nKeep this checkpoint on another machine:\n\n{note}")
+            format!("{count} exported to {name}.\nKeep this checkpoint on another machine:\n\n{note}")
         }
         false => format!(
-            "{count} entries exported to {name}.\nThis export is partial or not in the form of the log, so it cannot be \
+            "{count} exported to {name}.\nThis export is partial or not in the form of the log, so it cannot be \
              verified as a whole: `audit prove` proves single entries."
         ),
     });

@@ -8,6 +8,7 @@ use audit::{Checkpoint, Verifier, VerifierKey, WitnessKey};
 use genesys_api::error_chain;
 
 use super::{Failure, print_line};
+use crate::cli::counted;
 
 pub(super) fn run(
     file: &Path,
@@ -48,23 +49,28 @@ pub(super) fn run(
     let (entries, covered, checkpoints) = (report.entries, report.covered, report.checkpoints);
     if covered < entries {
         return Err(Failure::failed(format!(
-            "{name}: {covered} entries verified, but not the {} after the last checkpoint: the file is truncated, since an \
+            "{name}: {} verified, but not the {} after the last checkpoint: the file is truncated, since an \
              export ends with a checkpoint",
+            counted(covered, "entry", "entries"),
             entries - covered
         )));
     }
     print_line(&format!(
-        "{entries} entries verified against {checkpoints} signed checkpoints."
+        "{} verified against {}.",
+        counted(entries, "entry", "entries"),
+        counted(checkpoints, "signed checkpoint", "signed checkpoints")
     ));
     for witness in &report.cosignatures {
         let (name, verified, covered) = (&witness.witness, witness.verified, witness.covered);
         print_line(&format!(
-            "Witness {name}: {verified} cosignatures verified, over at most {covered} entries."
+            "Witness {name}: {} verified, over at most {}.",
+            counted(verified, "cosignature", "cosignatures"),
+            counted(covered, "entry", "entries")
         ));
         if witness.unverified > 0 {
-            let count = witness.unverified;
+            let count = counted(witness.unverified, "cosignature", "cosignatures");
             print_line(&format!(
-                "Witness {name}: {count} cosignatures unverified, give its key with --witness."
+                "Witness {name}: {count} unverified, give its key with --witness."
             ));
         }
     }

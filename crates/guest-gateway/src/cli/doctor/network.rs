@@ -19,6 +19,7 @@ use web_messaging::rest::deployment::{Published, ReadConfiguration, ReadDomains}
 use ws_transport::Origin;
 
 use super::Check;
+use crate::cli::counted;
 use crate::config::Config;
 use crate::gateway::genesys_tls;
 
@@ -198,8 +199,7 @@ async fn resolve(host: &Host) -> Check {
         Ok(Err(error)) => Check::failed("dns", name, error, fix),
         Ok(Ok(addresses)) => match addresses.count() {
             0 => Check::failed("dns", name, "has no address", fix),
-            1 => Check::passed("dns", name, "1 address"),
-            count => Check::passed("dns", name, format!("{count} addresses")),
+            count => Check::passed("dns", name, counted(count, "address", "addresses")),
         },
     }
 }
