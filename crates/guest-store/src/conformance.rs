@@ -30,7 +30,7 @@ pub(crate) use requests::{
     requests_are_limited_until_the_oldest_are_removed,
 };
 pub(crate) use sessions::{
-    guest_has_one_live_session, session_pages_cover_ids_without_a_time,
+    guest_has_one_live_session, refused_unit_changes_no_live_guest, session_pages_cover_ids_without_a_time,
     session_queries_return_matching_pages, session_reads_back, sessions_of_a_guest_are_found,
     stale_version_is_refused,
 };
@@ -84,6 +84,7 @@ macro_rules! conformance_tests {
     ($make:path) => {
         $crate::conformance::conformance_tests! { @each $make:
             guest_has_one_live_session
+            refused_unit_changes_no_live_guest
             lease_is_exclusive_until_it_ends
             session_reads_back
             failed_unit_stores_nothing

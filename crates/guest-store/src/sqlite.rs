@@ -4,6 +4,7 @@ mod changes;
 mod deliveries;
 mod error;
 mod keyed_requests;
+mod live_guests;
 mod log;
 mod maintenance;
 mod migrate;
@@ -41,6 +42,7 @@ use crate::{
     StoreError, StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry, StoredRequest, Unit, Webhook,
 };
 use error::SqliteError;
+use live_guests::LiveGuests;
 use reader::Reader;
 use wal::Wal;
 use writer::{Transaction, Writer};
@@ -95,7 +97,7 @@ type Read = Box<dyn FnOnce(&mut Reader<'_, '_>) + Send>;
 impl SqliteStore {
     /// Opens the store in the file at `path`, or creates it. The path `:memory:` opens an empty store in memory.
     ///
-    /// The call blocks while it reads the index of the log. A lock of the file and of `<path>.lock` excludes other
+    /// The call blocks while it reads the guests of live sessions. A lock of the file and of `<path>.lock` excludes other
     /// processes. Locks of network file systems are not reliable, so do not put the file on one.
     ///
     /// A file of an earlier version is migrated, and leases that a dead process held are released.
@@ -131,9 +133,10 @@ impl SqliteStore {
     fn start(mut connection: Connection, keys: Keys, limits: Limits) -> Result<Self, StoreError> {
         let (head, rows) = startup::prepare(&connection, &keys)?;
         let wal = Wal::watch(&mut connection).map_err(SqliteError::from)?;
+        let guests = LiveGuests::read(&connection).map_err(SqliteError::from)?;
         let keys = Arc::new(keys);
         let (writer, inbox) = mpsc::channel(limits.queue.max(1));
-        let thread = Writer::new(keys.clone(), limits, head, rows, wal);
+        let thread = Writer::new(keys.clone(), limits, head, rows, guests, wal);
         let writing = spawn("guest-store-write", move || thread.run(&connection, inbox))?;
         Ok(Self {
             keys,

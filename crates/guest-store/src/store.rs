@@ -198,7 +198,8 @@ pub enum SessionQuery {
     EndedBefore(OffsetDateTime),
     /// Live sessions after this one, in the same order.
     Live(Option<SessionId>),
-    /// The sessions of a guest, also ended ones, in the order of [`SessionQuery::All`]. A row that cannot be read is the
+    /// The sessions of a guest, also ended ones, in the order of [`SessionQuery::All`]. The cost grows with all sessions.
+    /// A row that cannot be read is the
     /// error [`StoreErrorKind::Unreadable`](crate::StoreErrorKind::Unreadable).
     OfGuest {
         /// The guest.

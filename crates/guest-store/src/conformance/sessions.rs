@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use genesys_api::SessionId;
 
 use super::Make;
-use super::samples::{at, refused, removal, session, stored, unit, whole};
-use crate::{Change, Conflict, Limits, Session, SessionQuery, StoreErrorKind, TokenHash};
+use super::samples::{at, bad_draft, refused, removal, session, stored, unit, whole};
+use crate::{Change, Conflict, Limits, Session, SessionQuery, StoreErrorKind, TokenHash, Unit};
 
 /// A session comes back as it was stored, with the next version.
 pub(crate) async fn session_reads_back(make: Make) {
@@ -110,6 +110,40 @@ pub(crate) async fn guest_has_one_live_session(make: Make) {
     first.version = 2;
     first.ended_at = None;
     assert_eq!(refused(&*store, unit(Change::UpdateSession(first))).await, in_use);
+    stored(&*store, removal("s-2")).await;
+    stored(&*store, unit(Change::CreateSession(session("s-5", "o", "g")))).await;
+}
+
+/// A unit that was refused after its change leaves the guest as it was.
+pub(crate) async fn refused_unit_changes_no_live_guest(make: Make) {
+    let store = make(Limits::default());
+    let in_use = StoreErrorKind::Conflict(Conflict::GuestInUse);
+    let bad = |change| Unit {
+        entries: vec![bad_draft()],
+        ..unit(change)
+    };
+    let mut held = session("s-1", "o", "g");
+    refused(&*store, bad(Change::CreateSession(held.clone()))).await;
+    stored(&*store, unit(Change::CreateSession(held.clone()))).await;
+    held.version = 1;
+    let ended = Session {
+        ended_at: Some(at(60)),
+        ..held.clone()
+    };
+    let moved = Session {
+        guest: "other".parse().expect("a valid id"),
+        ..held.clone()
+    };
+    for change in [ended, moved] {
+        refused(&*store, bad(Change::UpdateSession(change))).await;
+    }
+    let second = session("s-2", "o", "g");
+    assert_eq!(
+        refused(&*store, unit(Change::CreateSession(second))).await,
+        in_use
+    );
+    stored(&*store, unit(Change::CreateSession(session("s-3", "o", "other")))).await;
+    stored(&*store, unit(Change::UpdateSession(held))).await;
 }
 
 /// Queries find what they ask for, page by page.

@@ -5,6 +5,7 @@ use rusqlite::params;
 use super::error::SqliteError;
 use super::rows::{integer, micros, write_session, write_webhook};
 use super::writer::Transaction;
+use crate::seal::LookupHash;
 use crate::{Change, Committed, Conflict, Session, StoreErrorKind, Unit, Webhook};
 
 impl Transaction<'_, '_> {
@@ -70,28 +71,37 @@ impl Transaction<'_, '_> {
     fn put_session(&mut self, session: &Session, is_new: bool) -> Result<u64, SqliteError> {
         let seal = &self.keys.seal;
         let key = seal.session_key(&session.id);
-        let stored = "SELECT version, ended_at IS NULL, slot FROM sessions WHERE key = ?1";
+        let stored =
+            "SELECT version, CASE WHEN ended_at IS NULL THEN guest END, slot FROM sessions WHERE key = ?1";
         let stored = self.prepared.row(stored, [key], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?))
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, Option<LookupHash>>(1)?,
+                row.get(2)?,
+            ))
         })?;
-        let (was_live, slot) = match stored {
+        // the live guest of the stored row
+        let (held, slot) = match stored {
             Some(_) if is_new => return Err(Conflict::IdInUse.into()),
             None if !is_new => return Err(StoreErrorKind::NotFound.into()),
             None if session.version > 0 => return Err(Conflict::VersionChanged.into()),
-            None => (false, None),
-            Some((version, was_live, slot)) => {
+            None => (None, None),
+            Some((version, held, slot)) => {
                 if version != integer(session.version)? {
                     return Err(Conflict::VersionChanged.into());
                 }
-                (was_live, Some(slot))
+                (held, Some(slot))
             }
         };
-        if session.ended_at.is_none() {
-            // the hash is of the owner too
-            let sql = "SELECT 1 FROM sessions WHERE guest = ?1 AND ended_at IS NULL AND key <> ?2";
-            let params = params![seal.guest_hash(&session.owner, &session.guest), key];
-            if self.prepared.row(sql, params, |_| Ok(()))?.is_some() {
+        // the hash is of the owner too
+        let guest = seal.guest_hash(&session.owner, &session.guest);
+        let live = session.ended_at.is_none().then_some(guest);
+        if live != held {
+            if live.is_some_and(|guest| !self.guests.add(guest)) {
                 return Err(Conflict::GuestInUse.into());
+            }
+            if let Some(guest) = held {
+                self.guests.remove(guest);
             }
         }
         let slot = self.put_subject(slot, &session.secrets.subject_key)?;
@@ -107,7 +117,7 @@ impl Transaction<'_, '_> {
         };
         let version = session.version + 1;
         write_session(self.prepared, sql, session, slot, version, seal)?;
-        self.count_live(was_live, session.ended_at.is_none());
+        self.count_live(held.is_some(), live.is_some());
         Ok(version)
     }
 

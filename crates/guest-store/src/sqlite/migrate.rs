@@ -13,7 +13,7 @@ use super::prepared::{Prepared, each_page};
 use super::rows::{
     aad, bound_session, number, session_columns, subject_aad, time, webhook_aads, write_session,
 };
-use super::schema::{COUNTS, LOG_TRIGGERS, REQUESTS, TABLES_2, VERSION, seal_aad};
+use super::schema::{COUNTS, LOG_TRIGGERS, REQUESTS, SESSION_INDEXES, TABLES_2, VERSION, seal_aad};
 use super::{migrate_outbox, row_sums};
 use crate::audit_log::LogHead;
 use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, TokenHash};
@@ -28,14 +28,30 @@ pub(super) const VACUUM_DUE: &str = "vacuum_due";
 /// then unchanged.
 pub(super) fn from(connection: &Connection, keys: &Keys, version: i32) -> Result<(), SqliteError> {
     let transaction = connection.unchecked_transaction()?;
+    if version < 4 {
+        rows_to_4(&transaction, keys, version)?;
+    }
+    transaction.execute_batch(
+        "DROP INDEX IF EXISTS sessions_guest; DROP INDEX IF EXISTS sessions_live; DROP INDEX IF EXISTS sessions_due;
+         DROP INDEX IF EXISTS sessions_ended;",
+    )?;
+    transaction.execute_batch(SESSION_INDEXES)?;
+    let proof = keys.seal.seal(seal_aad(VERSION), b"");
+    transaction.execute("UPDATE meta SET value = ?1 WHERE name = 'seal'", [proof])?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    Ok(transaction.commit()?)
+}
+
+/// Makes the rows of version 1, 2 or 3 those of version 4, and authenticates them.
+fn rows_to_4(transaction: &Connection, keys: &Keys, version: i32) -> Result<(), SqliteError> {
     if version == 1 {
-        sessions_from_1(&transaction, &keys.seal)?;
-        migrate_outbox::from_1(&transaction, &keys.seal)?;
-        log::from_1(&transaction, keys)?;
+        sessions_from_1(transaction, &keys.seal)?;
+        migrate_outbox::from_1(transaction, &keys.seal)?;
+        log::from_1(transaction, keys)?;
         transaction.execute("INSERT INTO meta VALUES (?1, x'')", [VACUUM_DUE])?;
     } else {
         if version == 2 {
-            migrate_outbox::from_2(&transaction, &keys.seal)?;
+            migrate_outbox::from_2(transaction, &keys.seal)?;
             transaction.execute_batch("DROP TRIGGER entries_stay; DROP TRIGGER entries_remain;")?;
             transaction.execute_batch(LOG_TRIGGERS)?;
         }
@@ -44,20 +60,17 @@ pub(super) fn from(connection: &Connection, keys: &Keys, version: i32) -> Result
         transaction.execute_batch(
             "INSERT OR REPLACE INTO counts SELECT name, value FROM counts_3; DROP TABLE counts_3;",
         )?;
-        sessions_from_3(&transaction, &keys.seal)?;
+        sessions_from_3(transaction, &keys.seal)?;
     }
-    webhooks_from_3(&transaction, &keys.seal)?;
+    webhooks_from_3(transaction, &keys.seal)?;
     transaction.execute_batch(REQUESTS)?;
     let mut head = match version {
-        1 => read_head(&transaction, keys)?,
-        _ => head_of_3(&transaction, &keys.seal)?,
+        1 => read_head(transaction, keys)?,
+        _ => head_of_3(transaction, &keys.seal)?,
     };
-    head.rows = row_sums::sums(&transaction, &keys.seal)?;
-    write_head(&mut Prepared::new(&transaction), &head, &keys.seal)?;
-    let proof = keys.seal.seal(seal_aad(VERSION), b"");
-    transaction.execute("UPDATE meta SET value = ?1 WHERE name = 'seal'", [proof])?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    Ok(transaction.commit()?)
+    head.rows = row_sums::sums(transaction, &keys.seal)?;
+    write_head(&mut Prepared::new(transaction), &head, &keys.seal)?;
+    Ok(())
 }
 
 /// Seals the ids of sessions and guests, which version 1 has in plain, under subject keys.

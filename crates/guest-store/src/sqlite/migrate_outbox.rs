@@ -66,7 +66,6 @@ pub(super) fn from_1(connection: &Connection, seal: &SealKey) -> Result<(), Sqli
 pub(super) fn from_2(connection: &Connection, seal: &SealKey) -> Result<(), SqliteError> {
     connection.execute_batch(
         "DROP INDEX sessions_live_guest;
-         CREATE INDEX sessions_guest ON sessions (guest);
          ALTER TABLE webhooks DROP COLUMN bytes;
          DROP INDEX outbox_due; DROP INDEX outbox_leased; DROP INDEX outbox_oldest; DROP INDEX outbox_session;
          DROP INDEX outbox_snapshot; DROP INDEX outbox_released;

@@ -69,8 +69,15 @@ impl Reader<'_, '_> {
                 vec![micros(*time).into()],
             ),
             SessionQuery::OfGuest { guest, owner, after } => (
+                // both parts read an index only
                 select_sessions!(
-                    "WHERE guest IN (SELECT unhex(value) FROM json_each(?2)) AND sessions.key > ?1 ORDER BY sessions.key"
+                    "WHERE sessions.rowid IN (
+                        SELECT rowid FROM sessions INDEXED BY sessions_live WHERE ended_at IS NULL
+                        AND guest IN (SELECT unhex(value) FROM json_each(?2)) AND key > ?1
+                        UNION ALL
+                        SELECT rowid FROM sessions INDEXED BY sessions_ended WHERE ended_at IS NOT NULL
+                        AND guest IN (SELECT unhex(value) FROM json_each(?2)) AND key > ?1
+                     ) ORDER BY sessions.key"
                 ),
                 vec![key(after), self.guest_hashes(guest, owner.as_ref())?.into()],
             ),

@@ -13,7 +13,7 @@ use crate::{SealKey, StoreError, StoreErrorKind};
 /// Marks the file as a guest store (`PRAGMA application_id`): "gst1" in ASCII.
 pub(super) const APPLICATION: i32 = 0x6773_7431;
 /// The version of the tables (`PRAGMA user_version`).
-pub(super) const VERSION: i32 = 4;
+pub(super) const VERSION: i32 = 5;
 
 /// Tables that every version has, with other counts of `webhooks`.
 const TABLES: &str = "
@@ -100,11 +100,17 @@ pub(super) const TABLES_2: &str = "
         version INTEGER NOT NULL,
         personal BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX sessions_guest ON sessions (guest);
-    CREATE INDEX sessions_live ON sessions (key) WHERE ended_at IS NULL;
-    CREATE INDEX sessions_due ON sessions (idle_deadline) WHERE ended_at IS NULL;
-    CREATE INDEX sessions_ended ON sessions (ended_at) WHERE ended_at IS NOT NULL;
+";
 
+/// The indexes of the sessions.
+///
+/// None begins with a hash of a guest: each new session would then change a page of its own, and a unit would cost the
+/// more the larger the index is. The writer holds the hashes of live guests in memory. The sessions of a guest are found
+/// by reading two indexes that have the hash beside their key.
+pub(super) const SESSION_INDEXES: &str = "
+    CREATE INDEX sessions_live ON sessions (key, guest) WHERE ended_at IS NULL;
+    CREATE INDEX sessions_due ON sessions (idle_deadline) WHERE ended_at IS NULL;
+    CREATE INDEX sessions_ended ON sessions (ended_at, key, guest) WHERE ended_at IS NOT NULL;
 ";
 
 /// The requests with idempotency keys.
@@ -273,6 +279,7 @@ pub(super) fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
     [
         TABLES,
         TABLES_2,
+        SESSION_INDEXES,
         COUNTS,
         REQUESTS,
         OUTBOX,
@@ -290,7 +297,8 @@ pub(super) fn seal_aad(version: i32) -> &'static str {
         1 => "meta/seal/value",
         2 => "meta/seal/value/2",
         3 => "meta/seal/value/3",
-        _ => "meta/seal/value/4",
+        4 => "meta/seal/value/4",
+        _ => "meta/seal/value/5",
     }
 }
 

@@ -12,7 +12,7 @@ use super::error::SqliteError;
 use super::rows::{subject_aad, subject_key};
 use super::writer::Transaction;
 use crate::StoreErrorKind;
-use crate::seal::SEAL_OVERHEAD;
+use crate::seal::{LookupHash, SEAL_OVERHEAD};
 
 /// A slot without a key.
 const EMPTY: [u8; 32 + SEAL_OVERHEAD] = [0; 32 + SEAL_OVERHEAD];
@@ -48,17 +48,20 @@ impl Transaction<'_, '_> {
     /// Overwrites the subject key of a session, then removes its row and announces that to the webhooks of its owner.
     pub(super) fn erase_session(&mut self, id: &SessionId, at: i64) -> Result<(), SqliteError> {
         let key = self.keys.seal.session_key(id);
-        let sql = "SELECT slot, ended_at IS NULL, owner, version FROM sessions WHERE key = ?1";
+        let sql = "SELECT slot, CASE WHEN ended_at IS NULL THEN guest END, owner, version FROM sessions WHERE key = ?1";
         let stored = self.prepared.row(sql, [key], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?))
         })?;
-        let (slot, was_live, owner, version): (i64, bool, String, i64) =
+        let (slot, live, owner, version): (i64, Option<LookupHash>, String, i64) =
             stored.ok_or(StoreErrorKind::NotFound)?;
         self.erase_subject(slot)?;
         self.prepared
             .execute("DELETE FROM sessions WHERE key = ?1", [key])?;
         self.unlink_requests(key)?;
-        self.count_live(was_live, false);
+        if let Some(guest) = live {
+            self.guests.remove(guest);
+        }
+        self.count_live(live.is_some(), false);
         self.announce_erasure(id, &owner, version + 1, at)
     }
 

@@ -248,9 +248,10 @@ async fn store_opens_with_own_keys_only() {
         assert_eq!(error.kind(), StoreErrorKind::WrongKey);
     }
     let raw = Connection::open(&path).unwrap();
-    raw.pragma_update(None, "user_version", 5).unwrap();
+    let (found, known) = (schema::VERSION + 1, schema::VERSION);
+    raw.pragma_update(None, "user_version", found).unwrap();
     let newer = open(&path).unwrap_err();
-    assert_eq!(newer, StoreErrorKind::NewerSchema { found: 5, known: 4 });
+    assert_eq!(newer, StoreErrorKind::NewerSchema { found, known });
     assert!(
         newer.to_string().contains("`guest-gateway store restore BACKUP"),
         "{newer}"

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 use tokio::sync::mpsc;
 
 use super::error::{SqliteError, fault};
+use super::live_guests::LiveGuests;
 use super::log::write_head;
 use super::prepared::Prepared;
 use super::reader::Reader;
@@ -32,6 +33,7 @@ pub(super) struct Writer {
     limits: Limits,
     head: Head,
     rows: Rows,
+    guests: LiveGuests,
     wal: Wal,
     /// Rows that this connection has changed, or `None` before the first transaction.
     changes: Option<i64>,
@@ -40,12 +42,20 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(keys: Arc<Keys>, limits: Limits, head: Head, rows: Rows, wal: Wal) -> Self {
+    pub(super) fn new(
+        keys: Arc<Keys>,
+        limits: Limits,
+        head: Head,
+        rows: Rows,
+        guests: LiveGuests,
+        wal: Wal,
+    ) -> Self {
         Self {
             keys,
             limits,
             head,
             rows,
+            guests,
             wal,
             changes: None,
             fault: None,
@@ -91,6 +101,7 @@ impl Writer {
             limits: &self.limits,
             head: &mut self.head,
             rows: &self.rows,
+            guests: &mut self.guests,
             erased: false,
             broken: None,
             fault: &mut self.fault,
@@ -105,12 +116,14 @@ impl Writer {
         if let Err(fault) = sound.and_then(|()| self.finish(prepared, &before)) {
             self.head = before.0;
             self.rows.restore(before.1);
+            self.guests.roll_back(0);
             self.fault = unwritable(fault).or(self.fault);
             if let Err(error) = roll_back(prepared) {
                 tracing::warn!(%error, "a rollback failed and is repeated before the next transaction");
             }
             return Err(fault);
         }
+        self.guests.commit();
         self.wal.truncate |= erased;
         Ok(())
     }
@@ -263,6 +276,7 @@ pub(super) struct Transaction<'t, 'c> {
     pub(super) limits: &'t Limits,
     pub(super) head: &'t mut Head,
     pub(super) rows: &'t Rows,
+    pub(super) guests: &'t mut LiveGuests,
     /// Whether a session was erased.
     pub(super) erased: bool,
     /// The fault because of which the transaction must be rolled back.
@@ -286,6 +300,7 @@ impl<'c> Transaction<'_, 'c> {
         work: impl FnOnce(&mut Self) -> Result<T, SqliteError>,
     ) -> Result<T, StoreError> {
         let before = (self.head.clone(), self.rows.state());
+        let changed_guests = self.guests.changes();
         if let Err(error) = self.prepared.execute("SAVEPOINT unit", []) {
             return Err(self.abort(rolled_back(error)));
         }
@@ -293,6 +308,7 @@ impl<'c> Transaction<'_, 'c> {
         if let Err(error) = &result {
             *self.head = before.0;
             self.rows.restore(before.1);
+            self.guests.roll_back(changed_guests);
             *self.fault = unwritable(error.kind()).or(*self.fault);
             // SQLite rolls back the whole transaction after some errors, as when the disk is full
             if !self.prepared.in_transaction() {
@@ -332,7 +348,14 @@ mod tests {
         let (head, rows) = startup::prepare(&connection, &keys).unwrap();
         let before = (head.clone(), rows.state());
         let mut prepared = Prepared::new(&connection);
-        let mut writer = Writer::new(keys, Limits::default(), head, rows, Wal::default());
+        let mut writer = Writer::new(
+            keys,
+            Limits::default(),
+            head,
+            rows,
+            LiveGuests::default(),
+            Wal::default(),
+        );
         writer.head.transactions = 5;
         let full = Err(StoreErrorKind::Full);
         assert_eq!(writer.resolve(&mut prepared, &before, StoreErrorKind::Full), full);

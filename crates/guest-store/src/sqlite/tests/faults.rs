@@ -117,7 +117,14 @@ async fn commit_that_reports_an_error_and_is_stored_succeeds() {
     let fail = |_: &mut rusqlite::hooks::Wal, _: i32| Err(rusqlite::Error::InvalidQuery);
     connection.wal_hook(Some(fail)).unwrap();
     let (writer, inbox) = mpsc::channel(8);
-    let thread = Writer::new(Arc::clone(&keys), Limits::default(), head, rows, Wal::default());
+    let thread = Writer::new(
+        Arc::clone(&keys),
+        Limits::default(),
+        head,
+        rows,
+        LiveGuests::default(),
+        Wal::default(),
+    );
     let writing = spawn("writer", move || thread.run(&connection, inbox)).unwrap();
     let store = SqliteStore {
         keys,

@@ -269,6 +269,69 @@ async fn outbox_of_version_1_is_kept() {
     assert_eq!(store.commit(event("e-3")).await.unwrap().deliveries, 3);
 }
 
+/// Makes the indexes of the sessions those of versions 3 and 4.
+const SESSION_INDEXES_4: &str = "
+    DROP INDEX sessions_live; DROP INDEX sessions_due; DROP INDEX sessions_ended;
+    CREATE INDEX sessions_guest ON sessions (guest);
+    CREATE INDEX sessions_live ON sessions (key) WHERE ended_at IS NULL;
+    CREATE INDEX sessions_due ON sessions (idle_deadline) WHERE ended_at IS NULL;
+    CREATE INDEX sessions_ended ON sessions (ended_at) WHERE ended_at IS NOT NULL;
+";
+
+#[tokio::test]
+async fn guests_of_version_4_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let session = |number: u8, guest: &str, ended_at| {
+        let mut unit = unit("x");
+        if let Some(Change::CreateSession(session)) = &mut unit.change {
+            session.id = format!("s-{number}").parse().unwrap();
+            session.guest = guest.parse().unwrap();
+            session.ended_at = ended_at;
+        }
+        unit.events.clear();
+        unit
+    };
+    let store = open(&path).unwrap();
+    for (number, ended_at) in [(1, Some(at())), (2, None)] {
+        store.commit(session(number, "g", ended_at)).await.unwrap();
+    }
+    let stats = store.stats().await.unwrap();
+    drop(store);
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch(SESSION_INDEXES_4).unwrap();
+    raw.execute(
+        "UPDATE meta SET value = ?1 WHERE name = 'seal'",
+        [SealKey::new(&[1; 32]).seal("meta/seal/value/4", b"")],
+    )
+    .unwrap();
+    raw.pragma_update(None, "user_version", 4).unwrap();
+    drop(raw);
+
+    let store = open(&path).unwrap();
+    assert_eq!(store.stats().await.unwrap(), stats);
+    let query = SessionQuery::OfGuest {
+        guest: "g".parse().unwrap(),
+        owner: None,
+        after: None,
+    };
+    assert_eq!(store.sessions(query, 100).await.unwrap().len(), 2);
+    let taken = store.commit(session(3, "g", None)).await.unwrap_err();
+    assert_eq!(
+        taken.kind(),
+        StoreErrorKind::Conflict(crate::Conflict::GuestInUse)
+    );
+    store.commit(session(3, "other", None)).await.unwrap();
+    drop(store);
+    assert_eq!(SqliteStore::check(&path, &keys(1, 2, "log")).unwrap(), [""; 0]);
+    let store = open(&path).unwrap();
+    let taken = store.commit(session(4, "other", None)).await.unwrap_err();
+    assert_eq!(
+        taken.kind(),
+        StoreErrorKind::Conflict(crate::Conflict::GuestInUse)
+    );
+}
+
 /// Makes the outbox and the triggers those of version 2.
 const OUTBOX_2: &str = "
     DROP INDEX sessions_guest;
@@ -310,6 +373,7 @@ async fn outbox_of_version_2_is_kept_without_its_bodies() {
     store.commit(removal.into()).await.unwrap();
     drop(store);
     let raw = Connection::open(&path).unwrap();
+    raw.execute_batch(SESSION_INDEXES_4).unwrap();
     raw.execute_batch(OUTBOX_2).unwrap();
     let seal = SealKey::new(&[1; 32]);
     let erasure: String = raw
@@ -436,6 +500,7 @@ async fn rows_of_version_3_are_bound() {
     let stats = store.stats().await.unwrap();
     drop(store);
     let raw = Connection::open(&path).unwrap();
+    raw.execute_batch(SESSION_INDEXES_4).unwrap();
     seal_as_3(&raw);
     drop(raw);
 
