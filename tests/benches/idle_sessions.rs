@@ -1,4 +1,4 @@
-//! Resident memory of an idle guest session.
+//! Resident memory of an idle guest session, and of a token that is kept fresh.
 //!
 //! Each guest has sent one message over TLS and has read the reply, then is idle. Simulator, guests and the measured
 //! program are separate processes. The figure is resident memory (`Rss` of `smaps_rollup`, which is exact where `VmRSS`
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit::Signer;
-use genesys_api::{DeploymentId, Host, Hosts, entropy};
+use genesys_api::{Clock, DeploymentId, Host, Hosts, entropy};
 use genesys_http::{Client, Tls};
 use genesys_sim::{LOOPBACK, Limits, Pki, Simulator, throwaway_ca};
 use guest_conversation::client::ConnectLimiter;
@@ -30,6 +30,10 @@ use guest_payload::Policy;
 use guest_store::{Keys, SealKey, SqliteStore};
 use guest_suite::direct::DirectConfig;
 use guest_suite::{GuestSession, GuestSessions};
+use token_window::{
+    DriverLimits, ExposeSecret as _, Jitter, Refresh, RefreshDriver, RefreshError, RefreshRequest, Tokens,
+    Window,
+};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use ws_transport::{AdmittedOrigin, OriginPolicy};
@@ -42,6 +46,8 @@ use self::process::{Outcome, Process, answer};
 const FIRST: usize = 1_000;
 /// Sessions that are counted.
 const SIZES: [usize; 2] = [500, 1_000];
+/// Managed tokens that are counted.
+const TOKENS: [usize; 2] = [50_000, 100_000];
 /// Allowed difference of the two sizes, in percent.
 const MAX_DIFFERENCE: f64 = 5.0;
 /// Sessions that are opened at once.
@@ -50,6 +56,8 @@ const AT_ONCE: usize = 8;
 const DEADLINE: Duration = Duration::from_secs(20);
 /// The argument that makes this program the process that holds the conversations itself.
 const DIRECT: &str = "direct";
+/// The argument that makes this program the process that manages tokens.
+const MANAGED: &str = "managed";
 
 fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -61,6 +69,7 @@ fn main() -> Outcome<()> {
             deployment.parse()?,
             Path::new(folder),
         ),
+        [MANAGED] => run_managed(&runtime),
         _ => bench(&runtime),
     }
 }
@@ -80,6 +89,12 @@ fn bench(runtime: &Runtime) -> Outcome<()> {
     report("gateway: the guest's socket and Genesys'", figures);
     let figures = with_direct_mode(&simulator, &pki)?;
     report("guest-suite, direct mode: Genesys' socket", figures);
+    println!("\n{:44}{:>10}{:>10}", "", TOKENS[0], TOKENS[1]);
+    let mut process = Process::start(Command::new(std::env::current_exe()?).arg(MANAGED))?;
+    let figures = per_session(process.id(), TOKENS, |count| {
+        process.ask(&count.to_string()).map(drop)
+    })?;
+    report("token-window: a token, refreshed once", figures);
     Ok(())
 }
 
@@ -88,7 +103,7 @@ fn with_gateway(runtime: &Runtime, simulator: &Simulator, pki: &Pki) -> Outcome<
     let gateway = Gateway::start(pki, simulator.host(), simulator.deployment_id())?;
     let suite = suite(&gateway.host, pki)?;
     let mut guests = Vec::new();
-    per_session(gateway.process.id(), |count| {
+    per_session(gateway.process.id(), SIZES, |count| {
         runtime.block_on(open_sessions(&suite, &mut guests, count))
     })
 }
@@ -106,15 +121,21 @@ fn with_direct_mode(simulator: &Simulator, pki: &Pki) -> Outcome<[f64; 2]> {
             ])
             .arg(folder.path()),
     )?;
-    per_session(process.id(), |count| process.ask(&count.to_string()).map(drop))
+    per_session(process.id(), SIZES, |count| {
+        process.ask(&count.to_string()).map(drop)
+    })
 }
 
 /// Calls `grow` with each size in turn.
-fn per_session(process: u32, mut grow: impl FnMut(usize) -> Outcome<()>) -> Outcome<[f64; 2]> {
+fn per_session(
+    process: u32,
+    sizes: [usize; 2],
+    mut grow: impl FnMut(usize) -> Outcome<()>,
+) -> Outcome<[f64; 2]> {
     grow(FIRST)?;
     let before = resident(process)?;
     let mut figures = [0.0; 2];
-    for (size, figure) in SIZES.into_iter().zip(&mut figures) {
+    for (size, figure) in sizes.into_iter().zip(&mut figures) {
         grow(FIRST + size)?;
         *figure = (resident(process)? - before) / size as f64;
     }
@@ -138,7 +159,7 @@ fn report(what: &str, [small, large]: [f64; 2]) {
     } else {
         format!("{difference:.1} % DIFFERENT: not one figure")
     };
-    println!("{what:44}{small:>10.1}{large:>10.1}   {verdict}");
+    println!("{what:44}{small:>10.2}{large:>10.2}   {verdict}");
 }
 
 /// The measured process of [`with_direct_mode`].
@@ -168,6 +189,40 @@ fn run_direct(runtime: &Runtime, genesys: &Host, deployment: DeploymentId, folde
     let mut guests = Vec::new();
     answer(|count| {
         runtime.block_on(open_sessions(&suite, &mut guests, count.parse()?))?;
+        Ok("done".to_owned())
+    })
+}
+
+/// The measured process of managed tokens, as long as those of the gateway.
+fn run_managed(runtime: &Runtime) -> Outcome<()> {
+    async fn refresh_call(request: RefreshRequest) -> Result<Tokens, RefreshError> {
+        tokens(
+            request
+                .current
+                .refresh()
+                .map_or(0, |token| token.expose_secret().len()),
+        )
+    }
+    fn tokens(length: usize) -> Result<Tokens, RefreshError> {
+        let token = || "t".repeat(length).into();
+        Ok(Tokens::new(token(), Some(token()), Duration::from_secs(3_600))?)
+    }
+
+    let limits = DriverLimits {
+        per_minute: FIRST + TOKENS[1],
+        ..DriverLimits::default()
+    };
+    let clock = Clock::system();
+    let driver = runtime.block_on(async { RefreshDriver::spawn(limits, clock.clone()) });
+    let mut managers = Vec::new();
+    answer(|count| {
+        while managers.len() < count.parse()? {
+            let jitter = Jitter::of(&managers.len().to_string());
+            let refresh = Refresh::new(tokens(75)?, Window::default(), jitter, clock.now().instant);
+            let manager = driver.manage(refresh, refresh_call)?;
+            runtime.block_on(manager.refresh_now())?;
+            managers.push(manager);
+        }
         Ok("done".to_owned())
     })
 }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use genesys_api::{Clock, MAX_DURATION, SlidingWindow, entropy};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
-use crate::manager::{EventSender, RefreshRequest, Refresher, TokenManager, View};
+use crate::manager::{RefreshRequest, Refresher, Shared, TokenManager, View};
 use crate::{Full, Refresh, RefreshAttempt, RefreshError, Schedule, Tokens};
 
 /// Limits of a [`RefreshDriver`].
@@ -93,27 +93,19 @@ impl RefreshDriver {
     pub fn manage(&self, mut refresh: Refresh, refresher: impl Refresher) -> Result<TokenManager, Full> {
         let slot = lock(&self.slots).take()?;
         refresh.ensure_idempotency_key();
-        let (publish, view) = watch::channel(View::of(&refresh, 0));
-        let events = Arc::default();
-        let manager = TokenManager::new(
-            slot,
-            self.clock.clone(),
-            view,
-            Arc::downgrade(&events),
-            self.commands.clone(),
-        );
+        let view = View::of(&refresh, 0);
+        let shared = Arc::new(Shared::new(slot, self.clock.clone(), self.commands.clone(), view));
         let session = Session {
             refresh,
             start: starts_of(refresher),
-            publish,
-            events,
+            shared: Arc::downgrade(&shared),
             failures: 0,
             position: None,
             flight: None,
         };
         // fails if the task has ended; the manager reports it
         let _ = self.commands.send(Command::Add(slot, Box::new(session)));
-        Ok(manager)
+        Ok(TokenManager { shared })
     }
 }
 
@@ -155,8 +147,8 @@ fn lock(slots: &Mutex<Slots>) -> std::sync::MutexGuard<'_, Slots> {
 pub(crate) struct Session {
     refresh: Refresh,
     start: Start,
-    publish: watch::Sender<View>,
-    events: Arc<EventSender>,
+    /// Nothing once the last manager was dropped.
+    shared: Weak<Shared>,
     failures: u64,
     /// Its position in the queue, if it is queued.
     position: Option<Position>,
@@ -304,7 +296,7 @@ impl Driver {
             if let Some(position) = session.position {
                 self.queue.slots.remove(&position);
             }
-            if let Some(flight) = session.flight {
+            if let Some(flight) = &session.flight {
                 flight.abort();
                 self.slot_of.remove(&flight.id());
             }
@@ -345,7 +337,7 @@ impl Driver {
             session.position = None;
             if let Some(attempt) = session.refresh.poll_attempt(now) {
                 let request = RefreshRequest {
-                    idempotency_key: session.refresh.ensure_idempotency_key().clone(),
+                    idempotency_key: session.refresh.ensure_idempotency_key(),
                     current: session.refresh.tokens().clone(),
                 };
                 let (clock, timeout) = (self.clock.clone(), self.attempt_timeout);
@@ -399,12 +391,17 @@ impl Session {
     }
 
     fn publish(&mut self) {
-        self.publish.send_replace(View::of(&self.refresh, self.failures));
-        while let Some(event) = self.refresh.poll_event() {
-            if let Some(events) = self.events.get() {
-                // fails without a receiver
-                let _ = events.send(event);
-            }
+        if let Some(shared) = self.shared.upgrade() {
+            let events = std::iter::from_fn(|| self.refresh.poll_event()).collect();
+            shared.publish(View::of(&self.refresh, self.failures), events);
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.stop();
         }
     }
 }

@@ -2,21 +2,18 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use genesys_api::{Clock, IdempotencyKey, entropy};
 use secrecy::SecretString;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc};
 
 use crate::driver::Command;
 use crate::{DriverLimits, Event, Jitter, Refresh, RefreshDriver, RefreshError, Status, Tokens, Window};
 
 /// Events buffered for a slow listener. A listener that lags further loses the oldest.
 const MAX_EVENTS: usize = 8;
-
-/// The sender of a session's events, made for the first listener: most sessions have none.
-pub(crate) type EventSender = OnceLock<broadcast::Sender<Event>>;
 
 /// Makes one attempt to refresh a token.
 ///
@@ -64,19 +61,83 @@ pub struct RefreshRequest {
 /// Keeps a token fresh in a background task. Clones share it; refreshing stops with the last of them.
 #[derive(Clone, Debug)]
 pub struct TokenManager {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
+/// The state that the clones of a manager share with the task.
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     /// The number of the session in its driver.
     slot: u32,
     clock: Clock,
-    view: watch::Receiver<View>,
+    commands: mpsc::UnboundedSender<Command>,
     /// Highest number of an attempt that callers wait for. Each is requested once.
     requested: AtomicU64,
-    events: Weak<EventSender>,
-    commands: mpsc::UnboundedSender<Command>,
+    published: Mutex<Published>,
+    /// Wakes the callers that wait for another view.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct Published {
+    view: View,
+    /// Made for the first listener: most sessions have none.
+    events: Option<broadcast::Sender<Event>>,
+}
+
+impl Shared {
+    pub(crate) fn new(slot: u32, clock: Clock, commands: mpsc::UnboundedSender<Command>, view: View) -> Self {
+        Self {
+            slot,
+            clock,
+            commands,
+            requested: AtomicU64::new(0),
+            published: Mutex::new(Published { view, events: None }),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(crate) fn publish(&self, view: View, events: Vec<Event>) {
+        let mut published = self.published();
+        published.view = view;
+        if let Some(sender) = &published.events {
+            for event in events {
+                // fails without a receiver
+                let _ = sender.send(event);
+            }
+        }
+        drop(published);
+        self.changed.notify_waiters();
+    }
+
+    /// Publishes the end of the task, or of its session.
+    pub(crate) fn stop(&self) {
+        let mut published = self.published();
+        published.view.is_stopped = true;
+        published.events = None;
+        drop(published);
+        self.changed.notify_waiters();
+    }
+
+    fn published(&self) -> MutexGuard<'_, Published> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn view(&self) -> View {
+        self.published().view.clone()
+    }
+
+    /// Waits until `done` returns a value for the view that was published last.
+    async fn wait<T>(&self, mut done: impl FnMut(&View, Instant) -> Option<T>) -> T {
+        loop {
+            // created before the view is read, so that it misses no change
+            let changed = self.changed.notified();
+            if let Some(value) = done(&self.view(), self.clock.now().instant) {
+                return value;
+            }
+            changed.await;
+        }
+    }
 }
 
 impl Drop for Shared {
@@ -93,6 +154,7 @@ pub(crate) struct View {
     expires_at: Instant,
     generation: u64,
     status: Status,
+    is_stopped: bool,
     /// Failed attempts in total. A change notifies a waiting caller that its attempt has ended.
     failures: u64,
 }
@@ -127,43 +189,21 @@ impl TokenManager {
             .expect("the driver has room for one token")
     }
 
-    pub(crate) fn new(
-        slot: u32,
-        clock: Clock,
-        view: watch::Receiver<View>,
-        events: Weak<EventSender>,
-        commands: mpsc::UnboundedSender<Command>,
-    ) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                slot,
-                clock,
-                view,
-                requested: AtomicU64::new(0),
-                events,
-                commands,
-            }),
-        }
-    }
-
     /// Returns the access token: at once if it has not expired, otherwise after the attempt that is in flight or due.
     /// All waiting callers share its outcome. Canceling the wait cancels no attempt.
     ///
     /// # Errors
     /// If the token has expired, and the attempt failed, the next one is not due yet, or none can be made.
     pub async fn token(&self) -> Result<AccessToken, TokenError> {
-        let mut view = self.shared.view.clone();
-        let failures = view.borrow().failures;
-        loop {
-            let latest = view.borrow_and_update().clone();
-            let now = self.shared.clock.now().instant;
-            if now < latest.expires_at {
-                return Ok(latest.token(now));
+        let failures = self.shared.view().failures;
+        let token = |latest: &View, now| match now < latest.expires_at {
+            true => Some(Ok(latest.token(now))),
+            false => {
+                let requested = latest.check(failures, now).and_then(|()| self.request(latest));
+                requested.err().map(Err)
             }
-            latest.check(failures, now)?;
-            self.request(&latest)?;
-            view.changed().await.map_err(|_| TokenError::Stopped)?;
-        }
+        };
+        self.shared.wait(token).await
     }
 
     /// Refreshes before the window opens, or joins the attempt in flight, and waits for the outcome. A backoff after a
@@ -172,19 +212,14 @@ impl TokenManager {
     /// # Errors
     /// If the attempt failed, the next one is not due yet, or none can be made.
     pub async fn refresh_now(&self) -> Result<AccessToken, TokenError> {
-        let mut view = self.shared.view.clone();
-        let before = view.borrow_and_update().clone();
+        let before = self.shared.view();
         before.check(before.failures, self.shared.clock.now().instant)?;
         self.request(&before)?;
-        loop {
-            view.changed().await.map_err(|_| TokenError::Stopped)?;
-            let latest = view.borrow_and_update().clone();
-            let now = self.shared.clock.now().instant;
-            if latest.generation > before.generation {
-                return Ok(latest.token(now));
-            }
-            latest.check(before.failures, now)?;
-        }
+        let token = |latest: &View, now| match latest.generation > before.generation {
+            true => Some(Ok(latest.token(now))),
+            false => latest.check(before.failures, now).err().map(Err),
+        };
+        self.shared.wait(token).await
     }
 
     /// Requests the attempt that follows `latest`, before those that no caller waits for.
@@ -206,17 +241,16 @@ impl TokenManager {
     /// Subscribes to events from now on. A listener that lags more than 8 events behind loses the oldest.
     #[must_use]
     pub fn events(&self) -> Events {
-        Events {
+        let mut published = self.shared.published();
+        let receiver = match published.view.is_stopped {
             // without the task there are no more events
-            receiver: self.shared.events.upgrade().map_or_else(
-                || broadcast::channel(1).1,
-                |events| {
-                    events
-                        .get_or_init(|| broadcast::Sender::new(MAX_EVENTS))
-                        .subscribe()
-                },
-            ),
-        }
+            true => broadcast::channel(1).1,
+            false => {
+                let sender = || broadcast::Sender::new(MAX_EVENTS);
+                published.events.get_or_insert_with(sender).subscribe()
+            }
+        };
+        Events { receiver }
     }
 
     /// The current tokens, for a store. Stored ones become void when this manager refreshes them.
@@ -224,13 +258,13 @@ impl TokenManager {
     /// Store their [`Tokens::idempotency_key`] too, and pass it to [`Tokens::with_idempotency_key`] after a restart.
     #[must_use]
     pub fn tokens(&self) -> Tokens {
-        self.shared.view.borrow().tokens.clone()
+        self.shared.view().tokens
     }
 
     /// The current state of the refresh.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.shared.view.borrow().status
+        self.shared.view().status
     }
 }
 
@@ -294,6 +328,7 @@ impl View {
             expires_at: refresh.expires_at(),
             generation: refresh.generation(),
             status: refresh.status(),
+            is_stopped: false,
             failures,
         }
     }
@@ -321,6 +356,7 @@ impl View {
                     next_in: until.saturating_duration_since(now),
                 })
             }
+            _ if self.is_stopped => Err(TokenError::Stopped),
             _ => Ok(()),
         }
     }

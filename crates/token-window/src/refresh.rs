@@ -205,7 +205,7 @@ impl Refresh {
 
     /// The key of the refresh of the current tokens, made now if there is none.
     #[cfg(feature = "client")]
-    pub(crate) fn ensure_idempotency_key(&mut self) -> &genesys_api::IdempotencyKey {
+    pub(crate) fn ensure_idempotency_key(&mut self) -> genesys_api::IdempotencyKey {
         self.tokens.ensure_idempotency_key()
     }
 

@@ -1,5 +1,6 @@
 //! An access token with its refresh token and lifetime.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use genesys_api::{IdempotencyKey, MAX_DURATION};
@@ -9,8 +10,12 @@ use secrecy::{ExposeSecret, SecretString};
 const MAX_LENGTH: usize = 8 * 1024;
 
 /// An access token, its refresh token if it has one, and its lifetime, with the key of the refresh that replaces them all.
+/// Clones share them, so that a process has each secret once.
 #[derive(Clone, Debug)]
-pub struct Tokens {
+pub struct Tokens(Arc<Issued>);
+
+#[derive(Clone, Debug)]
+struct Issued {
     access: SecretString,
     refresh: Option<SecretString>,
     lifetime: Duration,
@@ -36,22 +41,20 @@ impl Tokens {
         if lifetime.is_zero() {
             return Err(TokensError::Expired);
         }
-        Ok(Self {
+        Ok(Self(Arc::new(Issued {
             access,
             refresh,
             lifetime: lifetime.min(MAX_DURATION),
             refresh_lifetime: None,
             idempotency_key: None,
-        })
+        })))
     }
 
     /// Adds the lifetime of the refresh token, at most ten years. It counts from the time at which the request was sent.
     #[must_use]
-    pub fn with_refresh_lifetime(self, lifetime: Duration) -> Self {
-        Self {
-            refresh_lifetime: Some(lifetime.min(MAX_DURATION)),
-            ..self
-        }
+    pub fn with_refresh_lifetime(mut self, lifetime: Duration) -> Self {
+        Arc::make_mut(&mut self.0).refresh_lifetime = Some(lifetime.min(MAX_DURATION));
+        self
     }
 
     /// Adds the key of the refresh that replaces these tokens. Without it a [`RefreshDriver`](crate::RefreshDriver) makes
@@ -60,53 +63,61 @@ impl Tokens {
     /// Needed for tokens that are stored: a request of the last run may still arrive, and a server that rotates refresh
     /// tokens takes a second key for a theft.
     #[must_use]
-    pub fn with_idempotency_key(self, key: IdempotencyKey) -> Self {
-        Self {
-            idempotency_key: Some(key),
-            ..self
-        }
+    pub fn with_idempotency_key(mut self, key: IdempotencyKey) -> Self {
+        Arc::make_mut(&mut self.0).idempotency_key = Some(key);
+        self
     }
 
     /// The token for calls and handshakes.
     #[must_use]
     pub fn access(&self) -> &SecretString {
-        &self.access
+        &self.0.access
     }
 
     /// The token that a refresh presents, if the service issues one.
     #[must_use]
     pub fn refresh(&self) -> Option<&SecretString> {
-        self.refresh.as_ref()
+        self.0.refresh.as_ref()
     }
 
     /// Lifetime of the access token, from the time at which its request was sent.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
-        self.lifetime
+        self.0.lifetime
     }
 
     /// Lifetime of the refresh token, if it is known, from the time at which its request was sent.
     #[must_use]
     pub fn refresh_lifetime(&self) -> Option<Duration> {
-        self.refresh_lifetime
+        self.0.refresh_lifetime
     }
 
     /// The key of the refresh that replaces these tokens: the same in each attempt. Always there in the tokens of a
     /// [`TokenManager`](crate::TokenManager).
     #[must_use]
     pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
-        self.idempotency_key.as_ref()
+        self.0.idempotency_key.as_ref()
     }
 
     /// The key of the refresh that replaces these tokens, made now if there is none.
     #[cfg(feature = "client")]
-    pub(crate) fn ensure_idempotency_key(&mut self) -> &IdempotencyKey {
-        self.idempotency_key.get_or_insert_with(IdempotencyKey::random)
+    pub(crate) fn ensure_idempotency_key(&mut self) -> IdempotencyKey {
+        if let Some(key) = &self.0.idempotency_key {
+            return key.clone();
+        }
+        let key = IdempotencyKey::random();
+        Arc::make_mut(&mut self.0).idempotency_key = Some(key.clone());
+        key
     }
 
     /// Time in which a refresh succeeds and loses nothing: the shorter lifetime.
     pub(crate) fn refreshable_for(&self) -> Duration {
-        self.refresh_lifetime.unwrap_or(self.lifetime).min(self.lifetime)
+        let Issued {
+            lifetime,
+            refresh_lifetime,
+            ..
+        } = *self.0;
+        refresh_lifetime.unwrap_or(lifetime).min(lifetime)
     }
 }
 
