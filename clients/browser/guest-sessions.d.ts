@@ -362,7 +362,7 @@ export type How = "banner" | "chat" | "form" | "phone" | "unstated";
 
 export type Id = string;
 
-/** A message of an agent or a bot. */
+/** A message of an agent or a bot. Live messages are sent in the order in which they arrive from Genesys, which is not always that of `timestamp`, Genesys' time. Sort by it to show them in order. */
 export interface Message {
   from: Sender;
   id: string;
