@@ -11,6 +11,7 @@ mod gateway;
 mod keys;
 mod private_file;
 mod relay;
+mod resources;
 mod simulator;
 
 pub use gateway::{Gateway, StartError};

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Failure, Interrupt, print_line};
 use crate::Gateway;
 use crate::config::Config;
+use crate::resources::{needed_files, raise_open_files};
 
 /// Serve the guest-sessions API in front of Genesys Cloud
 ///
@@ -42,6 +43,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         return Ok(());
     }
     let mut interrupt = Interrupt::listen()?;
+    raise_limits(&config);
     // a gateway that cannot start has an invalid configuration
     let started = Gateway::start(config, Clock::system()).await;
     let gateway = started.map_err(|error| Failure::usage(error_chain(&error)))?;
@@ -49,6 +51,21 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     interrupt.received().await;
     gateway.stop().await;
     Ok(())
+}
+
+/// Raises the limit of open files, and warns of one that is too low for the connections.
+fn raise_limits(config: &Config) {
+    let needed = needed_files(config.listen.connections);
+    match raise_open_files() {
+        Ok(limit) if limit < needed => tracing::warn!(
+            limit,
+            needed,
+            "more connections are configured than files may be open: set `LimitNOFILE={needed}` in the unit of systemd, or \
+             lower `connections` of [listen]"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
+    }
 }
 
 fn ready(gateway: &Gateway, as_json: bool) -> String {

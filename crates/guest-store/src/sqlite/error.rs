@@ -44,14 +44,20 @@ pub(super) fn fault(error: &rusqlite::Error) -> StoreErrorKind {
         _ if is_failed_sync(error) => StoreErrorKind::Poisoned,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreErrorKind::Poisoned,
         Some(ErrorCode::DiskFull) => StoreErrorKind::Full,
+        // the index of the write-ahead log could not grow: a full disk, for which SQLite has no other code here
+        _ if extended_code(error) == Some(ffi::SQLITE_IOERR_SHMSIZE) => StoreErrorKind::Full,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreErrorKind::Busy,
         _ => StoreErrorKind::Unavailable,
     }
 }
 
 fn is_failed_sync(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error().map(|error| error.extended_code);
+    let code = extended_code(error);
     matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
+}
+
+fn extended_code(error: &rusqlite::Error) -> Option<i32> {
+    Some(error.sqlite_error()?.extended_code)
 }
 
 impl From<StoreError> for SqliteError {
@@ -80,6 +86,7 @@ mod tests {
     fn store_error_is_permanent_after_failed_sync_and_damage_only() {
         for (code, kind) in [
             (ffi::SQLITE_FULL, StoreErrorKind::Full),
+            (ffi::SQLITE_IOERR_SHMSIZE, StoreErrorKind::Full),
             (ffi::SQLITE_BUSY, StoreErrorKind::Busy),
             (ffi::SQLITE_BUSY_SNAPSHOT, StoreErrorKind::Busy),
             (ffi::SQLITE_LOCKED, StoreErrorKind::Busy),

@@ -1,15 +1,23 @@
 //! `doctor`: passed and failed checks, with their corrections.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use bytes::Bytes;
+use genesys_http::server::{Limits, Server};
 use genesys_sim::Rules;
+use http::{Request, Response, StatusCode};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::Example;
-use crate::process::{Ended, Process, command, run};
+use crate::process::{Ended, Process, command, program, run};
 use crate::proxy::ClosedPort;
 use crate::world::{CLIENT, World};
 
@@ -75,6 +83,7 @@ async fn checks_of_a_gateway_at_a_simulator_pass() {
             "origin",
             "limit",
             "secret file",
+            "disk",
             "key file",
             "store",
         ];
@@ -113,6 +122,97 @@ async fn dead_and_silent_hosts_are_reported() {
     failed.sort_unstable();
     assert_eq!(failed, ["clock", "connection", "deployment", "login"], "{report}");
     world.stop().await;
+}
+
+/// The failed checks of a configuration with this host, as text.
+async fn failed_checks(world: &World, genesys: &str) -> String {
+    let host = format!("host = \"{}\"\n", world.simulator.host());
+    let config = small(world.toml.replace(&host, genesys));
+    let config = write(&world.folder.path().join("gateway.toml"), &config);
+    let ended = run(["doctor", "--config", &config]).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.out);
+    let lines = ended.out.lines().skip_while(|line| !line.starts_with('✗'));
+    lines.take(2).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn failing_login_host_is_no_wrong_region() {
+    let world = World::start().await;
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = Server::bind(loopback, None, Limits::default()).await.unwrap();
+    let address = server.local_addr();
+    let service = service_fn(async |_: Request<Incoming>| {
+        let mut answer = Response::new(Empty::<Bytes>::new());
+        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        Ok::<_, Infallible>(answer)
+    });
+    let serving = tokio::spawn(server.serve(service, std::future::pending()));
+    let genesys = format!(
+        "host = \"{}\"\nlogin = \"http://{address}\"\n",
+        world.simulator.host()
+    );
+    let failed = failed_checks(&world, &genesys).await;
+    let expected = format!("✗ login: http://{address}: fails with status 503\n  fix: try again later");
+    assert!(failed.starts_with(&expected), "{failed}");
+    serving.abort();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn port_without_tls_is_no_missing_authority() {
+    let world = World::start().await;
+    let secure = world.simulator.host().to_string().replace("http://", "https://");
+    let failed = failed_checks(&world, &format!("host = \"{secure}\"\n")).await;
+    assert!(failed.contains("it does not use TLS"), "{failed}");
+    assert!(
+        failed.contains("fix: correct the port in [genesys], or write http://"),
+        "{failed}"
+    );
+    world.stop().await;
+}
+
+/// A command with these limits of open files: the present one, and the largest one.
+fn limited(soft: u32, hard: u32, arguments: &[&str]) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new("sh");
+    command.args([
+        "-c",
+        &format!("ulimit -S -n {soft} && ulimit -H -n {hard} && exec \"$@\""),
+        "sh",
+    ]);
+    command.arg(program()).args(arguments);
+    command
+}
+
+#[tokio::test]
+async fn low_limit_of_open_files_is_raised_and_only_then_judged() {
+    let mut example = Example::new();
+    example.change("[listen]\n", "[listen]\nconnections = 100\n");
+    let config = example.write();
+    for (hard, expected) in [
+        (2_000, "✓ limit: open files: 256, which `serve` raises to 2000"),
+        (
+            300,
+            "✗ limit: open files: 300 at most, and 456 are needed for 100 connections\n  fix: set `LimitNOFILE=456`",
+        ),
+    ] {
+        let doctor = limited(256, hard, &["doctor", "--config", &config]);
+        let ended = Process::start(doctor).ended().await;
+        assert!(ended.out.contains(expected), "{}", ended.out);
+    }
+    let serve = limited(256, 2_000, &["serve", "--json", "--config", &config]);
+    let serving = Example::serve_by(serve).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", serving.process.id())).unwrap();
+    let open = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    let open: Vec<_> = open.split_whitespace().collect();
+    assert_eq!(open[3..5], ["2000", "2000"], "{limits}");
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+    // too few for the connections
+    let serve = limited(256, 300, &["serve", "--json", "--config", &config]);
+    let ended = Example::serve_by(serve).await.process.interrupt().await;
+    assert!(ended.err.contains("LimitNOFILE=456"), "{}", ended.err);
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 //! Limits of the process, permissions of files, and the store.
 
+use std::io;
+use std::path::Path;
+
 use genesys_api::error_chain;
 use guest_store::StoreErrorKind;
 use tokio::task::spawn_blocking;
@@ -10,9 +13,10 @@ use crate::config::Config;
 use crate::gateway::{check_pair, identity};
 use crate::keys::Keys;
 use crate::private_file;
+use crate::resources::{self, needed_files};
 
-/// Files that are open beside those of the connections. Our choice.
-const OTHER_FILES: u64 = 256;
+/// Free bytes below which a disk counts as full: the write-ahead log may have 16 MiB and a transaction. Our choice.
+const MIN_SPACE: u64 = 64 << 20;
 
 pub(super) async fn check(config: &Config) -> Vec<Check> {
     let mut checks = limits(config);
@@ -36,45 +40,78 @@ pub(super) async fn check(config: &Config) -> Vec<Check> {
             }
         });
     }
+    checks.push(disk(&config.store.path));
     checks.extend(store(config).await);
     checks
 }
 
 /// The limits of this process, which a service manager may set differently for the gateway.
 fn limits(config: &Config) -> Vec<Check> {
-    let Ok(limits) = std::fs::read_to_string("/proc/self/limits") else {
-        return Vec::new();
-    };
-    // a guest has a socket here and one at Genesys
-    let needed = u64::from(config.listen.connections) * 2 + OTHER_FILES;
-    let open = match soft_limit(&limits, "Max open files") {
-        Some(limit) if limit < needed => Check::failed(
+    vec![open_files(config.listen.connections), file_size()]
+}
+
+fn open_files(connections: u32) -> Check {
+    let (limit, needed) = (resources::open_files(), needed_files(connections));
+    match limit {
+        Ok((_, largest)) if largest < needed => Check::failed(
             "limit",
             "open files",
-            format!("{limit}, and {needed} are needed"),
+            format!("{largest} at most, and {needed} are needed for {connections} connections"),
             format!(
-                "set `LimitNOFILE={needed}` in the unit of systemd or run `ulimit -n {needed}`, or lower `connections` of [listen]"
+                "set `LimitNOFILE={needed}` in the unit of systemd, raise the hard limit by `ulimit -H -n {needed}` as root, or \
+                 lower `connections` of [listen]"
             ),
         ),
-        Some(limit) => Check::passed("limit", "open files", limit),
-        None => Check::passed("limit", "open files", "unlimited"),
-    };
-    let size = match soft_limit(&limits, "Max file size") {
-        Some(limit) => Check::failed(
+        Ok((present, largest)) if present < needed => {
+            let detail = format!("{present}, which `serve` raises to {largest}");
+            Check::passed("limit", "open files", detail)
+        }
+        Ok((present, _)) => Check::passed("limit", "open files", present),
+        Err(error) => Check::failed("limit", "open files", error, "follow the message"),
+    }
+}
+
+fn file_size() -> Check {
+    match resources::file_size() {
+        Ok(Some(limit)) => Check::failed(
             "limit",
             "file size",
             format!("{limit} bytes, above which the store cannot grow"),
             "set `LimitFSIZE=infinity` in the unit of systemd, or run `ulimit -f unlimited`",
         ),
-        None => Check::passed("limit", "file size", "unlimited"),
-    };
-    vec![open, size]
+        Ok(None) => Check::passed("limit", "file size", "unlimited"),
+        Err(error) => Check::failed("limit", "file size", error, "follow the message"),
+    }
 }
 
-/// The soft limit of this name in `/proc/self/limits`, or `None` if there is none.
-fn soft_limit(limits: &str, name: &str) -> Option<u64> {
-    let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse().ok()
+/// The space for the store.
+fn disk(path: &Path) -> Check {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    space(folder, resources::free_space(folder))
+}
+
+fn space(folder: &Path, free: io::Result<u64>) -> Check {
+    let name = folder.display();
+    match free {
+        Ok(free) if free < MIN_SPACE => Check::failed(
+            "disk",
+            name,
+            format!(
+                "the disk is full: {} MiB are free, and {} are needed",
+                free >> 20,
+                MIN_SPACE >> 20
+            ),
+            "free space, or move the store to another disk by `path` of [store]",
+        ),
+        Ok(free) => Check::passed("disk", name, format!("{} MiB are free", free >> 20)),
+        Err(error) => {
+            let fix = "create the folder, or correct `path` of [store]";
+            Check::failed("disk", name, error, fix)
+        }
+    }
 }
 
 async fn store(config: &Config) -> Vec<Check> {
@@ -112,6 +149,10 @@ async fn store(config: &Config) -> Vec<Check> {
         Ok(Err(error)) if error.kind() == StoreErrorKind::Corrupt => {
             Check::failed("store", name, error_chain(&error), fix)
         }
+        Ok(Err(error)) if error.kind() == StoreErrorKind::Full => {
+            let fix = "free space on its disk, then start the gateway again";
+            Check::failed("store", name, error_chain(&error), fix)
+        }
         Ok(Err(error)) => Check::failed("store", name, error_chain(&error), "follow the message"),
         Err(panic) => Check::failed("store", name, panic, fix),
     });
@@ -120,16 +161,26 @@ async fn store(config: &Config) -> Vec<Check> {
 
 #[cfg(test)]
 mod tests {
-    //! The limits of the system.
+    //! The space of a disk.
 
     use super::*;
 
     #[test]
-    fn soft_limit_is_read_by_its_name() {
-        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
-                      Max file size             unlimited            unlimited            bytes     \n\
-                      Max open files            1024                 524288               files     \n";
-        assert_eq!(soft_limit(limits, "Max open files"), Some(1_024));
-        assert_eq!(soft_limit(limits, "Max file size"), None);
+    fn full_disk_fails_the_check() {
+        let folder = Path::new("/data");
+        for (free, expected) in [
+            (
+                0,
+                "✗ disk: /data: the disk is full: 0 MiB are free, and 64 are needed\n  fix: free space",
+            ),
+            ((64 << 20) - 1, "✗ disk: /data: the disk is full: 63 MiB"),
+            (64 << 20, "✓ disk: /data: 64 MiB are free"),
+        ] {
+            let shown = space(folder, Ok(free)).to_string();
+            assert!(shown.starts_with(expected), "{shown}");
+        }
+        let missing = disk(Path::new("/missing/guest-gateway.db")).to_string();
+        assert!(missing.starts_with("✗ disk: /missing: No such file"), "{missing}");
+        assert!(disk(Path::new("guest-gateway.db")).subject == ".");
     }
 }

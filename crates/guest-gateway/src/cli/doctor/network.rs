@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use genesys_api::{Clock, DeploymentId, Host, Hosts, Problem, error_chain, json};
 use genesys_auth::{Credentials, TokenRequest};
-use genesys_http::{CallErrorKind, Client, Error, ErrorKind};
+use genesys_http::{CallErrorKind, Client, Error, ErrorKind, TlsFault};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -180,6 +180,11 @@ fn login(host: &Host, response: &Response<Bytes>) -> Check {
         (400 | 401, "invalid_client" | "invalid_request") | (429, _) => {
             Check::passed("login", host, "answers as a login host")
         }
+        (500.., _) => {
+            let detail = format!("fails with status {status}");
+            let fix = "try again later; if it lasts, see the status page of Genesys Cloud, or check the proxy before the host";
+            Check::failed("login", host, detail, fix)
+        }
         _ => {
             let detail = format!("answers with status {status}, which a login host does not");
             let fix = "correct the region, `login` or `host` in [genesys]";
@@ -209,13 +214,31 @@ fn failed(check: &'static str, host: &Host, error: &Error) -> Check {
         ErrorKind::Connect | ErrorKind::Timeout => {
             "check that the service runs, that the firewall lets this machine reach it, and `proxy` of [genesys]"
         }
-        ErrorKind::Tls => {
-            "check the host, and give the certificate authority of a TLS proxy or of a simulator as `extra_ca` of [genesys]"
-        }
+        ErrorKind::Tls => tls_fix(error.tls_fault()),
         ErrorKind::Proxy => "correct `proxy` of [genesys], or the variables of the environment",
-        _ => "check that the host and the port in [genesys] are those of an HTTP service",
+        _ => {
+            "check that the host and the port in [genesys] are those of an HTTP service, and write https:// if it uses TLS"
+        }
     };
     Check::failed(check, host, error_chain(error), fix)
+}
+
+fn tls_fix(fault: Option<&TlsFault>) -> &'static str {
+    match fault {
+        Some(TlsFault::NotTls) => {
+            "correct the port in [genesys], or write http:// if the service uses no TLS, such as a simulator"
+        }
+        Some(TlsFault::UnknownIssuer | TlsFault::AuthorityKey | TlsFault::SelfSignedAuthority) => {
+            "give the certificate authority of the TLS proxy or the simulator as `extra_ca` of [genesys]"
+        }
+        Some(TlsFault::ClientCertificateRequired | TlsFault::ClientCertificateRefused { .. }) => {
+            "correct `client_certificate` and `client_key` of [genesys]"
+        }
+        Some(TlsFault::NotYetValid { .. }) => "synchronize the clock of this machine, then check again",
+        Some(TlsFault::WrongName { .. } | TlsFault::WrongServer) => "correct the host in [genesys]",
+        Some(TlsFault::Version { .. }) => "upgrade that service, or lower `min_tls_version` of [genesys]",
+        _ => "follow the message: the fault is on the side of that host",
+    }
 }
 
 /// The local time minus the `Date` of a response.
