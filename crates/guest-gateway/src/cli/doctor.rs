@@ -42,7 +42,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
             "configuration",
             name,
             error,
-            "correct the file; gateway.example.toml shows every setting",
+            "correct the path or the file; gateway.example.toml shows every setting",
         )),
         Ok(config) => {
             checks.push(match config.check_files() {
