@@ -13,6 +13,45 @@ export type Action =
 /** Person who chose. Default: the guest. */
 export type Actor = "guest" | "guardian" | "agent";
 
+export interface Answer {
+  /** `id` of the message that offered it. */
+  originatingMessageId?: string;
+  /** Value for the bot: `payload` of a quick reply or of an action, `dateTime` of a time, `id` of an item. */
+  payload: string;
+  /** Label that the guest read. */
+  text: string;
+  /** Content that offered the choice. `Button` is the action of a card. */
+  type: "Button" | "DatePicker" | "ListPicker" | "QuickReply";
+}
+
+/** A choice of the guest: a quick reply, the action of a card, a time, or an item of a list. */
+export interface AnswerContent {
+  buttonResponse: Answer;
+  contentType: "ButtonResponse";
+}
+
+/** A file. */
+export interface Attachment {
+  /** In bytes. */
+  fileSize?: number;
+  filename?: string;
+  id: string;
+  mediaType: "Audio" | "File" | "Image" | "Link" | "Video";
+  /** Media type. */
+  mime?: string;
+  /** In hexadecimal. */
+  sha256?: string;
+  /** Description. */
+  text?: string;
+  /** Download link. Anyone who has it can read the file until it expires, after about ten minutes. */
+  url?: string;
+}
+
+export interface AttachmentContent {
+  attachment: Attachment;
+  contentType: "Attachment";
+}
+
 /** One entry of the log, as it is hashed: canonical JSON by RFC 8785. */
 export interface AuditEntry {
   /** Audited action, such as `session.created`. */
@@ -56,6 +95,47 @@ export interface AuditTrail {
   entries: AuditEntry[];
   /** `before` of the next page. Absent if no more entries match. */
   next?: number;
+}
+
+export interface ButtonResponse {
+  originatingMessageId?: string;
+  payload: string;
+  text: string;
+  type: "Button" | "DatePicker" | "Form" | "ListPicker" | "Other" | "QuickReply";
+}
+
+/** A choice of the guest, in a message of the guest. */
+export interface ButtonResponseContent {
+  buttonResponse: ButtonResponse;
+  contentType: "ButtonResponse";
+}
+
+export interface Card {
+  actions: CardAction[];
+  defaultAction?: CardAction;
+  description?: string;
+  /** URL of a picture. */
+  image?: string;
+  title: string;
+  /** URL of a video. */
+  video?: string;
+}
+
+export type CardAction = LinkAction | PostbackAction | OtherAction;
+
+export interface CardContent {
+  card: Card;
+  contentType: "Card";
+}
+
+/** Several cards, side by side. */
+export interface Carousel {
+  cards: Card[];
+}
+
+export interface CarouselContent {
+  carousel: Carousel;
+  contentType: "Carousel";
 }
 
 export interface ChangeConsent {
@@ -133,6 +213,9 @@ export interface ConsentRecords {
   records: ConsentDocument[];
 }
 
+/** Content beside the text, in the shapes of Genesys. Types that are not listed arrive as Genesys sent them: ignore a `contentType` that is unknown. */
+export type Content = AttachmentContent | ButtonResponseContent | CardContent | CarouselContent | DatePickerContent | FormContent | ListPickerContent | QuickReplyContent | TextContent;
+
 /** An event of the conversation. */
 export interface ConversationEvent {
   detail?: string;
@@ -152,6 +235,30 @@ export interface CreateSession {
   };
   /** Assigned by the gateway if absent. Unique among the live sessions of the API client. */
   guestId?: Id;
+}
+
+/** Times to choose from. */
+export interface DatePicker {
+  availableTimes: DateSlot[];
+  dateMaximum?: string;
+  dateMinimum?: string;
+  imageUrl?: string;
+  /** As Genesys sent it. Its shape is not documented. */
+  location?: unknown;
+  subtitle?: string;
+  title?: string;
+}
+
+export interface DatePickerContent {
+  contentType: "DatePicker";
+  datePicker: DatePicker;
+}
+
+export interface DateSlot {
+  /** As Genesys sent it. The answer repeats it. */
+  dateTime: string;
+  /** In seconds. */
+  duration?: number;
 }
 
 /** One invalid field. */
@@ -271,23 +378,87 @@ export type FailureCode =
   | "not.sent"
   | "too.many.messages";
 
+export interface FieldContent {
+  buttonResponse: FieldValue;
+  contentType: "ButtonResponse";
+}
+
+export interface FieldValue {
+  originatingMessageId?: string;
+  payload: string;
+  text: string;
+  type: "Form";
+}
+
+/** The answer to one field. */
+export interface FilledField {
+  component: FieldContent;
+  /** Id of the field. */
+  id: string;
+}
+
+export interface FilledForm {
+  /** As in the form. */
+  cannedResponseId: string;
+  /** `id` of the message that offered the form. */
+  originatingMessageId: string;
+  response: FilledField[];
+}
+
+/** A form that the guest filled in. */
+export interface FilledFormContent {
+  contentType: "Form";
+  form: FilledForm;
+}
+
+/** A form, empty or filled in. Parts whose shape is not documented are as Genesys sent them. */
+export interface Form {
+  /** Id of the form. The answer repeats it. */
+  cannedResponseId: string;
+  /** The fields. */
+  formPages?: unknown;
+  introduction?: unknown;
+  /** `id` of the message that offered it, if it was filled in. */
+  originatingMessageId?: string;
+  /** Text to show with it. */
+  receivedMessage?: unknown;
+  /** Text to show with the answer. */
+  replyMessage?: unknown;
+  /** The answers, if it was filled in. */
+  response?: unknown;
+  /** Whether a summary is shown before it is sent. */
+  showSummary?: boolean;
+}
+
+export interface FormContent {
+  contentType: "Form";
+  form: Form;
+}
+
 /** Frames of the gateway: */
 export type GatewayFrame = HandshakeAccepted | MessageAccepted | MessageFailed | Message | Typing | ConversationEvent | Refused | SessionEnded | Pong;
 
 /** A string of the IAB Global Privacy Platform. It is stored and not evaluated. */
 export type Gpp = string;
 
+/** The guest's answer to content: choices of one message, or a form. The texts and payloads have at most 16 KiB together, the texts at most 4,096 bytes. */
+export interface GuestAnswer {
+  /** All choices have the same `type` and the same `originatingMessageId`. */
+  content: AnswerContent[] | FilledFormContent[];
+  id: MessageId;
+  type: "message";
+}
+
 export interface GuestErasure {
   guestId: Id;
 }
 
 /** Frames of the guest's page: */
-export type GuestFrame = Handshake | GuestMessage | GuestTyping | Ping;
+export type GuestFrame = Handshake | GuestMessage | GuestAnswer | GuestTyping | Ping;
 
-/** A message of the guest. */
+/** A text of the guest. */
 export interface GuestMessage {
-  /** Assigned by the client and unique in the session. The reply repeats it. A second frame with the same id is a duplicate. */
-  id: string;
+  id: MessageId;
   /** At most 4,096 bytes of UTF-8. */
   text: string;
   type: "message";
@@ -362,12 +533,47 @@ export type How = "banner" | "chat" | "form" | "phone" | "unstated";
 
 export type Id = string;
 
-/** A message of an agent or a bot. Live messages are sent in the order in which they arrive from Genesys, which is not always that of `timestamp`, Genesys' time. Sort by it to show them in order. */
+/** Opens a page. Nothing is sent. */
+export interface LinkAction {
+  text: string;
+  type: "Link";
+  url: string;
+}
+
+export interface ListItem {
+  id: string;
+  imageUrl?: string;
+  subtitle?: string;
+  title: string;
+}
+
+/** Items to choose from. */
+export interface ListPicker {
+  /** Text to show with it. */
+  receivedMessage?: unknown;
+  /** Text to show with the answer. */
+  replyMessage?: unknown;
+  sections: ListSection[];
+}
+
+export interface ListPickerContent {
+  contentType: "ListPicker";
+  listPicker: ListPicker;
+}
+
+export interface ListSection {
+  items: ListItem[];
+  multipleSelection: boolean;
+  title?: string;
+}
+
+/** A message of an agent or a bot, or of the guest from elsewhere. Live messages are sent in the order in which they arrive from Genesys, which is not always that of `timestamp`, Genesys' time. Sort by it to show them in order. */
 export interface Message {
+  content?: Content[];
   from: Sender;
   id: string;
-  quickReplies?: QuickReply[];
   sequence: number;
+  /** The text. If the message has content only: titles and labels, for a page that does not show the content. */
   text: string;
   timestamp: string;
   type: "message";
@@ -388,6 +594,9 @@ export interface MessageFailed {
   message: string;
   type: "message.failed";
 }
+
+/** Assigned by the client and unique in the session. The reply repeats it. A second frame with the same id is a duplicate. */
+export type MessageId = string;
 
 export interface Metrics {
   /** Share of the ended sessions that never had a message of the guest. Null before a session ended. */
@@ -413,6 +622,17 @@ export interface Notice {
   version: string;
 }
 
+/** A label without an action. */
+export interface OtherAction {
+  text: string;
+}
+
+/** Content of a type that the contract does not describe, as Genesys sent it. */
+export interface OtherContent {
+  contentType: string;
+  [name: string]: unknown | undefined;
+}
+
 /** A ping. The gateway answers with a pong. */
 export interface Ping {
   id?: string;
@@ -423,6 +643,13 @@ export interface Ping {
 export interface Pong {
   id?: string;
   type: "pong";
+}
+
+/** Sends an answer: a choice of the type `Button`. */
+export interface PostbackAction {
+  payload: string;
+  text: string;
+  type: "Postback";
 }
 
 /** Reason of a refused request. The request changed nothing, unless the code is `internal.server.error`. */
@@ -452,9 +679,17 @@ export interface Purpose {
   rule: string;
 }
 
+/** An answer to choose. */
 export interface QuickReply {
+  /** URL of a picture. */
+  image?: string;
   payload: string;
   text: string;
+}
+
+export interface QuickReplyContent {
+  contentType: "QuickReply";
+  quickReply: QuickReply;
 }
 
 export interface Recipient {
@@ -510,7 +745,7 @@ export interface Rotated {
 }
 
 export interface Sender {
-  kind: "agent" | "bot";
+  kind: "agent" | "bot" | "guest";
   name?: string;
 }
 
@@ -594,6 +829,16 @@ export interface Stage {
 
 /** State of the session. */
 export type State = "created" | "connected" | "configured" | "conversing" | "answered" | "ended";
+
+/** Text beside the message's own. */
+export interface TextBody {
+  body: string;
+}
+
+export interface TextContent {
+  contentType: "Text";
+  text: TextBody;
+}
 
 export interface Token {
   access_token: string;
@@ -778,14 +1023,21 @@ export class GuestConversation {
   readonly state: ConversationState;
   readonly lastSequence: number | null;
   /** The messages without an acknowledgement, oldest first, with those from before a reload of the page. */
-  readonly unacknowledged: { id: string; text: string }[];
+  readonly unacknowledged: ({ id: string; text: string } | { id: string; content: GuestAnswer["content"] })[];
   connect(): void;
   /** Connects at once: without waiting for the next attempt, or again after an end by `closed`, `replaced` or `unreachable`. */
   reconnect(): void;
   /** Closes the conversation. The session stays: only the backend can end it. */
   close(): void;
-  /** Sends a message of at most 4,096 bytes. Returns its id, which `delivery` events name with its status. */
+  /** Sends a text of at most 4,096 bytes. Returns its id, which `delivery` events name with its status. */
   send(text: string): string;
+  /**
+   * Answers a message with one or several of its choices. `payload` is that of a quick reply or of a card's action, the
+   * `dateTime` of a time, or the `id` of a list's item. Returns the id of the answer.
+   */
+  choose(message: Pick<Message, "id">, type: Answer["type"], ...choices: Pick<Answer, "text" | "payload">[]): string;
+  /** Answers a form of a message: `fields` has the value of each field by its id. Returns the id of the answer. */
+  submit(message: Pick<Message, "id">, form: Pick<Form, "cannedResponseId">, fields: Record<string, string>): string;
   /** Sends a typing indicator. Call it at every key: its rate is limited. */
   typing(): void;
   addEventListener<K extends keyof GuestConversationEvents>(

@@ -126,10 +126,16 @@ impl<M: GuestMachine> Handle<M> {
     /// # Errors
     /// If it cannot be queued.
     pub fn send(&self, text: impl Into<String>) -> Result<MessageId, SendError> {
+        self.send_message(&OutgoingMessage::new(text.into()))
+    }
+
+    /// Queues a message: text, files, or an answer to content.
+    ///
+    /// # Errors
+    /// If it cannot be queued.
+    pub fn send_message(&self, message: &OutgoingMessage) -> Result<MessageId, SendError> {
         let id = MessageId::from(entropy::uuid());
-        let message = OutgoingMessage::new(text.into());
-        self.with(|machine, _| machine.engine_mut().send(id, message))
-            .map(|()| id)
+        self.with(|machine, _| machine.send(id, message)).map(|()| id)
     }
 
     /// The state of the conversation.
@@ -145,16 +151,6 @@ impl<M: GuestMachine> Handle<M> {
 }
 
 impl Handle {
-    /// Queues a message: text with uploaded attachments, or a choice among what was offered.
-    ///
-    /// # Errors
-    /// If it cannot be queued.
-    pub fn send_message(&self, message: &OutgoingMessage) -> Result<MessageId, SendError> {
-        let id = MessageId::from(entropy::uuid());
-        self.with(|conversation, _| conversation.send(id, message))
-            .map(|()| id)
-    }
-
     /// Takes a file and uploads it: see [`Conversation::attach`].
     ///
     /// # Errors

@@ -86,24 +86,6 @@ impl Conversation {
         self.expiry.expires_at()
     }
 
-    /// Queues a message: text with uploaded attachments, or a choice among those offered. See
-    /// [`Engine::send`].
-    ///
-    /// # Errors
-    /// If it cannot be queued; its attachments can be sent with another message.
-    pub fn send(&mut self, id: MessageId, message: &OutgoingMessage) -> Result<(), SendError> {
-        self.engine.can_send()?;
-        let attachments = message.attachments();
-        if !attachments.is_empty() {
-            self.attachments.attach_to(id, attachments)?;
-        }
-        let queued = self.engine.send(id, message.clone());
-        if queued.is_err() {
-            self.resolve_attachments(id, Err(None));
-        }
-        queued
-    }
-
     /// Replaces the custom attributes. The next message is sent with them, unless the same ones have arrived already;
     /// no later frame has other values. Values that have arrived stay with the conversation.
     pub fn update_attributes(&mut self, attributes: CustomAttributes) {
@@ -328,6 +310,20 @@ impl GuestMachine for Conversation {
             Due::Close => self.close(now),
             Due::Finish(ending) => self.finish(ending),
         }
+    }
+
+    /// The attachments must be uploaded. If the message is refused, they can be sent with another one.
+    fn send(&mut self, id: MessageId, message: &OutgoingMessage) -> Result<(), SendError> {
+        self.engine.can_send()?;
+        let attachments = message.attachments();
+        if !attachments.is_empty() {
+            self.attachments.attach_to(id, attachments)?;
+        }
+        let queued = self.engine.send(id, message.clone());
+        if queued.is_err() {
+            self.resolve_attachments(id, Err(None));
+        }
+        queued
     }
 
     /// It does nothing where the deployment does not show it.

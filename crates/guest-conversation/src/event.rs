@@ -105,7 +105,7 @@ pub enum SessionEvent {
         /// Reason, for people.
         reason: String,
     },
-    /// A message of the guest from another socket of the session or from an earlier process (`web-messaging` only).
+    /// A message of the guest from another socket of the session or from an earlier process.
     OwnMessage(Box<Message>),
     /// The service refused a request that was no message.
     Refused(ServiceRefusal),

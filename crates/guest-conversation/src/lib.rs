@@ -27,9 +27,9 @@ pub use machine::GuestMachine;
 pub use outbox::SendError;
 pub use state::{Command, Job, JobOutcome, Reason, State};
 pub use web_messaging::message::{
-    Answer, Attachment, Author, AuthorKind, ButtonKind, ButtonResponse, Card, CardAction, Choice, Content,
-    DatePicker, DateSlot, Direction, Form, ListItem, ListPicker, ListSection, Media, Message, MessageId,
-    MessageIdError, OutgoingMessage, QuickReply, TEXT_LIMIT,
+    Answer, AnswerError, AnswerItem, Attachment, Author, AuthorKind, ButtonKind, ButtonResponse, Card,
+    CardAction, Choice, Content, DatePicker, DateSlot, Direction, Form, ListItem, ListPicker, ListSection,
+    Media, Message, MessageId, MessageIdError, OutgoingMessage, QuickReply, TEXT_LIMIT,
 };
 pub use web_messaging::{CustomAttributes, DeploymentRules};
 pub use ws_transport::Machine;

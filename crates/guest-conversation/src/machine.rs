@@ -10,7 +10,7 @@ use crate::attachments::AttachmentId;
 use crate::engine::shutdown::LONGEST_SHUTDOWN;
 use crate::engine::{Due, Engine};
 use crate::state::{Job, JobOutcome};
-use crate::{Event, Reason, State};
+use crate::{Event, MessageId, OutgoingMessage, Reason, SendError, State};
 
 /// A guest's conversation as a [`Machine`]: [`Conversation`](crate::Conversation) with Genesys Cloud, and the socket
 /// client of the gateway.
@@ -26,6 +26,11 @@ pub trait GuestMachine:
     /// Shows that the guest is typing. Does nothing outside of a ready session, or within 5 s of the last time unless a
     /// message was delivered since.
     fn send_typing(&mut self, now: Now);
+    /// Queues a message: see [`Engine::send`].
+    ///
+    /// # Errors
+    /// If it cannot be queued.
+    fn send(&mut self, id: MessageId, message: &OutgoingMessage) -> Result<(), SendError>;
     /// Uses another token from the next connection on. If the service waits for it, it is used at once.
     fn update_token(&mut self, token: SecretString);
 

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use genesys_api::SessionId;
-use guest_conversation::MessageId;
+use guest_conversation::{MessageId, OutgoingMessage};
 use guest_suite::direct::{Admitted, Direct};
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
@@ -73,7 +73,7 @@ pub(crate) enum Command {
     /// Send a message of the guest. A refusal is answered on this socket.
     Send {
         id: MessageId,
-        text: String,
+        message: Box<OutgoingMessage>,
         socket: mpsc::WeakSender<Outgoing>,
     },
     Typing,

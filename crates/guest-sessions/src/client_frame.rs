@@ -1,10 +1,9 @@
 //! Frames of the guest's client.
 
 use genesys_api::SessionId;
-use serde::{Deserialize, Serialize};
-
 use genesys_api::wire::{SecretText, Text};
-use web_messaging::message::MessageId;
+use serde::{Deserialize, Serialize};
+use web_messaging::message::{AnswerError, AnswerItem, MessageId, OutgoingMessage};
 
 /// A frame of the guest's client.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -31,13 +30,8 @@ pub enum ClientFrame<'a> {
         last_sequence: Option<u64>,
     },
     /// A message of the guest.
-    Message {
-        /// Assigned by the client. A second frame with the same id is the same message.
-        id: MessageId,
-        /// 1 to [`TEXT_LIMIT`](web_messaging::message::TEXT_LIMIT) bytes.
-        #[serde(borrow)]
-        text: Text<'a>,
-    },
+    #[serde(borrow)]
+    Message(GuestMessage<'a>),
     /// A ping that is answered with a `pong`. Browsers cannot send the protocol's own ping.
     Ping {
         /// Repeated in the answer.
@@ -63,10 +57,57 @@ impl<'a> ClientFrame<'a> {
     }
 }
 
+/// A message of the guest: a text, or an answer to content.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuestMessage<'a> {
+    /// Assigned by the client. A second frame with the same id is the same message.
+    pub id: MessageId,
+    /// 1 to [`TEXT_LIMIT`](web_messaging::message::TEXT_LIMIT) bytes.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    text: Option<Text<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    content: Option<Vec<AnswerItem<'a>>>,
+}
+
+impl<'a> GuestMessage<'a> {
+    /// The frame of a message. The gateway takes the text of a form from its answers.
+    #[must_use]
+    pub fn new(id: MessageId, message: &'a OutgoingMessage) -> Self {
+        let content = message.content();
+        let is_text = content.is_empty();
+        Self {
+            id,
+            text: is_text.then(|| message.text()),
+            content: (!is_text).then_some(content),
+        }
+    }
+
+    /// The message.
+    ///
+    /// # Errors
+    /// If it has neither a text nor content, or both, or the content is no answer.
+    pub fn message(&self) -> Result<OutgoingMessage, BadFrame> {
+        match (&self.text, &self.content) {
+            (Some(text), None) => Ok(OutgoingMessage::new(&**text)),
+            (None, Some(content)) => Ok(OutgoingMessage::try_from(&**content)?),
+            _ => Err(MESSAGE),
+        }
+    }
+}
+
+const MESSAGE: BadFrame = BadFrame::Fields {
+    kind: "message",
+    fields: "id (a UUID) and either text or content (a list of button responses, or of one form)",
+};
+
 /// An invalid frame of a client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadFrame {
+    /// The content of a message is no answer.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
     /// A field is missing, unknown or of another type.
     #[error("invalid {kind} frame: send {fields}, and nothing else")]
     Fields {
@@ -93,7 +134,7 @@ impl BadFrame {
                 "handshake",
                 "guestSessionId (text), timestamp (RFC 3339), accessToken (text, optional) and lastSequence (number, optional)",
             ),
-            "message" => ("message", "id (a UUID) and text"),
+            "message" => return MESSAGE,
             "ping" => ("ping", "id (text, optional)"),
             "typing" => ("typing", "no field but type"),
             _ => return Self::UnknownType,
@@ -151,13 +192,39 @@ mod tests {
     }
 
     #[test]
+    fn message_is_a_text_or_an_answer() {
+        let parse = |fields: &str| {
+            let text = format!(r#"{{"type":"message","id":"c0ffee00-0000-4000-8000-000000000001"{fields}}}"#);
+            let ClientFrame::Message(message) = ClientFrame::parse(&text)? else {
+                panic!("{text}")
+            };
+            let message = message.message()?;
+            let id = "c0ffee00-0000-4000-8000-000000000001".parse().unwrap();
+            assert_eq!(
+                ClientFrame::Message(GuestMessage::new(id, &message)).to_json(),
+                text
+            );
+            Ok(message)
+        };
+        assert_eq!(parse(r#","text":"hi""#), Ok(OutgoingMessage::new("hi")));
+        let button = r#"{"contentType":"ButtonResponse","buttonResponse":{"type":"QuickReply","text":"Red","payload":"RED"}}"#;
+        let chosen = parse(&format!(r#","content":[{button},{button}]"#)).unwrap();
+        assert!(matches!(chosen, OutgoingMessage::Choices { choices, .. } if choices.len() == 2));
+        for (fields, error) in [
+            (String::new(), MESSAGE),
+            (format!(r#","text":"hi","content":[{button}]"#), MESSAGE),
+            (r#","content":{}"#.to_owned(), MESSAGE),
+            (r#","content":[{"contentType":"Card"}]"#.to_owned(), MESSAGE),
+            (r#","content":[]"#.to_owned(), AnswerError::Empty.into()),
+        ] {
+            assert_eq!(parse(&fields), Err(error), "{fields}");
+        }
+    }
+
+    #[test]
     fn error_of_a_bad_frame_names_the_fields() {
         for (text, kind) in [
             (r#"{"type":"message","id":"x","text":"hi"}"#, "message"),
-            (
-                r#"{"type":"message","id":"c0ffee00-0000-4000-8000-000000000001"}"#,
-                "message",
-            ),
             (
                 r#"{"type":"message","id":"c0ffee00-0000-4000-8000-000000000001","text":7}"#,
                 "message",

@@ -17,13 +17,13 @@ pub mod client;
 
 pub use access_token::{PROTOCOL, TokenPlacement, offered_token, query_token};
 pub use audit_query::{AuditQuery, AuditQueryError, ProofQuery};
-pub use client_frame::{BadFrame, ClientFrame};
+pub use client_frame::{BadFrame, ClientFrame, GuestMessage};
 pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};
 pub use guest::{
     ConsentEntry, ErasedGuest, ErasureRecord, GuestErasureBody, GuestQueryBody, GuestReport, HeldSession,
     Recipient,
 };
-pub use server_frame::{Sender, SenderKind, ServerFrame, SessionEventName, SuggestedReply};
+pub use server_frame::{MessageBody, Sender, SenderKind, ServerFrame, SessionEventName};
 pub use session::{
     AuditLines, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, RefreshBody, RefreshedTokens,
     SessionInfo,
@@ -33,3 +33,4 @@ pub use webhooks::{SubscriptionBody, Webhook, WebhookList};
 
 pub use genesys_api::strict_json::BodyError;
 pub use guest_payload::{NewGuest, NewSession};
+pub use web_messaging::content;

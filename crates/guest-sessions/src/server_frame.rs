@@ -1,16 +1,18 @@
 //! Frames of the gateway.
 
-use genesys_api::SessionId;
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 use genesys_api::wire::Text;
-use web_messaging::message::MessageId;
+use genesys_api::{SessionId, rfc3339};
+use serde::{Deserialize, Deserializer, Serialize};
+use web_messaging::content::items;
+use web_messaging::message::{Author, AuthorKind, Content, Message, MessageId};
 
 /// A frame of the gateway.
 ///
 /// `sequence` numbers the events of a session. It grows by one, and by more across a restart of the gateway. Frames
 /// without it are not replayed.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum ServerFrame<'a> {
     /// A refusal. If it is final, the socket is closed with 1008 next.
@@ -47,25 +49,14 @@ pub enum ServerFrame<'a> {
         /// Sequence number of the last event.
         sequence: u64,
     },
-    /// A message to the guest.
+    /// A message of the conversation.
+    #[serde(skip_deserializing)]
     Message {
         /// Sequence number.
         sequence: u64,
-        /// Unique id.
-        #[serde(borrow)]
-        id: Text<'a>,
-        /// Text.
-        #[serde(borrow)]
-        text: Text<'a>,
-        /// Sender.
-        #[serde(borrow)]
-        from: Sender<'a>,
-        /// RFC 3339.
-        #[serde(borrow)]
-        timestamp: Text<'a>,
-        /// Suggested replies.
-        #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
-        quick_replies: Vec<SuggestedReply<'a>>,
+        /// The message.
+        #[serde(flatten)]
+        message: MessageBody<'a>,
     },
     /// Genesys Cloud received the guest's message.
     #[serde(rename = "message.accepted")]
@@ -119,6 +110,13 @@ impl<'a> ServerFrame<'a> {
     /// Parses a frame. `None` if its type is unknown. Unknown fields are ignored.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
+        let Tag { kind, sequence } = serde_json::from_str(text).ok()?;
+        if &*kind == "message" {
+            // content keeps its unknown items as they are, which a tagged enum cannot parse
+            let message = serde_json::from_str(text).ok()?;
+            let sequence = sequence?;
+            return Some(Self::Message { sequence, message });
+        }
         serde_json::from_str(text).ok()
     }
 
@@ -170,7 +168,59 @@ pub enum SessionEventName {
     SessionRestored,
 }
 
-/// The sender of a message to the guest.
+#[derive(Deserialize)]
+struct Tag<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    sequence: Option<u64>,
+}
+
+/// A message of the conversation, as frames have it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct MessageBody<'a> {
+    /// Unique id. That of a guest's message is the one that the client assigned, if the gateway sent it.
+    #[serde(borrow)]
+    pub id: Text<'a>,
+    /// The text, or one in its place for a client that does not show the content. Never empty.
+    #[serde(borrow)]
+    pub text: Text<'a>,
+    /// Content beside the text, in the shapes of Genesys Cloud.
+    #[serde(
+        default,
+        deserialize_with = "content",
+        skip_serializing_if = "<[_]>::is_empty"
+    )]
+    pub content: Cow<'a, [Content]>,
+    /// Sender.
+    #[serde(borrow)]
+    pub from: Sender<'a>,
+    /// RFC 3339.
+    #[serde(borrow)]
+    pub timestamp: Text<'a>,
+}
+
+impl<'a> From<&'a Message> for MessageBody<'a> {
+    /// Content that does not have the shape of its type is left out: see [`Content::is_well_formed`].
+    fn from(message: &'a Message) -> Self {
+        let mut content = Cow::Borrowed(&message.content[..]);
+        if !content.iter().all(Content::is_well_formed) {
+            content.to_mut().retain(Content::is_well_formed);
+        }
+        Self {
+            id: message.id.as_str().into(),
+            text: message.fallback_text(),
+            content,
+            from: (&message.from).into(),
+            timestamp: rfc3339(message.at).into(),
+        }
+    }
+}
+
+fn content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'static, [Content]>, D::Error> {
+    items(deserializer).map(Cow::Owned)
+}
+
+/// The sender of a message.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Sender<'a> {
     /// Kind.
@@ -188,22 +238,41 @@ pub enum SenderKind {
     Agent,
     /// A program.
     Bot,
+    /// The guest.
+    Guest,
 }
 
-/// A suggested reply.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
-pub struct SuggestedReply<'a> {
-    /// Text that the guest sees.
-    #[serde(borrow)]
-    pub text: Text<'a>,
-    /// Text that the bot receives.
-    #[serde(borrow)]
-    pub payload: Text<'a>,
+impl<'a> From<&'a Author> for Sender<'a> {
+    fn from(author: &'a Author) -> Self {
+        Self {
+            kind: match author.kind {
+                AuthorKind::Bot => SenderKind::Bot,
+                AuthorKind::Guest => SenderKind::Guest,
+                AuthorKind::Human => SenderKind::Agent,
+            },
+            name: author.name.as_deref().map(Into::into),
+        }
+    }
+}
+
+impl From<&Sender<'_>> for Author {
+    fn from(sender: &Sender<'_>) -> Self {
+        Self {
+            kind: match sender.kind {
+                SenderKind::Agent => AuthorKind::Human,
+                SenderKind::Bot => AuthorKind::Bot,
+                SenderKind::Guest => AuthorKind::Guest,
+            },
+            name: sender.name.as_deref().map(str::to_owned),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CONTENT: &str = r#"[{"contentType":"QuickReply","quickReply":{"text":"Red","payload":"RED"}},{"contentType":"Story","story":{"url":"x"}}]"#;
 
     #[test]
     fn server_frame_round_trips() {
@@ -227,17 +296,16 @@ mod tests {
             },
             ServerFrame::Message {
                 sequence: 2,
-                id: "m-1".into(),
-                text: "Which colour?".into(),
-                from: Sender {
-                    kind: SenderKind::Bot,
-                    name: Some("Robot Friend".into()),
+                message: MessageBody {
+                    id: "m-1".into(),
+                    text: "Which colour?".into(),
+                    content: content(&mut serde_json::Deserializer::from_str(CONTENT)).unwrap(),
+                    from: Sender {
+                        kind: SenderKind::Bot,
+                        name: Some("Robot Friend".into()),
+                    },
+                    timestamp: "2026-11-22T12:00:01.000Z".into(),
                 },
-                timestamp: "2026-11-22T12:00:01.000Z".into(),
-                quick_replies: vec![SuggestedReply {
-                    text: "Red".into(),
-                    payload: "RED".into(),
-                }],
             },
             ServerFrame::Typing {
                 sequence: 3,
@@ -266,24 +334,24 @@ mod tests {
         assert_eq!(golden.lines().count(), frames.len());
         for (frame, line) in frames.iter().zip(golden.lines()) {
             assert_eq!(frame.to_json(), line);
-            assert_eq!(ServerFrame::parse(line).as_ref(), Some(frame));
+            assert_eq!(ServerFrame::parse(line).unwrap().to_json(), line);
         }
     }
 
     #[test]
     fn unknown_frame_is_none_and_unknown_field_is_ignored() {
         let extended = r#"{"type":"pong","id":"7","novelty":{"x":1}}"#;
-        assert_eq!(
+        assert!(matches!(
             ServerFrame::parse(extended),
-            Some(ServerFrame::Pong { id: Some("7".into()) })
-        );
+            Some(ServerFrame::Pong { id: Some(id) }) if &*id == "7"
+        ));
         for text in [
             r#"{"type":"novelty"}"#,
             r#"{"type":"event","sequence":1,"name":"novelty"}"#,
             "",
             "null",
         ] {
-            assert_eq!(ServerFrame::parse(text), None, "{text}");
+            assert!(ServerFrame::parse(text).is_none(), "{text}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use audit::Entry;
 use genesys_api::{Now, SessionId};
 use guest_conversation::client::{Handle, Settings};
-use guest_conversation::{CloseMode, ConnectionEvent, Event, Message, MessageId};
+use guest_conversation::{CloseMode, ConnectionEvent, Event, Message, MessageId, OutgoingMessage};
 use guest_payload::{ConsentChange, Signals};
 use guest_sessions::RefreshedTokens;
 use guest_sessions::client::{GatewayConnection, calls, refresh_error};
@@ -129,9 +129,18 @@ impl GuestSession {
     /// # Errors
     /// If it is empty or too long, the queue is full, or no conversation is open.
     pub fn send(&self, text: impl Into<String>) -> Result<MessageId, Error> {
+        self.send_message(&OutgoingMessage::new(text.into()))
+    }
+
+    /// Queues a message, such as an answer to the content of another one, and returns its id. Files can be sent in
+    /// direct mode only.
+    ///
+    /// # Errors
+    /// If it is empty or too large, has a file that cannot be sent, the queue is full, or no conversation is open.
+    pub fn send_message(&self, message: &OutgoingMessage) -> Result<MessageId, Error> {
         Ok(match self.link.as_ref().ok_or(Error::NotConnected)? {
-            Link::Direct(conversation) => conversation.send(text)?,
-            Link::Remote(connection) => connection.send(text)?,
+            Link::Direct(conversation) => conversation.send_message(message)?,
+            Link::Remote(connection) => connection.send_message(message)?,
         })
     }
 

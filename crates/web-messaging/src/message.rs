@@ -1,5 +1,6 @@
 //! Messages of a conversation.
 
+mod answer;
 mod outgoing;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use self::answer::{AnswerError, AnswerItem, FilledField, FilledForm, PressedButton};
 pub use self::outgoing::{Answer, Choice, OutgoingMessage};
 pub use crate::content::{
     Attachment, ButtonKind, ButtonResponse, Card, CardAction, Content, DatePicker, DateSlot, Form, ListItem,
@@ -47,35 +49,17 @@ impl Message {
         })
     }
 
-    /// The message's text. If it is empty, the titles and names of its content, one a line. Empty if there are none
-    /// either, as for a form.
+    /// The message's text. If it is empty, the titles, names or labels of its content, one a line, or else the type of
+    /// each item in brackets. Never empty.
     #[must_use]
     pub fn fallback_text(&self) -> Text<'_> {
-        if !self.text.is_empty() {
+        if !self.text.trim().is_empty() {
             return self.text.as_str().into();
         }
-        let lines: Vec<_> = self.content.iter().flat_map(titles).collect();
-        lines.join("\n").into()
-    }
-}
-
-fn titles(content: &Content) -> Vec<&str> {
-    match content {
-        Content::Attachment(file) => {
-            let text = file.text.as_deref().filter(|text| !text.is_empty());
-            text.or(file.name.as_deref()).into_iter().collect()
-        }
-        Content::Card(card) => vec![&*card.title],
-        Content::Carousel(cards) => cards.iter().map(|card| &*card.title).collect(),
-        Content::DatePicker(picker) => picker.title.as_deref().into_iter().collect(),
-        Content::ListPicker(picker) => {
-            let titles = picker.sections.iter().map(|section| section.title.as_deref());
-            titles.flatten().collect()
-        }
-        Content::Text(text) => vec![text],
-        // quick replies are displayed beside the text
-        Content::ButtonResponse(_) | Content::Form(_) | Content::Other(_) | Content::QuickReply(_) => {
-            Vec::new()
+        let lines: Vec<_> = self.content.iter().map(Content::fallback_text).collect();
+        match lines.is_empty() {
+            true => "[empty]".into(),
+            false => lines.join("\n").into(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A guest's conversation through the gateway: messages arrive once, numbered and in order.
 
+mod content;
 mod end;
-mod fallback_text;
 mod resume;
 mod sockets;
 mod upstream;
@@ -257,7 +257,7 @@ async fn repeated_message_is_acknowledged_and_not_sent_again() {
 }
 
 #[tokio::test]
-async fn own_message_from_another_socket_is_not_echoed_as_an_agent_message() {
+async fn own_message_from_another_socket_is_a_message_of_the_guest() {
     let genesys = Genesys::start().await;
     let world = world_at(&genesys).await;
     let session = session(&world).await;
@@ -273,8 +273,16 @@ async fn own_message_from_another_socket_is_not_echoed_as_an_agent_message() {
         }))
         .await;
     upstream.agent("a-1", "hello").await;
+    let own = numbered(&mut page).await;
+    assert_eq!(
+        (&own["from"], &own["text"]),
+        (&json!({ "kind": "guest" }), &json!("from my telephone"))
+    );
     let frame = numbered(&mut page).await;
-    assert_eq!((&frame["sequence"], &frame["text"]), (&json!(1), &json!("hello")));
+    assert_eq!(
+        (&frame["from"]["kind"], &frame["text"]),
+        (&json!("agent"), &json!("hello"))
+    );
     drop(upstream);
     world.stop().await;
 }

@@ -284,6 +284,9 @@ impl Document {
         if !schema["items"].is_null() {
             self.collect(&schema["items"], &format!("{at}/items"), found);
         }
+        for variant in schema["oneOf"].as_array().into_iter().flatten() {
+            self.collect(variant, &at, found);
+        }
     }
 
     fn walk(&self, schema: &Value, at: &str, body: &Value, seen: &mut BTreeSet<String>) {
@@ -296,6 +299,11 @@ impl Document {
         }
         for item in body.as_array().into_iter().flatten() {
             self.walk(&schema["items"], &format!("{at}/items"), item, seen);
+        }
+        for variant in schema["oneOf"].as_array().into_iter().flatten() {
+            if self.validator(variant).is_valid(body) {
+                self.walk(variant, &at, body, seen);
+            }
         }
     }
 

@@ -117,14 +117,21 @@ export class GuestConversation {
   readonly state: ConversationState;
   readonly lastSequence: number | null;
   /** The messages without an acknowledgement, oldest first, with those from before a reload of the page. */
-  readonly unacknowledged: { id: string; text: string }[];
+  readonly unacknowledged: ({ id: string; text: string } | { id: string; content: GuestAnswer["content"] })[];
   connect(): void;
   /** Connects at once: without waiting for the next attempt, or again after an end by `closed`, `replaced` or `unreachable`. */
   reconnect(): void;
   /** Closes the conversation. The session stays: only the backend can end it. */
   close(): void;
-  /** Sends a message of at most 4,096 bytes. Returns its id, which `delivery` events name with its status. */
+  /** Sends a text of at most 4,096 bytes. Returns its id, which `delivery` events name with its status. */
   send(text: string): string;
+  /**
+   * Answers a message with one or several of its choices. `payload` is that of a quick reply or of a card's action, the
+   * `dateTime` of a time, or the `id` of a list's item. Returns the id of the answer.
+   */
+  choose(message: Pick<Message, "id">, type: Answer["type"], ...choices: Pick<Answer, "text" | "payload">[]): string;
+  /** Answers a form of a message: `fields` has the value of each field by its id. Returns the id of the answer. */
+  submit(message: Pick<Message, "id">, form: Pick<Form, "cannedResponseId">, fields: Record<string, string>): string;
   /** Sends a typing indicator. Call it at every key: its rate is limited. */
   typing(): void;
   addEventListener<K extends keyof GuestConversationEvents>(

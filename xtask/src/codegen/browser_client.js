@@ -128,7 +128,7 @@ export class GuestConversation extends EventTarget {
 
   /** The messages without an acknowledgement, oldest first, with those from before a reload of the page. */
   get unacknowledged() {
-    return Array.from(this.#outbox, ([id, { text }]) => ({ id, text }));
+    return Array.from(this.#outbox, ([id, { written, ...message }]) => ({ id, ...message }));
   }
 
   connect() {
@@ -153,14 +153,41 @@ export class GuestConversation extends EventTarget {
     this.#end("closed");
   }
 
-  /** Sends a message. Returns its id, which `delivery` events name with its status. */
+  /** Sends a text. Returns its id, which `delivery` events name with its status. */
   send(text) {
-    if (this.#state === "ended") throw new Error("the conversation has ended: start a new one");
     if (typeof text !== "string" || text === "") throw new TypeError("invalid message: empty or not a string");
     if (new TextEncoder().encode(text).length > 4_096) throw new RangeError("invalid message: more than 4,096 bytes");
+    return this.#queue({ text });
+  }
+
+  /**
+   * Answers a message with one or several of its choices, each `{ text, payload }`. Returns the id of the answer, as
+   * `send` does.
+   */
+  choose(message, type, ...choices) {
+    if (choices.length === 0) throw new TypeError("invalid answer: no choice");
+    const content = choices.map(({ text, payload }) => ({
+      contentType: "ButtonResponse",
+      buttonResponse: { type, text, payload, originatingMessageId: message.id },
+    }));
+    return this.#queue({ content });
+  }
+
+  /** Answers a form of a message: `fields` has the value of each field by its id. Returns the id, as `send` does. */
+  submit(message, form, fields) {
+    const response = Object.entries(fields).map(([id, value]) => ({
+      id,
+      component: { contentType: "ButtonResponse", buttonResponse: { type: "Form", text: value, payload: value } },
+    }));
+    const { cannedResponseId } = form;
+    return this.#queue({ content: [{ contentType: "Form", form: { originatingMessageId: message.id, cannedResponseId, response } }] });
+  }
+
+  #queue(message) {
+    if (this.#state === "ended") throw new Error("the conversation has ended: start a new one");
     if (this.#outbox.size >= MAX_UNACKNOWLEDGED) throw new RangeError("too many unacknowledged messages: wait for deliveries");
     const id = uuid();
-    this.#outbox.set(id, { text, written: false });
+    this.#outbox.set(id, { ...message, written: false });
     const stored = this.#store();
     this.#emit("delivery", { id, state: "sending", stored });
     if (this.#state === "open") this.#transmit(id);
@@ -366,7 +393,8 @@ export class GuestConversation extends EventTarget {
 
   #transmit(id) {
     const message = this.#outbox.get(id);
-    if (!this.#sendFrame({ type: "message", id, text: message.text }) || message.written) return;
+    const { written, ...body } = message;
+    if (!this.#sendFrame({ type: "message", id, ...body }) || written) return;
     message.written = true;
     this.#store();
   }
@@ -410,9 +438,9 @@ export class GuestConversation extends EventTarget {
       // another script wrote it, or the browser refuses
     }
     if (!Array.isArray(stored)) return;
-    const valid = stored.filter((entry) => typeof entry?.id === "string" && typeof entry.text === "string");
-    for (const { id, text, written } of valid.slice(0, MAX_UNACKNOWLEDGED)) {
-      this.#outbox.set(id, { text, written: written === true });
+    const valid = stored.filter((entry) => typeof entry?.id === "string" && (typeof entry.text === "string" || Array.isArray(entry.content)));
+    for (const { id, text, content, written } of valid.slice(0, MAX_UNACKNOWLEDGED)) {
+      this.#outbox.set(id, { ...(content === undefined ? { text } : { content }), written: written === true });
     }
     this.#requeued = [...this.#outbox.keys()];
   }

@@ -87,7 +87,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
         write!(page, "\n{} {}.\n", text(frame, "description"), names.join(", "))?;
     }
     for (name, schema) in object(&frames["$defs"])? {
-        if schema["oneOf"].is_null() {
+        if !["GuestFrame", "GatewayFrame"].contains(&name.as_str()) {
             describe(&mut page, name, schema)?;
         }
     }
@@ -188,6 +188,9 @@ fn kind(schema: &Value) -> String {
     }
     if let Some(variants) = schema["oneOf"].as_array() {
         return variants.iter().map(kind).collect::<Vec<_>>().join(" or ");
+    }
+    if schema["x-unparsed"] == true {
+        return "any JSON".to_owned();
     }
     if schema["type"] == "array" && !schema["items"].is_null() {
         return format!("list of {}", kind(&schema["items"]));

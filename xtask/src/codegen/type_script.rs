@@ -128,8 +128,15 @@ fn type_of(schema: &Value, indent: usize) -> Result<String, Box<dyn Error>> {
     if let Some(value) = schema.get("const") {
         return Ok(value.to_string());
     }
+    if schema["x-unparsed"] == true {
+        return Ok("unknown".to_owned());
+    }
     if let Some(variants) = schema["oneOf"].as_array() {
-        let types: Result<Vec<_>, _> = variants.iter().map(|variant| type_of(variant, indent)).collect();
+        // an open variant would hide the others from the compiler's checks
+        let untyped =
+            |variant: &Value| strings(&schema["x-untyped"]).any(|name| Some(name) == referred(variant));
+        let variants = variants.iter().filter(|variant| !untyped(variant));
+        let types: Result<Vec<_>, _> = variants.map(|variant| type_of(variant, indent)).collect();
         return Ok(types?.join(" | "));
     }
     let mut types = Vec::new();
@@ -215,6 +222,11 @@ mod tests {
                 "Array<1 | 2>",
             ),
             (json!({ "type": "array", "maxItems": 0 }), "[]"),
+            (json!({ "x-unparsed": true }), "unknown"),
+            (
+                json!({ "oneOf": [{ "$ref": "#/$defs/A" }, { "$ref": "#/$defs/B" }], "x-untyped": ["B"] }),
+                "A",
+            ),
             (
                 json!({ "type": "object", "additionalProperties": { "type": "string" } }),
                 "Record<string, string>",

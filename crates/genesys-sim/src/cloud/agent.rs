@@ -80,8 +80,11 @@ impl Cloud {
     }
 
     pub(super) fn prompt_agent(&mut self, key: SessionKey, text: &str, content: &[Value], now: Instant) {
+        let fields = |item| Value::pointer(item, "/form/response").and_then(Value::as_array);
+        let components = content.iter().filter_map(fields).flatten();
+        let components = components.filter_map(|field| field.get("component"));
         let payload = |item| Value::pointer(item, "/buttonResponse/payload")?.as_str();
-        let payloads: Vec<_> = content.iter().filter_map(payload).collect();
+        let payloads: Vec<_> = content.iter().chain(components).filter_map(payload).collect();
         self.schedule_rule(key, text, now, |script| script.rule_for(text, &payloads));
     }
 

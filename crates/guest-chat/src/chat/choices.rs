@@ -1,7 +1,7 @@
 //! Choices of the last message, selected by number.
 
 use genesys_api::wire::OwnedText;
-use guest_conversation::{Choice, OutgoingMessage};
+use guest_conversation::{ButtonKind, Choice, OutgoingMessage};
 
 /// Longest list of numbers that is parsed as a choice.
 const MAX_CHOICES: usize = 50;
@@ -76,17 +76,10 @@ impl PendingChoices {
     }
 
     fn answer(&self, chosen: &[&(ChoiceKind, Choice)]) -> Result<OutgoingMessage, &'static str> {
-        let question = self.question.clone();
-        match chosen {
-            [(ChoiceKind::Button, choice)] => Ok(OutgoingMessage::Button(choice.clone())),
-            [(ChoiceKind::Date, choice)] => Ok(OutgoingMessage::Date {
-                question,
-                choice: choice.clone(),
-            }),
-            [(ChoiceKind::QuickReply, choice)] => Ok(OutgoingMessage::QuickReply {
-                question: Some(question),
-                choice: choice.clone(),
-            }),
+        let kind = match chosen {
+            [(ChoiceKind::Button, _)] => ButtonKind::Button,
+            [(ChoiceKind::Date, _)] => ButtonKind::DatePicker,
+            [(ChoiceKind::QuickReply, _)] => ButtonKind::QuickReply,
             items => {
                 for (at, (kind, _)) in items.iter().enumerate() {
                     let ChoiceKind::Item {
@@ -107,10 +100,14 @@ impl PendingChoices {
                         }
                     }
                 }
-                let choices = items.iter().map(|(_, choice)| choice.clone()).collect();
-                Ok(OutgoingMessage::Items { question, choices })
+                ButtonKind::ListPicker
             }
-        }
+        };
+        Ok(OutgoingMessage::Choices {
+            kind,
+            question: Some(self.question.clone()),
+            choices: chosen.iter().map(|(_, choice)| choice.clone()).collect(),
+        })
     }
 }
 
@@ -147,7 +144,13 @@ mod tests {
         let choices = pending(&[ChoiceKind::QuickReply]);
         for line in ["1", "01 ", "1,1", "1, 1"] {
             assert!(
-                matches!(choices.choose(line), Some(Ok(OutgoingMessage::QuickReply { .. }))),
+                matches!(
+                    choices.choose(line),
+                    Some(Ok(OutgoingMessage::Choices {
+                        kind: ButtonKind::QuickReply,
+                        ..
+                    }))
+                ),
                 "{line}"
             );
         }
@@ -173,15 +176,24 @@ mod tests {
     #[test]
     fn choice_kind_decides_the_form_of_the_answer() {
         let choices = pending(&[ChoiceKind::Button, ChoiceKind::Date, item(0, 0, false)]);
-        assert!(
-            matches!(choices.choose("1"), Some(Ok(OutgoingMessage::Button(choice))) if &*choice.text == "t0")
-        );
-        assert!(
-            matches!(choices.choose("2"), Some(Ok(OutgoingMessage::Date { question, choice })) if &*question == "q" && &*choice.payload == "t1")
-        );
-        assert!(
-            matches!(choices.choose("3"), Some(Ok(OutgoingMessage::Items { choices, .. })) if choices.len() == 1)
-        );
+        for (line, expected) in [
+            ("1", ButtonKind::Button),
+            ("2", ButtonKind::DatePicker),
+            ("3", ButtonKind::ListPicker),
+        ] {
+            let Some(Ok(OutgoingMessage::Choices {
+                kind,
+                question,
+                choices,
+            })) = choices.choose(line)
+            else {
+                panic!("{line}")
+            };
+            assert_eq!(
+                (kind, question.as_deref(), choices.len()),
+                (expected, Some("q"), 1)
+            );
+        }
         assert_eq!(choices.choose("1,2"), Some(Err(ONE_CHOICE)));
         assert_eq!(choices.choose("3,1"), Some(Err(ONE_CHOICE)));
     }
@@ -197,7 +209,7 @@ mod tests {
         ]);
         for (line, count) in [("1,2", 2), ("2, 1, 3", 3), ("3", 1)] {
             assert!(
-                matches!(choices.choose(line), Some(Ok(OutgoingMessage::Items { choices, .. })) if choices.len() == count),
+                matches!(choices.choose(line), Some(Ok(OutgoingMessage::Choices { choices, .. })) if choices.len() == count),
                 "{line}"
             );
         }

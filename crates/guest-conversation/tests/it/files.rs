@@ -7,7 +7,7 @@ use guest_conversation::attachments::{
     AttachError, AttachmentEvent, AttachmentId, DeleteError, Failure, File, FileUpload, Stage, UploadOutcome,
 };
 use guest_conversation::{
-    Choice, Command, DeliveryStatus, DeploymentRules, Event, GuestMachine as _, Job, JobOutcome,
+    ButtonKind, Choice, Command, DeliveryStatus, DeploymentRules, Event, GuestMachine as _, Job, JobOutcome,
     Machine as _, OutgoingMessage, Request, SendError, SessionEvent, State, WebMessaging,
 };
 use secrecy::ExposeSecret as _;
@@ -320,12 +320,13 @@ fn link_is_refreshed_in_a_read_only_conversation() {
 
 #[test]
 fn choice_is_sent_as_content() {
-    let chosen = OutgoingMessage::QuickReply {
+    let chosen = OutgoingMessage::Choices {
+        kind: ButtonKind::QuickReply,
         question: None,
-        choice: Choice {
+        choices: vec![Choice {
             text: "Yes".into(),
             payload: "yes".into(),
-        },
+        }],
     };
     let mut peer = VirtualPeer::web_messaging();
     peer.conversation.send(id(1), &chosen).unwrap();

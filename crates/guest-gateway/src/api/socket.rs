@@ -253,10 +253,14 @@ impl Connection<'_> {
 
     async fn handle_frame(&mut self, text: &str, handle: &SocketHandle) -> Result<(), CloseReason> {
         let command = match ClientFrame::parse(text) {
-            Ok(ClientFrame::Message { id, text }) => {
-                let (text, socket) = (text.to_string(), handle.socket.clone());
-                Command::Send { id, text, socket }
-            }
+            Ok(ClientFrame::Message(frame)) => match frame.message() {
+                Ok(message) => Command::Send {
+                    id: frame.id,
+                    message: Box::new(message),
+                    socket: handle.socket.clone(),
+                },
+                Err(problem) => return self.refuse_frame(&problem.to_string()).await,
+            },
             Ok(ClientFrame::Typing {}) => Command::Typing,
             Ok(ClientFrame::Ping { id }) => return self.send(ServerFrame::Pong { id }.to_json()).await,
             Ok(_) => {

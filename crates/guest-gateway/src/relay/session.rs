@@ -2,10 +2,10 @@
 
 use genesys_api::{SessionId, SessionStage, SessionState, rfc3339};
 use guest_conversation::{
-    Author, AuthorKind, ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, GuestMachine as _,
-    Message, MessageId, OutgoingMessage, SendError, SessionEvent, SessionInfo,
+    ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, GuestMachine as _, Message, MessageId,
+    OutgoingMessage, SendError, SessionEvent, SessionInfo,
 };
-use guest_sessions::{ErrorCode, Sender, SenderKind, ServerFrame, SessionEventName, SuggestedReply};
+use guest_sessions::{ErrorCode, ServerFrame, SessionEventName};
 use guest_suite::Error;
 use guest_suite::direct::{Admitted, Conversation, Direct};
 use session_metrics::EndReason;
@@ -142,8 +142,8 @@ impl Relay {
                         self.answer_handshakes();
                     }
                     Command::Extend(until) => self.subscribers.extend(until),
-                    Command::Send { id, text, socket } => {
-                        if let Some(answer) = self.send(conversation, id, text) {
+                    Command::Send { id, message, socket } => {
+                        if let Some(answer) = self.send(conversation, id, &message) {
                             self.subscribers.reply(&socket, answer);
                         }
                     }
@@ -154,17 +154,20 @@ impl Relay {
     }
 
     /// Sends a message of the guest. Returns the reply, if its delivery status is final.
-    fn send(&mut self, conversation: &Conversation, id: MessageId, text: String) -> Option<Payload> {
+    fn send(
+        &mut self,
+        conversation: &Conversation,
+        id: MessageId,
+        message: &OutgoingMessage,
+    ) -> Option<Payload> {
         match conversation.with(|machine, _| machine.engine().delivery(id)) {
             status if may_send(status.as_ref()) => {
-                let error = conversation
-                    .with(|machine, _| machine.engine_mut().send(id, OutgoingMessage::new(text)))
-                    .err()?;
+                let error = conversation.with(|machine, _| machine.send(id, message)).err()?;
                 let code = match error {
                     SendError::Empty => ErrorCode::MessageEmpty,
                     SendError::Full { .. } => ErrorCode::TooManyMessages,
                     SendError::ReadOnly => ErrorCode::ConversationReadOnly,
-                    SendError::TooLong { .. } => ErrorCode::MessageTooLong,
+                    SendError::TooLarge { .. } | SendError::TooLong { .. } => ErrorCode::MessageTooLong,
                     _ => ErrorCode::NotSent,
                 };
                 Some(failed_frame(id, code, &error.to_string()))
@@ -258,7 +261,7 @@ impl Relay {
         match event {
             SessionEvent::Typing { from, .. } => self.publish(|sequence| ServerFrame::Typing {
                 sequence,
-                from: sender(&from),
+                from: (&from).into(),
             }),
             SessionEvent::ConversationEnded { read_only } => {
                 if let Some(session) = &mut self.session {
@@ -275,26 +278,23 @@ impl Relay {
                 self.subscribers
                     .broadcast(&error_frame(ErrorCode::ReplayIncomplete, text));
             }
+            SessionEvent::OwnMessage(message) => self.message(&message),
             SessionEvent::Refused(refusal) => {
                 tracing::warn!(session = %self.id, %refusal, "Genesys refused a frame");
             }
-            // a message on another socket was acknowledged there, and the relay requested nothing else
+            // the relay requested nothing else
             _ => {}
         }
     }
 
     fn message(&mut self, message: &Message) {
-        let quick_replies = message.quick_replies().map(|reply| SuggestedReply {
-            text: (&*reply.text).into(),
-            payload: (&*reply.payload).into(),
-        });
+        for item in message.content.iter().filter(|item| !item.is_well_formed()) {
+            let class = item.class().unwrap_or("unnamed");
+            tracing::warn!(session = %self.id, class, "left out content that does not have the shape of its type");
+        }
         self.publish(|sequence| ServerFrame::Message {
             sequence,
-            id: message.id.as_str().into(),
-            text: message.fallback_text(),
-            from: sender(&message.from),
-            timestamp: rfc3339(message.at).into(),
-            quick_replies: quick_replies.collect(),
+            message: message.into(),
         });
     }
 
@@ -388,17 +388,6 @@ fn unknown_status(id: MessageId) -> Payload {
     let text =
         "cannot determine the delivery status: the connection to Genesys was lost before the acknowledgement";
     failed_frame(id, ErrorCode::InDoubt, text)
-}
-
-fn sender(author: &Author) -> Sender<'_> {
-    let kind = match author.kind {
-        AuthorKind::Bot => SenderKind::Bot,
-        _ => SenderKind::Agent,
-    };
-    Sender {
-        kind,
-        name: author.name.as_deref().map(Into::into),
-    }
 }
 
 #[cfg(test)]

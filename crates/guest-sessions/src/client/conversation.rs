@@ -12,9 +12,9 @@ use genesys_api::{Now, limits, parse_rfc3339, retry, rfc3339};
 use guest_conversation::attachments::AttachmentId;
 use guest_conversation::engine::{Closed, Due, Engine};
 use guest_conversation::{
-    Author, AuthorKind, Command, ConnectionEvent, Content, DeliveryStatus, Direction, Ending, Event,
-    FailureReason, GuestMachine, Job, JobOutcome, Loss, Machine, Message, QuickReply, Reason, ServiceRefusal,
-    SessionEvent, SessionInfo, State,
+    Author, AuthorKind, Command, ConnectionEvent, DeliveryStatus, Direction, Ending, Event, FailureReason,
+    GuestMachine, Job, JobOutcome, Loss, Machine, Message, MessageId, OutgoingMessage, Reason, SendError,
+    ServiceRefusal, SessionEvent, SessionInfo, State,
 };
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, SocketUrl, Transmit};
 
 use super::gateway_session::GatewaySession;
-use crate::{ClientFrame, ErrorCode, Sender, SenderKind, ServerFrame, SessionEventName, SuggestedReply};
+use crate::{ClientFrame, ErrorCode, GuestMessage, MessageBody, ServerFrame, SessionEventName};
 
 /// A guest's conversation over the gateway's socket.
 #[derive(Debug)]
@@ -161,6 +161,31 @@ impl GatewayConversation {
         }
     }
 
+    fn handle_message(&mut self, body: &MessageBody<'_>, sequence: u64, now: Now) {
+        if !self.engine.is_new(&body.id) {
+            return;
+        }
+        let from = Author::from(&body.from);
+        let is_own = from.kind == AuthorKind::Guest;
+        let message = Box::new(Message {
+            id: body.id.to_string(),
+            text: body.text.to_string(),
+            from,
+            at: time_or_now(&body.timestamp, now),
+            direction: if is_own {
+                Direction::Inbound
+            } else {
+                Direction::Outbound
+            },
+            content: body.content.to_vec(),
+            sequence: Some(sequence),
+        });
+        match is_own {
+            true => self.engine.emit(SessionEvent::OwnMessage(message)),
+            false => self.engine.emit(Event::Message(message)),
+        }
+    }
+
     fn handle_server_frame(&mut self, frame: ServerFrame<'_>, now: Now) {
         match frame {
             ServerFrame::HandshakeAccepted {
@@ -205,29 +230,9 @@ impl GatewayConversation {
             | ServerFrame::Typing { sequence, .. }
             | ServerFrame::Event { sequence, .. }
                 if !self.session.is_new(sequence) => {}
-            ServerFrame::Message {
-                sequence,
-                id,
-                text,
-                from,
-                timestamp,
-                quick_replies,
-            } => {
-                if self.engine.is_new(&id) {
-                    let message = Message {
-                        id: id.to_string(),
-                        text: text.to_string(),
-                        from: author(&from),
-                        at: time_or_now(&timestamp, now),
-                        direction: Direction::Outbound,
-                        content: quick_replies.iter().map(quick_reply).collect(),
-                        sequence: Some(sequence),
-                    };
-                    self.engine.emit(Event::Message(Box::new(message)));
-                }
-            }
+            ServerFrame::Message { sequence, message } => self.handle_message(&message, sequence, now),
             ServerFrame::Typing { from, .. } => self.engine.emit(SessionEvent::Typing {
-                from: author(&from),
+                from: Author::from(&from),
                 during: limits::TYPING_SHOWN,
             }),
             ServerFrame::Event { name, detail, .. } => self.handle_session_event(name, detail.as_deref()),
@@ -369,10 +374,8 @@ impl Machine for GatewayConversation {
             return None;
         }
         let message = self.engine.next_message(now, OffsetDateTime::UNIX_EPOCH);
-        let frame = message.map(|(id, message)| {
-            let text = message.text();
-            ClientFrame::Message { id, text }.to_json()
-        });
+        let frame =
+            message.map(|(id, message)| ClientFrame::Message(GuestMessage::new(id, message)).to_json());
         match frame {
             Some(frame) => self.engine.transmit("message", frame),
             None if self.engine.has_drained() => self.perform(Due::Close, now),
@@ -416,6 +419,14 @@ impl GuestMachine for GatewayConversation {
         }
     }
 
+    /// Without attachments: see [`OutgoingMessage::content`].
+    fn send(&mut self, id: MessageId, message: &OutgoingMessage) -> Result<(), SendError> {
+        if let Some(id) = message.attachments().first() {
+            return Err(SendError::UnknownAttachment { id: id.to_string() });
+        }
+        self.engine.send(id, message.clone())
+    }
+
     fn send_typing(&mut self, now: Now) {
         if self.engine.take_typing(now) {
             self.engine.transmit("typing", ClientFrame::Typing {}.to_json());
@@ -431,24 +442,6 @@ impl GuestMachine for GatewayConversation {
 /// Whether a refusal is about an expired access token.
 fn is_expired(refusal: &ServiceRefusal) -> bool {
     refusal.code == ErrorCode::CredentialsExpired.as_str()
-}
-
-fn author(from: &Sender<'_>) -> Author {
-    Author {
-        kind: match from.kind {
-            SenderKind::Agent => AuthorKind::Human,
-            SenderKind::Bot => AuthorKind::Bot,
-        },
-        name: from.name.as_deref().map(str::to_owned),
-    }
-}
-
-fn quick_reply(reply: &SuggestedReply<'_>) -> Content {
-    Content::QuickReply(QuickReply {
-        text: (&*reply.text).into(),
-        payload: (&*reply.payload).into(),
-        image: None,
-    })
 }
 
 fn time_or_now(text: &str, now: Now) -> OffsetDateTime {

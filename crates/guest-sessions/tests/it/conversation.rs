@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use guest_conversation::{
-    Command, ConnectionEvent, DeliveryStatus, Ending, Event, GuestMachine as _, Machine as _, Reason,
-    SessionEvent, State,
+    Command, ConnectionEvent, DeliveryStatus, Ending, Event, GuestMachine as _, Machine as _,
+    OutgoingMessage, Reason, SessionEvent, State,
 };
 use guest_sessions::client::GatewayConversation;
-use guest_sessions::{ClientFrame, ServerFrame, TokenPlacement};
+use guest_sessions::{ClientFrame, GuestMessage, ServerFrame, TokenPlacement};
 use secrecy::SecretString;
 use serde_json::json;
 use ws_transport::{CloseInfo, OriginPolicy, SocketUrl};
@@ -308,10 +308,8 @@ fn idle_conversation_is_small() {
 
 #[test]
 fn debug_of_frames_shows_no_text() {
-    let sent = ClientFrame::Message {
-        id: id(1),
-        text: "canary".into(),
-    };
+    let message = OutgoingMessage::new("canary");
+    let sent = ClientFrame::Message(GuestMessage::new(id(1), &message));
     let received = r#"{"type":"message","sequence":1,"id":"m","text":"canary","from":{"kind":"agent","name":"canary"},"timestamp":""}"#;
     let received = ServerFrame::parse(received).unwrap();
     let shown = format!("{sent:?} {received:?}");

@@ -139,10 +139,11 @@ async fn conversation_passes_between_client_and_server() {
 
         let sent = connection.send("hello").unwrap();
         let frame = text(&mut socket).await;
-        let ClientFrame::Message { id, text } = ClientFrame::parse(&frame).unwrap() else {
+        let ClientFrame::Message(message) = ClientFrame::parse(&frame).unwrap() else {
             panic!()
         };
-        assert_eq!((id, &*text), (sent, "hello"));
+        let id = message.id;
+        assert_eq!((id, &*message.message().unwrap().text()), (sent, "hello"));
         let answers = [
             ServerFrame::MessageAccepted {
                 id,

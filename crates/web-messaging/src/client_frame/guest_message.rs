@@ -6,7 +6,7 @@ use genesys_api::wire::{OwnedText, Text};
 use serde::{Serialize, Serializer};
 
 use crate::CustomAttributes;
-use crate::message::{Answer, Choice, OutgoingMessage};
+use crate::message::{AnswerItem, ButtonKind, OutgoingMessage};
 
 /// A message or an event of the guest.
 ///
@@ -27,7 +27,7 @@ pub struct GuestMessage<'a> {
     )]
     parent: Option<&'a OwnedText>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    content: Vec<Item<'a>>,
+    content: Vec<AnswerItem<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<[GuestEvent; 1]>,
     /// Genesys' own clients send it inside `message`, and others beside it; the schema has both places.
@@ -53,49 +53,29 @@ impl<'a> GuestMessage<'a> {
     /// Any message of the guest, with attributes.
     #[must_use]
     pub fn message(message: &'a OutgoingMessage, attributes: Option<&'a CustomAttributes>) -> Self {
-        let (kind, text, content) = match message {
-            OutgoingMessage::Button(choice) => {
-                let button = Item::chosen("Button", choice, None);
-                (Kind::Structured, (&*choice.text).into(), vec![button])
+        let (kind, text) = match message {
+            OutgoingMessage::Choices {
+                kind: ButtonKind::DatePicker | ButtonKind::QuickReply,
+                ..
+            } => (Kind::Text, Text::default()),
+            OutgoingMessage::Choices { .. } | OutgoingMessage::Form { .. } => {
+                (Kind::Structured, message.text())
             }
-            OutgoingMessage::Date { question, choice } => {
-                let date = Item::chosen("DatePicker", choice, Some(question));
-                (Kind::Text, Text::default(), vec![date])
-            }
-            OutgoingMessage::Form {
-                question,
-                form,
-                text,
-                answers,
-            } => {
-                let form = Item::filled_in(question, form, answers);
-                (Kind::Structured, (&**text).into(), vec![form])
-            }
-            OutgoingMessage::Items { question, choices } => {
-                let items = choices.iter();
-                let items = items.map(|choice| Item::chosen("ListPicker", choice, Some(question)));
-                (Kind::Structured, message.text(), items.collect())
-            }
-            OutgoingMessage::QuickReply { question, choice } => {
-                let reply = Item::chosen("QuickReply", choice, question.as_ref());
-                (Kind::Text, Text::default(), vec![reply])
-            }
-            OutgoingMessage::Text { text, attachments } => {
-                let files = attachments.iter().map(|id| Item::Attachment {
-                    attachment: (&**id).into(),
-                });
-                (Kind::Text, (&**text).into(), files.collect())
-            }
+            OutgoingMessage::Text { text, .. } => (Kind::Text, (&**text).into()),
         };
         let parent = match message {
-            OutgoingMessage::Items { question, .. } => Some(question),
+            OutgoingMessage::Choices {
+                kind: ButtonKind::ListPicker,
+                question,
+                ..
+            } => question.as_ref(),
             _ => None,
         };
         Self {
             kind,
             text: Some(text),
             parent,
-            content,
+            content: message.content(),
             events: None,
             attributes,
         }
@@ -141,75 +121,6 @@ enum Kind {
 }
 
 #[derive(Clone, Debug, Serialize)]
-#[serde(tag = "contentType", rename_all_fields = "camelCase")]
-enum Item<'a> {
-    Attachment {
-        #[serde(serialize_with = "as_attachment")]
-        attachment: Text<'a>,
-    },
-    ButtonResponse {
-        button_response: ButtonResponse<'a>,
-    },
-    Form {
-        form: FilledIn<'a>,
-    },
-}
-
-impl<'a> Item<'a> {
-    fn chosen(kind: &'static str, choice: &'a Choice, question: Option<&'a OwnedText>) -> Self {
-        Self::ButtonResponse {
-            button_response: ButtonResponse {
-                kind,
-                text: (&*choice.text).into(),
-                payload: (&*choice.payload).into(),
-                originating_message_id: question.map(|id| (&**id).into()),
-            },
-        }
-    }
-
-    fn filled_in(question: &'a OwnedText, form: &'a OwnedText, answers: &'a [Answer]) -> Self {
-        Self::Form {
-            form: FilledIn {
-                originating_message_id: (&**question).into(),
-                canned_response_id: (&**form).into(),
-                response: answers
-                    .iter()
-                    .map(|answer| Field {
-                        id: (&*answer.field).into(),
-                        component: Item::chosen("Form", &answer.choice, None),
-                    })
-                    .collect(),
-            },
-        }
-    }
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ButtonResponse<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    text: Text<'a>,
-    payload: Text<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    originating_message_id: Option<Text<'a>>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct FilledIn<'a> {
-    originating_message_id: Text<'a>,
-    canned_response_id: Text<'a>,
-    response: Vec<Field<'a>>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Field<'a> {
-    id: Text<'a>,
-    component: Item<'a>,
-}
-
-#[derive(Clone, Debug, Serialize)]
 #[serde(tag = "eventType")]
 enum GuestEvent {
     Presence { presence: State },
@@ -220,10 +131,6 @@ enum GuestEvent {
 struct State {
     #[serde(rename = "type")]
     state: &'static str,
-}
-
-fn as_attachment<S: Serializer>(id: &Text<'_>, serializer: S) -> Result<S::Ok, S::Error> {
-    BTreeMap::from([("id", id)]).serialize(serializer)
 }
 
 fn as_channel<S: Serializer>(

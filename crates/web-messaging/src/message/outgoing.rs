@@ -1,20 +1,21 @@
 //! Messages of the guest.
 
-use super::{ListItem, QuickReply};
 use genesys_api::wire::{OwnedText, Text};
+
+use super::{ButtonKind, ListItem, QuickReply};
 
 /// A message of the guest: text, files, or a choice among those offered.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum OutgoingMessage {
-    /// The guest pressed a button of a card or carousel.
-    Button(Choice),
-    /// The guest picked a time.
-    Date {
-        /// Id of the message that offered it.
-        question: OwnedText,
-        /// The time as the guest read it, and [`DateSlot::at`](crate::message::DateSlot::at) as its payload.
-        choice: Choice,
+    /// The guest chose: a button of a card, a time, items of a list, or a quick reply.
+    Choices {
+        /// Content that offered the choices: neither a form nor unknown content.
+        kind: ButtonKind,
+        /// Id of the message that offered them, if known.
+        question: Option<OwnedText>,
+        /// The choices. For a time, the payload is [`DateSlot::at`](crate::message::DateSlot::at).
+        choices: Vec<Choice>,
     },
     /// The guest filled a form in.
     Form {
@@ -26,20 +27,6 @@ pub enum OutgoingMessage {
         text: OwnedText,
         /// The answers.
         answers: Vec<Answer>,
-    },
-    /// The guest picked items of a list.
-    Items {
-        /// Id of the message that offered them.
-        question: OwnedText,
-        /// The items.
-        choices: Vec<Choice>,
-    },
-    /// The guest chose a quick reply.
-    QuickReply {
-        /// Id of the message that offered it, if known.
-        question: Option<OwnedText>,
-        /// The reply.
-        choice: Choice,
     },
     /// Text, files, or both.
     Text {
@@ -63,9 +50,9 @@ impl OutgoingMessage {
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         match self {
-            Self::Items { choices, .. } => choices.is_empty(),
+            Self::Choices { choices, .. } => choices.is_empty(),
             Self::Text { text, attachments } => text.is_empty() && attachments.is_empty(),
-            Self::Button(_) | Self::Date { .. } | Self::Form { .. } | Self::QuickReply { .. } => false,
+            Self::Form { .. } => false,
         }
     }
 
@@ -82,8 +69,11 @@ impl OutgoingMessage {
     pub fn bytes(&self) -> usize {
         let of = |choice: &Choice| choice.text.len() + choice.payload.len();
         match self {
-            Self::Button(choice) => of(choice),
-            Self::Date { question, choice } => question.len() + of(choice),
+            Self::Choices {
+                question, choices, ..
+            } => {
+                question.as_ref().map_or(0, |question| question.len()) + choices.iter().map(of).sum::<usize>()
+            }
             Self::Form {
                 question,
                 form,
@@ -96,10 +86,6 @@ impl OutgoingMessage {
                     .sum();
                 question.len() + form.len() + text.len() + answered
             }
-            Self::Items { question, choices } => question.len() + choices.iter().map(of).sum::<usize>(),
-            Self::QuickReply { question, choice } => {
-                question.as_ref().map_or(0, |question| question.len()) + of(choice)
-            }
             Self::Text { text, attachments } => {
                 text.len() + attachments.iter().map(|id| id.len()).sum::<usize>()
             }
@@ -110,14 +96,14 @@ impl OutgoingMessage {
     #[must_use]
     pub fn text(&self) -> Text<'_> {
         match self {
-            Self::Button(choice) | Self::Date { choice, .. } | Self::QuickReply { choice, .. } => {
-                Text::from(&*choice.text)
-            }
+            Self::Choices { choices, .. } => match &choices[..] {
+                [choice] => Text::from(&*choice.text),
+                _ => {
+                    let texts: Vec<_> = choices.iter().map(|choice| &*choice.text).collect();
+                    texts.join(", ").into()
+                }
+            },
             Self::Form { text, .. } | Self::Text { text, .. } => Text::from(&**text),
-            Self::Items { choices, .. } => {
-                let texts: Vec<_> = choices.iter().map(|choice| &*choice.text).collect();
-                texts.join(", ").into()
-            }
         }
     }
 }

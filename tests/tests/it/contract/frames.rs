@@ -12,6 +12,8 @@ use crate::genesys::Genesys;
 use crate::page::{Page, Received, handshake, upgrade};
 use crate::world::{CLIENT, World};
 
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../spec/web-messaging/golden/server");
+
 #[tokio::test]
 async fn documented_frames_are_sent_with_all_fields() {
     let mut seen = BTreeSet::new();
@@ -74,12 +76,36 @@ async fn frames_of_all_kinds() -> Vec<Value> {
         json!({ "events": [{ "eventType": "Typing", "typing": { "type": "On", "duration": 3_000 } }] });
     line.send_frame(&sent("Event", typing)).await;
     until(&mut page, "typing", &mut received).await;
-    let reply = json!({ "text": "Yes", "payload": "yes", "action": "Message" });
-    let choice = json!({
-        "text": "Shall we?", "content": [{ "contentType": "QuickReply", "quickReply": reply }],
-    });
-    line.send_frame(&sent("Structured", choice)).await;
-    until(&mut page, "message", &mut received).await;
+    // each kind of content with each of its fields, as Genesys writes it
+    for golden in [
+        "attachment",
+        "card",
+        "carousel",
+        "card-bare",
+        "date-picker",
+        "form",
+        "list-picker",
+        "quick-replies",
+        "text-content",
+        "other-content",
+        "own-echo-quick-reply",
+        "form-response",
+    ] {
+        let path = format!("{GOLDEN}/{golden}.json");
+        let mut frame: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        if golden == "card" {
+            let actions = frame["body"]["content"][0]["card"]["actions"]
+                .as_array_mut()
+                .unwrap();
+            actions.push(json!({ "type": "Novelty", "text": "Try" }));
+        }
+        // a message of its own, from elsewhere
+        frame["body"]["id"] = golden.into();
+        frame["body"]["channel"]["messageId"] = golden.into();
+        frame.as_object_mut().unwrap().remove("tracingId");
+        line.send_frame(&frame).await;
+        until(&mut page, "message", &mut received).await;
+    }
     drop(line);
     world.stop().await;
     received

@@ -1,6 +1,6 @@
 //! Structured content: choices and their display.
 
-use guest_conversation::{AuthorKind, Choice, SessionEvent};
+use guest_conversation::{AuthorKind, ButtonKind, Choice, SessionEvent};
 use web_messaging::rest::history::HistoryPage;
 
 use super::*;
@@ -9,6 +9,15 @@ fn choice(text: &str, payload: &str) -> Choice {
     Choice {
         text: text.to_owned().into(),
         payload: payload.to_owned().into(),
+    }
+}
+
+/// The answer to the message `m1`.
+fn answer(kind: ButtonKind, choices: Vec<Choice>) -> OutgoingMessage {
+    OutgoingMessage::Choices {
+        kind,
+        question: Some("m1".into()),
+        choices,
     }
 }
 
@@ -49,8 +58,8 @@ fn quick_reply_is_selected_by_number_while_pending() {
     guest.line("2");
     let requests = guest.requests();
     assert!(
-        matches!(&requests[..], [Request::Send(OutgoingMessage::QuickReply { question: Some(question), choice })]
-            if &**question == "m1" && &*choice.payload == "b"),
+        matches!(&requests[..], [Request::Send(OutgoingMessage::Choices { kind: ButtonKind::QuickReply, question: Some(question), choices })]
+            if &**question == "m1" && &*choices[0].payload == "b"),
         "{requests:?}"
     );
     guest.line("2");
@@ -98,7 +107,7 @@ fn card_shows_links_and_numbered_buttons() {
     );
     assert_eq!(
         chosen(message("", TABLE), "1"),
-        OutgoingMessage::Button(choice("Book", "BOOK"))
+        answer(ButtonKind::Button, vec![choice("Book", "BOOK")])
     );
     assert_eq!(chosen(message("", TABLE), "2"), OutgoingMessage::new("2"));
 }
@@ -120,7 +129,7 @@ fn carousel_buttons_are_numbered_across_cards() {
     );
     assert_eq!(
         chosen(message("", carousel), "2"),
-        OutgoingMessage::Button(choice("Two", "TWO"))
+        answer(ButtonKind::Button, vec![choice("Two", "TWO")])
     );
 }
 
@@ -138,10 +147,13 @@ fn date_choice_shows_local_form_and_sends_original_value() {
     );
     assert_eq!(
         chosen(message("", picker), "1"),
-        OutgoingMessage::Date {
-            question: "m1".into(),
-            choice: choice("Friday 26 June 2026, 17:30 UTC", "2026-06-26T17:30:00.000Z"),
-        }
+        answer(
+            ButtonKind::DatePicker,
+            vec![choice(
+                "Friday 26 June 2026, 17:30 UTC",
+                "2026-06-26T17:30:00.000Z"
+            )]
+        )
     );
     let open = r#"{"contentType":"DatePicker","datePicker":{"dateMinimum":"2026-06-26T00:00:00Z","availableTimes":[]}}"#;
     assert_eq!(
@@ -170,10 +182,10 @@ fn list_picker_accepts_several_items() {
     );
     assert_eq!(
         chosen(message("", picker), "1, 3"),
-        OutgoingMessage::Items {
-            question: "m1".into(),
-            choices: vec![choice("Tea", "tea"), choice("Small", "s")],
-        }
+        answer(
+            ButtonKind::ListPicker,
+            vec![choice("Tea", "tea"), choice("Small", "s")]
+        )
     );
     let mut guest = Fixture::connected(InputMode::Interactive);
     guest.event(message("", picker));

@@ -6,7 +6,7 @@ use genesys_api::DeploymentId;
 use genesys_api::wire::{OwnedText, SecretText, Text};
 use secrecy::SecretString;
 use serde_json::Value;
-use web_messaging::message::{Answer, Choice, Content, Message, OutgoingMessage};
+use web_messaging::message::{Answer, ButtonKind, Choice, Content, Message, OutgoingMessage};
 use web_messaging::{
     ActionMap, ClientAction, ClientFrame, CustomAttributes, GuestMessage, JourneyAction, JourneyContext,
     JourneySession, ServerFrame,
@@ -67,8 +67,9 @@ fn answer_repeats_texts_and_payloads_of_the_offer() {
     let Content::ListPicker(list) = &picker.content[0] else {
         panic!("{picker:?}")
     };
-    let message = OutgoingMessage::Items {
-        question: picker.id.clone().into(),
+    let message = OutgoingMessage::Choices {
+        kind: ButtonKind::ListPicker,
+        question: Some(picker.id.clone().into()),
         choices: list.sections[0].items.iter().map(Choice::from).collect(),
     };
     assert_eq!(&*message.text(), "Espresso, Cappuccino");
@@ -243,6 +244,11 @@ fn message() -> Vec<(&'static str, OutgoingMessage)> {
         text: text.into(),
         payload: payload.into(),
     };
+    let choices = |kind, question, choices| OutgoingMessage::Choices {
+        kind,
+        question,
+        choices,
+    };
     vec![
         (
             "text-with-attachment",
@@ -260,35 +266,35 @@ fn message() -> Vec<(&'static str, OutgoingMessage)> {
         ),
         (
             "quick-reply",
-            OutgoingMessage::QuickReply {
-                question: None,
-                choice: choice("Red", "RED"),
-            },
+            choices(ButtonKind::QuickReply, None, vec![choice("Red", "RED")]),
         ),
         (
             "quick-reply-to",
-            OutgoingMessage::QuickReply {
-                question: Some("5befde6373a23f32f20b59b4e1cba0e6".into()),
-                choice: choice("Red", "RED"),
-            },
+            choices(
+                ButtonKind::QuickReply,
+                Some("5befde6373a23f32f20b59b4e1cba0e6".into()),
+                vec![choice("Red", "RED")],
+            ),
         ),
         (
             "card-button",
-            OutgoingMessage::Button(choice("Book Now", "I want it")),
+            choices(ButtonKind::Button, None, vec![choice("Book Now", "I want it")]),
         ),
         (
             "date",
-            OutgoingMessage::Date {
-                question: picker(),
-                choice: choice("26 Jun 17:30", "2025-06-26T17:30:00.000Z"),
-            },
+            choices(
+                ButtonKind::DatePicker,
+                Some(picker()),
+                vec![choice("26 Jun 17:30", "2025-06-26T17:30:00.000Z")],
+            ),
         ),
         (
             "list-items",
-            OutgoingMessage::Items {
-                question: picker(),
-                choices: vec![choice("Espresso", "espresso"), choice("Cappuccino", "cappuccino")],
-            },
+            choices(
+                ButtonKind::ListPicker,
+                Some(picker()),
+                vec![choice("Espresso", "espresso"), choice("Cappuccino", "cappuccino")],
+            ),
         ),
         (
             "form",

@@ -370,6 +370,107 @@ proptest! {
     }
 }
 
+/// Whether all of `part` is in `whole`.
+fn is_part(part: &Value, whole: &Value) -> bool {
+    match (part, whole) {
+        (Value::Object(part), Value::Object(whole)) => part
+            .iter()
+            .all(|(name, value)| whole.get(name).is_some_and(|whole| is_part(value, whole))),
+        (Value::Array(part), Value::Array(whole)) => {
+            part.len() == whole.len() && part.iter().zip(whole).all(|(part, whole)| is_part(part, whole))
+        }
+        _ => part == whole,
+    }
+}
+
+#[test]
+fn content_is_serialized_as_it_was_received() {
+    let mut classes = BTreeSet::new();
+    for golden in folder("server") {
+        let value = golden.value();
+        let Some(items) = value["body"]["content"].as_array() else {
+            continue;
+        };
+        if golden.name() == "quick-replies-v2" || golden.name() == "attachment-content-size" {
+            continue;
+        }
+        let content = read(&golden.text(), |message| message.content.clone());
+        assert_eq!(content.len(), items.len());
+        for (content, item) in content.iter().zip(items) {
+            classes.extend(content.class().map(str::to_owned));
+            let written = serde_json::to_value(content).unwrap();
+            assert!(is_part(&written, item), "{written:#}\n{item:#}");
+            assert_eq!(written["contentType"], item["contentType"]);
+            assert!(!content.fallback_text().trim().is_empty(), "{item}");
+        }
+    }
+    for class in [
+        "Attachment",
+        "ButtonResponse",
+        "Card",
+        "Carousel",
+        "DatePicker",
+        "Form",
+        "ListPicker",
+        "QuickReply",
+        "Text",
+    ] {
+        assert!(classes.contains(class), "{class}: {classes:?}");
+    }
+    let [v2, size] = ["quick-replies-v2", "attachment-content-size"].map(|name| {
+        let content = message(name).content;
+        serde_json::to_value(&content).unwrap()
+    });
+    assert_eq!(v2[0]["contentType"], "Text");
+    assert_eq!(v2[1]["contentType"], "QuickReply");
+    assert!(size[0]["attachment"]["fileSize"].is_u64());
+}
+
+#[test]
+fn fallback_text_is_never_empty() {
+    for (item, expected) in [
+        (r#"{"contentType":"Card","card":{"title":"A table"}}"#, "A table"),
+        (r#"{"contentType":"Card","card":{"title":" "}}"#, "[Card]"),
+        (r#"{"contentType":"DatePicker","datePicker":{}}"#, "[DatePicker]"),
+        (
+            r#"{"contentType":"Form","form":{"cannedResponseId":"c","introduction":{"title":"Address"}}}"#,
+            "Address",
+        ),
+        (
+            r#"{"contentType":"Form","form":{"cannedResponseId":"c"}}"#,
+            "[Form]",
+        ),
+        (
+            r#"{"contentType":"ListPicker","listPicker":{"receivedMessage":{"title":"What?"},"sections":[{"title":"Drinks"}]}}"#,
+            "What?\nDrinks",
+        ),
+        (
+            r#"{"contentType":"Attachment","attachment":{"id":"a","filename":"a.pdf","text":"Prices"}}"#,
+            "Prices",
+        ),
+        (r#"{"contentType":"Story"}"#, "[Story]"),
+        ("7", "[unknown]"),
+        (
+            r#"{"contentType":"QuickReplyV2","quickReplyV2":{"title":"Tea?","actions":[{"text":"Yes","payload":"Y"}]}}"#,
+            "Tea?\nYes",
+        ),
+    ] {
+        let frame = format!(
+            r#"{{"type":"message","class":"StructuredMessage","code":200,"body":{{"type":"Structured","direction":"Outbound","content":[{item}]}}}}"#
+        );
+        let text = read(&frame, |message| {
+            let message = message.to_message(time::OffsetDateTime::UNIX_EPOCH).unwrap();
+            message.fallback_text().to_string()
+        });
+        assert_eq!(text, expected);
+    }
+    let bare = r#"{"type":"message","class":"StructuredMessage","code":200,"body":{"type":"Text","direction":"Outbound"}}"#;
+    read(bare, |message| {
+        let message = message.to_message(time::OffsetDateTime::UNIX_EPOCH).unwrap();
+        assert_eq!(&*message.fallback_text(), "[empty]");
+    });
+}
+
 fn message(name: &str) -> Message {
     read(&text(&format!("server/{name}.json")), |message| {
         message.to_message(time::OffsetDateTime::UNIX_EPOCH).unwrap()
