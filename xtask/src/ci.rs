@@ -132,7 +132,10 @@ const DEEP_STEPS: &[Step] = &[
         name: "audit",
         purpose: "the audit log: 30,000 crash images, 1,000,000 mutated proofs, every flipped bit",
         minutes: 15.0,
-        run: audit,
+        run: |root| {
+            let line = "cargo test --profile simulate --package audit";
+            with_settings(root, line, &[("AUDIT_EFFORT", "100")])
+        },
     },
     Step {
         name: "crash",
@@ -144,7 +147,25 @@ const DEEP_STEPS: &[Step] = &[
         name: "images",
         purpose: "the store: 10,000 images after a loss of power, or with damage",
         minutes: 10.0,
-        run: images,
+        run: |root| {
+            let line = "cargo test --profile simulate --package guest-store every_image_verifies";
+            with_settings(root, line, &[("STORE_EFFORT", "34")])
+        },
+    },
+    Step {
+        name: "tokens",
+        purpose: "10,000 tasks at an expired token in 1,000 rounds, 1,000,000 refreshes with faults of both sides",
+        minutes: 10.0,
+        run: |root| {
+            let line =
+                "cargo test --profile simulate --package genesys-auth --package token-window --all-features";
+            let settings = [
+                ("GENESYS_AUTH_ROUNDS", "1000"),
+                ("TOKEN_WINDOW_SESSIONS", "10000"),
+                ("PROPTEST_CASES", "10000"),
+            ];
+            with_settings(root, line, &settings)
+        },
     },
     Step {
         name: "faults",
@@ -287,20 +308,10 @@ fn test_command(readme: &str) -> Option<&str> {
     None
 }
 
-/// Runs the tests of the audit log with a hundred times the random cases.
-fn audit(root: &Path) -> Result<(), Box<dyn Error>> {
-    let mut command = command(root, "cargo test --profile simulate --package audit");
-    command.env("AUDIT_EFFORT", "100");
-    succeed(&mut command)
-}
-
-/// Runs the test of the store's files with 34 times the images.
-fn images(root: &Path) -> Result<(), Box<dyn Error>> {
-    let mut command = command(
-        root,
-        "cargo test --profile simulate --package guest-store every_image_verifies",
-    );
-    command.env("STORE_EFFORT", "34");
+/// Runs a command line with environment variables, by which a test takes longer.
+fn with_settings(root: &Path, line: &str, settings: &[(&str, &str)]) -> Result<(), Box<dyn Error>> {
+    let mut command = command(root, line);
+    command.envs(settings.iter().copied());
     succeed(&mut command)
 }
 
