@@ -88,10 +88,17 @@ pub struct SqliteStore {
     _lock: Option<[File; 2]>,
 }
 
-/// A write. It gets the transaction, or the fault because of which there is none, and returns the reply to send once the
-/// transaction is durable or rolled back.
-type Write = Box<dyn FnOnce(Result<&mut Transaction<'_, '_>, StoreErrorKind>) -> Reply + Send>;
-type Reply = Box<dyn FnOnce(Result<(), StoreErrorKind>) + Send>;
+/// A write. It runs again if its transaction is rolled back because of another write.
+type Write = Box<dyn FnMut(Step<'_, '_, '_>) + Send>;
+
+/// A step of a write.
+enum Step<'s, 't, 'c> {
+    /// Runs in the transaction.
+    Run(&'s mut Transaction<'t, 'c>),
+    /// Replies, once the transaction is durable or rolled back.
+    Reply(Result<(), StoreErrorKind>),
+}
+
 type Read = Box<dyn FnOnce(&mut Reader<'_, '_>) + Send>;
 
 impl SqliteStore {
@@ -152,24 +159,23 @@ impl SqliteStore {
     /// Runs `work` in the next transaction of the writer, and resolves when that is durable.
     fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Transaction<'_, '_>) -> Result<T, SqliteError> + Send + 'static,
+        mut work: impl FnMut(&mut Transaction<'_, '_>) -> Result<T, SqliteError> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         Box::pin(async move {
             let writer = self.writer.as_ref().ok_or(StoreErrorKind::Unavailable)?;
             let (reply, answer) = oneshot::channel();
-            let write: Write = Box::new(move |transaction| {
-                let result = match transaction {
-                    Ok(transaction) => transaction.unit(work),
-                    Err(fault) => Err(fault.into()),
-                };
-                Box::new(move |outcome: Result<(), StoreErrorKind>| {
-                    let result = match outcome {
-                        Ok(()) => result,
-                        Err(fault) => Err(fault.into()),
-                    };
+            let mut reply = Some(reply);
+            let mut result = Err(StoreErrorKind::Unavailable.into());
+            let write: Write = Box::new(move |step| match step {
+                Step::Run(transaction) => result = transaction.unit(&mut work),
+                Step::Reply(outcome) => {
+                    let result = std::mem::replace(&mut result, Err(StoreErrorKind::Unavailable.into()));
+                    let result = outcome.map_err(StoreError::from).and(result);
                     // the caller may have dropped the future
-                    drop(reply.send(result));
-                })
+                    if let Some(reply) = reply.take() {
+                        drop(reply.send(result));
+                    }
+                }
             });
             writer.send(write).await.map_err(|_| StoreErrorKind::Poisoned)?;
             // a unit in the queue of a closed store was dropped
@@ -179,7 +185,7 @@ impl SqliteStore {
 
     fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Reader<'_, '_>) -> Result<T, SqliteError> + Send + 'static,
+        mut work: impl FnMut(&mut Reader<'_, '_>) -> Result<T, SqliteError> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         let Some(reader) = &self.reader else {
             return self.write(move |transaction| work(&mut transaction.reader()));

@@ -11,13 +11,17 @@ use crate::{Change, Committed, Conflict, Session, StoreErrorKind, Unit, Webhook}
 impl Transaction<'_, '_> {
     pub(super) fn commit(&mut self, unit: &Unit) -> Result<Committed, SqliteError> {
         // before the change, so that a repeated request is recognized before the guest of its session
-        if let Some(request) = &unit.request {
-            self.put_request(request, unit.change.as_ref())?;
-        }
+        let number = match &unit.request {
+            Some(request) => self.number_request(request)?,
+            None => 0,
+        };
         let version = match &unit.change {
             Some(change) => self.change(change)?,
             None => None,
         };
+        if let Some(request) = &unit.request {
+            self.put_request(request, number, unit.change.as_ref())?;
+        }
         let (mut deliveries, mut overflowed) = (0, 0);
         for event in &unit.events {
             let (queued, joined) = self.fan_out(event)?;

@@ -15,26 +15,14 @@ use crate::{Change, Conflict, KeyedRequest, Resource, SealKey, StoreError, Store
 const MAX_REMOVED: i64 = 10_000;
 
 impl Transaction<'_, '_> {
-    /// Stores the request that led to `change`, a creation.
-    pub(super) fn put_request(
-        &mut self,
-        request: &KeyedRequest,
-        change: Option<&Change>,
-    ) -> Result<(), SqliteError> {
+    /// Fails if the key of a request is in use, or its owner has too many. Returns the number of the request.
+    pub(super) fn number_request(&mut self, request: &KeyedRequest) -> Result<i64, SqliteError> {
         let seal = &self.keys.seal;
         let hash = seal.request_hash(&request.owner, &request.key);
         let sql = "SELECT 1 FROM requests WHERE hash = ?1";
         if self.prepared.row(sql, [hash], |_| Ok(()))?.is_some() {
             return Err(Conflict::KeyInUse.into());
         }
-        let (session, webhook) = match change {
-            Some(Change::CreateSession(created)) => (Some(seal.session_key(&created.id)), None),
-            Some(Change::PutWebhook(created)) => (None, Some(created.id.as_str())),
-            _ => {
-                let source = "a request with a key must create a session or a webhook";
-                return Err(StoreError::new(StoreErrorKind::Invalid, source).into());
-            }
-        };
         // the numbers of an owner have no gap: the oldest request is removed first
         let sql = "SELECT (SELECT min(number) FROM requests WHERE owner = ?1),
                           (SELECT max(number) FROM requests WHERE owner = ?1)";
@@ -48,15 +36,34 @@ impl Transaction<'_, '_> {
         if last - first + 1 >= integer(self.limits.owner_requests)? {
             return Err(StoreErrorKind::TooManyRequests.into());
         }
+        Ok(last + 1)
+    }
+
+    /// Stores the request that led to `change`, a creation.
+    pub(super) fn put_request(
+        &mut self,
+        request: &KeyedRequest,
+        number: i64,
+        change: Option<&Change>,
+    ) -> Result<(), SqliteError> {
+        let seal = &self.keys.seal;
+        let (session, webhook) = match change {
+            Some(Change::CreateSession(created)) => (Some(seal.session_key(&created.id)), None),
+            Some(Change::PutWebhook(created)) => (None, Some(created.id.as_str())),
+            _ => {
+                let source = "a request with a key must create a session or a webhook";
+                return Err(StoreError::new(StoreErrorKind::Invalid, source).into());
+            }
+        };
         let sql = "INSERT INTO requests (hash, owner, number, key, digest, at, session, webhook)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
         let key = seal.seal(KEY, request.key.as_str().as_bytes());
         self.prepared.execute(
             sql,
             params![
-                hash,
+                seal.request_hash(&request.owner, &request.key),
                 request.owner,
-                last + 1,
+                number,
                 key,
                 seal.seal(DIGEST, &request.digest),
                 micros(request.at),

@@ -32,6 +32,11 @@ impl<'c> Prepared<'c> {
         !self.connection.is_autocommit()
     }
 
+    /// Rows that the connection has changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.connection.total_changes()
+    }
+
     /// Sets the longest wait for a lock of the file.
     pub(super) fn busy_timeout(&self, wait: Duration) -> rusqlite::Result<()> {
         self.connection.busy_timeout(wait)

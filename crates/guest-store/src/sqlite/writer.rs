@@ -13,7 +13,7 @@ use super::prepared::Prepared;
 use super::reader::Reader;
 use super::row_sums::{RowState, Rows};
 use super::wal::Wal;
-use super::{Keys, Reply, Write};
+use super::{Keys, Step, Write};
 use crate::audit_log::LogHead;
 use crate::{Limits, StoreError, StoreErrorKind};
 
@@ -36,7 +36,7 @@ pub(super) struct Writer {
     guests: LiveGuests,
     wal: Wal,
     /// Rows that this connection has changed, or `None` before the first transaction.
-    changes: Option<i64>,
+    changes: Option<u64>,
     /// The passing fault of the last change: `Full`, or `Unavailable` as at a limit of the size of files.
     fault: Option<StoreErrorKind>,
 }
@@ -67,34 +67,74 @@ impl Writer {
     /// While a transaction becomes durable, the units of the next one queue in the inbox.
     pub(super) fn run(mut self, connection: &Connection, mut inbox: mpsc::Receiver<Write>) {
         let mut prepared = Prepared::new(connection);
-        let (mut batch, mut answers) = (Vec::new(), Vec::new());
+        let mut batch = Vec::new();
         while inbox.blocking_recv_many(&mut batch, LARGEST_BATCH) > 0 {
-            let outcome = self.store(&mut prepared, batch.drain(..), &mut answers);
-            let closed = is_permanent(outcome) || self.wal.checkpoint_if_due(&mut prepared).is_err();
-            if closed {
-                tracing::error!("the store accepts no more units: the disk failed");
-                // before the answers, so that their callers see the closed channel
-                inbox.close();
-            }
-            answers.drain(..).for_each(|answer| answer(outcome));
-            if closed {
+            if !self.store(&mut prepared, &mut batch, &mut inbox) {
                 return;
             }
+            batch.clear();
         }
     }
 
-    /// Commits a batch in one transaction, and collects the replies to send once the outcome is known.
+    /// Commits a batch and replies. Returns whether the store accepts more units.
+    ///
+    /// The units have no savepoints, which cost a copy of each page that they change. After one that fails halfway, the
+    /// transaction is rolled back and each half of the batch has its own.
     fn store(
         &mut self,
         prepared: &mut Prepared<'_>,
-        batch: impl Iterator<Item = Write>,
-        answers: &mut Vec<Reply>,
-    ) -> Result<(), StoreErrorKind> {
+        batch: &mut [Write],
+        inbox: &mut mpsc::Receiver<Write>,
+    ) -> bool {
+        let outcome = match self.commit(prepared, batch) {
+            Ok(true) => Ok(()),
+            Ok(false) if batch.len() > 1 => {
+                let (first, second) = batch.split_at_mut(batch.len() / 2);
+                return self.store(prepared, first, inbox) && self.store(prepared, second, inbox);
+            }
+            // the unit has its own error
+            Ok(false) => Ok(()),
+            Err(fault) => Err(fault),
+        };
+        let closed = is_permanent(outcome) || self.wal.checkpoint_if_due(prepared).is_err();
+        if closed {
+            tracing::error!("the store accepts no more units: the disk failed");
+            // before the replies, so that their callers see the closed channel
+            inbox.close();
+        }
+        batch.iter_mut().for_each(|write| write(Step::Reply(outcome)));
+        !closed
+    }
+
+    /// Commits a batch in one transaction. Returns whether it is stored: `false` if a unit failed halfway.
+    fn commit(&mut self, prepared: &mut Prepared<'_>, batch: &mut [Write]) -> Result<bool, StoreErrorKind> {
         let before = (self.head.clone(), self.rows.state());
         let begun = roll_back(prepared)
             .and_then(|()| self.probe_space(prepared))
             .and_then(|()| prepared.execute("BEGIN IMMEDIATE", []));
-        let mut sound = begun.map(drop).map_err(rolled_back);
+        let ran = begun
+            .map_err(rolled_back)
+            .and_then(|_| self.run_all(prepared, batch));
+        let stored = match ran {
+            Ok(true) => self.finish(prepared, &before).map(|()| true),
+            failed => failed,
+        };
+        if stored == Ok(true) {
+            self.guests.commit();
+            return stored;
+        }
+        self.head = before.0;
+        self.rows.restore(before.1);
+        self.guests.roll_back(0);
+        self.fault = stored.err().and_then(unwritable).or(self.fault);
+        if let Err(error) = roll_back(prepared) {
+            tracing::warn!(%error, "a rollback failed and is repeated before the next transaction");
+        }
+        stored
+    }
+
+    /// Runs the units of a batch until one fails halfway. Returns whether none did.
+    fn run_all(&mut self, prepared: &mut Prepared<'_>, batch: &mut [Write]) -> Result<bool, StoreErrorKind> {
         let mut transaction = Transaction {
             prepared,
             keys: &self.keys,
@@ -103,29 +143,19 @@ impl Writer {
             rows: &self.rows,
             guests: &mut self.guests,
             erased: false,
-            broken: None,
+            failed: None,
             fault: &mut self.fault,
         };
         for write in batch {
-            answers.push(write(sound.map(|()| &mut transaction)));
-            if let Some(fault) = transaction.broken {
-                sound = Err(fault);
+            write(Step::Run(&mut transaction));
+            match transaction.failed {
+                Some(StoreErrorKind::Poisoned) => return Err(StoreErrorKind::Poisoned),
+                Some(_) => return Ok(false),
+                None => {}
             }
         }
-        let erased = transaction.erased;
-        if let Err(fault) = sound.and_then(|()| self.finish(prepared, &before)) {
-            self.head = before.0;
-            self.rows.restore(before.1);
-            self.guests.roll_back(0);
-            self.fault = unwritable(fault).or(self.fault);
-            if let Err(error) = roll_back(prepared) {
-                tracing::warn!(%error, "a rollback failed and is repeated before the next transaction");
-            }
-            return Err(fault);
-        }
-        self.guests.commit();
-        self.wal.truncate |= erased;
-        Ok(())
+        self.wal.truncate |= transaction.erased;
+        Ok(true)
     }
 
     /// After a change that could not be written, writes [`PROBE`] bytes and removes them. Fails only if the disk failed.
@@ -164,7 +194,7 @@ impl Writer {
         if self.head.live_sessions != before.live_sessions {
             write_count(prepared, "live_sessions", self.head.live_sessions)?;
         }
-        let changes = prepared.row("SELECT total_changes()", [], |row| row.get::<_, i64>(0))?;
+        let changes = Some(prepared.changes());
         if changes != self.changes {
             self.head.transactions += 1;
             write_count(prepared, TRANSACTIONS, self.head.transactions)?;
@@ -279,8 +309,8 @@ pub(super) struct Transaction<'t, 'c> {
     pub(super) guests: &'t mut LiveGuests,
     /// Whether a session was erased.
     pub(super) erased: bool,
-    /// The fault because of which the transaction must be rolled back.
-    pub(super) broken: Option<StoreErrorKind>,
+    /// The error of a unit because of which the transaction must be rolled back.
+    pub(super) failed: Option<StoreErrorKind>,
     /// The passing fault of the last change.
     pub(super) fault: &'t mut Option<StoreErrorKind>,
 }
@@ -294,16 +324,13 @@ impl<'c> Transaction<'_, 'c> {
         }
     }
 
-    /// Runs `work` in a savepoint.
+    /// Runs a unit. One that fails before it changes a row leaves the transaction as it was.
     pub(super) fn unit<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, SqliteError>,
     ) -> Result<T, StoreError> {
         let before = (self.head.clone(), self.rows.state());
-        let changed_guests = self.guests.changes();
-        if let Err(error) = self.prepared.execute("SAVEPOINT unit", []) {
-            return Err(self.abort(rolled_back(error)));
-        }
+        let (changed_guests, changes) = (self.guests.changes(), self.prepared.changes());
         let result = work(self).map_err(StoreError::from);
         if let Err(error) = &result {
             *self.head = before.0;
@@ -313,24 +340,18 @@ impl<'c> Transaction<'_, 'c> {
             // SQLite rolls back the whole transaction after some errors, as when the disk is full
             if !self.prepared.in_transaction() {
                 tracing::warn!(%error, "a transaction of the store was rolled back");
-                return Err(self.abort(match error.kind() {
+                let kind = match error.kind() {
                     kind @ (StoreErrorKind::Full | StoreErrorKind::Poisoned) => kind,
                     _ => StoreErrorKind::Unavailable,
-                }));
+                };
+                self.failed = Some(kind);
+                return Err(kind.into());
             }
-            if let Err(error) = self.prepared.execute("ROLLBACK TO unit", []) {
-                return Err(self.abort(rolled_back(error)));
+            if self.prepared.changes() != changes {
+                self.failed = Some(error.kind());
             }
-        }
-        if let Err(error) = self.prepared.execute("RELEASE unit", []) {
-            return Err(self.abort(rolled_back(error)));
         }
         result
-    }
-
-    fn abort(&mut self, fault: StoreErrorKind) -> StoreError {
-        self.broken = Some(fault);
-        fault.into()
     }
 }
 

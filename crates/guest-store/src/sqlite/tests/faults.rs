@@ -149,7 +149,7 @@ async fn failed_sync_closes_the_store() {
     let store = open(&path).unwrap();
     store.commit(log(3)).await.unwrap();
     let failed = store.write(|transaction| {
-        transaction.broken = Some(StoreErrorKind::Poisoned);
+        transaction.failed = Some(StoreErrorKind::Poisoned);
         Ok(())
     });
     assert_eq!(failed.await.unwrap_err().kind(), StoreErrorKind::Poisoned);
@@ -176,7 +176,7 @@ async fn failed_sync_closes_the_store() {
 }
 
 #[tokio::test]
-async fn lost_transaction_is_refused_whole() {
+async fn unit_that_loses_its_transaction_fails_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("guest.db");
     let store = open(&path).unwrap();
@@ -189,8 +189,9 @@ async fn lost_transaction_is_refused_whole() {
     // while the writer is busy, three units gather for one transaction
     let (started, start) = oneshot::channel();
     let (release, wait) = std::sync::mpsc::channel();
+    let mut started = Some(started);
     let busy = store.write(move |_| {
-        started.send(()).unwrap();
+        started.take().unwrap().send(()).unwrap();
         wait.recv().unwrap();
         Ok(())
     });
@@ -206,11 +207,12 @@ async fn lost_transaction_is_refused_whole() {
     };
     let (busy, lost) = tokio::join!(busy, gather);
     assert!(busy.is_ok());
-    for lost in lost {
-        assert_eq!(lost.unwrap_err().kind(), StoreErrorKind::Unavailable);
-    }
+    let [one, two, three] = lost;
+    assert_eq!(one.unwrap().entries, 3..5);
+    assert_eq!(two.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert_eq!(three.unwrap().entries, 5..7);
     raw.execute_batch("DROP TRIGGER spring").unwrap();
-    assert_eq!(store.commit(unit("x")).await.unwrap().entries, 3..4);
+    assert_eq!(store.commit(unit("x")).await.unwrap().entries, 7..8);
     let exported = folder.path().join("audit.jsonl");
     export(&store, &exported).await.unwrap();
     assert!(files::verify_file(&exported, store.verifier_key(), None).is_ok());
