@@ -436,7 +436,7 @@ export interface FormContent {
 }
 
 /** Frames of the gateway: */
-export type GatewayFrame = HandshakeAccepted | MessageAccepted | MessageFailed | Message | Typing | ConversationEvent | Refused | SessionEnded | Pong;
+export type GatewayFrame = HandshakeAccepted | MessageAccepted | MessageFailed | Message | Typing | ConversationEvent | ReplayIncomplete | Refused | SessionEnded | Pong;
 
 /** A string of the IAB Global Privacy Platform. It is stored and not evaluated. */
 export type Gpp = string;
@@ -483,17 +483,21 @@ export interface GuestTyping {
   type: "typing";
 }
 
-/** The first frame. `accessToken` is required if neither the query nor a subprotocol has it. With `lastSequence`, later events are replayed. */
+/** The first frame. `accessToken` is required if neither the query nor a subprotocol has it. With `epoch` and `lastSequence`, of the last event that the client received, later events are replayed. If the epoch has ended, `lastMessageId` shows whether a message was missed. */
 export interface Handshake {
   accessToken?: string;
+  epoch?: string;
   guestSessionId: Id;
+  /** Id of the last received message of an agent or a bot. */
+  lastMessageId?: string;
   lastSequence?: number;
   timestamp: string;
   type: "handshake";
 }
 
-/** Genesys has configured the session, and messages may be sent. `sequence` is the number of the last event. */
+/** Genesys has configured the session, and messages may be sent. `sequence` is the number of the last event. Numbers begin anew in each `epoch`, which changes when the gateway restarts: a client of another epoch takes all that follow, and compares the ids of messages. */
 export interface HandshakeAccepted {
+  epoch: string;
   guestSessionId: Id;
   newSession: boolean;
   readOnly: boolean;
@@ -582,6 +586,8 @@ export interface Message {
 /** The message is delivered: Genesys has echoed it. */
 export interface MessageAccepted {
   id: string;
+  /** Id of the message in the history. */
+  messageId?: string;
   sequence: number;
   timestamp: string;
   type: "message.accepted";
@@ -722,7 +728,6 @@ export type RefusalCode =
   | "handshake.expected"
   | "handshake.timeout"
   | "not.found"
-  | "replay.incomplete"
   | "service.unavailable"
   | "session.ended";
 
@@ -731,6 +736,17 @@ export interface Refused {
   code: RefusalCode;
   message: string;
   type: "error";
+}
+
+/** A gap, before the oldest message that follows: messages were missed that the gateway does not keep, or could not read. They may be in the history. With `sequence` it is an event of all clients. */
+export interface ReplayIncomplete {
+  message: string;
+  /** Id of the last message before the gap: read the history from it on. Without it, read from the newest message backwards. */
+  readFrom?: string;
+  /** Id of the first message after the gap, if it is known. */
+  readUntil?: string;
+  sequence?: number;
+  type: "replay.incomplete";
 }
 
 export interface Rotated {
@@ -938,8 +954,8 @@ export interface GuestConversationOptions {
    * conversation. A rejection is retried later. Without this option, an expired token ends the conversation.
    */
   refresh?: (sessionId: string) => Promise<{ accessToken: string } | null>;
-  /** The sequence number to resume after, for a page that was reloaded. */
-  lastSequence?: number;
+  /** The event to resume after, for a page that was reloaded: `position` of its earlier conversation. */
+  position?: Position | null;
   /**
    * Number of failures in a row after which the conversation ends with `unreachable`. Default: without a limit. A
    * connection that lasted 60 s ends the row.
@@ -963,6 +979,13 @@ export interface GuestConversationOptions {
   random?: () => number;
   /** Replaces the clock and its timers, in milliseconds. */
   clock?: Clock;
+}
+
+/** The last received event: its epoch and number, and the last message of an agent or a bot. It can be stored as JSON. */
+export interface Position {
+  epoch: string;
+  sequence: number;
+  messageId?: string;
 }
 
 /** The used part of a `WebSocket`. */
@@ -1008,6 +1031,8 @@ export interface GuestConversationEvents {
   delivery: ConversationUpdate<Delivery>;
   ended: ConversationUpdate<Ended>;
   event: ConversationUpdate<ConversationEvent>;
+  /** Messages are missing before the next one. */
+  gap: ConversationUpdate<ReplayIncomplete>;
   message: ConversationUpdate<Message>;
   refused: ConversationUpdate<Refused>;
   state: ConversationUpdate<{ state: ConversationState }>;
@@ -1021,7 +1046,7 @@ export interface GuestConversationEvents {
 export class GuestConversation {
   constructor(session: Pick<Session, "id" | "websocketUrl" | "accessToken">, options?: GuestConversationOptions);
   readonly state: ConversationState;
-  readonly lastSequence: number | null;
+  readonly position: Position | null;
   /** The messages without an acknowledgement, oldest first, with those from before a reload of the page. */
   readonly unacknowledged: ({ id: string; text: string } | { id: string; content: GuestAnswer["content"] })[];
   connect(): void;

@@ -220,3 +220,39 @@ test("backend that never answers a refresh does not stop the attempts", async ()
 test("constructor names the option for a runtime without WebSocket", () => {
   assert.throws(() => new GuestConversation(SESSION, { WebSocket: undefined }), /option `WebSocket`/);
 });
+
+test("new epoch is received from its first event on, and shows and sends nothing twice", async () => {
+  const epochs = ["e-1", "e-2"];
+  const sequences = [3, 2];
+  const script = (socket) => socket.accept(epochs.shift(), sequences.shift());
+  const { clock, sockets, conversation, events } = start(script);
+  const message = (sequence, id) => ({ type: "message", sequence, id, text: id, from: { kind: "agent" }, timestamp: "2026-01-01T00:00:00Z" });
+  conversation.connect();
+  await settle();
+  sockets[0].receive(message(4, "a1"));
+  const written = conversation.send("written before");
+  assert.deepEqual(conversation.position, { epoch: "e-1", sequence: 4, messageId: "a1" });
+  sockets[0].drop();
+  const queued = conversation.send("not written before");
+  await clock.advance(SECOND);
+  const { epoch, lastSequence, lastMessageId } = sockets[1].sent[0];
+  assert.deepEqual({ epoch, lastSequence, lastMessageId }, { epoch: "e-1", lastSequence: 4, lastMessageId: "a1" });
+  sockets[1].receive(message(1, "a1"));
+  sockets[1].receive({ type: "replay.incomplete", sequence: 2, readFrom: "a1", readUntil: "a9", message: "x" });
+  sockets[1].receive(message(3, "a9"));
+  const shown = events.filter(([name]) => name === "message" || name === "gap").map(([, { id, readFrom }]) => id ?? `gap after ${readFrom}`);
+  assert.deepEqual(shown, ["a1", "gap after a1", "a9"]);
+  assert.deepEqual(conversation.position, { epoch: "e-2", sequence: 3, messageId: "a9" });
+  assert.deepEqual(events.filter(([name, { id }]) => name === "delivery" && id === written).at(-1)[1].state, "unknown");
+  assert.deepEqual(messages(sockets).map(({ id }) => id), [written, queued]);
+});
+
+test("reloaded page resumes at its position", async () => {
+  const position = { epoch: "e-1", sequence: 7, messageId: "a7" };
+  const { sockets, conversation, events } = start((socket) => socket.accept("e-1", 8), { position });
+  conversation.connect();
+  await settle();
+  assert.equal(sockets[0].sent[0].lastSequence, 7);
+  sockets[0].receive({ type: "message", sequence: 8, id: "a8", text: "missed", from: { kind: "bot" }, timestamp: "2026-01-01T00:00:00Z" });
+  assert.equal(events.filter(([name]) => name === "message").length, 1);
+});

@@ -63,9 +63,9 @@ export function server(script) {
       this.onopen?.({});
     }
 
-    accept() {
+    accept(epoch = "e-1", sequence = 0) {
       this.open();
-      this.receive({ type: "handshake.accepted", guestSessionId: "a", newSession: false, readOnly: false, sequence: 0 });
+      this.receive({ type: "handshake.accepted", guestSessionId: "a", newSession: false, readOnly: false, epoch, sequence });
     }
 
     receive(frame) {
@@ -106,7 +106,7 @@ export function storage(limit = Infinity) {
 /** Events of a conversation, in order, as `[name, detail]`. */
 export function record(conversation) {
   const events = [];
-  for (const name of ["accepted", "delivery", "ended", "event", "message", "refused", "state", "typing"]) {
+  for (const name of ["accepted", "delivery", "ended", "event", "gap", "message", "refused", "state", "typing"]) {
     conversation.addEventListener(name, ({ detail }) => events.push([name, detail]));
   }
   return events;

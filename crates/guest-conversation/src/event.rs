@@ -99,14 +99,26 @@ pub enum SessionEvent {
     /// A requested page of the history. Its messages may have been emitted before, or are emitted again:
     /// [`Message::id`] is the same.
     History(Box<HistoryPage>),
-    /// The history could not be read. Unknown deliveries stay unknown, and messages that were sent to the guest while
-    /// the connection was lost are missing.
-    HistoryUnread {
+    /// A requested page of the history could not be read.
+    HistoryFailed {
         /// Reason, for people.
         reason: String,
     },
+    /// Messages that were sent to the guest may be missing here: a recovery could not read them. It precedes the messages
+    /// after the gap. Unknown deliveries stay unknown.
+    HistoryUnread {
+        /// Reason, for people.
+        reason: String,
+        /// Id of the last message before the gap, if this conversation emitted one.
+        after: Option<String>,
+        /// Id of the first message after the gap, if one is known.
+        before: Option<String>,
+    },
     /// A message of the guest from another socket of the session or from an earlier process.
     OwnMessage(Box<Message>),
+    /// A recovery is over: the messages that were missed while the connection was lost, or since an earlier process, have
+    /// been emitted, or a [`SessionEvent::HistoryUnread`] reported a gap (`web-messaging` only).
+    Recovered,
     /// The service refused a request that was no message.
     Refused(ServiceRefusal),
     /// A person or a bot is typing.
@@ -362,6 +374,8 @@ pub enum DeliveryStatus {
         at: OffsetDateTime,
         /// Number of the event, where the contract numbers events.
         sequence: Option<u64>,
+        /// Id of the message in the history, if it is known.
+        message: Option<String>,
     },
     /// It was not delivered, and will not be.
     Failed(FailureReason),

@@ -292,6 +292,13 @@ impl Outbox {
         }
     }
 
+    /// Makes the delivery of all messages unknown that were sent, also of those that wait to be sent again.
+    pub(crate) fn mark_resent_unknown(&mut self) {
+        for message in self.queue.iter_mut().filter(|message| message.after.is_some()) {
+            message.step = Step::Unresolved;
+        }
+    }
+
     /// Makes the delivery of sent messages unknown that were not acknowledged for long. Returns whether there are any.
     pub(crate) fn mark_overdue_unknown(&mut self, pings: u64) -> bool {
         let mut any = false;

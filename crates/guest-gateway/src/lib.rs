@@ -10,7 +10,7 @@ mod demo;
 mod gateway;
 mod keys;
 mod private_file;
-mod relay;
+pub mod relay;
 mod resources;
 mod simulator;
 

@@ -7,12 +7,16 @@
 //!
 //! A relay runs from the first handshake of a session to its end. It numbers the events that it sends and keeps the
 //! latest ones, so that a guest who reconnects receives the missed events.
+//!
+//! [`Relay`] is a state machine. `driver` runs it on the conversation and the channels of the sockets.
 
+mod driver;
 mod replay;
 mod session;
 mod subscribers;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,9 +28,11 @@ use tokio::sync::{mpsc, watch};
 use ws_transport::AdmittedOrigin;
 use ws_transport::server::Payload;
 
-use self::session::Relay;
+use self::driver::Driver;
+pub use self::replay::ReplayBudget;
+pub use self::session::{Relay, Stop};
 
-/// Frames queued for one slow socket before it is dropped.
+/// Frames queued for one socket. Further ones wait in the replay buffer.
 pub(crate) const SOCKET_QUEUE: usize = 64;
 /// Time to close sockets after shutdown begins.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -38,6 +44,8 @@ const COMMAND_QUEUE: usize = 32;
 pub(crate) struct Hub {
     direct: Direct,
     relays: Arc<Mutex<Relays>>,
+    budget: ReplayBudget,
+    sockets: Arc<AtomicU64>,
     // dropped last, because the gateway waits for it
     pub(crate) shutdown: Shutdown,
 }
@@ -63,10 +71,11 @@ impl Shutdown {
 /// A command of a socket, or of the gateway, to a relay.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Subscribe a guest's socket to the events after number `after`.
+    /// Subscribe a guest's socket to the events after a position.
     Attach {
-        socket: mpsc::Sender<Outgoing>,
-        after: Option<u64>,
+        socket: SocketId,
+        outgoing: mpsc::Sender<Outgoing>,
+        position: Option<Position>,
     },
     /// Extend the lifetime of the sockets, because the tokens were rotated.
     Extend(OffsetDateTime),
@@ -74,17 +83,46 @@ pub(crate) enum Command {
     Send {
         id: MessageId,
         message: Box<OutgoingMessage>,
-        socket: mpsc::WeakSender<Outgoing>,
+        socket: SocketId,
     },
     Typing,
 }
 
+/// A number of a guest's socket, unique in the process.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
+pub struct SocketId(pub u64);
+
+/// The last event that a guest's client has received.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "the fields of the handshake frame")]
+pub struct Position {
+    /// Its epoch.
+    pub epoch: Option<String>,
+    /// Its number.
+    pub sequence: u64,
+    /// Id of the last message of an agent or a bot.
+    pub message: Option<String>,
+}
+
+/// The last message that earlier relays of a session delivered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "there is nothing else to know")]
+pub enum LastDelivered {
+    /// There was none.
+    Nothing,
+    /// The one with this id.
+    Message(String),
+    /// One whose id is not stored.
+    Unknown,
+}
+
 /// An output of a relay to a socket.
 #[derive(Clone, Debug)]
-pub(crate) enum Outgoing {
+#[expect(clippy::exhaustive_enums, reason = "the driver of a socket handles each")]
+pub enum Outgoing {
+    /// A frame.
     Frame(Payload),
-    /// The answer to the handshake, with the missed frames.
-    HandshakeReply(Vec<Payload>),
     /// A new end of the socket's lifetime.
     Extend(OffsetDateTime),
     /// Close the socket with this code and reason.
@@ -98,8 +136,8 @@ pub(crate) struct SocketHandle {
     pub(crate) commands: mpsc::Sender<Command>,
     /// Outputs for the guest. It ends if the socket was dropped because it was too slow.
     pub(crate) outgoing: mpsc::Receiver<Outgoing>,
-    /// The socket's own queue, for replies to its commands.
-    pub(crate) socket: mpsc::WeakSender<Outgoing>,
+    /// The socket's number, for its commands.
+    pub(crate) socket: SocketId,
 }
 
 impl Hub {
@@ -107,6 +145,8 @@ impl Hub {
         Self {
             direct,
             relays: Arc::default(),
+            budget: ReplayBudget::default(),
+            sockets: Arc::default(),
             shutdown,
         }
     }
@@ -117,11 +157,15 @@ impl Hub {
         admitted: Admitted,
         id: &SessionId,
         origin: AdmittedOrigin,
-        after: Option<u64>,
+        position: Option<Position>,
     ) -> SocketHandle {
-        let (socket, outgoing) = mpsc::channel(SOCKET_QUEUE);
-        let own_queue = socket.downgrade();
-        let mut attach = Command::Attach { socket, after };
+        let (queue, outgoing) = mpsc::channel(SOCKET_QUEUE);
+        let socket = SocketId(self.sockets.fetch_add(1, Ordering::Relaxed));
+        let mut attach = Command::Attach {
+            socket,
+            outgoing: queue,
+            position,
+        };
         let commands = loop {
             let running = {
                 let mut relays = self.lock();
@@ -132,8 +176,9 @@ impl Hub {
                         // the channel is empty, so there is room
                         let _ = commands.try_send(attach);
                         relays.insert(id.clone(), commands.clone());
-                        let relay = Relay::new(self.direct.clone(), &admitted, id.clone(), origin);
-                        tokio::spawn(self.clone().run(relay, id.clone(), admitted, received));
+                        let budget = self.budget.clone();
+                        let driver = Driver::new(self.direct.clone(), &admitted, id.clone(), origin, budget);
+                        tokio::spawn(self.clone().run(driver, id.clone(), admitted, received));
                         break commands;
                     }
                 }
@@ -147,7 +192,7 @@ impl Hub {
         SocketHandle {
             commands,
             outgoing,
-            socket: own_queue,
+            socket,
         }
     }
 
@@ -164,8 +209,8 @@ impl Hub {
     }
 
     /// Runs a relay and removes it at its end.
-    async fn run(self, relay: Relay, id: SessionId, admitted: Admitted, commands: mpsc::Receiver<Command>) {
-        relay.run(admitted, commands, self.shutdown.clone()).await;
+    async fn run(self, driver: Driver, id: SessionId, admitted: Admitted, commands: mpsc::Receiver<Command>) {
+        driver.run(admitted, commands, self.shutdown.clone()).await;
         let mut relays = self.lock();
         // a newer relay may have replaced it
         if relays.get(&id).is_some_and(mpsc::Sender::is_closed) {

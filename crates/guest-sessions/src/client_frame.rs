@@ -25,9 +25,15 @@ pub enum ClientFrame<'a> {
         /// The access token, unless it came with the upgrade.
         #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
         access_token: Option<SecretText<'a>>,
+        /// Epoch of the last received event.
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        epoch: Option<Text<'a>>,
         /// Sequence number of the last received event. Later ones are replayed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         last_sequence: Option<u64>,
+        /// Id of the last received message of an agent or a bot. In another epoch it shows whether a message was missed.
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        last_message_id: Option<Text<'a>>,
     },
     /// A message of the guest.
     #[serde(borrow)]
@@ -132,7 +138,8 @@ impl BadFrame {
         let (kind, fields) = match &*kind {
             "handshake" => (
                 "handshake",
-                "guestSessionId (text), timestamp (RFC 3339), accessToken (text, optional) and lastSequence (number, optional)",
+                "guestSessionId (text), timestamp (RFC 3339), accessToken (text, optional), epoch (text, optional), \
+                 lastSequence (number, optional) and lastMessageId (text, optional)",
             ),
             "message" => return MESSAGE,
             "ping" => ("ping", "id (text, optional)"),
@@ -162,7 +169,9 @@ mod tests {
             guest_session_id: "gs-1".parse().unwrap(),
             timestamp: "2026-11-22T12:00:00.000Z".into(),
             access_token: Some((&token).into()),
+            epoch: Some("e-1".into()),
             last_sequence: Some(7),
+            last_message_id: Some("m-1".into()),
         };
         assert!(!format!("{frame:?}").contains("canary"));
         let json = frame.to_json();

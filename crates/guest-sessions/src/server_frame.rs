@@ -10,8 +10,8 @@ use web_messaging::message::{Author, AuthorKind, Content, Message, MessageId};
 
 /// A frame of the gateway.
 ///
-/// `sequence` numbers the events of a session. It grows by one, and by more across a restart of the gateway. Frames
-/// without it are not replayed.
+/// `sequence` numbers the events of an epoch, from 1 and by one. The epoch changes when the gateway restarts, or opens the
+/// conversation anew. Frames without a number are not replayed.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum ServerFrame<'a> {
@@ -46,6 +46,9 @@ pub enum ServerFrame<'a> {
         new_session: bool,
         /// Whether no more messages may be sent.
         read_only: bool,
+        /// The run of the gateway to which the sequence numbers belong.
+        #[serde(borrow)]
+        epoch: Text<'a>,
         /// Sequence number of the last event.
         sequence: u64,
     },
@@ -68,6 +71,9 @@ pub enum ServerFrame<'a> {
         /// RFC 3339, by Genesys' clock.
         #[serde(borrow)]
         timestamp: Text<'a>,
+        /// Id of the message in the history.
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        message_id: Option<Text<'a>>,
     },
     /// The guest's message was not delivered.
     #[serde(rename = "message.failed")]
@@ -86,6 +92,22 @@ pub enum ServerFrame<'a> {
         /// Id of the ping.
         #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
         id: Option<Text<'a>>,
+    },
+    /// Messages are missing here. They are in the history.
+    #[serde(rename = "replay.incomplete")]
+    ReplayIncomplete {
+        /// Sequence number, unless the gap is that of one client.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sequence: Option<u64>,
+        /// Id of the last message before the gap: the history is to be read from it on. `None` before the first message.
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        read_from: Option<Text<'a>>,
+        /// Id of the first message after the gap, if it is known.
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        read_until: Option<Text<'a>>,
+        /// Reason and remedy, for people.
+        #[serde(borrow)]
+        message: Text<'a>,
     },
     /// The session has ended. The socket is closed with 1000 next.
     #[serde(rename = "session.ended")]
@@ -130,6 +152,7 @@ impl<'a> ServerFrame<'a> {
             Self::MessageAccepted { .. } => "message.accepted",
             Self::MessageFailed { .. } => "message.failed",
             Self::Pong { .. } => "pong",
+            Self::ReplayIncomplete { .. } => "replay.incomplete",
             Self::SessionEnded { .. } => "session.ended",
             Self::Typing { .. } => "typing",
         }
@@ -282,12 +305,14 @@ mod tests {
                 guest_session_id: "gs-1".parse().unwrap(),
                 new_session: true,
                 read_only: false,
+                epoch: "e-1".into(),
                 sequence: 0,
             },
             ServerFrame::MessageAccepted {
                 id,
                 sequence: 1,
                 timestamp: "2026-11-22T12:00:00.000Z".into(),
+                message_id: Some("m-0".into()),
             },
             ServerFrame::MessageFailed {
                 id,
@@ -329,6 +354,12 @@ mod tests {
                 sequence: 5,
             },
             ServerFrame::Pong { id: None },
+            ServerFrame::ReplayIncomplete {
+                sequence: Some(6),
+                read_from: Some("m-1".into()),
+                read_until: None,
+                message: "x".into(),
+            },
         ];
         let golden = include_str!("../tests/golden/server-frames.jsonl");
         assert_eq!(golden.lines().count(), frames.len());

@@ -297,6 +297,19 @@ impl Admitted {
         self.record.info(self.at)
     }
 
+    /// Id of the message that was delivered last. `None` before the first, and if an earlier version delivered it.
+    #[must_use]
+    pub fn last_message(&self) -> Option<String> {
+        let live = self.guard.read_marker().map(|marker| marker.message);
+        live.or_else(|| self.record.document.read_message.clone())
+    }
+
+    /// Whether a message was delivered to the guest.
+    #[must_use]
+    pub fn has_delivered(&self) -> bool {
+        self.record.document.read_marker.is_some() || self.guard.read_marker().is_some()
+    }
+
     /// The reason, if the session has ended since.
     #[must_use]
     pub fn end_reason(&self) -> Option<EndReason> {

@@ -41,18 +41,20 @@ async fn session(world: &World) -> Value {
     Api::of(world, CLIENT).await.create(&guest()).await
 }
 
-/// The handshake of a page that read all up to `after`.
-fn resuming(session: &Value, after: u64) -> Value {
+/// The handshake of a page that read all up to `after` of this epoch.
+fn resuming(session: &Value, epoch: &Value, after: u64) -> Value {
     let mut frame = handshake(session);
+    frame["epoch"] = epoch.clone();
     frame["lastSequence"] = after.into();
     frame
 }
 
-/// Opens a socket of the session, resuming after `after`. Returns it with the reply to the handshake.
+/// Opens a socket of the session, resuming after `after` of the present epoch. Returns it with the reply to the handshake.
 async fn resume(session: &Value, after: u64) -> (Page, Value) {
+    let epoch = Page::of(session).await.epoch;
     let url = session["websocketUrl"].as_str().unwrap();
     let mut page = Page::open(upgrade(url)).await.unwrap();
-    page.send_frame(&resuming(session, after)).await;
+    page.send_frame(&resuming(session, &epoch, after)).await;
     let accepted = page.until("handshake.accepted").await;
     (page, accepted)
 }
@@ -176,7 +178,7 @@ async fn page_connects_with_the_token_in_any_place() {
         assert_eq!(
             accepted,
             json!({
-                "type": "handshake.accepted", "guestSessionId": session["id"],
+                "type": "handshake.accepted", "guestSessionId": session["id"], "epoch": accepted["epoch"],
                 "newSession": true, "readOnly": false, "sequence": 0,
             }),
             "{place}"

@@ -55,7 +55,14 @@ impl Genesys {
     /// The next socket, its session configured.
     pub(crate) async fn configured(&self) -> GenesysSocket {
         let mut socket = self.accept().await;
-        socket.configure().await;
+        socket.configure(true).await;
+        socket
+    }
+
+    /// The next socket, its earlier session configured.
+    pub(crate) async fn configured_again(&self) -> GenesysSocket {
+        let mut socket = self.accept().await;
+        socket.configure(false).await;
         socket
     }
 }
@@ -93,12 +100,12 @@ impl GenesysSocket {
     }
 
     /// Takes the first frame, and answers that the session is configured.
-    pub(crate) async fn configure(&mut self) {
+    pub(crate) async fn configure(&mut self, new: bool) {
         let asked = self.receive().await.unwrap();
         assert_eq!(asked["action"], "configureSession");
         self.send_frame(&json!({
             "type": "response", "class": "SessionResponse", "code": 200, "tracingId": asked["tracingId"],
-            "body": { "connected": true, "newSession": true, "readOnly": false },
+            "body": { "connected": true, "newSession": new, "readOnly": false },
         }))
         .await;
     }

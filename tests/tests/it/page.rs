@@ -27,6 +27,8 @@ pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
 /// An open socket.
 pub(crate) struct Page {
     socket: WebSocketStream<TcpStream>,
+    /// The epoch of its handshake.
+    pub(crate) epoch: Value,
 }
 
 /// A frame or a close that a page received.
@@ -77,7 +79,13 @@ impl Page {
         let address = request.uri().authority().unwrap().as_str().to_owned();
         let stream = TcpStream::connect(address).await.unwrap();
         let (response, page) = match soon(tokio_tungstenite::client_async(request, stream)).await {
-            Ok((socket, response)) => (response, Some(Self { socket })),
+            Ok((socket, response)) => (
+                response,
+                Some(Self {
+                    socket,
+                    epoch: Value::Null,
+                }),
+            ),
             Err(Error::Http(response)) => (*response, None),
             Err(error) => panic!("{error}"),
         };
@@ -102,6 +110,7 @@ impl Page {
         page.send_frame(&handshake(session)).await;
         let accepted = page.until("handshake.accepted").await;
         assert_eq!(accepted["guestSessionId"], session["id"]);
+        page.epoch = accepted["epoch"].clone();
         page
     }
 

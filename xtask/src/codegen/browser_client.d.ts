@@ -32,8 +32,8 @@ export interface GuestConversationOptions {
    * conversation. A rejection is retried later. Without this option, an expired token ends the conversation.
    */
   refresh?: (sessionId: string) => Promise<{ accessToken: string } | null>;
-  /** The sequence number to resume after, for a page that was reloaded. */
-  lastSequence?: number;
+  /** The event to resume after, for a page that was reloaded: `position` of its earlier conversation. */
+  position?: Position | null;
   /**
    * Number of failures in a row after which the conversation ends with `unreachable`. Default: without a limit. A
    * connection that lasted 60 s ends the row.
@@ -57,6 +57,13 @@ export interface GuestConversationOptions {
   random?: () => number;
   /** Replaces the clock and its timers, in milliseconds. */
   clock?: Clock;
+}
+
+/** The last received event: its epoch and number, and the last message of an agent or a bot. It can be stored as JSON. */
+export interface Position {
+  epoch: string;
+  sequence: number;
+  messageId?: string;
 }
 
 /** The used part of a `WebSocket`. */
@@ -102,6 +109,8 @@ export interface GuestConversationEvents {
   delivery: ConversationUpdate<Delivery>;
   ended: ConversationUpdate<Ended>;
   event: ConversationUpdate<ConversationEvent>;
+  /** Messages are missing before the next one. */
+  gap: ConversationUpdate<ReplayIncomplete>;
   message: ConversationUpdate<Message>;
   refused: ConversationUpdate<Refused>;
   state: ConversationUpdate<{ state: ConversationState }>;
@@ -115,7 +124,7 @@ export interface GuestConversationEvents {
 export class GuestConversation {
   constructor(session: Pick<Session, "id" | "websocketUrl" | "accessToken">, options?: GuestConversationOptions);
   readonly state: ConversationState;
-  readonly lastSequence: number | null;
+  readonly position: Position | null;
   /** The messages without an acknowledgement, oldest first, with those from before a reload of the page. */
   readonly unacknowledged: ({ id: string; text: string } | { id: string; content: GuestAnswer["content"] })[];
   connect(): void;

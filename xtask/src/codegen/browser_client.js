@@ -6,6 +6,8 @@ const MAX_UNACKNOWLEDGED = 100;
 const TYPING_INTERVAL = 5_000;
 /** Longest time to connect and complete the handshake, in milliseconds. */
 const HANDSHAKE_TIMEOUT = 20_000;
+/** Largest number of message ids that are compared. */
+const KNOWN_MESSAGES = 1_000;
 /** Silence in milliseconds after which a ping is sent. After a second one the socket is closed. */
 const HEARTBEAT_INTERVAL = 30_000;
 /** Longest time in milliseconds for an answer to the ping after the machine slept or was offline. */
@@ -80,7 +82,8 @@ export class GuestConversation extends EventTarget {
   #socket = null;
   #state = "idle";
   #cause = null;
-  #sequence = null;
+  #position;
+  #known = new Set();
   #failures = 0;
   #refreshes = 0;
   #refreshing = null;
@@ -113,7 +116,8 @@ export class GuestConversation extends EventTarget {
     if (typeof this.#options.WebSocket !== "function") {
       throw new TypeError("no global WebSocket: pass a constructor as the option `WebSocket`, as of the npm package `ws`");
     }
-    this.#sequence = options.lastSequence ?? null;
+    this.#position = options.position ?? null;
+    if (this.#position?.messageId !== undefined) this.#isNew(this.#position.messageId);
     this.#restore();
   }
 
@@ -121,14 +125,14 @@ export class GuestConversation extends EventTarget {
     return this.#state;
   }
 
-  /** The sequence number of the last event. As `lastSequence` it lets a reloaded page resume after it. */
-  get lastSequence() {
-    return this.#sequence;
+  /** The last received event, or `null`. As the option `position` it lets a reloaded page resume after it. */
+  get position() {
+    return this.#position === null ? null : { ...this.#position };
   }
 
   /** The messages without an acknowledgement, oldest first, with those from before a reload of the page. */
   get unacknowledged() {
-    return Array.from(this.#outbox, ([id, { written, ...message }]) => ({ id, ...message }));
+    return Array.from(this.#outbox, ([id, { epoch: _, ...message }]) => ({ id, ...message }));
   }
 
   connect() {
@@ -187,7 +191,7 @@ export class GuestConversation extends EventTarget {
     if (this.#state === "ended") throw new Error("the conversation has ended: start a new one");
     if (this.#outbox.size >= MAX_UNACKNOWLEDGED) throw new RangeError("too many unacknowledged messages: wait for deliveries");
     const id = uuid();
-    this.#outbox.set(id, { ...message, written: false });
+    this.#outbox.set(id, { ...message, epoch: null });
     const stored = this.#store();
     this.#emit("delivery", { id, state: "sending", stored });
     if (this.#state === "open") this.#transmit(id);
@@ -248,7 +252,10 @@ export class GuestConversation extends EventTarget {
     socket.onopen = current(() => {
       opened = true;
       const frame = { type: "handshake", guestSessionId: id, timestamp: new Date().toISOString() };
-      if (this.#sequence !== null) frame.lastSequence = this.#sequence;
+      if (this.#position !== null) {
+        const { epoch, sequence, messageId } = this.#position;
+        Object.assign(frame, { epoch, lastSequence: sequence, lastMessageId: messageId });
+      }
       this.#sendFrame(frame);
     });
     socket.onmessage = current(({ data }) => {
@@ -271,17 +278,17 @@ export class GuestConversation extends EventTarget {
 
   #handle(frame, generation) {
     // a frame that was received before the connection was lost is dropped
-    if (typeof frame.sequence === "number" && frame.type !== "handshake.accepted") {
-      const known = this.#sequence !== null && frame.sequence <= this.#sequence;
+    if (typeof frame.sequence === "number" && frame.type !== "handshake.accepted" && this.#position !== null) {
+      const known = frame.sequence <= this.#position.sequence;
       if (known && frame.type !== "message.accepted") return;
-      if (!known) this.#sequence = frame.sequence;
+      if (!known) this.#position.sequence = frame.sequence;
     }
     switch (frame.type) {
       case "handshake.accepted":
         this.#options.clock.clearTimeout(this.#timer);
         this.#acceptedAt = this.#options.clock.now();
         this.#refreshes = 0;
-        this.#sequence ??= frame.sequence;
+        this.#enter(frame);
         this.#setState("open");
         this.#watchHeartbeat(generation);
         this.#emit("accepted", frame);
@@ -289,6 +296,7 @@ export class GuestConversation extends EventTarget {
         for (const id of this.#outbox.keys()) this.#transmit(id);
         break;
       case "message.accepted":
+        if (frame.messageId !== undefined) this.#isNew(frame.messageId);
         this.#acknowledge(frame.id, { id: frame.id, state: "delivered", timestamp: frame.timestamp });
         break;
       case "message.failed":
@@ -302,13 +310,39 @@ export class GuestConversation extends EventTarget {
       case "session.ended":
         this.#end("session-ended", frame.reason);
         break;
+      case "replay.incomplete":
+        this.#emit("gap", frame);
+        break;
       case "message":
+        if (frame.from.kind !== "guest") this.#position.messageId = frame.id;
+        if (this.#isNew(frame.id)) this.#emit("message", frame);
+        break;
       case "typing":
       case "event":
       case "error":
         this.#emit(frame.type === "error" ? "refused" : frame.type, frame);
         break;
     }
+  }
+
+  /** Enters the epoch of an accepted handshake. What was missed in a new one is received from its first event on. */
+  #enter({ epoch, sequence }) {
+    const earlier = this.#position;
+    if (earlier?.epoch !== epoch) {
+      this.#position = { epoch, sequence: earlier === null ? sequence : 0, messageId: earlier?.messageId };
+    }
+    for (const [id, message] of this.#outbox) {
+      // the gateway recognizes no message of an earlier epoch: it is not sent twice
+      if (message.epoch !== null && message.epoch !== epoch) this.#acknowledge(id, { id, state: "unknown" });
+    }
+  }
+
+  /** Whether the id of a message is new. The latest are compared. */
+  #isNew(id) {
+    if (this.#known.has(id)) return false;
+    this.#known.add(id);
+    if (this.#known.size > KNOWN_MESSAGES) this.#known.delete(this.#known.values().next().value);
+    return true;
   }
 
   #onDisconnect(opened, refusal) {
@@ -393,9 +427,9 @@ export class GuestConversation extends EventTarget {
 
   #transmit(id) {
     const message = this.#outbox.get(id);
-    const { written, ...body } = message;
-    if (!this.#sendFrame({ type: "message", id, ...body }) || written) return;
-    message.written = true;
+    const { epoch, ...body } = message;
+    if (!this.#sendFrame({ type: "message", id, ...body }) || epoch !== null) return;
+    message.epoch = this.#position.epoch;
     this.#store();
   }
 
@@ -439,8 +473,8 @@ export class GuestConversation extends EventTarget {
     }
     if (!Array.isArray(stored)) return;
     const valid = stored.filter((entry) => typeof entry?.id === "string" && (typeof entry.text === "string" || Array.isArray(entry.content)));
-    for (const { id, text, content, written } of valid.slice(0, MAX_UNACKNOWLEDGED)) {
-      this.#outbox.set(id, { ...(content === undefined ? { text } : { content }), written: written === true });
+    for (const { id, text, content, epoch } of valid.slice(0, MAX_UNACKNOWLEDGED)) {
+      this.#outbox.set(id, { ...(content === undefined ? { text } : { content }), epoch: typeof epoch === "string" ? epoch : null });
     }
     this.#requeued = [...this.#outbox.keys()];
   }
@@ -461,8 +495,8 @@ export class GuestConversation extends EventTarget {
     this.#page?.abort();
     this.#cause = cause;
     this.#setState("ended");
-    for (const [id, { written }] of this.#outbox) {
-      if (written) this.#emit("delivery", { id, state: "unknown" });
+    for (const [id, { epoch }] of this.#outbox) {
+      if (epoch !== null) this.#emit("delivery", { id, state: "unknown" });
       else this.#emit("delivery", { id, state: "failed", code: "not.sent", message: "the conversation ended before it was sent" });
     }
     // after the others it can go on: `reconnect()` or a reloaded page sends them

@@ -101,8 +101,11 @@ fn session_state(event: &SessionEvent, now: Now) -> Option<Line> {
         SessionEvent::Health { expires_at: Some(at) } => {
             Line::info(&format!("the service is healthy; {}", expiry(*at)))
         }
-        SessionEvent::HistoryUnread { reason } => Line::error(&format!(
+        SessionEvent::HistoryFailed { reason } => Line::error(&format!(
             "cannot read the history: {reason}; /history tries again"
+        )),
+        SessionEvent::HistoryUnread { reason, .. } => Line::error(&format!(
+            "messages may be missing here: {reason}; /history shows them"
         )),
         SessionEvent::Refused(refusal) => Line::error(&format!("the service refused: {refusal}")),
         SessionEvent::Unknown(frame) => {

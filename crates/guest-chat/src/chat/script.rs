@@ -71,7 +71,7 @@ impl Awaited {
                 SessionEvent::ConversationEnded { .. } => self == Self::Answer,
                 SessionEvent::Refused(_) => self == Self::Clear,
                 SessionEvent::Health { .. } => self == Self::Health,
-                SessionEvent::History(_) | SessionEvent::HistoryUnread { .. } => self == Self::History,
+                SessionEvent::History(_) | SessionEvent::HistoryFailed { .. } => self == Self::History,
                 _ => false,
             },
             _ => false,

@@ -156,6 +156,7 @@ fn accepted(id: u128) -> Event {
     Event::Delivery {
         id: message_id(id),
         status: DeliveryStatus::Delivered {
+            message: None,
             at: OffsetDateTime::UNIX_EPOCH,
             sequence: None,
         },
@@ -309,10 +310,18 @@ fn state_change_is_one_line() {
             "* the service is healthy; the session expires in 1 h 2 min unless a message is sent",
         ),
         (
-            Event::Session(SessionEvent::HistoryUnread {
+            Event::Session(SessionEvent::HistoryFailed {
                 reason: "the API is silent\x07".to_owned(),
             }),
             r"! cannot read the history: the API is silent\u{7}; /history tries again",
+        ),
+        (
+            Event::Session(SessionEvent::HistoryUnread {
+                reason: "it failed".to_owned(),
+                after: None,
+                before: None,
+            }),
+            "! messages may be missing here: it failed; /history shows them",
         ),
         (
             Event::Connection(ConnectionEvent::SignedIn(session())),

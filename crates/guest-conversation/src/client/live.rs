@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use genesys_api::{EndReason, SessionId};
 use secrecy::SecretString;
-use time::OffsetDateTime;
 use tokio::sync::watch;
 use web_messaging::CustomAttributes;
 
-use super::Handle;
+use super::{Handle, ReadMarker};
 use crate::{GuestMachine as _, Request, RequestError, State};
 
 /// The sessions with open conversations in this process. Clones share them.
@@ -24,7 +23,7 @@ struct LiveSession {
     /// The attributes, if they changed since the first guard.
     attributes: Option<CustomAttributes>,
     ended: watch::Sender<Option<EndReason>>,
-    read_marker: Option<OffsetDateTime>,
+    read_marker: Option<ReadMarker>,
     /// The open conversations by number, oldest first.
     handles: BTreeMap<u64, Handle>,
 }
@@ -128,14 +127,19 @@ impl LiveGuard {
 
     /// The read marker of the session, if it advanced since the first guard.
     #[must_use]
-    pub fn read_marker(&self) -> Option<OffsetDateTime> {
-        self.live.lock().get(&self.id)?.read_marker
+    pub fn read_marker(&self) -> Option<ReadMarker> {
+        self.live.lock().get(&self.id)?.read_marker.clone()
     }
 
-    /// Advances the read marker of the session to the timestamp of a delivered message.
-    pub(super) fn advance_read_marker(&self, at: OffsetDateTime) {
-        if let Some(live) = self.live.lock().get_mut(&self.id) {
-            live.read_marker = live.read_marker.max(Some(at));
+    /// Advances the read marker of the session.
+    pub(super) fn advance_read_marker(&self, marker: &ReadMarker) {
+        if let Some(live) = self.live.lock().get_mut(&self.id)
+            && live
+                .read_marker
+                .as_ref()
+                .is_none_or(|known| known.at <= marker.at)
+        {
+            live.read_marker = Some(marker.clone());
         }
     }
 

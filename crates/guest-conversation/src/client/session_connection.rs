@@ -21,6 +21,16 @@ const STORE_INTERVAL: Duration = Duration::from_secs(60);
 /// The future of an operation of a [`SessionStorage`].
 pub type StorageFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// The read marker of a session: how far its messages were delivered. A later conversation resumes from it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "made by the caller, too")]
+pub struct ReadMarker {
+    /// Latest timestamp of a delivered message, by the service's clock.
+    pub at: OffsetDateTime,
+    /// Id of the message that was delivered last.
+    pub message: String,
+}
+
 /// One session in the storage of the caller, which logs its failures.
 pub trait SessionStorage: Debug + Send + Sync {
     /// Whether the session is live. The guest of another one does not stay signed in.
@@ -32,8 +42,8 @@ pub trait SessionStorage: Debug + Send + Sync {
     /// Deletes the stored refresh token, if it is this one.
     fn delete_refresh_token(&self, refresh_token: SecretString) -> StorageFuture<'_, ()>;
 
-    /// Stores the timestamp of the last delivered message, unless a later one is stored.
-    fn store_read_marker(&self, at: OffsetDateTime) -> StorageFuture<'_, ()>;
+    /// Stores the read marker, unless one with a later timestamp is stored.
+    fn store_read_marker(&self, marker: ReadMarker) -> StorageFuture<'_, ()>;
 
     /// Stores that the session reached this stage, and returns its stage then. `None` if it cannot be stored now.
     fn store_stage(&self, stage: SessionStage) -> StorageFuture<'_, Option<SessionStage>>;
@@ -46,7 +56,7 @@ pub trait SessionStorage: Debug + Send + Sync {
 #[derive(Debug)]
 pub struct SessionConnection {
     connection: Connection,
-    read_marker: ReadMarker,
+    read_marker: MarkerWriter,
     guests: SignedInGuests,
     /// The refresh token of the sign-in that configured the conversation last.
     refresh_token: Option<SecretString>,
@@ -76,12 +86,12 @@ impl SessionConnection {
         guard.register(connection.handle());
         Self {
             refresh_token: guests.refresh_token(guard.id()),
-            read_marker: ReadMarker {
+            read_marker: MarkerWriter {
                 clock,
                 guard,
                 storage,
                 delivered: None,
-                stored: None,
+                stored: true,
                 store_at: None,
             },
             connection,
@@ -122,7 +132,7 @@ impl SessionConnection {
             Box::pin(self.store_stage(stage)).await;
         }
         match &self.pending {
-            Some(Event::Message(message)) => self.read_marker.advance(message.at),
+            Some(Event::Message(message)) => self.read_marker.advance(message.at, &message.id),
             Some(Event::Ended(_)) => {
                 self.read_marker.close().await;
                 self.is_over = true;
@@ -186,23 +196,29 @@ impl Deref for SessionConnection {
     }
 }
 
-/// The read marker of one conversation: the timestamp of its last delivered message. Dropping it stores it. A later
-/// conversation of the session resumes from it.
+/// The read marker of one conversation. Dropping it stores it.
 #[derive(Debug)]
-struct ReadMarker {
+struct MarkerWriter {
     clock: Clock,
     guard: LiveGuard,
     storage: Arc<dyn SessionStorage>,
-    delivered: Option<OffsetDateTime>,
-    stored: Option<OffsetDateTime>,
+    delivered: Option<ReadMarker>,
+    /// Whether what was delivered is stored, or being stored.
+    stored: bool,
     store_at: Option<Instant>,
 }
 
-impl ReadMarker {
-    /// Advances to the timestamp of a message, and stores it at most once a minute.
-    fn advance(&mut self, at: OffsetDateTime) {
-        self.delivered = self.delivered.max(Some(at));
-        self.guard.advance_read_marker(at);
+impl MarkerWriter {
+    /// Advances to a delivered message, and stores the marker at most once a minute.
+    fn advance(&mut self, at: OffsetDateTime, message: &str) {
+        let earlier = self.delivered.as_ref();
+        let marker = ReadMarker {
+            at: earlier.map_or(at, |marker| marker.at.max(at)),
+            message: message.to_owned(),
+        };
+        self.guard.advance_read_marker(&marker);
+        self.delivered = Some(marker);
+        self.stored = false;
         let now = self.clock.now().instant;
         match self.store_at {
             Some(at) if now < at => return,
@@ -220,9 +236,9 @@ impl ReadMarker {
     }
 
     fn store(&mut self) -> Option<JoinHandle<()>> {
-        let delivered = self.delivered.filter(|_| self.delivered > self.stored)?;
+        let delivered = self.delivered.clone().filter(|_| !self.stored)?;
         let runtime = tokio::runtime::Handle::try_current().ok()?;
-        self.stored = Some(delivered);
+        self.stored = true;
         let storage = Arc::clone(&self.storage);
         // a conversation that opens before the marker is stored reads it from the live session
         let guard = self.guard.another();
@@ -233,7 +249,7 @@ impl ReadMarker {
     }
 }
 
-impl Drop for ReadMarker {
+impl Drop for MarkerWriter {
     fn drop(&mut self) {
         drop(self.store());
     }

@@ -272,9 +272,9 @@ mod tests {
 
     use genesys_api::{Clock, SessionStage};
     use genesys_http::{Client, Tls};
-    use time::OffsetDateTime;
 
     use super::*;
+    use crate::client::ReadMarker;
     use crate::client::StorageFuture;
 
     /// Records the deleted tokens.
@@ -292,7 +292,7 @@ mod tests {
             Box::pin(async {})
         }
 
-        fn store_read_marker(&self, _: OffsetDateTime) -> StorageFuture<'_, ()> {
+        fn store_read_marker(&self, _: ReadMarker) -> StorageFuture<'_, ()> {
             unreachable!("no conversation is open")
         }
 

@@ -66,6 +66,8 @@ pub(super) struct HistoryReader {
     pub(super) deferred: Vec<Event>,
     /// The time back to which a failed recovery had to read: the next one has to.
     pub(super) resume_from: Option<OffsetDateTime>,
+    /// Id of the last message that was emitted.
+    pub(super) last_emitted: Option<String>,
 }
 
 /// The time before which no message was missed, by the service's clock.
@@ -87,6 +89,8 @@ pub(super) struct Reading {
     /// Whether a token was requested because the last one was not accepted.
     refreshed: bool,
     latest: Instant,
+    /// Newest time of the service when it began. A reading back to it misses no message.
+    known: OffsetDateTime,
     /// Time of the oldest entry that was read.
     pub(super) oldest: Option<OffsetDateTime>,
     /// Entries that were not seen before, newest first.
@@ -137,6 +141,7 @@ impl HistoryReader {
             newest: OffsetDateTime::UNIX_EPOCH,
             deferred: Vec::new(),
             resume_from: None,
+            last_emitted: None,
         }
     }
 
@@ -159,15 +164,27 @@ impl HistoryReader {
         reading.any(|reading| reading.purpose != Purpose::Page)
     }
 
-    /// Defers an event during a recovery. Returns it if it need not, or cannot, wait.
+    /// Whether a recovery defers events, and no further one.
+    pub(super) fn is_full(&self) -> bool {
+        let reading = self.reading.as_ref().filter(|_| self.is_recovering());
+        reading.is_some_and(|reading| reading.deferred.len() >= DEFER_LIMIT)
+    }
+
+    /// Defers an event during a recovery. Returns it if it need not wait.
     pub(super) fn defer(&mut self, event: Event) -> Option<Event> {
         match &mut self.reading {
-            Some(reading) if reading.purpose != Purpose::Page && reading.deferred.len() < DEFER_LIMIT => {
+            Some(reading) if reading.purpose != Purpose::Page => {
                 reading.deferred.push(event);
                 None
             }
             _ => Some(event),
         }
+    }
+
+    /// Whether a recovery that ended here can have missed a message.
+    pub(super) fn has_gap(&self, reading: &Reading) -> bool {
+        let known = reading.known.max(self.lower_bound());
+        reading.oldest.is_none_or(|oldest| oldest > known)
     }
 
     /// Advances as far as possible; a call is left in `command`.
@@ -326,12 +343,20 @@ impl HistoryReader {
             Purpose::Page => Vec::new(),
             Purpose::Recover { .. } => std::mem::take(&mut self.deferred),
         };
+        let known = match purpose {
+            Purpose::Page => self.newest,
+            Purpose::Recover { since } => {
+                let missed = self.resume_from.map_or(self.newest, |from| from.min(self.newest));
+                missed.max(since)
+            }
+        };
         self.reading = Some(Box::new(Reading {
             purpose,
             step: Step::Wait(not_before),
             page,
             refreshed: false,
             latest: now.instant.max(not_before) + TIMEOUT,
+            known,
             oldest: None,
             entries: Vec::new(),
             deferred,

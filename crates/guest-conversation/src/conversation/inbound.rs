@@ -156,7 +156,7 @@ impl Conversation {
                 late.then(|| self.match_entry(&message)).flatten()
             });
         if let Some(id) = known {
-            self.emit_delivered(id, at);
+            self.emit_delivered(id, &message);
             self.resolve_attachments(id, Ok(()));
         } else if id.is_none_or(|id| self.engine.recent.insert(&id.to_string())) && new {
             self.emit_in_order(SessionEvent::OwnMessage(Box::new(message)).into());

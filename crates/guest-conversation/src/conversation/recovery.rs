@@ -138,9 +138,20 @@ impl Conversation {
         }
     }
 
-    /// Stops the reading: what arrived is emitted, and unknown deliveries stay unknown.
+    /// Stops the reading: what arrived is emitted, after a gap, and unknown deliveries stay unknown.
     pub(super) fn abandon_history(&mut self) {
-        let Some(history) = &mut self.history else { return };
+        let (missed, deferred) = self.take_unread();
+        let is_message = |event: &Event| matches!(event, Event::Message(_));
+        let gap = !missed.is_empty() || deferred.iter().any(is_message);
+        let reason = gap.then_some("it was stopped before it was complete");
+        self.release(missed, deferred, Vec::new(), reason);
+    }
+
+    /// Stops the reading. Returns the missed messages that were read, and the deferred events.
+    fn take_unread(&mut self) -> (Vec<Message>, Vec<Event>) {
+        let Some(history) = &mut self.history else {
+            return Default::default();
+        };
         let mut deferred = std::mem::take(&mut history.deferred);
         let mut entries = Vec::new();
         if let Some(reading) = history.abandon() {
@@ -148,13 +159,22 @@ impl Conversation {
             entries = reading.entries;
         }
         entries.retain(|entry| entry.direction == Direction::Outbound);
-        self.release(entries, deferred, Vec::new());
+        (entries, deferred)
     }
 
+    /// The reading failed. A recovery is tried again after the next lost connection.
     pub(super) fn report_unread(&mut self, reason: &str) {
-        self.abandon_history();
-        let reason = sanitize(reason);
-        self.engine.emit(SessionEvent::HistoryUnread { reason });
+        let Some(history) = self.history.as_ref().filter(|history| history.reading.is_some()) else {
+            return;
+        };
+        let is_page = !history.is_recovering();
+        let (missed, deferred) = self.take_unread();
+        if is_page {
+            let reason = sanitize(reason);
+            return self.engine.emit(SessionEvent::HistoryFailed { reason });
+        }
+        self.release(missed, deferred, Vec::new(), Some(reason));
+        self.engine.emit(SessionEvent::Recovered);
         self.engine.report_unknown();
     }
 
@@ -192,19 +212,29 @@ impl Conversation {
         }
     }
 
-    pub(super) fn emit_delivered(&mut self, id: MessageId, at: OffsetDateTime) {
-        self.emit_in_order(delivered(id, at));
+    pub(super) fn emit_delivered(&mut self, id: MessageId, echo: &Message) {
+        self.emit_in_order(delivered(id, echo));
     }
 
-    /// Emits a live event, or defers it until the history is read.
+    /// Emits a live event, or defers it until the history is read. If too many wait, the recovery ends with a gap.
     pub(super) fn emit_in_order(&mut self, event: Event) {
+        if self.history.as_ref().is_some_and(|history| history.is_full()) {
+            self.report_unread("too many messages arrived while it was read");
+        }
         let event = match &mut self.history {
             Some(history) => history.defer(event),
             None => Some(event),
         };
         if let Some(event) = event {
-            self.engine.emit(event);
+            self.emit(event);
         }
+    }
+
+    fn emit(&mut self, event: Event) {
+        if let (Event::Message(message), Some(history)) = (&event, &mut self.history) {
+            history.last_emitted = Some(message.id.clone());
+        }
+        self.engine.emit(event);
     }
 
     fn collect(&mut self, page: HistoryPage) {
@@ -233,13 +263,16 @@ impl Conversation {
         let Some(reading) = history.reading.take() else {
             return;
         };
+        let gap = !complete && history.has_gap(&reading);
         history.handle_recovered(reading.oldest);
         let entries = reading.entries.into_iter();
         let (missed, own) = entries.partition::<Vec<_>, _>(|entry| entry.direction == Direction::Outbound);
         let oldest_first = own.iter().rev();
-        let found = oldest_first.filter_map(|entry| Some(delivered(self.match_entry(entry)?, entry.at)));
+        let found = oldest_first.filter_map(|entry| Some(delivered(self.match_entry(entry)?, entry)));
         let found = found.collect();
-        self.release(missed, reading.deferred, found);
+        let gap = gap.then_some("more messages were missed than a recovery reads");
+        self.release(missed, reading.deferred, found, gap);
+        self.engine.emit(SessionEvent::Recovered);
         if !complete {
             return self.engine.report_unknown();
         }
@@ -263,10 +296,11 @@ impl Conversation {
         Some(id)
     }
 
-    /// Emits all that arrived, in the order of the service.
-    fn release(&mut self, missed: Vec<Message>, deferred: Vec<Event>, found: Vec<Event>) {
+    /// Emits all that arrived, in the order of the service, after the gap before it.
+    fn release(&mut self, missed: Vec<Message>, deferred: Vec<Event>, found: Vec<Event>, gap: Option<&str>) {
         let mut all = found;
-        for message in missed {
+        // newest first; of one time, in the order of the service
+        for message in missed.into_iter().rev() {
             if self.engine.recent.insert(&message.id) {
                 self.observe_time(message.at);
                 all.push(Event::Message(Box::new(message)));
@@ -274,8 +308,19 @@ impl Conversation {
         }
         all.extend(deferred);
         all.sort_by_key(time_of);
+        if let (Some(reason), Some(history)) = (gap, &self.history) {
+            let mut messages = all.iter().filter_map(|event| match event {
+                Event::Message(message) => Some(message.id.clone()),
+                _ => None,
+            });
+            self.engine.emit(SessionEvent::HistoryUnread {
+                reason: sanitize(reason),
+                after: history.last_emitted.clone(),
+                before: messages.next(),
+            });
+        }
         for event in all {
-            self.engine.emit(event);
+            self.emit(event);
         }
     }
 }
@@ -289,9 +334,12 @@ impl HistoryReader {
     }
 }
 
-fn delivered(id: MessageId, at: OffsetDateTime) -> Event {
-    let sequence = None;
-    let status = DeliveryStatus::Delivered { at, sequence };
+fn delivered(id: MessageId, echo: &Message) -> Event {
+    let status = DeliveryStatus::Delivered {
+        at: echo.at,
+        sequence: None,
+        message: Some(echo.id.clone()).filter(|id| !id.is_empty()),
+    };
     Event::Delivery { id, status }
 }
 

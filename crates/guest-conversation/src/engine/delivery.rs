@@ -66,7 +66,12 @@ impl Engine {
 
     /// Handles a delivered message. Returns whether that was not known before.
     pub fn handle_delivered(&mut self, id: MessageId, at: OffsetDateTime, sequence: Option<u64>) -> bool {
-        let status = DeliveryStatus::Delivered { at, sequence };
+        let message = None;
+        let status = DeliveryStatus::Delivered {
+            at,
+            sequence,
+            message,
+        };
         let known = self.outbox.resolve(id, status);
         if known {
             self.pacing.handle_delivered();
@@ -103,6 +108,12 @@ impl Engine {
     /// Sends all unacknowledged messages again, where a contract drops duplicates by their id.
     pub fn resend_all(&mut self) {
         self.outbox.requeue_all();
+    }
+
+    /// The messages that were sent are not sent again: the service would not recognize them. [`Self::report_unknown`]
+    /// reports them.
+    pub fn doubt_sent(&mut self) {
+        self.outbox.mark_resent_unknown();
     }
 
     /// Reports messages whose delivery is not decided as unknown.

@@ -4,6 +4,7 @@ use super::*;
 
 const EPOCH: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 const DELIVERED: DeliveryStatus = DeliveryStatus::Delivered {
+    message: None,
     at: EPOCH,
     sequence: None,
 };

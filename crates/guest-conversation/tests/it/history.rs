@@ -104,7 +104,11 @@ pub(crate) fn emitted(peer: &mut VirtualPeer) -> Vec<String> {
             status: DeliveryStatus::Unknown,
             ..
         } => Some("unknown 1".to_owned()),
-        Event::Session(SessionEvent::HistoryUnread { .. }) => Some("unread".to_owned()),
+        Event::Session(SessionEvent::HistoryUnread { after, before, .. }) => {
+            let [after, before] = [after, before].map(Option::unwrap_or_default);
+            Some(format!("unread {after}..{before}"))
+        }
+        Event::Session(SessionEvent::HistoryFailed { .. }) => Some("failed page".to_owned()),
         Event::Session(SessionEvent::History(page)) => {
             Some(format!("page {} of {}", page.page, page.page_count))
         }
@@ -252,8 +256,15 @@ fn recovery_reads_at_most_four_pages() {
             }
         }
         assert_eq!(peer.conversation.poll_command(), None);
-        let unknown = emitted(&mut peer).contains(&"unknown 1".to_owned());
+        let emitted = emitted(&mut peer);
+        let unknown = emitted.contains(&"unknown 1".to_owned());
         assert_eq!(unknown, !complete, "what may stand further back stays in doubt");
+        let gaps = emitted.iter().filter(|event| event.starts_with("unread"));
+        assert_eq!(gaps.count(), usize::from(!complete), "{emitted:?}");
+        if !complete {
+            let gap = ["message before", "unread a0..a4", "message a4", "message a3"];
+            assert_eq!(emitted[..4], gap, "the gap precedes the oldest message");
+        }
         assert_eq!(peer.frames().len(), usize::from(complete));
     }
 }
@@ -280,7 +291,7 @@ fn recovery_requests_a_second_token_and_waits_for_a_rate_limit() {
     command(&mut peer);
     peer.conversation
         .handle_outcome(JobOutcome::History(unauthorized()), peer.now);
-    assert_eq!(emitted(&mut peer), ["unread"]);
+    assert_eq!(emitted(&mut peer), ["unread .."]);
     assert_eq!(peer.conversation.poll_command(), None);
 }
 
@@ -297,7 +308,10 @@ fn unread_history_leaves_deliveries_unknown() {
         JobOutcome::History(Err(HistoryFailure::Failed { reason })),
         peer.now,
     );
-    assert_eq!(emitted(&mut peer), ["message deferred", "unread", "unknown 1"]);
+    assert_eq!(
+        emitted(&mut peer),
+        ["unread ..a1", "message deferred", "unknown 1"]
+    );
     assert_eq!(
         peer.conversation.engine().delivery(id(1)),
         Some(DeliveryStatus::Unknown)
@@ -313,7 +327,52 @@ fn unread_history_leaves_deliveries_unknown() {
         peer.pass(15 * SECOND);
         peer.conversation.handle_alive();
     }
-    assert_eq!(emitted(&mut peer), ["unread"]);
+    assert_eq!(emitted(&mut peer), ["unread a1.."]);
+}
+
+#[test]
+fn recovery_that_more_messages_overtake_than_it_holds_ends_with_a_gap() {
+    let mut peer = peer();
+    peer.receive(&agent_message("a0", "before"));
+    assert_eq!(emitted(&mut peer), ["message before"]);
+    come_back(&mut peer);
+    requested_call(&mut peer);
+    let names: Vec<String> = (1..=66).map(|n| format!("b{n}")).collect();
+    for name in &names[..64] {
+        peer.receive(&agent_message(name, name));
+    }
+    assert_eq!(emitted(&mut peer), [""; 0], "something older may come");
+    for name in &names[64..] {
+        peer.receive(&agent_message(name, name));
+    }
+    let mut expected = vec!["unread a0..b1".to_owned()];
+    expected.extend(names.iter().map(|name| format!("message {name}")));
+    assert_eq!(emitted(&mut peer), expected, "held messages first");
+    answer(&mut peer, page(1, 1, &[entry("m", 1, "missed", false)]));
+    assert_eq!(emitted(&mut peer), [""; 0], "it is not awaited any more");
+    // the next recovery reads it
+    come_back(&mut peer);
+    peer.pass(3 * SECOND);
+    command(&mut peer);
+    answer(&mut peer, page(1, 1, &[entry("m", 1, "missed", false)]));
+    assert_eq!(emitted(&mut peer), ["message missed"]);
+}
+
+#[test]
+fn failed_page_of_the_application_is_no_gap() {
+    let mut peer = peer();
+    peer.conversation
+        .request(Request::ReadHistory { page: 1 }, peer.now)
+        .unwrap();
+    peer.frames();
+    peer.receive(&jwt(&peer, 60));
+    command(&mut peer);
+    let reason = "no route".to_owned();
+    peer.conversation.handle_outcome(
+        JobOutcome::History(Err(HistoryFailure::Failed { reason })),
+        peer.now,
+    );
+    assert_eq!(emitted(&mut peer), ["failed page"]);
 }
 
 #[test]
@@ -424,7 +483,10 @@ fn end_does_not_wait_for_the_history() {
     assert_eq!(peer.conversation.poll_command(), None);
     peer.transmits();
     peer.close(ws_transport::CloseInfo::with_code(1000, ""));
-    assert_eq!(emitted(&mut peer), ["message deferred", "unknown 1"]);
+    assert_eq!(
+        emitted(&mut peer),
+        ["unread ..a1", "message deferred", "unknown 1"]
+    );
 }
 
 #[test]

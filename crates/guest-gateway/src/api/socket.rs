@@ -19,7 +19,7 @@ use ws_transport::{AdmittedOrigin, Heartbeat, HeartbeatAction, ServerHandshake};
 
 use super::request::Call;
 use super::{App, Refusal};
-use crate::relay::{Command, Outgoing, SOCKET_QUEUE, SocketHandle};
+use crate::relay::{Command, Outgoing, Position, SOCKET_QUEUE, SocketHandle};
 
 /// Longest time for the handshake frame to arrive.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -121,7 +121,7 @@ impl Connection<'_> {
         admitted: Option<Admitted>,
     ) -> Result<Infallible, CloseReason> {
         let app = self.app;
-        let (admitted, after) = tokio::select! {
+        let (admitted, position) = tokio::select! {
             // boxed, so that its memory is freed when the socket is open
             handshake = Box::pin(self.handshake(admitted)) => handshake?,
             () = app.clock.sleep(HANDSHAKE_TIMEOUT) => {
@@ -135,16 +135,16 @@ impl Connection<'_> {
         self.guest = Some(guest);
         let origin = app.upstream_origin.clone().unwrap_or(origin);
         let expires_at = admitted.expires_at();
-        let handle = Box::pin(app.hub.attach(admitted, self.id, origin, after)).await;
+        let handle = Box::pin(app.hub.attach(admitted, self.id, origin, position)).await;
         self.exchange_frames(expires_at, handle).await
     }
 
-    /// Waits for the handshake frame. Returns the session, and the number of the last event that the guest has.
+    /// Waits for the handshake frame. Returns the session, and the position of the last event that the guest has.
     async fn handshake(
         &mut self,
         admitted: Option<Admitted>,
-    ) -> Result<(Admitted, Option<u64>), CloseReason> {
-        let (named, token, after) = loop {
+    ) -> Result<(Admitted, Option<Position>), CloseReason> {
+        let (named, token, position) = loop {
             let text = match self.socket.next().await? {
                 Incoming::Text(text) => text,
                 Incoming::Closed(_) => return Err(CloseReason::Lost),
@@ -154,11 +154,19 @@ impl Connection<'_> {
                 Ok(ClientFrame::Handshake {
                     guest_session_id,
                     access_token,
+                    epoch,
                     last_sequence,
+                    last_message_id,
                     ..
                 }) => {
                     let token = access_token.map(|token| token.to_secret());
-                    break (guest_session_id, token, last_sequence);
+                    let resumes = last_sequence.is_some() || last_message_id.is_some();
+                    let position = resumes.then(|| Position {
+                        epoch: epoch.map(|epoch| epoch.to_string()),
+                        sequence: last_sequence.unwrap_or(0),
+                        message: last_message_id.map(|id| id.to_string()),
+                    });
+                    break (guest_session_id, token, position);
                 }
                 Ok(_) => {
                     let text = "invalid frame: the first one must be a handshake";
@@ -180,7 +188,7 @@ impl Connection<'_> {
                 return Err(CloseReason::error(ErrorCode::AuthenticationRequired, text));
             }
         };
-        Ok((admitted, after))
+        Ok((admitted, position))
     }
 
     /// Passes frames in both directions until the socket is to be closed.
@@ -242,7 +250,6 @@ impl Connection<'_> {
         for outgoing in queued {
             match outgoing {
                 Outgoing::Frame(frame) => frames.push(frame),
-                Outgoing::HandshakeReply(reply) => frames.extend(reply),
                 Outgoing::Extend(until) => ends_at = Some(until),
                 Outgoing::Close(code, reason) => close = Err(CloseReason::Close(code, reason)),
             }
@@ -257,7 +264,7 @@ impl Connection<'_> {
                 Ok(message) => Command::Send {
                     id: frame.id,
                     message: Box::new(message),
-                    socket: handle.socket.clone(),
+                    socket: handle.socket,
                 },
                 Err(problem) => return self.refuse_frame(&problem.to_string()).await,
             },

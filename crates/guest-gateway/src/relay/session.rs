@@ -1,168 +1,155 @@
-//! The relay of one session, between its conversation with Genesys Cloud and the guest's sockets.
+//! The relay of one session, as a state machine: from the events of its conversation with Genesys Cloud, and the frames of
+//! the guest's sockets, to the frames for each socket.
 
-use genesys_api::{SessionId, SessionStage, SessionState, rfc3339};
+use std::time::Instant;
+
+use genesys_api::{SessionId, rfc3339};
 use guest_conversation::{
-    ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, GuestMachine as _, Message, MessageId,
-    OutgoingMessage, SendError, SessionEvent, SessionInfo,
+    ConnectionEvent, Conversation, DeliveryStatus, Direction, Ending, Event, FailureReason,
+    GuestMachine as _, Message, MessageId, OutgoingMessage, SendError, SessionEvent, SessionInfo,
 };
 use guest_sessions::{ErrorCode, ServerFrame, SessionEventName};
-use guest_suite::Error;
-use guest_suite::direct::{Admitted, Conversation, Direct};
 use session_metrics::EndReason;
 use time::OffsetDateTime;
-use tokio::sync::mpsc;
-use ws_transport::AdmittedOrigin;
 use ws_transport::server::Payload;
 
-use super::replay::Replay;
-use super::subscribers::Subscribers;
-use super::{Command, Shutdown};
+use super::replay::{Replay, ReplayBudget, Subject};
+use super::subscribers::{Stage, Subscriber, Subscribers};
+use super::{LastDelivered, Outgoing, Position, SocketId};
 
-pub(super) struct Relay {
-    direct: Direct,
-    owner: String,
+/// The relay of one session, without socket, clock and task. Its numbers belong to one epoch.
+#[derive(Debug)]
+pub struct Relay {
     id: SessionId,
-    origin: AdmittedOrigin,
+    epoch: String,
     replay: Replay,
     subscribers: Subscribers,
+    /// The last message that an earlier relay of the session delivered.
+    delivered: LastDelivered,
     /// The session as Genesys described it last. `None` before it is configured.
     session: Option<SessionInfo>,
+    /// Whether the messages were read that an earlier relay did not deliver.
+    recovered: bool,
     /// Whether the sockets were notified of a lost connection to Genesys, and not yet of its return.
     loss_reported: bool,
+    /// Id of the last message to the guest.
+    last_message: Option<String>,
 }
 
 /// The reason for which a relay stops.
-enum Stop {
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "the driver handles each")]
+pub enum Stop {
+    /// The session has ended.
     Ended(EndReason),
     /// The gateway cannot continue the conversation now, for this reason. The session is unchanged.
     Failed(ErrorCode, String),
+    /// The gateway shuts down.
     Shutdown,
 }
 
 impl Relay {
-    pub(super) fn new(direct: Direct, admitted: &Admitted, id: SessionId, origin: AdmittedOrigin) -> Self {
+    /// A relay of a conversation that is not configured yet. `epoch` is fresh and random.
+    #[must_use]
+    pub fn new(id: SessionId, epoch: String, delivered: LastDelivered, budget: ReplayBudget) -> Self {
         Self {
-            direct,
-            owner: admitted.owner().to_owned(),
             id,
-            origin,
-            replay: Replay::default(),
+            epoch,
+            replay: Replay::new(budget),
             subscribers: Subscribers::default(),
+            last_message: match &delivered {
+                LastDelivered::Message(id) => Some(id.clone()),
+                _ => None,
+            },
+            delivered,
             session: None,
+            recovered: false,
             loss_reported: false,
         }
     }
 
-    pub(super) async fn run(
-        mut self,
-        admitted: Admitted,
-        mut commands: mpsc::Receiver<Command>,
-        shutdown: Shutdown,
-    ) {
-        // start and end are boxed: an idle session would use the memory of their large futures
-        let (stop, mut conversation) = match Box::pin(self.connect(admitted)).await {
-            Ok(mut conversation) => {
-                let stop = tokio::select! {
-                    stop = self.relay(&mut conversation, &mut commands) => stop,
-                    () = shutdown.requested() => Stop::Shutdown,
-                };
-                (stop, Some(conversation))
-            }
-            Err(stop) => (stop, None),
-        };
-        match &stop {
-            Stop::Ended(reason) => {
-                let end = Box::pin(self.direct.end(&self.owner, &self.id, *reason));
-                if let Err(error) = end.await {
-                    tracing::error!(session = %self.id, %error, "cannot store the end of the session");
-                }
-            }
-            Stop::Failed(..) => conversation = None,
-            Stop::Shutdown => {
-                if let Some(conversation) = conversation.take() {
-                    for event in Box::pin(close(conversation, &shutdown)).await {
-                        self.handle_event(event);
-                    }
-                }
-            }
-        }
-        // sockets attached meanwhile are notified too
-        commands.close();
-        while let Ok(command) = commands.try_recv() {
-            if let Command::Attach { socket, after } = command {
-                self.subscribers.attach(socket, after);
-                self.answer_handshakes();
-            }
-        }
-        self.broadcast_stop(stop);
-        if let Some(conversation) = conversation {
-            Box::pin(close(conversation, &shutdown)).await;
-        }
+    /// Subscribes a socket, whose guest has received the events up to `position`.
+    pub fn handle_attach(&mut self, socket: SocketId, position: Option<Position>) {
+        self.subscribers.attach(socket, position);
+        self.answer_handshakes();
     }
 
-    async fn connect(&mut self, admitted: Admitted) -> Result<Conversation, Stop> {
-        if let Some(reason) = admitted.end_reason() {
-            return Err(Stop::Ended(reason));
-        }
-        let info = admitted.info();
-        if info.state != SessionState::Live(SessionStage::Created) {
-            // numbers of an earlier relay are not reused: there is at most one event per millisecond, so numbers from
-            // the session's age in milliseconds on are free
-            let age = self.direct.clock().now().utc - info.created_at;
-            self.replay = Replay::starting_after(u64::try_from(age.whole_milliseconds()).unwrap_or(0));
-        }
-        let connected = self.direct.connect_admitted(admitted, self.origin.clone()).await;
-        connected.map_err(|error| match error {
-            Error::Ended => Stop::Ended(EndReason::Expired),
-            Error::NotAdmitted(_) => Stop::Failed(ErrorCode::GenesysRefused, error.to_string()),
-            error => Stop::Failed(ErrorCode::ServiceUnavailable, error.to_string()),
-        })
+    /// A socket is lost.
+    pub fn handle_detach(&mut self, socket: SocketId) {
+        self.subscribers.detach(socket);
     }
 
-    async fn relay(
+    /// Extends the lifetime of the sockets.
+    pub fn handle_extend(&mut self, until: OffsetDateTime) {
+        self.subscribers.extend(until);
+    }
+
+    /// Handles a message of the guest, which is sent unless its id is known. A refusal, and a status that is known already,
+    /// are answered on this socket.
+    pub fn handle_message(
         &mut self,
+        socket: SocketId,
+        id: MessageId,
+        message: &OutgoingMessage,
         conversation: &mut Conversation,
-        commands: &mut mpsc::Receiver<Command>,
-    ) -> Stop {
-        loop {
-            tokio::select! {
-                event = conversation.next_event() => {
-                    let Some(event) = event else {
-                        let text = "cannot continue: the connection to Genesys was lost, reconnect and resume";
-                        return Stop::Failed(ErrorCode::ServiceUnavailable, text.to_owned());
-                    };
-                    if let Some(stop) = self.handle_event(event) {
-                        return stop;
-                    }
-                }
-                // the hub holds a sender while this runs
-                Some(command) = commands.recv() => match command {
-                    Command::Attach { socket, after } => {
-                        self.subscribers.attach(socket, after);
-                        self.answer_handshakes();
-                    }
-                    Command::Extend(until) => self.subscribers.extend(until),
-                    Command::Send { id, message, socket } => {
-                        if let Some(answer) = self.send(conversation, id, &message) {
-                            self.subscribers.reply(&socket, answer);
-                        }
-                    }
-                    Command::Typing => conversation.typing(),
-                },
-            }
+    ) {
+        if let Some(answer) = self.send(conversation, id, message) {
+            self.subscribers.reply(socket, self.replay.last, answer);
         }
+    }
+
+    /// Whether events may be handled: as long as no socket that makes progress would miss the oldest frame for it.
+    #[must_use]
+    pub fn accepts_events(&self) -> bool {
+        !self.replay.is_full() || self.subscribers.has_unresolved() || {
+            let needed = self.subscribers.needed_after();
+            needed.is_none_or(|needed| needed >= self.replay.first())
+        }
+    }
+
+    /// Whether a socket is subscribed. One that is not any more is to be dropped.
+    #[must_use]
+    pub fn is_attached(&self, socket: SocketId) -> bool {
+        self.subscribers.contains(socket)
+    }
+
+    /// Whether a socket has output.
+    #[must_use]
+    pub fn has_output(&self, socket: SocketId) -> bool {
+        self.subscribers.has_output(socket, &self.replay)
+    }
+
+    /// The next output for a socket that has room. The last one is a close.
+    pub fn poll_output(&mut self, socket: SocketId) -> Option<Outgoing> {
+        self.subscribers.poll_output(socket, &self.replay)
+    }
+
+    /// A socket that has output has no room for it.
+    pub fn handle_blocked(&mut self, socket: SocketId, now: Instant) {
+        self.subscribers.handle_blocked(socket, now);
+    }
+
+    /// Drops the sockets that made no progress for 10 s.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.subscribers.handle_timeout(now);
+    }
+
+    /// The time at which a socket makes too little progress.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.subscribers.poll_timeout()
     }
 
     /// Sends a message of the guest. Returns the reply, if its delivery status is final.
     fn send(
         &mut self,
-        conversation: &Conversation,
+        conversation: &mut Conversation,
         id: MessageId,
         message: &OutgoingMessage,
     ) -> Option<Payload> {
-        match conversation.with(|machine, _| machine.engine().delivery(id)) {
+        match conversation.engine().delivery(id) {
             status if may_send(status.as_ref()) => {
-                let error = conversation.with(|machine, _| machine.send(id, message)).err()?;
+                let error = conversation.send(id, message).err()?;
                 let code = match error {
                     SendError::Empty => ErrorCode::MessageEmpty,
                     SendError::Full { .. } => ErrorCode::TooManyMessages,
@@ -172,61 +159,100 @@ impl Relay {
                 };
                 Some(failed_frame(id, code, &error.to_string()))
             }
-            Some(DeliveryStatus::Delivered { at, .. }) => {
-                let kept = self.replay.accepted(id);
-                Some(kept.unwrap_or_else(|| self.publish_accepted(id, at)))
-            }
+            Some(DeliveryStatus::Delivered { at, message, .. }) => match self.replay.accepted(id) {
+                Some(kept) => Some(kept.clone()),
+                None => {
+                    self.publish_accepted(id, at, message);
+                    None
+                }
+            },
             Some(DeliveryStatus::Unknown) => Some(unknown_status(id)),
             _ => None,
         }
     }
 
-    /// Answers pending handshakes with the missed frames, if the session is configured.
+    /// Answers pending handshakes, if the session is configured.
     fn answer_handshakes(&mut self) {
         let Some(session) = &mut self.session else {
             return;
         };
-        let accepted = ServerFrame::HandshakeAccepted {
-            guest_session_id: self.id.clone(),
-            new_session: session.new_session,
-            read_only: session.read_only,
-            sequence: self.replay.last,
-        };
-        let accepted = Payload::from(accepted.to_json());
-        self.subscribers.answer_handshakes(|after| {
-            let mut frames = vec![accepted.clone()];
-            if let Some(after) = after {
-                let (gap, missed) = self.replay.after(after);
-                if gap {
-                    let text = "cannot replay all missed events: read the history of the conversation";
-                    frames.push(error_frame(ErrorCode::ReplayIncomplete, text));
-                }
-                frames.extend(missed.cloned());
-            }
+        for subscriber in self.subscribers.iter_mut() {
+            let Stage::Handshake(position) = &mut subscriber.stage else {
+                continue;
+            };
+            let position = position.take();
+            let accepted = ServerFrame::HandshakeAccepted {
+                guest_session_id: self.id.clone(),
+                new_session: session.new_session,
+                read_only: session.read_only,
+                epoch: self.epoch.as_str().into(),
+                sequence: self.replay.last,
+            };
             // a later socket joins an existing session
             session.new_session = false;
-            frames
-        });
+            let accepted = Payload::from(accepted.to_json());
+            subscriber.stage = Stage::Live;
+            match position {
+                None => {
+                    subscriber.cursor = self.replay.last;
+                    subscriber.send_after(0, accepted);
+                }
+                Some(position) if position.epoch.as_deref() == Some(self.epoch.as_str()) => {
+                    subscriber.cursor = position.sequence.min(self.replay.last);
+                    subscriber.send_after(0, accepted);
+                    if subscriber.cursor + 1 < self.replay.first() {
+                        skip(subscriber, &self.replay, position.message);
+                    }
+                }
+                Some(position) => {
+                    subscriber.send_after(0, accepted);
+                    subscriber.stage = Stage::Unresolved(position.message);
+                }
+            }
+        }
+        self.decide();
     }
 
-    fn handle_event(&mut self, event: Event) -> Option<Stop> {
+    /// Starts the replay for the sockets of earlier epochs, once the missed messages are known.
+    fn decide(&mut self) {
+        if !self.recovered {
+            return;
+        }
+        for subscriber in self.subscribers.iter_mut() {
+            let Stage::Unresolved(last) = &mut subscriber.stage else {
+                continue;
+            };
+            let last = last.take();
+            subscriber.stage = Stage::Live;
+            let is_followed = match (&last, &self.delivered) {
+                (None, LastDelivered::Nothing) => true,
+                (Some(last), LastDelivered::Message(id)) if last == id => true,
+                // delivered twice, because the earlier relay could not store it: the guest's client compares ids
+                (Some(last), _) => self.replay.has_message(last),
+                (None, _) => false,
+            };
+            if !is_followed || self.replay.first() > 1 {
+                skip(subscriber, &self.replay, last);
+            }
+        }
+    }
+
+    /// Handles an event of the conversation. Returns the reason if the relay stops.
+    pub fn handle_event(&mut self, event: Event) -> Option<Stop> {
         match event {
             Event::Connection(event) => self.handle_connection_event(event),
             Event::Session(event) => self.handle_session_event(event),
             Event::Delivery { id, status } => match status {
-                DeliveryStatus::Delivered { at, .. } => {
-                    self.publish_accepted(id, at);
-                }
+                DeliveryStatus::Delivered { at, message, .. } => self.publish_accepted(id, at, message),
                 DeliveryStatus::Failed(reason) => {
                     let code = match &reason {
                         FailureReason::ReadOnly => ErrorCode::ConversationReadOnly,
                         FailureReason::Refused(_) => ErrorCode::MessageRefused,
                         _ => ErrorCode::NotSent,
                     };
-                    self.subscribers
-                        .broadcast(&failed_frame(id, code, &reason.to_string()));
+                    self.broadcast(&failed_frame(id, code, &reason.to_string()));
                 }
-                _ => self.subscribers.broadcast(&unknown_status(id)),
+                _ => self.broadcast(&unknown_status(id)),
             },
             Event::Message(message) => self.message(&message),
             Event::Ended(ending) => return Some(stop(ending)),
@@ -243,6 +269,8 @@ impl Relay {
                 if std::mem::take(&mut self.loss_reported) {
                     self.event(SessionEventName::SessionRestored, None);
                 }
+                // messages of an earlier session are not part of this one
+                self.recovered |= session.new_session;
                 self.session = Some(session);
                 self.answer_handshakes();
             }
@@ -259,10 +287,12 @@ impl Relay {
 
     fn handle_session_event(&mut self, event: SessionEvent) {
         match event {
-            SessionEvent::Typing { from, .. } => self.publish(|sequence| ServerFrame::Typing {
-                sequence,
-                from: (&from).into(),
-            }),
+            SessionEvent::Typing { from, .. } => {
+                self.publish(Subject::Other, |sequence| ServerFrame::Typing {
+                    sequence,
+                    from: (&from).into(),
+                })
+            }
             SessionEvent::ConversationEnded { read_only } => {
                 if let Some(session) = &mut self.session {
                     session.read_only |= read_only;
@@ -271,12 +301,20 @@ impl Relay {
                 self.event(SessionEventName::ConversationEnded, detail);
             }
             SessionEvent::Expiring { at } => self.event(SessionEventName::SessionExpiring, at.map(rfc3339)),
-            SessionEvent::HistoryUnread { reason } => {
+            SessionEvent::HistoryUnread {
+                reason,
+                after,
+                before,
+            } => {
                 tracing::warn!(session = %self.id, reason, "cannot read the missed messages");
-                self.replay.mark_gap();
-                let text = "cannot read the history after a lost connection: messages may be missing";
-                self.subscribers
-                    .broadcast(&error_frame(ErrorCode::ReplayIncomplete, text));
+                let after = after.or_else(|| self.last_message.clone());
+                self.publish(Subject::Other, |sequence| {
+                    gap(Some(sequence), after.as_deref(), before.as_deref())
+                });
+            }
+            SessionEvent::Recovered => {
+                self.recovered = true;
+                self.decide();
             }
             SessionEvent::OwnMessage(message) => self.message(&message),
             SessionEvent::Refused(refusal) => {
@@ -292,48 +330,63 @@ impl Relay {
             let class = item.class().unwrap_or("unnamed");
             tracing::warn!(session = %self.id, class, "left out content that does not have the shape of its type");
         }
-        self.publish(|sequence| ServerFrame::Message {
-            sequence,
-            message: message.into(),
+        if message.direction == Direction::Outbound {
+            self.last_message = Some(message.id.clone());
+        }
+        self.publish(Subject::Message(message.id.clone()), |sequence| {
+            ServerFrame::Message {
+                sequence,
+                message: message.into(),
+            }
         });
     }
 
     fn event(&mut self, name: SessionEventName, detail: Option<String>) {
-        self.publish(|sequence| ServerFrame::Event {
+        self.publish(Subject::Other, |sequence| ServerFrame::Event {
             sequence,
             name,
             detail: detail.map(Into::into),
         });
     }
 
-    fn publish_accepted(&mut self, id: MessageId, at: OffsetDateTime) -> Payload {
-        let accepted = |sequence| ServerFrame::MessageAccepted {
+    fn publish_accepted(&mut self, id: MessageId, at: OffsetDateTime, message: Option<String>) {
+        self.publish(Subject::Accepted(id), |sequence| ServerFrame::MessageAccepted {
             id,
             sequence,
             timestamp: rfc3339(at).into(),
-        };
-        let frame = self.replay.push(Some(id), |number| accepted(number).to_json());
-        self.subscribers.broadcast(&frame);
-        frame
+            message_id: message.map(Into::into),
+        });
     }
 
-    /// Numbers a frame, keeps it for replay, and sends it to all sockets.
-    fn publish<'f>(&mut self, frame: impl FnOnce(u64) -> ServerFrame<'f>) {
-        let frame = self.replay.push(None, |number| frame(number).to_json());
-        self.subscribers.broadcast(&frame);
+    /// Numbers a frame and keeps it for all sockets.
+    fn publish<'f>(&mut self, subject: Subject, frame: impl FnOnce(u64) -> ServerFrame<'f>) {
+        let needed = self.subscribers.needed_after();
+        self.replay
+            .push(subject, needed, |number| frame(number).to_json());
+    }
+
+    fn broadcast(&mut self, frame: &Payload) {
+        self.subscribers.broadcast(self.replay.last, frame);
     }
 
     /// Notifies and closes all sockets, also those whose handshake is pending.
-    fn broadcast_stop(&mut self, stop: Stop) {
-        self.subscribers.skip_handshakes();
+    pub fn handle_stop(&mut self, stop: Stop) {
+        self.recovered = true;
+        self.decide();
+        for subscriber in self.subscribers.iter_mut() {
+            if matches!(subscriber.stage, Stage::Handshake(_)) {
+                subscriber.stage = Stage::Live;
+                subscriber.cursor = self.replay.last;
+            }
+        }
         let (code, reason) = match stop {
             Stop::Shutdown => (1001, "the gateway shuts down"),
             Stop::Failed(code, message) => {
-                self.subscribers.broadcast(&error_frame(code, &message));
+                self.broadcast(&error_frame(code, &message));
                 (1011, "see the error frame")
             }
             Stop::Ended(reason) => {
-                self.publish(|sequence| ServerFrame::SessionEnded {
+                self.publish(Subject::Other, |sequence| ServerFrame::SessionEnded {
                     reason: reason.name().into(),
                     sequence,
                 });
@@ -344,11 +397,20 @@ impl Relay {
     }
 }
 
-/// Closes the conversation with Genesys. Returns the events received meanwhile.
-async fn close(conversation: Conversation, shutdown: &Shutdown) -> Vec<Event> {
-    tokio::select! {
-        events = conversation.close() => events,
-        () = shutdown.close_deadline() => Vec::new(),
+/// Reports a gap to one socket, and goes on after it.
+fn skip(subscriber: &mut Subscriber, replay: &Replay, last: Option<String>) {
+    subscriber.cursor = replay.first() - 1;
+    let gap = gap(None, last.as_deref(), replay.first_message());
+    subscriber.send_after(0, gap.to_json().into());
+}
+
+fn gap<'a>(sequence: Option<u64>, after: Option<&'a str>, before: Option<&'a str>) -> ServerFrame<'a> {
+    let text = "cannot replay all missed messages: read the history of the conversation";
+    ServerFrame::ReplayIncomplete {
+        sequence,
+        read_from: after.map(Into::into),
+        read_until: before.map(Into::into),
+        message: text.into(),
     }
 }
 
@@ -399,6 +461,7 @@ mod tests {
         let delivered = DeliveryStatus::Delivered {
             at: OffsetDateTime::UNIX_EPOCH,
             sequence: None,
+            message: None,
         };
         for (status, expected) in [
             (None, true),

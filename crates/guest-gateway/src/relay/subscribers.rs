@@ -1,149 +1,315 @@
-//! The sockets of a guest that receive the events of a session.
+//! The sockets of a guest, and the position of each in the events of a session.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
-use tokio::sync::mpsc;
 use ws_transport::server::Payload;
 
-use super::Outgoing;
+use super::replay::Replay;
+use super::{Outgoing, Position, SocketId};
 
 /// Largest number of sockets of a session, as at Genesys. A further one replaces the oldest.
 const SOCKETS: usize = genesys_api::limits::CONNECTIONS_PER_SESSION as usize;
+/// Time without progress after which a socket with waiting frames is dropped. Our choice.
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most frames without a number that wait for one socket.
+const UNNUMBERED: usize = 256;
 
-/// The subscribed sockets, oldest first. A socket whose queue is full is dropped: its guest reconnects and receives the
-/// missed frames.
-#[derive(Default)]
+/// The subscribed sockets, oldest first. Each takes the numbered frames from the replay buffer as fast as its guest reads.
+#[derive(Debug, Default)]
 pub(super) struct Subscribers(Vec<Subscriber>);
 
-struct Subscriber {
-    socket: mpsc::Sender<Outgoing>,
-    /// The last number that the guest has received.
-    after: Option<u64>,
-    /// Whether its handshake is answered. The answer waits until the session is configured.
-    handshake_answered: bool,
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    socket: SocketId,
+    pub(super) stage: Stage,
+    /// The number of the last frame that it took.
+    pub(super) cursor: u64,
+    /// Frames without a number, each with the number after which it follows.
+    unnumbered: VecDeque<(u64, Payload)>,
+    extend: Option<OffsetDateTime>,
+    /// Code and reason with which it is closed after its last frame.
+    closing: Option<(u16, &'static str)>,
+    /// Time since which it takes nothing although frames wait.
+    blocked_since: Option<Instant>,
+}
+
+/// The progress of a subscription.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// The handshake is answered when the session is configured.
+    Handshake(Option<Position>),
+    /// It comes from another epoch, with this message as its last one. Until the missed messages are known, it gets no
+    /// numbered frame.
+    Unresolved(Option<String>),
+    Live,
 }
 
 impl Subscriber {
-    fn send(&self, outgoing: Outgoing) -> bool {
-        self.socket.try_send(outgoing).is_ok()
+    /// Adds a frame without a number, after the frame with the number `after`.
+    pub(super) fn send_after(&mut self, after: u64, frame: Payload) {
+        if self.unnumbered.len() == UNNUMBERED {
+            self.closing = Some((1013, "the socket is too slow: reconnect and resume"));
+            self.unnumbered.clear();
+            self.cursor = u64::MAX;
+        }
+        self.unnumbered.push_back((after, frame));
+    }
+
+    fn has_output(&self, replay: &Replay) -> bool {
+        self.extend.is_some()
+            || self.closing.is_some()
+            || self.next_unnumbered()
+            || self.is_live() && self.cursor < replay.last
+    }
+
+    fn next_unnumbered(&self) -> bool {
+        let next = self.unnumbered.front();
+        next.is_some_and(|(after, _)| *after <= self.cursor)
+    }
+
+    fn is_live(&self) -> bool {
+        matches!(self.stage, Stage::Live)
+    }
+
+    fn poll_output(&mut self, replay: &Replay) -> Option<Outgoing> {
+        if let Some(until) = self.extend.take() {
+            return Some(Outgoing::Extend(until));
+        }
+        if self.next_unnumbered() {
+            let (_, frame) = self.unnumbered.pop_front()?;
+            return Some(Outgoing::Frame(frame));
+        }
+        if self.is_live()
+            && let Some((number, frame)) = replay.after(self.cursor)
+        {
+            self.cursor = number;
+            return Some(Outgoing::Frame(frame.clone()));
+        }
+        let (code, reason) = self.closing?;
+        Some(Outgoing::Close(code, reason))
     }
 }
 
 impl Subscribers {
     /// Adds a socket. At the limit the oldest one is closed.
-    pub(super) fn attach(&mut self, socket: mpsc::Sender<Outgoing>, after: Option<u64>) {
-        self.0.retain(|subscriber| !subscriber.socket.is_closed());
-        if self.0.len() == SOCKETS {
-            // closed as too far behind if its queue is full
-            let _ = self
-                .0
-                .remove(0)
-                .send(Outgoing::Close(1008, "the session has newer sockets"));
+    pub(super) fn attach(&mut self, socket: SocketId, position: Option<Position>) {
+        self.0
+            .retain(|subscriber| subscriber.closing.is_none() || subscriber.blocked_since.is_none());
+        let mut open = self
+            .0
+            .iter_mut()
+            .filter(|subscriber| subscriber.closing.is_none());
+        if let Some(oldest) = open.next()
+            && open.count() + 1 == SOCKETS
+        {
+            oldest.unnumbered.clear();
+            oldest.cursor = u64::MAX;
+            oldest.closing = Some((1008, "the session has newer sockets"));
         }
         self.0.push(Subscriber {
             socket,
-            after,
-            handshake_answered: false,
+            stage: Stage::Handshake(position),
+            cursor: 0,
+            unnumbered: VecDeque::new(),
+            extend: None,
+            closing: None,
+            blocked_since: None,
         });
     }
 
-    /// Answers pending handshakes with the frames that `reply` returns for the last number of the guest.
-    pub(super) fn answer_handshakes(&mut self, mut reply: impl FnMut(Option<u64>) -> Vec<Payload>) {
-        self.0.retain_mut(|subscriber| {
-            let answered = std::mem::replace(&mut subscriber.handshake_answered, true);
-            answered || subscriber.send(Outgoing::HandshakeReply(reply(subscriber.after)))
-        });
+    pub(super) fn detach(&mut self, socket: SocketId) {
+        self.0.retain(|subscriber| subscriber.socket != socket);
     }
 
-    /// Marks pending handshakes as answered, so that their sockets receive the last frames.
-    pub(super) fn skip_handshakes(&mut self) {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Subscriber> {
+        self.0.iter_mut()
+    }
+
+    pub(super) fn contains(&self, socket: SocketId) -> bool {
+        self.0.iter().any(|subscriber| subscriber.socket == socket)
+    }
+
+    /// The number after which a socket needs the numbered frames. `None` if no socket does.
+    pub(super) fn needed_after(&self) -> Option<u64> {
+        let waiting = self
+            .0
+            .iter()
+            .filter(|it| !matches!(it.stage, Stage::Handshake(_)));
+        waiting.map(|subscriber| subscriber.cursor).min()
+    }
+
+    pub(super) fn has_unresolved(&self) -> bool {
+        let mut subscribers = self.0.iter();
+        subscribers.any(|subscriber| matches!(subscriber.stage, Stage::Unresolved(_)))
+    }
+
+    /// Sends a frame without a number to all sockets whose handshake is answered, after the frame with the number `after`.
+    pub(super) fn broadcast(&mut self, after: u64, frame: &Payload) {
         for subscriber in &mut self.0 {
-            subscriber.handshake_answered = true;
+            if !matches!(subscriber.stage, Stage::Handshake(_)) {
+                subscriber.send_after(after, frame.clone());
+            }
         }
     }
 
-    /// Sends a frame to all sockets whose handshake is answered.
-    pub(super) fn broadcast(&mut self, frame: &Payload) {
-        self.0.retain(|subscriber| {
-            !subscriber.handshake_answered || subscriber.send(Outgoing::Frame(frame.clone()))
-        });
-    }
-
-    /// Sends a frame to one socket.
-    pub(super) fn reply(&mut self, socket: &mpsc::WeakSender<Outgoing>, frame: Payload) {
-        let Some(socket) = socket.upgrade() else { return };
-        if socket.try_send(Outgoing::Frame(frame)).is_err() {
-            self.0
-                .retain(|subscriber| !subscriber.socket.same_channel(&socket));
+    /// Sends a frame without a number to one socket.
+    pub(super) fn reply(&mut self, socket: SocketId, after: u64, frame: Payload) {
+        let mut subscribers = self.0.iter_mut();
+        if let Some(subscriber) = subscribers.find(|subscriber| subscriber.socket == socket) {
+            subscriber.send_after(after, frame);
         }
     }
 
     /// Extends the lifetime of all sockets.
     pub(super) fn extend(&mut self, until: OffsetDateTime) {
-        self.0
-            .retain(|subscriber| subscriber.send(Outgoing::Extend(until)));
+        for subscriber in &mut self.0 {
+            subscriber.extend = Some(until);
+        }
     }
 
-    /// Closes and removes all sockets.
+    /// Closes all sockets after their last frame.
     pub(super) fn close(&mut self, code: u16, reason: &'static str) {
-        for subscriber in self.0.drain(..) {
-            // closed as too far behind if its queue is full
-            let _ = subscriber.send(Outgoing::Close(code, reason));
+        for subscriber in &mut self.0 {
+            subscriber.closing.get_or_insert((code, reason));
         }
+    }
+
+    pub(super) fn has_output(&self, socket: SocketId, replay: &Replay) -> bool {
+        let mut subscribers = self.0.iter();
+        subscribers.any(|subscriber| subscriber.socket == socket && subscriber.has_output(replay))
+    }
+
+    /// The next output of a socket. It is removed with its close.
+    pub(super) fn poll_output(&mut self, socket: SocketId, replay: &Replay) -> Option<Outgoing> {
+        let mut subscribers = self.0.iter_mut();
+        let subscriber = subscribers.find(|subscriber| subscriber.socket == socket)?;
+        subscriber.blocked_since = None;
+        let output = subscriber.poll_output(replay);
+        if matches!(output, Some(Outgoing::Close(..))) {
+            self.detach(socket);
+        }
+        output
+    }
+
+    /// A socket takes nothing now.
+    pub(super) fn handle_blocked(&mut self, socket: SocketId, now: Instant) {
+        let mut subscribers = self.0.iter_mut();
+        if let Some(subscriber) = subscribers.find(|subscriber| subscriber.socket == socket) {
+            subscriber.blocked_since.get_or_insert(now);
+        }
+    }
+
+    /// Drops the sockets that made no progress for too long.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        let is_stalled = |since: Instant| since + STALL_TIMEOUT <= now;
+        self.0
+            .retain(|subscriber| !subscriber.blocked_since.is_some_and(is_stalled));
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let blocked = self.0.iter().filter_map(|subscriber| subscriber.blocked_since);
+        blocked.min().map(|since| since + STALL_TIMEOUT)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::SOCKET_QUEUE;
+    use crate::relay::ReplayBudget;
+    use crate::relay::replay::Subject;
 
-    /// A subscribed socket whose queue is full.
-    fn full() -> (Subscribers, mpsc::WeakSender<Outgoing>, mpsc::Receiver<Outgoing>) {
-        let (socket, outgoing) = mpsc::channel(SOCKET_QUEUE);
-        let own = socket.downgrade();
+    const SOCKET: SocketId = SocketId(7);
+
+    fn now() -> Instant {
+        genesys_api::Clock::system().now().instant
+    }
+
+    /// A live socket that has taken nothing, and a buffer of this many frames.
+    fn subscribed(frames: u64) -> (Subscribers, Replay) {
         let mut subscribers = Subscribers::default();
-        subscribers.attach(socket, None);
-        subscribers.answer_handshakes(|_| Vec::new());
-        for _ in 1..SOCKET_QUEUE {
-            subscribers.broadcast(&"frame".into());
+        subscribers.attach(SOCKET, None);
+        subscribers.0[0].stage = Stage::Live;
+        let mut replay = Replay::new(ReplayBudget::default());
+        for _ in 0..frames {
+            replay.push(Subject::Other, subscribers.needed_after(), |number| {
+                number.to_string()
+            });
         }
-        assert_eq!((subscribers.0.len(), outgoing.len()), (1, SOCKET_QUEUE));
-        (subscribers, own, outgoing)
+        (subscribers, replay)
+    }
+
+    /// The outputs in short.
+    fn outputs(subscribers: &mut Subscribers, replay: &Replay) -> Vec<String> {
+        let mut outputs = Vec::new();
+        while let Some(output) = subscribers.poll_output(SOCKET, replay) {
+            outputs.push(match output {
+                Outgoing::Frame(frame) => frame.to_string(),
+                Outgoing::Extend(_) => "extend".to_owned(),
+                Outgoing::Close(code, _) => code.to_string(),
+            });
+        }
+        outputs
     }
 
     #[test]
-    fn socket_with_a_full_queue_is_dropped_by_any_output() {
-        type Send = fn(&mut Subscribers, &mpsc::WeakSender<Outgoing>);
-        let sends: [(&str, Send); 3] = [
-            ("frame", |subscribers, _| subscribers.broadcast(&"frame".into())),
-            ("reply", |subscribers, own| subscribers.reply(own, "reply".into())),
-            ("extend", |subscribers, _| {
-                subscribers.extend(OffsetDateTime::UNIX_EPOCH)
-            }),
-        ];
-        for (name, send) in sends {
-            let (mut subscribers, own, mut outgoing) = full();
-            send(&mut subscribers, &own);
-            assert!(subscribers.0.is_empty(), "{name}");
-            for _ in 0..SOCKET_QUEUE {
-                outgoing.try_recv().unwrap();
-            }
-            let end = outgoing.try_recv().unwrap_err();
-            assert_eq!(end, mpsc::error::TryRecvError::Disconnected, "{name}");
+    fn frames_without_a_number_keep_their_position() {
+        let (mut subscribers, mut replay) = subscribed(2);
+        subscribers.broadcast(replay.last, &"a".to_owned().into());
+        subscribers.extend(OffsetDateTime::UNIX_EPOCH);
+        replay.push(Subject::Other, Some(0), |number| number.to_string());
+        subscribers.reply(SOCKET, replay.last, "b".to_owned().into());
+        subscribers.reply(SocketId(1), replay.last, "of another socket".to_owned().into());
+        subscribers.close(1001, "test");
+        assert!(subscribers.has_output(SOCKET, &replay));
+        assert_eq!(
+            outputs(&mut subscribers, &replay),
+            ["extend", "1", "2", "a", "3", "b", "1001"]
+        );
+        assert!(!subscribers.contains(SOCKET), "it is removed with its close");
+    }
+
+    #[test]
+    fn socket_is_dropped_after_a_time_without_progress_and_not_before() {
+        let (mut subscribers, replay) = subscribed(300);
+        let start = now();
+        subscribers.handle_blocked(SOCKET, start);
+        subscribers.handle_blocked(SOCKET, start + STALL_TIMEOUT / 2);
+        assert_eq!(subscribers.poll_timeout(), Some(start + STALL_TIMEOUT));
+        assert!(subscribers.poll_output(SOCKET, &replay).is_some());
+        assert_eq!(subscribers.poll_timeout(), None, "it made progress");
+        subscribers.handle_blocked(SOCKET, start + STALL_TIMEOUT);
+        subscribers.handle_timeout(start + STALL_TIMEOUT + STALL_TIMEOUT / 2);
+        assert!(subscribers.contains(SOCKET));
+        subscribers.handle_timeout(start + 2 * STALL_TIMEOUT);
+        assert!(!subscribers.contains(SOCKET));
+    }
+
+    #[test]
+    fn socket_is_closed_when_too_many_frames_without_a_number_wait() {
+        let (mut subscribers, replay) = subscribed(1);
+        for _ in 0..=UNNUMBERED {
+            subscribers.reply(SOCKET, replay.last, "x".to_owned().into());
         }
+        assert_eq!(outputs(&mut subscribers, &replay), ["x", "1013"]);
     }
 
     #[test]
     fn oldest_socket_is_closed_at_the_limit() {
-        let mut subscribers = Subscribers::default();
-        let mut sockets = Vec::new();
-        for _ in 0..=SOCKETS {
-            let (socket, outgoing) = mpsc::channel(SOCKET_QUEUE);
-            subscribers.attach(socket, None);
-            sockets.push(outgoing);
+        let (mut subscribers, replay) = subscribed(1);
+        for number in 0..SOCKETS as u64 {
+            subscribers.attach(SocketId(number), None);
         }
+        assert_eq!(outputs(&mut subscribers, &replay), ["1008"]);
         assert_eq!(subscribers.0.len(), SOCKETS);
-        assert!(matches!(sockets[0].try_recv(), Ok(Outgoing::Close(1008, _))));
-        assert!(sockets[1].try_recv().is_err());
+        // sockets that do not take their close are bounded, too
+        for number in 10..20 {
+            subscribers.attach(SocketId(number), None);
+            for subscriber in 0..20 {
+                subscribers.handle_blocked(SocketId(subscriber), now());
+            }
+        }
+        assert!(subscribers.0.len() <= SOCKETS + 1, "{}", subscribers.0.len());
     }
 }

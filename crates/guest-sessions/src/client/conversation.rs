@@ -53,7 +53,9 @@ impl GatewayConversation {
             guest_session_id: self.session.session.clone(),
             timestamp: rfc3339(now.utc).into(),
             access_token: self.session.frame_token().map(Into::into),
+            epoch: self.session.epoch.as_deref().map(Into::into),
             last_sequence: self.session.last_sequence,
+            last_message_id: self.session.last_message.as_deref().map(Into::into),
         };
         self.engine.transmit("handshake", frame.to_json());
     }
@@ -79,13 +81,15 @@ impl GatewayConversation {
         self.engine.finish(ending);
     }
 
-    fn handle_accepted(&mut self, session: SessionInfo, sequence: u64, now: Now) {
+    fn handle_accepted(&mut self, session: SessionInfo, epoch: &str, sequence: u64, now: Now) {
         self.last_error = None;
-        // a smaller number than ours means that the gateway restarted its numbering
-        let last = self.session.last_sequence.unwrap_or(sequence);
-        self.session.last_sequence = Some(last.min(sequence));
+        let follows = self.session.enter_epoch(epoch, sequence);
         if self.engine.handle_configured(session, now).is_none() {
             return;
+        }
+        if follows {
+            // the gateway recognizes no message of an earlier epoch: one that was sent is not sent twice
+            self.engine.doubt_sent();
         }
         self.engine.report_unknown();
         if session.read_only {
@@ -100,10 +104,6 @@ impl GatewayConversation {
 
     fn handle_error(&mut self, refusal: ServiceRefusal, retry_after: Option<u64>, now: Now) {
         let code = ErrorCode::from_name(&refusal.code);
-        if code == Some(ErrorCode::ReplayIncomplete) {
-            // a note on missed events: no close is about it
-            return self.handle_refusal(refusal);
-        }
         self.last_error = Some(refusal.clone());
         let configuring = self.engine.state() == State::Configuring;
         match (code, retry_after) {
@@ -162,11 +162,14 @@ impl GatewayConversation {
     }
 
     fn handle_message(&mut self, body: &MessageBody<'_>, sequence: u64, now: Now) {
+        let from = Author::from(&body.from);
+        let is_own = from.kind == AuthorKind::Guest;
+        if !is_own {
+            self.session.last_message = Some(body.id.to_string());
+        }
         if !self.engine.is_new(&body.id) {
             return;
         }
-        let from = Author::from(&body.from);
-        let is_own = from.kind == AuthorKind::Guest;
         let message = Box::new(Message {
             id: body.id.to_string(),
             text: body.text.to_string(),
@@ -191,6 +194,7 @@ impl GatewayConversation {
             ServerFrame::HandshakeAccepted {
                 new_session,
                 read_only,
+                epoch,
                 sequence,
                 ..
             } => {
@@ -199,18 +203,23 @@ impl GatewayConversation {
                     read_only,
                     expires_at: None,
                 };
-                self.handle_accepted(session, sequence, now);
+                self.handle_accepted(session, &epoch, sequence, now);
             }
             ServerFrame::MessageAccepted {
                 id,
                 sequence,
                 timestamp,
+                message_id,
             } => {
                 // read even if its number is old: whether the message is delivered is known by its id
                 self.session.is_new(sequence);
                 let (at, sequence) = (time_or_now(&timestamp, now), Some(sequence));
                 if self.engine.handle_delivered(id, at, sequence) {
-                    let status = DeliveryStatus::Delivered { at, sequence };
+                    let status = DeliveryStatus::Delivered {
+                        at,
+                        sequence,
+                        message: message_id.map(|id| id.to_string()),
+                    };
                     self.engine.emit(Event::Delivery { id, status });
                 }
             }
@@ -235,6 +244,20 @@ impl GatewayConversation {
                 from: Author::from(&from),
                 during: limits::TYPING_SHOWN,
             }),
+            ServerFrame::ReplayIncomplete {
+                sequence,
+                read_from,
+                read_until,
+                message,
+            } => {
+                if sequence.is_none_or(|sequence| self.session.is_new(sequence)) {
+                    self.engine.emit(SessionEvent::HistoryUnread {
+                        reason: sanitize(&message),
+                        after: read_from.map(|id| id.to_string()),
+                        before: read_until.map(|id| id.to_string()),
+                    });
+                }
+            }
             ServerFrame::Event { name, detail, .. } => self.handle_session_event(name, detail.as_deref()),
             ServerFrame::SessionEnded { reason, .. } => {
                 // during a shutdown it is the result of it

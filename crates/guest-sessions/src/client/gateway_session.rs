@@ -14,7 +14,10 @@ pub struct GatewaySession {
     pub(super) session: SessionId,
     pub(super) access_token: SecretString,
     placement: TokenPlacement,
+    pub(super) epoch: Option<String>,
     pub(super) last_sequence: Option<u64>,
+    /// Id of the last message to the guest.
+    pub(super) last_message: Option<String>,
 }
 
 impl GatewaySession {
@@ -25,7 +28,9 @@ impl GatewaySession {
             session,
             access_token,
             placement: TokenPlacement::Frame,
+            epoch: None,
             last_sequence: None,
+            last_message: None,
         }
     }
 
@@ -57,6 +62,19 @@ impl GatewaySession {
     /// The token of the first frame, unless the upgrade has it.
     pub(super) fn frame_token(&self) -> Option<&SecretString> {
         matches!(self.placement, TokenPlacement::Frame).then_some(&self.access_token)
+    }
+
+    /// Enters the epoch of an accepted handshake. Returns whether it follows another one.
+    pub(super) fn enter_epoch(&mut self, epoch: &str, sequence: u64) -> bool {
+        let last = self.last_sequence.unwrap_or(sequence);
+        if self.epoch.as_deref() == Some(epoch) {
+            self.last_sequence = Some(last.min(sequence));
+            return false;
+        }
+        let follows = self.epoch.replace(epoch.to_owned()).is_some();
+        // what was missed is replayed from its first event on
+        self.last_sequence = Some(if follows { 0 } else { sequence });
+        follows
     }
 
     /// Whether an event is new; its number is then the last one.

@@ -64,8 +64,6 @@ pub enum ErrorCode {
     RefreshTokenReused,
     /// The rotation was repeated with its key after its new tokens were used: nothing changed.
     RefreshTokenUsed,
-    /// Events were missed that the gateway does not keep and cannot read again.
-    ReplayIncomplete,
     /// The body did not arrive within 10 seconds.
     RequestTimeout,
     /// The change could not be stored, so it was not made.
@@ -121,7 +119,6 @@ impl ErrorCode {
             "origin.not.allowed" => Self::OriginNotAllowed,
             "refresh.token.reused" => Self::RefreshTokenReused,
             "refresh.token.used" => Self::RefreshTokenUsed,
-            "replay.incomplete" => Self::ReplayIncomplete,
             "request.timeout" => Self::RequestTimeout,
             "service.unavailable" => Self::ServiceUnavailable,
             "session.ended" => Self::SessionEnded,
@@ -169,7 +166,6 @@ impl ErrorCode {
             Self::OriginNotAllowed => "origin.not.allowed",
             Self::RefreshTokenReused => "refresh.token.reused",
             Self::RefreshTokenUsed => "refresh.token.used",
-            Self::ReplayIncomplete => "replay.incomplete",
             Self::RequestTimeout => "request.timeout",
             Self::ServiceUnavailable => "service.unavailable",
             Self::SessionEnded => "session.ended",

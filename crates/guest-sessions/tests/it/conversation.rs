@@ -163,22 +163,55 @@ fn message_is_resent_under_its_id_and_replayed_events_are_emitted_once() {
 }
 
 #[test]
-fn sequence_restarts_with_the_gateway() {
+fn new_epoch_is_received_from_its_first_event_and_shows_nothing_twice() {
     let mut peer = VirtualPeer::ready();
-    let typing = |sequence: u64| json!({"type": "typing", "sequence": sequence, "from": {"kind": "agent"}});
-    peer.receive(&typing(50));
+    let message = |sequence: u64, id: &str| {
+        json!({"type": "message", "sequence": sequence, "id": id, "text": id, "from": {"kind": "agent"},
+            "timestamp": "2026-11-22T12:00:02.000Z"})
+    };
+    peer.receive(&message(50, "a1"));
     peer.receive(&json!({"type": "novelty", "sequence": 51}));
-    peer.receive(&typing(51));
+    peer.receive(&message(51, "old"));
     assert_eq!(peer.events().len(), 2, "the unknown event has taken number 51");
+    peer.send(1, "sent before");
+    assert_eq!(peer.frames().len(), 1);
     peer.drop_socket();
+    peer.send(2, "not sent before");
     peer.reconnect();
-    peer.receive(&handshake_accepted(2));
-    peer.events();
-    peer.receive(&typing(3));
-    assert!(matches!(
-        peer.events()[..],
-        [Event::Session(SessionEvent::Typing { .. })]
-    ));
+    let opening = &peer.frames()[0];
+    assert_eq!(
+        (
+            &opening["epoch"],
+            &opening["lastSequence"],
+            &opening["lastMessageId"]
+        ),
+        (&json!("e-1"), &json!(51), &json!("a1"))
+    );
+    let mut accepted = handshake_accepted(2);
+    accepted["epoch"] = "e-2".into();
+    peer.receive(&accepted);
+    peer.receive(&message(1, "a1"));
+    peer.receive(&json!({"type": "replay.incomplete", "sequence": 2, "readFrom": "a1", "readUntil": "a9", "message": "x"}));
+    peer.receive(&message(3, "a9"));
+    let events = peer.events();
+    let [.., unknown, gap, next] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert!(
+        matches!(unknown, Event::Delivery { id: sent, status: DeliveryStatus::Unknown } if *sent == id(1)),
+        "the gateway does not recognize it: {unknown:?}"
+    );
+    assert!(
+        matches!(gap, Event::Session(SessionEvent::HistoryUnread { after, before, .. })
+            if after.as_deref() == Some("a1") && before.as_deref() == Some("a9")),
+        "{gap:?}"
+    );
+    assert!(
+        matches!(next, Event::Message(message) if message.id == "a9"),
+        "{next:?}"
+    );
+    let frames = peer.frames();
+    assert_eq!((frames.len(), &frames[0]["text"]), (1, &json!("not sent before")));
 }
 
 #[test]
@@ -225,9 +258,7 @@ fn replay_note_is_not_the_reason_of_a_close() {
     let mut peer = VirtualPeer::new(session());
     peer.connect();
     peer.receive(&handshake_accepted(0));
-    peer.receive(
-        &json!({"type": "error", "code": "replay.incomplete", "message": "more was missed than is kept"}),
-    );
+    peer.receive(&json!({"type": "replay.incomplete", "message": "more was missed than is kept"}));
     peer.close(CloseInfo::with_code(1008, "policy"));
     let events = peer.events();
     assert!(matches!(events.last(), Some(Event::Ended(Ending::Rejected(refusal))) if refusal.code == "1008"));

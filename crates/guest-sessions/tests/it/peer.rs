@@ -125,5 +125,5 @@ impl VirtualPeer {
 
 pub(crate) fn handshake_accepted(sequence: u64) -> Value {
     json!({"type": "handshake.accepted", "guestSessionId": "gs-1", "newSession": false, "readOnly": false,
-        "sequence": sequence})
+        "epoch": "e-1", "sequence": sequence})
 }

@@ -129,6 +129,7 @@ async fn conversation_passes_between_client_and_server() {
             guest_session_id,
             new_session: true,
             read_only: false,
+            epoch: "e-1".into(),
             sequence: 0,
         };
         socket.send(accepted.to_json()).await.unwrap();
@@ -149,6 +150,7 @@ async fn conversation_passes_between_client_and_server() {
                 id,
                 sequence: 1,
                 timestamp: "2026-11-22T12:00:00.000Z".into(),
+                message_id: None,
             },
             ServerFrame::SessionEnded {
                 reason: "agent.left".into(),
@@ -193,7 +195,7 @@ async fn new_token_is_sent_by_the_next_connection() {
     let server = TestServer::new().await;
     let mut connection = server.open(session());
     let accepted = json!({"type": "handshake.accepted", "guestSessionId": "gs-1", "newSession": false,
-        "readOnly": false, "sequence": 0});
+        "readOnly": false, "epoch": "e-1", "sequence": 0});
     for (token, event) in [(TOKEN, "Ready"), ("renewed", "Restored")] {
         let mut guest = tokio_tungstenite::accept_async(server.tcp().await).await.unwrap();
         let Some(Ok(Message::Text(text))) = guest.next().await else {

@@ -62,7 +62,8 @@ impl Direct {
         // the conversation sends attributes, so that it is opened only once their disclosure is recorded
         let record = self.reach(record, SessionStage::Connected).await?;
         record.ensure_live(self.clock().now())?;
-        let read_marker = record.document.read_marker.max(guard.read_marker());
+        let live = guard.read_marker().map(|marker| marker.at);
+        let read_marker = record.document.read_marker.max(live);
         let session = WebMessaging {
             rules,
             api: Some(config.hosts.api.clone()),

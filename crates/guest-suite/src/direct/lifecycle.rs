@@ -79,6 +79,7 @@ impl Direct {
                 data: new.data().clone(),
                 journey,
                 read_marker: None,
+                read_message: None,
                 tokens: None,
             },
         };

@@ -40,6 +40,9 @@ pub(super) struct Document {
     /// Service timestamp of the last delivered message.
     #[serde(default, alias = "heard", with = "milliseconds")]
     pub(super) read_marker: Option<OffsetDateTime>,
+    /// Id of the last delivered message. Documents of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) read_message: Option<String>,
     /// The family of its tokens. Documents of earlier versions have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) tokens: Option<RefreshTokenFamily>,
@@ -236,6 +239,7 @@ mod tests {
             data: new.data().clone(),
             journey,
             read_marker: Some(at()),
+            read_message: Some("m-1".to_owned()),
             tokens: None,
         };
         Session {

@@ -4,10 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use audit::Actor;
 use genesys_api::{SessionId, SessionStage};
-use guest_conversation::client::{SessionStorage, StorageFuture};
+use guest_conversation::client::{ReadMarker, SessionStorage, StorageFuture};
 use guest_store::{Change, StoreErrorKind};
 use secrecy::{ExposeSecret as _, SecretString};
-use time::OffsetDateTime;
 use token_window::RefreshError;
 
 use super::session_row::SessionRow;
@@ -106,15 +105,19 @@ impl SessionStorage for Storage {
         })
     }
 
-    fn store_read_marker(&self, at: OffsetDateTime) -> StorageFuture<'_, ()> {
+    fn store_read_marker(&self, marker: ReadMarker) -> StorageFuture<'_, ()> {
         Box::pin(async move {
             let Some(direct) = self.direct() else { return };
             let stored = direct.update(&self.owner, &self.id, |record, _| {
-                if record.row.ended_at.is_some() || record.document.read_marker >= Some(at) {
+                let known = &record.document;
+                let is_known = known.read_marker == Some(marker.at)
+                    && known.read_message.as_ref() == Some(&marker.message);
+                if record.row.ended_at.is_some() || known.read_marker > Some(marker.at) || is_known {
                     return Ok((Mutation::default(), ()));
                 }
                 let mut changed = record.clone();
-                changed.document.read_marker = Some(at);
+                changed.document.read_marker = Some(marker.at);
+                changed.document.read_message = Some(marker.message.clone());
                 Ok((Change::UpdateSession(changed.into_row()).into(), ()))
             });
             match stored.await {

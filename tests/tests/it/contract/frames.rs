@@ -106,6 +106,17 @@ async fn frames_of_all_kinds() -> Vec<Value> {
         line.send_frame(&frame).await;
         until(&mut page, "message", &mut received).await;
     }
+    // the history is refused after a lost connection
+    drop(line);
+    let mut line = genesys.configured_again().await;
+    line.agent("a-1", "hello").await;
+    let asked = line.receive().await.unwrap();
+    assert_eq!(asked["action"], "getJwt");
+    line.send_frame(&json!({
+        "type": "response", "class": "string", "code": 403, "tracingId": asked["tracingId"], "body": "no",
+    }))
+    .await;
+    until(&mut page, "replay.incomplete", &mut received).await;
     drop(line);
     world.stop().await;
     received

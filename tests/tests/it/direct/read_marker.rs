@@ -31,7 +31,7 @@ async fn receive(conversation: &mut Conversation) -> String {
         match soon(conversation.next_event()).await {
             Some(Event::Message(message)) => return message.text,
             Some(Event::Ended(ending)) => panic!("the conversation ended: {ending}"),
-            Some(Event::Session(SessionEvent::HistoryUnread { reason })) => panic!("{reason}"),
+            Some(Event::Session(SessionEvent::HistoryUnread { reason, .. })) => panic!("{reason}"),
             Some(_) => {}
             None => panic!("the conversation is over"),
         }

@@ -12,7 +12,7 @@ fn script_waits_for_the_result_of_each_command() {
         ("/ping", Event::Session(SessionEvent::Health { expires_at: None })),
         (
             "/history",
-            Event::Session(SessionEvent::HistoryUnread {
+            Event::Session(SessionEvent::HistoryFailed {
                 reason: String::new(),
             }),
         ),

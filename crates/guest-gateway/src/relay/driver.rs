@@ -1,0 +1,232 @@
+//! The driver of a relay: its conversation with Genesys Cloud, its commands, and the channels of its sockets.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+use genesys_api::{SessionId, entropy};
+use guest_conversation::Event;
+use guest_sessions::ErrorCode;
+use guest_suite::Error;
+use guest_suite::direct::{Admitted, Conversation, Direct};
+use session_metrics::EndReason;
+use tokio::sync::mpsc;
+use ws_transport::AdmittedOrigin;
+
+use super::replay::ReplayBudget;
+use super::{Command, LastDelivered, Outgoing, Position, Relay, Shutdown, SocketId, Stop};
+
+pub(super) struct Driver {
+    direct: Direct,
+    owner: String,
+    id: SessionId,
+    origin: AdmittedOrigin,
+    relay: Relay,
+    sockets: Vec<(SocketId, mpsc::Sender<Outgoing>)>,
+}
+
+impl Driver {
+    pub(super) fn new(
+        direct: Direct,
+        admitted: &Admitted,
+        id: SessionId,
+        origin: AdmittedOrigin,
+        budget: ReplayBudget,
+    ) -> Self {
+        let delivered = match admitted.last_message() {
+            Some(message) => LastDelivered::Message(message),
+            None if admitted.has_delivered() => LastDelivered::Unknown,
+            None => LastDelivered::Nothing,
+        };
+        Self {
+            direct,
+            owner: admitted.owner().to_owned(),
+            relay: Relay::new(id.clone(), entropy::uuid().to_string(), delivered, budget),
+            id,
+            origin,
+            sockets: Vec::new(),
+        }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        admitted: Admitted,
+        mut commands: mpsc::Receiver<Command>,
+        shutdown: Shutdown,
+    ) {
+        // start and end are boxed: an idle session would use the memory of their large futures
+        let (stop, mut conversation) = match Box::pin(self.connect(admitted)).await {
+            Ok(mut conversation) => {
+                let stop = tokio::select! {
+                    stop = self.relay(&mut conversation, &mut commands) => stop,
+                    () = shutdown.requested() => Stop::Shutdown,
+                };
+                (stop, Some(conversation))
+            }
+            Err(stop) => (stop, None),
+        };
+        match &stop {
+            Stop::Ended(reason) => {
+                let end = Box::pin(self.direct.end(&self.owner, &self.id, *reason));
+                if let Err(error) = end.await {
+                    tracing::error!(session = %self.id, %error, "cannot store the end of the session");
+                }
+            }
+            Stop::Failed(..) => conversation = None,
+            Stop::Shutdown => {
+                if let Some(conversation) = conversation.take() {
+                    for event in Box::pin(close(conversation, &shutdown)).await {
+                        self.relay.handle_event(event);
+                    }
+                }
+            }
+        }
+        // sockets attached meanwhile are notified too
+        commands.close();
+        while let Ok(command) = commands.try_recv() {
+            if let Command::Attach {
+                socket,
+                outgoing,
+                position,
+            } = command
+            {
+                self.attach(socket, outgoing, position);
+            }
+        }
+        self.relay.handle_stop(stop);
+        tokio::select! {
+            () = Box::pin(self.flush()) => {}
+            () = shutdown.close_deadline() => {}
+        }
+        if let Some(conversation) = conversation {
+            Box::pin(close(conversation, &shutdown)).await;
+        }
+    }
+
+    async fn connect(&self, admitted: Admitted) -> Result<Conversation, Stop> {
+        if let Some(reason) = admitted.end_reason() {
+            return Err(Stop::Ended(reason));
+        }
+        let connected = self.direct.connect_admitted(admitted, self.origin.clone()).await;
+        connected.map_err(|error| match error {
+            Error::Ended => Stop::Ended(EndReason::Expired),
+            Error::NotAdmitted(_) => Stop::Failed(ErrorCode::GenesysRefused, error.to_string()),
+            error => Stop::Failed(ErrorCode::ServiceUnavailable, error.to_string()),
+        })
+    }
+
+    async fn relay(
+        &mut self,
+        conversation: &mut Conversation,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> Stop {
+        let clock = self.direct.clock().clone();
+        loop {
+            let blocked = self.pump();
+            let stalls_at = self.relay.poll_timeout();
+            tokio::select! {
+                event = conversation.next_event(), if self.relay.accepts_events() => {
+                    let Some(event) = event else {
+                        let text = "cannot continue: the connection to Genesys was lost, reconnect and resume";
+                        return Stop::Failed(ErrorCode::ServiceUnavailable, text.to_owned());
+                    };
+                    if let Some(stop) = self.relay.handle_event(event) {
+                        return stop;
+                    }
+                }
+                // the hub holds a sender while this runs
+                Some(command) = commands.recv() => match command {
+                    Command::Attach { socket, outgoing, position } => {
+                        self.attach(socket, outgoing, position);
+                    }
+                    Command::Extend(until) => self.relay.handle_extend(until),
+                    Command::Send { id, message, socket } => {
+                        conversation.with(|machine, _| self.relay.handle_message(socket, id, &message, machine));
+                    }
+                    Command::Typing => conversation.typing(),
+                },
+                () = any_has_room(&blocked), if !blocked.is_empty() => {}
+                () = clock.sleep_until(stalls_at.unwrap_or_else(|| clock.now().instant)), if stalls_at.is_some() => {
+                    self.relay.handle_timeout(clock.now().instant);
+                }
+            }
+        }
+    }
+
+    fn attach(&mut self, socket: SocketId, outgoing: mpsc::Sender<Outgoing>, position: Option<Position>) {
+        // sockets that were closed free their slots
+        let relay = &mut self.relay;
+        self.sockets.retain(|(socket, outgoing)| {
+            if outgoing.is_closed() {
+                relay.handle_detach(*socket);
+            }
+            !outgoing.is_closed()
+        });
+        self.sockets.push((socket, outgoing));
+        relay.handle_attach(socket, position);
+    }
+
+    /// Passes outputs to all sockets that have room. Returns those that have none for the next one.
+    fn pump(&mut self) -> Vec<mpsc::Sender<Outgoing>> {
+        let mut blocked = Vec::new();
+        let relay = &mut self.relay;
+        self.sockets.retain(|(socket, outgoing)| {
+            while relay.has_output(*socket) {
+                match outgoing.try_reserve() {
+                    Ok(room) => {
+                        if let Some(output) = relay.poll_output(*socket) {
+                            room.send(output);
+                        }
+                    }
+                    Err(mpsc::error::TrySendError::Full(())) => {
+                        relay.handle_blocked(*socket, self.direct.clock().now().instant);
+                        blocked.push(outgoing.clone());
+                        break;
+                    }
+                    Err(mpsc::error::TrySendError::Closed(())) => relay.handle_detach(*socket),
+                }
+            }
+            relay.is_attached(*socket)
+        });
+        blocked
+    }
+
+    /// Passes the last outputs to the sockets, as long as they make progress.
+    async fn flush(&mut self) {
+        let clock = self.direct.clock().clone();
+        loop {
+            let blocked = self.pump();
+            let Some(stalls_at) = self.relay.poll_timeout() else {
+                return;
+            };
+            tokio::select! {
+                () = any_has_room(&blocked) => {}
+                () = clock.sleep_until(stalls_at) => self.relay.handle_timeout(clock.now().instant),
+            }
+        }
+    }
+}
+
+/// Waits until one of these sockets has room, or is lost.
+async fn any_has_room(sockets: &[mpsc::Sender<Outgoing>]) {
+    let mut waits: Vec<Pin<Box<_>>> = sockets.iter().map(|socket| Box::pin(socket.reserve())).collect();
+    poll_fn(|context| {
+        let mut polled = waits
+            .iter_mut()
+            .map(|wait| wait.as_mut().poll(context).is_ready());
+        // each is polled, so that each wakes this task
+        match polled.by_ref().fold(false, |any, ready| any | ready) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+/// Closes the conversation with Genesys. Returns the events received meanwhile.
+async fn close(conversation: Conversation, shutdown: &Shutdown) -> Vec<Event> {
+    tokio::select! {
+        events = conversation.close() => events,
+        () = shutdown.close_deadline() => Vec::new(),
+    }
+}
