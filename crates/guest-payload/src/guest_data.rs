@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 use crate::{Attributes, ChangeError, ConsentChange, ConsentRecord, ConsentUpdate, Policy, Purpose, Signals};
 
@@ -81,6 +81,17 @@ impl GuestData {
             data: Self::new(consent, self.attributes.clone()),
             diffs,
         })
+    }
+
+    /// The first time after `now` at which [`Self::reevaluate`] can return another decision under `policy`: an agreement
+    /// expires, or the policy enters into force or ends. `None` if time alone changes nothing.
+    #[must_use]
+    pub fn reevaluation_due(&self, policy: &Policy, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let ends = policy.valid_until.and_then(Date::next_day);
+        let dates = [Some(policy.valid_from), ends].into_iter().flatten();
+        let dates = dates.map(|date| date.midnight().assume_utc());
+        let expiries = self.consent.expiries(policy);
+        dates.chain(expiries).filter(|at| *at > now).min()
     }
 }
 
@@ -202,6 +213,51 @@ mod tests {
             .change(&change, Signals::default(), &renewed, tomorrow)
             .unwrap();
         assert_eq!(states(&changed.data)[0], Reason::NotGranted);
+    }
+
+    #[test]
+    fn reevaluation_is_due_when_an_agreement_expires_or_the_policy_ends() {
+        let due = |dates: &str, rule: &str, choice| {
+            let policy = policy("1.0.0", dates, &format!("{OPT_IN}\n{rule}"));
+            let due = decided(&policy, "DE", [choice; 3]).reevaluation_due(&policy, now());
+            due.map(|due| due - now())
+        };
+        let (end, aged) = ("valid-until = 2026-11-25", "max-age-days = 2");
+        let (granted, denied) = (Choice::Granted, Choice::Denied);
+        let expiry = Duration::days(2) + Duration::NANOSECOND;
+        let midnight = Duration::days(4) - Duration::minutes(750);
+        assert_eq!(due("", aged, granted), Some(expiry));
+        assert_eq!(due(end, aged, granted), Some(expiry));
+        assert_eq!(due(end, aged, denied), Some(midnight));
+        assert_eq!(due("", aged, denied), None);
+        assert_eq!(due("", "", granted), None);
+    }
+
+    proptest! {
+        #[test]
+        fn decision_stands_until_its_reevaluation_is_due(
+            choices in proptest::array::uniform3(0..3_usize),
+            place in 0..5_usize,
+            max_age in 1..40_u32,
+            start in 0..60_i64,
+            end in 0..60_i64,
+            minutes in proptest::array::uniform2(0..80_000_i64),
+        ) {
+            let choices = choices.map(|at| [Choice::Denied, Choice::Granted, Choice::Unknown][at]);
+            let place = ["DE", "US-CA", "KR", "BR", "unknown"][place];
+            let day = |days| now().date() + Duration::days(days);
+            let dates = format!("valid-until = {}", day(start + end));
+            let text = format!("{OPT_IN}\nmax-age-days = {max_age}");
+            let mut policy = policy("1.0.0", &dates, &text);
+            policy.valid_from = day(start);
+            let first = now() + Duration::minutes(minutes[0]);
+            let before = decided(&policy, place, choices);
+            let data = before.reevaluate(&policy, first).map_or(before, |update| update.data);
+            let due = data.reevaluation_due(&policy, first);
+            let later = first + Duration::minutes(minutes[1]);
+            let latest = due.map_or(later, |due| later.min(due - Duration::NANOSECOND));
+            prop_assert_eq!(data.reevaluate(&policy, latest), None, "due at {:?}", due);
+        }
     }
 
     proptest! {

@@ -113,6 +113,13 @@ impl Policy {
         &self.rules[usize::from(self.index[index * Purpose::ALL.len() + purpose as usize])]
     }
 
+    /// The rules for a purpose in each of these places, or in an unknown place if there are none.
+    pub(crate) fn rules_for(&self, places: &[Jurisdiction], purpose: Purpose) -> impl Iterator<Item = &Rule> {
+        let unknown = places.is_empty().then_some(None);
+        let places = places.iter().copied().map(Some).chain(unknown);
+        places.map(move |place| self.rule(place, purpose))
+    }
+
     /// Evaluates each purpose, and finds the rules whose demand for an agreement is not met.
     ///
     /// The most protective place wins, both in switching a purpose off and in demanding an agreement.
@@ -144,14 +151,11 @@ impl Policy {
         purpose: Purpose,
         input: &RuleInput,
     ) -> (PurposeState<'_>, Option<&Rule>) {
-        let (first, rest) = match places.split_first() {
-            Some((first, rest)) => (self.rule(Some(*first), purpose), rest),
-            None => (self.rule(None, purpose), places),
-        };
+        let mut rules = self.rules_for(places, purpose);
+        let first = rules.next().expect("an unknown place has a rule too");
         let mut state = PurposeState::of(first, input);
         let mut unmet = first.is_unmet(input).then_some(first);
-        for place in rest {
-            let rule = self.rule(Some(*place), purpose);
+        for rule in rules {
             let other = PurposeState::of(rule, input);
             let obligations = state.obligations.and(other.obligations);
             if state.is_on() && !other.is_on() {

@@ -89,6 +89,19 @@ impl ConsentRecord {
         self.evaluated(self.clone(), policy, now)
     }
 
+    /// The first times at which agreements have expired under `policy`.
+    pub(crate) fn expiries(&self, policy: &Policy) -> impl Iterator<Item = OffsetDateTime> {
+        let granted = Purpose::ALL
+            .into_iter()
+            .zip(&self.purposes)
+            .filter(|(_, record)| record.choice == Choice::Granted);
+        granted.flat_map(|(purpose, record)| {
+            let chosen_at = record.chosen_at().unwrap_or(self.recorded_at);
+            let rules = policy.rules_for(&self.jurisdictions, purpose);
+            rules.filter_map(move |rule| rule.expiry(chosen_at))
+        })
+    }
+
     /// Evaluates the choices of `after`, and compares its purposes with those of this record.
     fn evaluated(&self, mut after: Self, policy: &Policy, now: OffsetDateTime) -> (Self, Vec<ConsentDiff>) {
         let Evaluation { states, .. } = policy.evaluate(&DecisionInput {

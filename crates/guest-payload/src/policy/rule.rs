@@ -88,6 +88,12 @@ impl Rule {
         self.obligations.and(Obligations::of(own))
     }
 
+    /// The first time at which an agreement of this time has expired, if it does.
+    pub(crate) fn expiry(&self, chosen_at: OffsetDateTime) -> Option<OffsetDateTime> {
+        let age = Duration::days(self.max_age_days?.into()) + Duration::NANOSECOND;
+        chosen_at.checked_add(age)
+    }
+
     fn is_expired(&self, input: &RuleInput) -> bool {
         self.max_age_days
             .is_some_and(|days| input.since > Duration::days(i64::from(days)))
