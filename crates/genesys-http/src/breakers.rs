@@ -31,6 +31,8 @@ struct Entry {
     breaker: Breaker,
     /// Error of the last failed call.
     cause: Option<CallError>,
+    /// Whether the last call failed although it was sent.
+    is_down: bool,
 }
 
 impl Breakers {
@@ -84,6 +86,7 @@ impl Breakers {
             operations.entries.entry(operation).or_insert_with(|| Entry {
                 breaker: Breaker::new(now),
                 cause: None,
+                is_down: false,
             });
         }
         let Some(operations) = failing.get_mut(host) else {
@@ -93,6 +96,7 @@ impl Breakers {
             return;
         };
         entry.breaker.record(permit, failed, now, entropy::number());
+        entry.is_down &= failed;
         if entry.breaker.is_idle() {
             operations.entries.remove(operation);
             if operations.entries.is_empty() {
@@ -101,12 +105,19 @@ impl Breakers {
         }
     }
 
-    /// Keeps the error of a call, for the error of an open breaker.
-    pub(crate) fn explain(&self, host: &Host, operation: &'static str, error: &CallError) {
+    /// Keeps the error of a call, for the error of an open breaker. After a fault of the service, no call of the operation
+    /// is retried until one succeeds.
+    pub(crate) fn explain(&self, host: &Host, operation: &'static str, error: &CallError, is_fault: bool) {
         let mut failing = self.lock();
         if let Some(entry) = entry(&mut failing, host, operation) {
             entry.cause = Some(error.clone());
+            entry.is_down |= is_fault;
         }
+    }
+
+    /// Whether the last call of the operation failed by a fault of the service.
+    pub(crate) fn is_down(&self, host: &Host, operation: &'static str) -> bool {
+        entry(&mut self.lock(), host, operation).is_some_and(|entry| entry.is_down)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Host, Operations>> {
