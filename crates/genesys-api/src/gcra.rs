@@ -21,19 +21,38 @@ pub struct Rate {
     pub burst: u32,
 }
 
-impl Default for Rate {
-    /// 280 requests a minute and bursts of 20: together the limit of Genesys Cloud for one access token
-    /// ([`CALLS_PER_MINUTE`](crate::limits::CALLS_PER_MINUTE)).
-    fn default() -> Self {
+impl Rate {
+    /// At most `total` requests in any period, of which a fifteenth passes at once. 0 counts as 1.
+    #[must_use]
+    pub const fn within(total: u32, period: Duration) -> Self {
+        let burst = if total < 30 { 1 } else { total / 15 };
         Self {
-            limit: 280,
-            period: Duration::from_secs(60),
-            burst: 20,
+            limit: total.saturating_sub(burst - 1),
+            period,
+            burst,
+        }
+    }
+
+    /// `limit` requests in each period, all of which may pass at once: less than twice as many in any period.
+    #[must_use]
+    pub const fn at_once(limit: u32, period: Duration) -> Self {
+        Self {
+            limit,
+            period,
+            burst: limit,
         }
     }
 }
 
-/// A generic cell rate algorithm (ITU-T I.371): in any period at most `limit + burst` requests, evenly spaced after a burst.
+impl Default for Rate {
+    /// The limit of Genesys Cloud for one access token ([`CALLS_PER_MINUTE`](crate::limits::CALLS_PER_MINUTE)), of which 20
+    /// requests pass at once.
+    fn default() -> Self {
+        Self::within(crate::limits::CALLS_PER_MINUTE, Duration::from_secs(60))
+    }
+}
+
+/// A generic cell rate algorithm (ITU-T I.371): in any period fewer than `limit + burst` requests, evenly spaced after a burst.
 ///
 /// It stores no history.
 #[derive(Clone, Debug)]
@@ -234,6 +253,16 @@ mod tests {
         assert!(gcra.try_acquire(start).is_err());
     }
 
+    /// An exact log of the last minute grants whatever the rate grants.
+    fn oracle(total: u32) -> impl FnMut(Instant) -> bool {
+        let mut granted = std::collections::VecDeque::new();
+        move |now| {
+            while granted.pop_front_if(|first| *first + MINUTE <= now).is_some() {}
+            granted.push_back(now);
+            granted.len() <= total as usize
+        }
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Acquire(u8),
@@ -254,6 +283,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn rate_within_a_total_agrees_with_a_sliding_log(
+            total in 1_u32..400,
+            tries in proptest::collection::vec((0_u64..2_000, 1_u8..60), 1..300),
+        ) {
+            let (mut now, mut granted) = (epoch(), 0);
+            let (mut gcra, mut allows) = (Gcra::new(Rate::within(total, MINUTE)), oracle(total));
+            for (millis, times) in tries {
+                now += Duration::from_millis(millis);
+                for _ in 0..times {
+                    if gcra.try_acquire(now).is_ok() {
+                        granted += 1;
+                        prop_assert!(allows(now), "more than {} in a minute", total);
+                    }
+                }
+            }
+            prop_assert!(granted > 0);
+        }
+
         #[test]
         fn any_minute_has_at_most_limit_plus_burst(limit in 1_u32..120, burst in 0_u32..20, steps in steps()) {
             let mut now = epoch();
@@ -281,7 +329,7 @@ mod tests {
             }
             for (index, first) in passed.iter().enumerate() {
                 let inside = passed[index..].iter().take_while(|at| **at < *first + MINUTE).count();
-                prop_assert!(inside <= (limit + burst.max(1)) as usize, "{inside} in a minute");
+                prop_assert!(inside < (limit + burst.max(1)) as usize, "{inside} in a minute");
             }
         }
     }

@@ -6,7 +6,6 @@ mod generated;
 mod id;
 mod idempotency;
 mod now;
-mod rate;
 mod region;
 mod stage;
 pub mod timestamp;
@@ -44,7 +43,6 @@ pub use generated::limits;
 pub use id::{ChannelId, DeploymentId, GuestId, IdError, SessionId, WebhookId};
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use now::{MAX_DURATION, Now, parse_rfc3339, rfc3339};
-pub use rate::SlidingWindow;
 pub use region::{Region, UnknownRegion};
 pub use stage::{SessionStage, SessionState};
 

@@ -4,13 +4,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use genesys_api::retry::retry_after;
-use genesys_api::{Clock, Gcra, Now, Rate};
+use genesys_api::{Clock, Gcra, Now, Rate, limits};
 use http::{HeaderMap, StatusCode};
 
-/// A rate limit for the calls of all clients and tasks that have a clone of it. It obeys the headers of Genesys Cloud and the
-/// `Retry-After` of a 429.
+/// Shortest time between two warnings. Our choice.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A rate limit for the calls of all clients and tasks that have a clone of it, for
+/// [`Client::with_rate_limiter`](crate::Client::with_rate_limiter).
 ///
-/// Genesys Cloud limits each access token, so each needs its own: see [`Client::with_rate_limiter`](crate::Client::with_rate_limiter).
+/// Genesys Cloud limits each access token, and all users of an organization together. A call that has to wait is logged as
+/// a warning, at most one a minute, and one whose slot comes after its deadline fails at once.
 #[derive(Clone, Debug)]
 pub struct RateLimiter {
     shared: Arc<Shared>,
@@ -21,16 +25,35 @@ struct Shared {
     gcra: Mutex<Gcra>,
     /// Held by the one task that waits for the next slot. The others wait for this lock, in their order.
     first: tokio::sync::Mutex<()>,
+    /// Whether responses are about the same limit.
+    is_of_one_token: bool,
+    /// Time of the last warning.
+    reported: Mutex<Option<Instant>>,
 }
 
 impl RateLimiter {
-    /// A limit of which nothing is used.
+    /// The limit of one access token, of which nothing is used. It obeys the rate limit headers of Genesys Cloud and the
+    /// `Retry-After` of a 429.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
+        Self::of(rate, true)
+    }
+
+    /// The limit of all users of an organization ([`limits::ORGANIZATION_CALLS_PER_MINUTE`]), for the calls with the
+    /// tokens of many guests. A response concerns the limit of its own token, so it holds back no other guest.
+    #[must_use]
+    pub fn of_organization() -> Self {
+        let rate = Rate::within(limits::ORGANIZATION_CALLS_PER_MINUTE, Duration::from_secs(60));
+        Self::of(rate, false)
+    }
+
+    fn of(rate: Rate, is_of_one_token: bool) -> Self {
         Self {
             shared: Arc::new(Shared {
                 gcra: Mutex::new(Gcra::new(rate)),
                 first: tokio::sync::Mutex::default(),
+                is_of_one_token,
+                reported: Mutex::default(),
             }),
         }
     }
@@ -51,7 +74,24 @@ impl RateLimiter {
             if free >= deadline {
                 return Err(free.saturating_duration_since(now));
             }
+            self.report(free.saturating_duration_since(now), now);
             clock.sleep_until(free).await;
+        }
+    }
+
+    /// Logs that calls wait, unless that was logged in the last minute.
+    fn report(&self, wait: Duration, now: Instant) {
+        let mut reported = self
+            .shared
+            .reported
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if reported.is_none_or(|last| last + REPORT_INTERVAL <= now) {
+            *reported = Some(now);
+            tracing::warn!(
+                ?wait,
+                "calls wait for the rate limit of Genesys Cloud: send fewer, or have the limit raised"
+            );
         }
     }
 
@@ -65,6 +105,9 @@ impl RateLimiter {
 
     /// Obeys the head of a response.
     pub(crate) fn observe(&self, status: StatusCode, headers: &HeaderMap, now: Now) {
+        if !self.shared.is_of_one_token {
+            return;
+        }
         let mut gcra = self.gcra();
         gcra.observe(headers, now.instant);
         if status == StatusCode::TOO_MANY_REQUESTS

@@ -11,6 +11,7 @@ mod machine;
 mod outbox;
 mod pacing;
 mod recent_ids;
+mod sliding_window;
 mod state;
 pub mod timeline;
 

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use genesys_api::{SlidingWindow, limits};
+use genesys_api::limits;
+
+use crate::sliding_window::SlidingWindow;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);

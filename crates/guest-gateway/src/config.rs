@@ -89,9 +89,9 @@ pub(crate) struct Listen {
     pub(crate) public_url: Option<Host>,
     #[serde(deserialize_with = "at_least_one")]
     pub(crate) connections: u32,
-    /// Rate limit of an API client, in requests per minute.
+    /// Rate limit of an API client, in requests per minute, of which all may come at once.
     #[serde(deserialize_with = "at_least_one")]
-    pub(crate) requests_per_minute: usize,
+    pub(crate) requests_per_minute: u32,
     /// Networks of reverse proxies, whose `X-Forwarded-For` has the address of the client.
     pub(crate) trusted_proxies: Vec<IpNet>,
 }

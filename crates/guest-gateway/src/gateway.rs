@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use genesys_api::{ChannelId, Clock, DeploymentId, Host};
 use genesys_http::server::{Identity, Limits, Server, TowerToHyperService};
-use genesys_http::{Client, ClientIdentity, Egress, Tls, TlsSettings, TlsVersion, Trust};
+use genesys_http::{Client, ClientIdentity, Egress, RateLimiter, Tls, TlsSettings, TlsVersion, Trust};
 use guest_conversation::client::ConnectLimiter;
 use guest_store::{SqliteStore, Store, StoreError};
 use guest_suite::direct::{Direct, DirectConfig};
@@ -245,7 +245,10 @@ fn http_clients(config: &Config, clock: &Clock) -> Result<(Client, Dispatcher, C
     let webhooks = Client::builder(other_tls.clone()).clock(clock.clone());
     let archive = Client::builder(other_tls).clock(clock.clone());
     Ok((
-        genesys.proxy(proxy.clone()).build(),
+        genesys
+            .proxy(proxy.clone())
+            .build()
+            .with_rate_limiter(RateLimiter::of_organization()),
         Dispatcher::new(webhooks.egress(egress)),
         archive.proxy(proxy).build(),
     ))

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use genesys_api::{Clock, MAX_DURATION, SlidingWindow, entropy};
+use genesys_api::{Clock, Gcra, MAX_DURATION, Rate, entropy};
 use tokio::sync::mpsc;
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
@@ -21,8 +21,8 @@ pub struct DriverLimits {
     pub tokens: usize,
     /// Maximum number of attempts in flight. 0 counts as 1.
     pub in_flight: usize,
-    /// Maximum number of attempts that start in one minute. 0 counts as 1.
-    pub per_minute: usize,
+    /// Maximum number of attempts that start in one minute, of which a fifteenth start at once. 0 counts as 1.
+    pub per_minute: u32,
     /// Deadline of an attempt, at most ten years. Its outcome is then [`RefreshError::Unknown`].
     pub attempt_timeout: Duration,
 }
@@ -67,7 +67,7 @@ impl RefreshDriver {
         }));
         let driver = Driver {
             schedule: Schedule::new(limits.tokens, clock.now().instant),
-            rate: SlidingWindow::new(limits.per_minute, Duration::from_secs(60)),
+            rate: Gcra::new(Rate::within(limits.per_minute, Duration::from_secs(60))),
             in_flight: limits.in_flight.max(1),
             attempt_timeout: limits.attempt_timeout.min(MAX_DURATION),
             clock: clock.clone(),
@@ -223,7 +223,7 @@ struct Driver {
     queue: Queue,
     in_flight: usize,
     attempt_timeout: Duration,
-    rate: SlidingWindow,
+    rate: Gcra,
     flights: JoinSet<Outcome>,
     slot_of: HashMap<task::Id, u32>,
 }

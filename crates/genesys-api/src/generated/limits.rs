@@ -45,6 +45,12 @@ pub const TOKENS_PER_MINUTE: u32 = 300;
 /// Source: `token.rate.per.minute`; Developer Center, Limits (documentation).
 pub const CALLS_PER_MINUTE: u32 = 300;
 
+/// For each organization, in a minute.
+/// Calls of all users. That guests count as users is our conclusion.
+///
+/// Source: `org.user.rate.per.minute`; Developer Center, Limits (documentation).
+pub const ORGANIZATION_CALLS_PER_MINUTE: u32 = 3000;
+
 /// For each session.
 /// One more closes the oldest, by ConnectionClosedEvent.
 ///

@@ -1,5 +1,6 @@
 //! A rate limit that tasks share.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -186,4 +187,74 @@ async fn call_that_the_breaker_refuses_takes_no_slot() {
     }
     client.call(&read, &server.host, None).await.unwrap();
     drop(port);
+}
+
+#[tokio::test]
+async fn response_to_one_of_many_tokens_holds_no_other_back() {
+    let clock = Clock::system();
+    let mut refused = answer(429, "");
+    refused.headers_mut().insert(RETRY_AFTER, 40.into());
+    refused.headers_mut().insert("inin-ratelimit-allowed", 1.into());
+    let server = server(refused).await;
+    let retry = RetryPolicy {
+        attempts: 1,
+        ..RetryPolicy::default()
+    };
+    let client = builder().clock(clock.clone()).retry(retry).build();
+    let client = client.with_rate_limiter(RateLimiter::of_organization());
+    let read = Read::new(&clock);
+    client.call(&read, &server.host, None).await.unwrap_err();
+    for _ in 0..100 {
+        client.call(&read, &server.host, None).await.unwrap();
+    }
+}
+
+/// Counts the warnings of this thread.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn wait_is_reported_once_a_minute() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let clock = Clock::system();
+    let server = server(answer(200, "{}")).await;
+    let (client, read) = (limited(&clock, 2), Read::new(&clock));
+    let start = clock.now().instant;
+    let call = || {
+        let (client, read, host) = (client.clone(), read.clone(), server.host.clone());
+        tokio::spawn(async move { client.call(&read, &host, None).await })
+    };
+    let calls: Vec<_> = (0..200).map(|_| call()).collect();
+    for call in calls {
+        advance_until(&clock, call).await.unwrap();
+    }
+    let minutes = (clock.now().instant - start).as_secs() as usize / 60;
+    let reported = warnings.0.load(Ordering::SeqCst);
+    assert!(
+        minutes >= 3 && (1..=minutes + 1).contains(&reported),
+        "{reported} in {minutes} minutes"
+    );
 }

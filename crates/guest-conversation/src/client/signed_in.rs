@@ -17,7 +17,7 @@ use super::{Handle, LiveSessions, RevokeError, SessionStorage, SignInService, su
 use crate::GuestMachine as _;
 
 /// Attempts to refresh a JWT in a minute. Users report this limit of Genesys Cloud for each organization.
-const REFRESHES_PER_MINUTE: usize = 300;
+const REFRESHES_PER_MINUTE: u32 = 300;
 
 /// The guest of a session at the sign-in service of a deployment.
 #[derive(Clone, Debug)]

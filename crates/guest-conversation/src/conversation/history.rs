@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use genesys_api::retry::MAX_RETRY_AFTER;
-use genesys_api::{Host, Now, SlidingWindow};
+use genesys_api::{Host, Now};
 use secrecy::SecretString;
 use time::OffsetDateTime;
 
+use crate::sliding_window::SlidingWindow;
 use crate::{Event, Message};
 use web_messaging::rest::history::{History, HistoryPage};
 use ws_transport::Origin;

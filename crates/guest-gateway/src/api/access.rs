@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use genesys_api::{Now, SlidingWindow, entropy};
+use genesys_api::{Gcra, Now, Rate, entropy};
 use genesys_auth::{ClientId, Scopes};
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
@@ -40,7 +40,7 @@ pub(crate) struct Clients {
 struct Client {
     secret: hmac::Tag,
     scopes: Scopes,
-    requests: Mutex<SlidingWindow>,
+    requests: Mutex<Gcra>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -58,7 +58,7 @@ impl Clients {
     pub(crate) fn new(
         clients: &[config::Client],
         keys: &Keys,
-        requests_per_minute: usize,
+        requests_per_minute: u32,
     ) -> Result<Self, ConfigError> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &keys.tokens);
         let mut known = HashMap::new();
@@ -66,7 +66,7 @@ impl Clients {
             let client = Client {
                 secret: hmac::sign(&key, config.secret()?.expose_secret().as_bytes()),
                 scopes: config.scopes.clone(),
-                requests: SlidingWindow::new(requests_per_minute, Duration::from_secs(60)).into(),
+                requests: Gcra::new(Rate::at_once(requests_per_minute, Duration::from_secs(60))).into(),
             };
             known.insert(config.id.clone(), client);
         }

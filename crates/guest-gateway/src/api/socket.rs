@@ -6,7 +6,7 @@ use std::time::Duration;
 use audit::Pseudonym;
 use axum::body::Body;
 use axum::response::Response;
-use genesys_api::{SessionId, SlidingWindow};
+use genesys_api::{Gcra, Rate, SessionId};
 use guest_sessions::{ClientFrame, ErrorCode, PROTOCOL, ServerFrame, offered_token, query_token};
 use guest_suite::Error;
 use guest_suite::direct::Admitted;
@@ -25,8 +25,8 @@ use crate::relay::{Command, Outgoing, Position, SOCKET_QUEUE, SocketHandle};
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bad frames after which the socket is closed.
 const MAX_BAD_FRAMES: u32 = 5;
-/// Frames that a guest may send in a second. The next one is read when the second is over.
-const FRAMES_PER_SECOND: usize = 20;
+/// Frames that a guest may send in a second. All may come at once.
+const FRAMES_PER_SECOND: u32 = 20;
 
 /// Answers the upgrade, if the origin is allowed and the request is a WebSocket handshake. A token in the request is
 /// checked before the upgrade, a token in the handshake frame after it. A refusal is audited.
@@ -200,7 +200,7 @@ impl Connection<'_> {
         let clock = &self.app.clock;
         let mut heartbeat = Heartbeat::new(clock.now().instant);
         let mut ends_at = clock.now().deadline(expires_at);
-        let mut pace = SlidingWindow::new(FRAMES_PER_SECOND, Duration::from_secs(1));
+        let mut pace = Gcra::new(Rate::at_once(FRAMES_PER_SECOND, Duration::from_secs(1)));
         let mut queued = Vec::new();
         loop {
             let now = clock.now().instant;

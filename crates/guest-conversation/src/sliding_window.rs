@@ -1,14 +1,16 @@
-//! A rate limiter with a sliding window.
+//! The limits of a session, as Genesys counts them.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// A sliding window log: at most `limit` acquisitions in every half-open window of `period`.
 ///
-/// It allows a full burst and never exceeds the limit in any window, independent of the start of the server's window. It
-/// stores 16 bytes per acquisition of the current window, at most `limit` of them.
+/// All other rates of this workspace are a [`Gcra`](genesys_api::Gcra). Genesys counts the frames of a session in windows and
+/// allows all of a window at once, such as 5 messages in a second and 2 echoes in a minute. A GCRA with the same bound
+/// would hold back the second echo for half a minute, and one with that burst would exceed the bound. This one allows the
+/// full burst for any start of the service's window. It stores 16 bytes per acquisition of the current window, at most 60.
 #[derive(Clone, Debug)]
-pub struct SlidingWindow {
+pub(crate) struct SlidingWindow {
     limit: usize,
     period: Duration,
     taken: VecDeque<Instant>,
@@ -17,8 +19,7 @@ pub struct SlidingWindow {
 
 impl SlidingWindow {
     /// A window of at most `limit` acquisitions in every `period`. A limit of 0 counts as 1.
-    #[must_use]
-    pub fn new(limit: usize, period: Duration) -> Self {
+    pub(crate) fn new(limit: usize, period: Duration) -> Self {
         Self {
             limit: limit.max(1),
             period,
@@ -31,7 +32,7 @@ impl SlidingWindow {
     ///
     /// # Errors
     /// The instant of the next free slot, if none is free.
-    pub fn try_acquire(&mut self, now: Instant) -> Result<(), Instant> {
+    pub(crate) fn try_acquire(&mut self, now: Instant) -> Result<(), Instant> {
         self.check(now)?;
         self.taken.push_back(now);
         Ok(())
@@ -41,7 +42,7 @@ impl SlidingWindow {
     ///
     /// # Errors
     /// The instant of the next free slot, if none is free.
-    pub fn check(&mut self, now: Instant) -> Result<(), Instant> {
+    pub(crate) fn check(&mut self, now: Instant) -> Result<(), Instant> {
         let has_passed = |taken: &mut Instant| now.saturating_duration_since(*taken) >= self.period;
         while self.taken.pop_front_if(has_passed).is_some() {}
         if let Some(until) = self.paused_until.filter(|until| now < *until) {
@@ -54,7 +55,7 @@ impl SlidingWindow {
     }
 
     /// Blocks acquisitions before `until`, for a `Retry-After` of the server. The latest of several pauses counts.
-    pub fn pause_until(&mut self, until: Instant) {
+    pub(crate) fn pause_until(&mut self, until: Instant) {
         self.paused_until = self.paused_until.max(Some(until));
     }
 }
