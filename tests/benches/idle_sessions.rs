@@ -209,7 +209,7 @@ fn run_managed(runtime: &Runtime) -> Outcome<()> {
     }
 
     let limits = DriverLimits {
-        per_minute: FIRST + TOKENS[1],
+        per_minute: u32::MAX,
         ..DriverLimits::default()
     };
     let clock = Clock::system();

@@ -30,7 +30,7 @@ pub use keyed_request::{KeyedRequest, Resource, StoredRequest};
 pub use log_monitor::{LogMonitor, LogState};
 pub use log_tree::{LogTree, ProveError};
 pub use opaque::Opaque;
-pub use outbox::{Event, Leased, Payload, Settled, Settlement};
+pub use outbox::{Event, Leased, Leases, Payload, Settled, Settlement};
 pub use pages::SessionPages;
 pub use repeated_entries::RepeatedEntries;
 #[cfg(feature = "sqlite")]

@@ -46,6 +46,17 @@ pub struct Leased {
     pub at: OffsetDateTime,
 }
 
+/// Leased deliveries, and the time of the next ones.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Leases {
+    /// The deliveries.
+    pub deliveries: Vec<Leased>,
+    /// When the next delivery is due, or a lease ends. It can be past: a webhook has at most four deliveries under lease,
+    /// and a call a limit. `None` if nothing has a time.
+    pub next_due: Option<OffsetDateTime>,
+}
+
 impl Leased {
     /// The settlement of this lease, without a pause and entries.
     #[must_use]

@@ -5,8 +5,7 @@ use crate::{Session, SessionQuery, Store, StoreError};
 
 /// The pages of a query of sessions, each of at most 1,000.
 ///
-/// [`SessionQuery::DueBefore`] and [`SessionQuery::EndedBefore`] return the same sessions again until those are ended or
-/// removed.
+/// [`SessionQuery::EndedBefore`] returns the same sessions again until those are removed.
 #[derive(Clone, Debug)]
 pub struct SessionPages {
     /// `None` after the last page.
@@ -43,7 +42,7 @@ impl SessionQuery {
             Self::All(after) | Self::Live(after) | Self::OfGuest { after, .. } => {
                 *after = Some(last.id.clone())
             }
-            Self::DueBefore(_) | Self::EndedBefore(_) => {}
+            Self::EndedBefore(_) => {}
         }
     }
 }

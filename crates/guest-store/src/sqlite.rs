@@ -38,7 +38,7 @@ use time::OffsetDateTime;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
-    Committed, EntryQuery, Leased, Limits, SealKey, Session, SessionQuery, Settlement, Stats, Store,
+    Committed, EntryQuery, Leases, Limits, SealKey, Session, SessionQuery, Settlement, Stats, Store,
     StoreError, StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry, StoredRequest, Unit, Webhook,
 };
 use error::SqliteError;
@@ -228,9 +228,9 @@ impl Store for SqliteStore {
         now: OffsetDateTime,
         lease: Duration,
         limit: usize,
-    ) -> StoreFuture<'_, Vec<Leased>> {
+    ) -> StoreFuture<'_, Leases> {
         if limit == 0 {
-            return Box::pin(ready(Ok(Vec::new())));
+            return Box::pin(ready(Ok(Leases::default())));
         }
         self.write(move |transaction| transaction.lease(now, lease, limit))
     }

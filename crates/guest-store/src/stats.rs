@@ -18,6 +18,10 @@ pub struct Stats {
     pub outbox_pending: u64,
     /// Time of the oldest event that was not delivered, also of one that joined a snapshot.
     pub outbox_oldest: Option<OffsetDateTime>,
+    /// The first end of a session that is stored.
+    pub oldest_end: Option<OffsetDateTime>,
+    /// Time of the oldest request whose key is stored.
+    pub oldest_request: Option<OffsetDateTime>,
     /// Snapshots and erasures that were not delivered.
     pub snapshots_pending: u64,
     /// The queues of all webhooks with something to deliver.

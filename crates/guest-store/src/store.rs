@@ -10,7 +10,7 @@ use genesys_api::{GuestId, IdempotencyKey, SessionId, WebhookId};
 use time::OffsetDateTime;
 
 use crate::{
-    Event, KeyedRequest, Leased, Session, Settlement, Stats, StoreError, StoreErrorKind, StoredRequest,
+    Event, KeyedRequest, Leases, Session, Settlement, Stats, StoreError, StoreErrorKind, StoredRequest,
     Webhook,
 };
 
@@ -68,12 +68,12 @@ pub trait Store: Debug + Send + Sync {
     ///
     /// A delivery that is not settled in time is due again when its lease ends. An event that cannot be read joins the
     /// snapshot of its session, and a webhook that cannot be read is disabled. Both are logged as errors.
-    fn lease_deliveries(
-        &self,
-        now: OffsetDateTime,
-        lease: Duration,
-        limit: usize,
-    ) -> StoreFuture<'_, Vec<Leased>>;
+    ///
+    /// Without a settlement or another unit, no delivery becomes due before [`Leases::next_due`]. The queries stay in the
+    /// store rather than in a schedule of the process: the order of webhooks depends on all queues, and several processes
+    /// may lease from one store.
+    fn lease_deliveries(&self, now: OffsetDateTime, lease: Duration, limit: usize)
+    -> StoreFuture<'_, Leases>;
 
     /// Settles a delivery and logs its entries, in one transaction.
     ///
@@ -192,8 +192,6 @@ pub struct Committed {
 pub enum SessionQuery {
     /// All sessions after this one, in a fixed order: by time of creation if their ids are UUIDs of version 7.
     All(Option<SessionId>),
-    /// Live sessions whose idle timeout has passed at this time, oldest deadline first.
-    DueBefore(OffsetDateTime),
     /// Sessions that ended at this time or before, oldest end first.
     EndedBefore(OffsetDateTime),
     /// Live sessions after this one, in the same order.

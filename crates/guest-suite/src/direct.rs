@@ -5,6 +5,7 @@
 mod audit_reads;
 mod background;
 mod conversation;
+mod deadlines;
 mod guests;
 mod lifecycle;
 mod reevaluation;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use audit::Pseudonym;
 use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, IdempotencyKey, MAX_DURATION, SessionId};
-use genesys_http::{Client, Tls, TlsError};
+use genesys_http::{Client, RateLimiter, Tls, TlsError};
 use guest_conversation::client::{
     ConnectLimiter, DeploymentCache, LiveGuard, LiveSessions, SignInService, SignedInGuests,
 };
@@ -42,6 +43,7 @@ pub use self::requests::RequestKey;
 pub use self::sign_in::SignIn;
 pub use guest_store::LogState;
 
+use self::deadlines::Deadlines;
 use self::session_row::SessionRow;
 use crate::{Error, SessionInfo};
 
@@ -53,7 +55,8 @@ const PAGE: usize = 1_000;
 pub struct DirectConfig {
     /// Store of sessions, audit entries and outgoing events.
     pub store: Arc<dyn Store>,
-    /// HTTP client for calls and sockets to Genesys, with its proxy.
+    /// HTTP client for calls and sockets to Genesys, with its proxy and the rate limit of its calls. Default:
+    /// [`RateLimiter::of_organization`].
     pub http: Client,
     /// Hosts of Genesys Cloud, or of a simulator.
     pub hosts: Hosts,
@@ -99,7 +102,9 @@ impl DirectConfig {
     pub fn with_store(hosts: Hosts, store: Arc<dyn Store>) -> Result<Self, TlsError> {
         Ok(Self {
             store,
-            http: Client::builder(Tls::system()?).build(),
+            http: Client::builder(Tls::system()?)
+                .build()
+                .with_rate_limiter(RateLimiter::of_organization()),
             hosts,
             deployments: BTreeMap::new(),
             policy: Policy::tutorial_strict(),
@@ -129,6 +134,7 @@ pub struct Direct {
 struct Shared {
     config: DirectConfig,
     deployments: DeploymentCache,
+    deadlines: Deadlines,
     metrics: Metrics,
     /// Notified when events were stored.
     events: Notify,
@@ -153,8 +159,7 @@ pub struct Admitted {
 }
 
 impl Direct {
-    /// Opens direct mode and counts the live sessions of the store, so that the funnel survives a restart. Those that
-    /// ended are in the store's totals, also after their erasure.
+    /// Opens direct mode. The funnel is in the store's totals, so that it survives a restart, which reads no session.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -168,13 +173,9 @@ impl Direct {
         }
         let mut totals = config.store.stats().await?.totals;
         if !totals.contains_key(COUNTED) {
-            totals = count_ended(&*config.store).await?;
+            count_sessions(&*config.store, totals.contains_key(ENDED_COUNTED)).await?;
+            totals = config.store.stats().await?.totals;
         }
-        let mut live = Vec::new();
-        for_each_session(&*config.store, SessionQuery::Live(None), |session| {
-            live.push(session.document.journey)
-        })
-        .await?;
         let sessions = LiveSessions::default();
         let service = SignInService {
             http: config.http.clone(),
@@ -190,8 +191,9 @@ impl Direct {
                 ),
                 signed_in: SignedInGuests::new(service, sessions.clone()),
                 live: sessions,
+                deadlines: Deadlines::new(config.http.clock().now().instant),
                 config,
-                metrics: Metrics::restore(live, totals),
+                metrics: Metrics::restore(totals),
                 events: Notify::new(),
                 log: LogMonitor::default(),
                 repeated: RepeatedEntries::default(),
@@ -332,24 +334,32 @@ pub async fn stored_sessions(
     rows.map(|row| row.map(|row| row.info(now))).collect()
 }
 
-/// The total that marks a store whose ended sessions have been counted.
-const COUNTED: &str = "ended sessions counted";
+/// The total that marks a store whose totals have each step of each session.
+const COUNTED: &str = "sessions counted";
+/// The mark of an earlier version, whose totals have the ended sessions only.
+const ENDED_COUNTED: &str = "ended sessions counted";
 
-/// Counts the ended sessions of a store without totals, as an earlier version left it, and stores the totals.
-async fn count_ended(store: &dyn Store) -> Result<BTreeMap<String, u64>, Error> {
+/// Adds the sessions of a store of an earlier version to its totals.
+async fn count_sessions(store: &dyn Store, has_ended: bool) -> Result<(), Error> {
     let mut totals = BTreeMap::from([(COUNTED.to_owned(), 1)]);
-    for_each_session(store, SessionQuery::All(None), |session| {
-        for (name, addition) in session.totals() {
+    let query = match has_ended {
+        true => SessionQuery::Live(None),
+        false => SessionQuery::All(None),
+    };
+    for_each_session(store, query, |session| {
+        let end = session.row.ended_at.unwrap_or(session.row.created_at);
+        let events = session.document.journey.events(session.lifetime(end));
+        for (name, addition) in events.flat_map(|event| event.totals()) {
             *totals.entry(name).or_default() += addition;
         }
     })
     .await?;
     let unit = Unit {
-        totals: totals.clone().into_iter().collect(),
+        totals: totals.into_iter().collect(),
         ..Unit::default()
     };
     store.commit(unit).await?;
-    Ok(totals)
+    Ok(())
 }
 
 /// Visits the sessions of a query from the first page to the last. A session whose document cannot be parsed is logged

@@ -85,27 +85,17 @@ impl Journey {
         self.end_reason
     }
 
-    /// The totals to which the session adds when it has ended after this lifetime, with its additions.
-    ///
-    /// A store adds them up by name, so that a restart reads no ended session. [`Metrics::restore`](crate::Metrics::restore)
-    /// reads them.
-    #[must_use]
-    pub fn totals(&self, lifetime: Duration) -> Vec<(String, u64)> {
-        let reason = self.end_reason.unwrap_or(EndReason::Error);
-        let mut totals = vec![(format!("{ENDED} {} {}", self.stage.name(), reason.name()), 1)];
-        let durations = [(LIFETIME, Some(lifetime)), (REPLY_TIME, self.reply_time())];
-        for (kind, duration) in durations {
-            for (name, addition) in duration.into_iter().flat_map(Histogram::totals) {
-                totals.push((format!("{kind} {name}"), addition));
-            }
-        }
-        totals
-    }
-
-    /// The events that have led here, from the creation of an open session.
-    pub(crate) fn events(&self) -> impl Iterator<Item = Event> {
+    /// The events that have led here. A session that has ended did so after this lifetime.
+    pub fn events(&self, lifetime: Duration) -> impl Iterator<Item = Event> {
         let reached = (self.stage > SessionStage::Created).then(|| self.reached(SessionStage::Created));
-        [Event(Kind::Created)].into_iter().chain(reached)
+        let ended = self.end_reason.map(|reason| {
+            Event(Kind::Ended {
+                stage: self.stage,
+                reason,
+                lifetime,
+            })
+        });
+        [Event(Kind::Created)].into_iter().chain(reached).chain(ended)
     }
 
     fn reached(&self, from: SessionStage) -> Event {
@@ -123,7 +113,10 @@ impl Journey {
 }
 
 /// First words of the names of totals.
-pub(crate) const ENDED: &str = "ended";
+pub(crate) const REACHED: &str = "reached";
+pub(crate) const ENDED: &str = "end";
+/// An end in a store of an earlier version, which has no totals of the stages.
+pub(crate) const ENDED_UNCOUNTED: &str = "ended";
 pub(crate) const LIFETIME: &str = "duration";
 pub(crate) const REPLY_TIME: &str = "reply_time";
 
@@ -131,6 +124,38 @@ pub(crate) const REPLY_TIME: &str = "reply_time";
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use = "an event that is not recorded is missing from every figure"]
 pub struct Event(pub(crate) Kind);
+
+impl Event {
+    /// The totals to which it adds, with its additions.
+    ///
+    /// A store adds them up by name in the transaction of the step, so that a restart reads no session.
+    /// [`Metrics::restore`](crate::Metrics::restore) reads them.
+    #[must_use]
+    pub fn totals(&self) -> Vec<(String, u64)> {
+        let reached = |stage: &SessionStage| (format!("{REACHED} {}", stage.name()), 1);
+        let (mut totals, duration) = match self.0 {
+            Kind::Created => (vec![reached(&SessionStage::Created)], None),
+            Kind::Reached { from, to, reply_time } => {
+                let stages = &SessionStage::ALL[from as usize + 1..=to as usize];
+                let duration = reply_time.map(|time| (REPLY_TIME, time));
+                (stages.iter().map(reached).collect(), duration)
+            }
+            Kind::Ended {
+                stage,
+                reason,
+                lifetime,
+            } => {
+                let name = format!("{ENDED} {} {}", stage.name(), reason.name());
+                (vec![(name, 1)], Some((LIFETIME, lifetime)))
+            }
+        };
+        if let Some((kind, duration)) = duration {
+            let additions = Histogram::totals(duration).into_iter();
+            totals.extend(additions.map(|(name, addition)| (format!("{kind} {name}"), addition)));
+        }
+        totals
+    }
+}
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {

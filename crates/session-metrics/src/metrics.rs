@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use crate::histogram::Histogram;
-use crate::journey::{ENDED, Kind, LIFETIME, REPLY_TIME};
-use crate::{EndCounts, EndReason, Event, Journey, SessionStage, Snapshot, StageMetrics};
+use crate::journey::{ENDED, ENDED_UNCOUNTED, Kind, LIFETIME, REACHED, REPLY_TIME};
+use crate::{EndCounts, EndReason, Event, SessionStage, Snapshot, StageMetrics};
 
 const STAGES: usize = SessionStage::ALL.len();
 const REASONS: usize = EndReason::ALL.len();
@@ -28,36 +28,30 @@ impl Metrics {
         Self::default()
     }
 
-    /// Rebuilds the counters after a restart: from the open sessions, and from the [totals](Journey::totals) of all that
-    /// have ended. An unknown name of a total is ignored.
+    /// Rebuilds the counters after a restart from the [totals](Event::totals) of all events. An unknown name is ignored.
     #[must_use]
-    pub fn restore<'t>(
-        open: impl IntoIterator<Item = Journey>,
-        ended: impl IntoIterator<Item = (&'t str, u64)>,
-    ) -> Self {
+    pub fn restore<'t>(totals: impl IntoIterator<Item = (&'t str, u64)>) -> Self {
         let metrics = Self::new();
-        for journey in open {
-            journey.events().for_each(|event| metrics.record(event));
-        }
-        for (name, total) in ended {
+        for (name, total) in totals {
             metrics.restore_total(name, total);
         }
         metrics
     }
 
     fn restore_total(&self, name: &str, total: u64) -> Option<()> {
+        let stage_of = |name| SessionStage::ALL.into_iter().find(|stage| stage.name() == name);
         let (kind, rest) = name.split_once(' ')?;
         match (kind, rest) {
-            (ENDED, rest) => {
+            (REACHED, stage) => {
+                self.reached[stage_of(stage)? as usize].fetch_add(total, Release);
+            }
+            (ENDED | ENDED_UNCOUNTED, rest) => {
                 let (stage, reason) = rest.split_once(' ')?;
-                let stage = SessionStage::ALL
-                    .into_iter()
-                    .find(|known| known.name() == stage)?;
-                for reached in &self.reached[..=stage as usize] {
+                let (stage, reason) = (stage_of(stage)? as usize, EndReason::from_name(reason)?);
+                self.ended[stage][reason as usize].fetch_add(total, Release);
+                for reached in self.reached[..=stage].iter().filter(|_| kind == ENDED_UNCOUNTED) {
                     reached.fetch_add(total, Release);
                 }
-                let reason = EndReason::from_name(reason)?;
-                self.ended[stage as usize][reason as usize].fetch_add(total, Release);
             }
             (LIFETIME, rest) => self.duration.restore(rest, total)?,
             (REPLY_TIME, rest) => self.reply_time.restore(rest, total)?,
@@ -167,25 +161,35 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
+    use crate::Journey;
 
     const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
     const MINUTE: Duration = Duration::from_secs(60);
 
     /// Metrics after a restart with these sessions in the store, each with its lifetime if it has ended.
     fn restored(sessions: impl IntoIterator<Item = (Journey, Duration)>) -> Metrics {
-        let is_ended = |(journey, _): &(Journey, _)| journey.end_reason().is_some();
-        let (ended, open): (Vec<_>, Vec<_>) = sessions.into_iter().partition(is_ended);
         let mut totals = BTreeMap::new();
-        for (name, addition) in ended
-            .iter()
-            .flat_map(|(journey, lifetime)| journey.totals(*lifetime))
-        {
+        let events = sessions
+            .into_iter()
+            .flat_map(|(journey, lifetime)| journey.events(lifetime).collect::<Vec<_>>());
+        for (name, addition) in events.flat_map(|event| event.totals()) {
             *totals.entry(name).or_insert(0) += addition;
         }
-        let unknown = [("ended nowhere guest", 1), ("duration x", 1), ("other", 1)];
+        let unknown = [("end nowhere guest", 1), ("duration x", 1), ("other", 1)];
         let totals = totals.iter().map(|(name, total)| (name.as_str(), *total));
-        let open = open.into_iter().map(|(journey, _)| journey);
-        Metrics::restore(open, totals.chain(unknown))
+        Metrics::restore(totals.chain(unknown))
+    }
+
+    #[test]
+    fn totals_of_an_earlier_version_count_the_stages_of_ended_sessions() {
+        let earlier = [
+            ("ended configured guest", 3),
+            ("reached created", 2),
+            ("duration sum", 7),
+        ];
+        let snapshot = Metrics::restore(earlier).snapshot();
+        assert_eq!((snapshot.sessions, snapshot.open), (5, 2));
+        assert_eq!(snapshot.stage(SessionStage::Configured).ended, 3);
     }
 
     #[test]

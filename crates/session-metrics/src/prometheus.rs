@@ -112,9 +112,12 @@ mod tests {
                 let _ = journey.end(*reason, lifetime);
                 journey
             });
-        let totals: Vec<_> = sessions.flat_map(|journey| journey.totals(lifetime)).collect();
+        let totals: Vec<_> = sessions
+            .flat_map(|journey| journey.events(lifetime).collect::<Vec<_>>())
+            .flat_map(|event| event.totals())
+            .collect();
         let totals = totals.iter().map(|(name, total)| (name.as_str(), *total));
-        render_prometheus(&Metrics::restore([], totals).snapshot(), &mut page);
+        render_prometheus(&Metrics::restore(totals).snapshot(), &mut page);
         assert_eq!(
             page.lines().count(),
             empty.lines().count() + 7,

@@ -181,7 +181,7 @@ async fn process_delivers_webhooks(direct: &Direct, crm: &Crm, secret: &Secret, 
         .egress(egress);
     let dispatcher = Dispatcher::new(client);
     // by hand
-    let leased = direct.lease_due(1).await.unwrap();
+    let leased = direct.lease_due(1).await.unwrap().deliveries;
     assert_eq!(leased.len(), 1);
     for leased in leased {
         direct.deliver(&dispatcher, leased).await.unwrap();
@@ -394,7 +394,7 @@ async fn conversation_ends_with_its_session() {
             Some(Event::Connection(ConnectionEvent::Ready(_)))
         ));
         if reason == EndReason::Expired {
-            clock.advance(Duration::from_secs(86_400));
+            clock.advance(Duration::from_secs(86_401));
             assert!(direct.admit(&id, &created.tokens.access_token).await.is_err());
             assert!(
                 direct

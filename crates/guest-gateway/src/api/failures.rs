@@ -135,11 +135,7 @@ impl<K: Copy + Eq + Hash> Counts<K> {
         let count = match self.older.remove(&key) {
             Some(count) => count,
             None if is_full && !self.recent.contains_key(&key) => return None,
-            None => Gcra::new(Rate {
-                limit: FAILURES,
-                period: PERIOD,
-                burst: FAILURES,
-            }),
+            None => Gcra::new(Rate::at_once(FAILURES, PERIOD)),
         };
         Some(self.recent.entry(key).or_insert(count))
     }

@@ -132,12 +132,13 @@ async fn compare(store: &dyn Store, requests: Vec<Request>) {
             }
             Request::Lease { limit, seconds } => {
                 let lease = Duration::from_secs(seconds);
-                let leased = store
-                    .lease_deliveries(at(model.now), lease, limit)
-                    .await
-                    .expect("leasable");
-                model.lease(&leased, limit, seconds);
-                leases.extend(leased);
+                let leased = store.lease_deliveries(at(model.now), lease, limit).await;
+                let leased = leased.expect("leasable");
+                model.lease(&leased.deliveries, limit, seconds);
+                if limit > 0 {
+                    assert_eq!(leased.next_due, model.next_due().map(at), "{text}");
+                }
+                leases.extend(leased.deliveries);
             }
             Request::Settle {
                 which,
@@ -355,8 +356,18 @@ impl Model {
         }
     }
 
+    fn next_due(&self) -> Option<i64> {
+        let due = self.outbox.iter().filter_map(|delivery| {
+            let webhook = self.webhooks.get(&delivery.webhook)?;
+            let due = delivery.due.filter(|_| webhook.is_on)?;
+            Some(webhook.rest_until.map_or(due, |until| due.max(until)))
+        });
+        due.min()
+    }
+
     fn stats(&self) -> Stats {
         let mut stats = Stats {
+            oldest_end: Some(at(0)),
             live_sessions: self.sessions.values().filter(|(_, ended, _)| !ended).count() as u64,
             outbox_oldest: self.outbox.iter().map(|delivery| at(delivery.at)).min(),
             audit_entries: self.entries,

@@ -93,6 +93,8 @@ pub(crate) async fn requests_are_limited_until_the_oldest_are_removed(make: Make
     stored(&*store, unit(Change::RemoveRequests { before: at(0) })).await;
     assert!(find(&*store, "o", "k-0").await.is_none());
     assert!(find(&*store, "o", "k-1").await.is_some());
+    let stats = store.stats().await.expect("readable");
+    assert_eq!(stats.oldest_request, Some(at(1)));
     stored(&*store, create(2, "o")).await;
     stored(&*store, unit(Change::RemoveRequests { before: at(9) })).await;
     stored(&*store, create(3, "o")).await;

@@ -127,7 +127,7 @@ pub(crate) async fn queue_is_bounded(make: Make) {
     assert!(payloads.contains(&snapshot("s-2", 1..=1)), "{payloads:?}");
     assert_eq!(payloads.len(), 3);
     assert!(accept_all(&*store).await.len() == 2, "their leases ended");
-    assert_eq!(stats(&*store).await, Stats::default());
+    assert!(stats(&*store).await.queues.is_empty());
 }
 
 /// Units are stored also when a queue is full, and other webhooks and owners get their events.
@@ -201,7 +201,7 @@ pub(crate) async fn snapshot_is_kept_when_its_range_grows(make: Make) {
     let fourth = lease(&*store, at(40), 10).await.remove(0);
     assert_eq!(fourth.payload, snapshot("s", 3..=6));
     settle(&*store, &fourth, Settled::Delivered).await;
-    assert_eq!(stats(&*store).await, Stats::default());
+    assert!(stats(&*store).await.queues.is_empty());
     commit(&*store, "s", 7).await;
     assert_eq!(accept_all(&*store).await, [snapshot("s", 7..=7)]);
 }
@@ -231,7 +231,7 @@ pub(crate) async fn dead_event_joins_snapshot(make: Make) {
     assert_eq!((&again.id, again.attempt), (&given_up.id, 1));
     assert!(again.fence > given_up.fence);
     settle(&*store, &again, Settled::Delivered).await;
-    assert_eq!(stats(&*store).await, Stats::default());
+    assert!(stats(&*store).await.queues.is_empty());
 }
 
 /// Four snapshots are due at a time, and one that fails does not hold up the others.
@@ -268,7 +268,7 @@ pub(crate) async fn snapshots_are_due_in_turn(make: Make) {
     let mut last = accept_all(&*store).await;
     last.sort_by_key(|payload| format!("{payload:?}"));
     assert_eq!(last, [1, 2, 3, 5, 6, 7].map(range));
-    assert_eq!(stats(&*store).await, Stats::default());
+    assert!(stats(&*store).await.queues.is_empty());
 }
 
 /// The events that a disabled webhook misses, pending or later, are due as snapshots when it is enabled again.
@@ -316,7 +316,7 @@ pub(crate) async fn disabled_webhook_keeps_what_it_misses(make: Make) {
     assert!(lease(&*store, at(10_000), 10).await.is_empty());
     put(&*store, "w", 4, true).await;
     assert_eq!(accept_all(&*store).await, expected);
-    assert_eq!(stats(&*store).await, Stats::default());
+    assert!(stats(&*store).await.queues.is_empty());
 }
 
 /// A removed session leaves one erasure at every webhook of its owner, in place of all that was not delivered.

@@ -75,7 +75,8 @@ pub(crate) async fn event_reaches_subscribed_webhooks(make: Make) {
     let leased = store
         .lease_deliveries(at(0), Duration::from_secs(60), 10)
         .await
-        .expect("leased");
+        .expect("leased")
+        .deliveries;
     let reached: BTreeSet<_> = leased
         .iter()
         .map(|delivery| {

@@ -15,7 +15,7 @@ use super::writer::Transaction;
 use crate::outbox::range_id;
 use crate::seal::{Aead, LookupHash};
 use crate::store::PAGE;
-use crate::{Leased, Payload, SealKey, Settled, Settlement, StoreErrorKind, Webhook};
+use crate::{Leased, Leases, Payload, SealKey, Settled, Settlement, StoreErrorKind, Webhook};
 
 /// Largest number of deliveries to one webhook under lease. Our choice: it keeps an endpoint busy, and an endpoint that
 /// never answers occupies few workers.
@@ -43,7 +43,7 @@ impl Transaction<'_, '_> {
         now: OffsetDateTime,
         lease: Duration,
         limit: usize,
-    ) -> Result<Vec<Leased>, SqliteError> {
+    ) -> Result<Leases, SqliteError> {
         let turns = self.turns(now)?;
         let mut slots = Vec::new();
         for (index, turn) in turns.iter().enumerate() {
@@ -82,7 +82,18 @@ impl Transaction<'_, '_> {
                 ],
             )?;
         }
-        Ok(leased.into_iter().map(|(_, delivery)| delivery).collect())
+        Ok(Leases {
+            deliveries: leased.into_iter().map(|(_, delivery)| delivery).collect(),
+            next_due: self.next_due()?,
+        })
+    }
+
+    fn next_due(&mut self) -> Result<Option<OffsetDateTime>, SqliteError> {
+        let sql = "SELECT min(max(coalesce(rest_until, due), due)) FROM (
+                SELECT rest_until, (SELECT min(due_at) FROM outbox WHERE webhook = webhooks.id) AS due
+                FROM webhooks WHERE enabled)";
+        let next = self.prepared.row(sql, [], |row| row.get::<_, Option<i64>>(0))?;
+        next.flatten().map(time).transpose()
     }
 
     fn turns(&mut self, now: OffsetDateTime) -> Result<Vec<Turn>, SqliteError> {

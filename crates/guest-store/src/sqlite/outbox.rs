@@ -219,15 +219,17 @@ impl Transaction<'_, '_> {
         Ok(self.prepared.rows(sql, [webhook], queue)?.pop())
     }
 
-    /// The counts are columns of the webhooks, whose number is limited. An index finds the oldest delivery.
+    /// The counts are columns of the webhooks, whose number is limited. Indexes find the oldest rows.
     pub(super) fn stats(&mut self) -> Result<Stats, SqliteError> {
-        let oldest: Option<i64> = self
-            .prepared
-            .row("SELECT min(at) FROM outbox", [], |row| row.get(0))?
-            .flatten();
+        let mut oldest = |sql| {
+            let oldest = self.prepared.row(sql, [], |row| row.get::<_, Option<i64>>(0))?;
+            oldest.flatten().map(time).transpose()
+        };
         let mut stats = Stats {
             live_sessions: self.head.live_sessions,
-            outbox_oldest: oldest.map(time).transpose()?,
+            outbox_oldest: oldest("SELECT min(at) FROM outbox")?,
+            oldest_end: oldest("SELECT min(ended_at) FROM sessions WHERE ended_at IS NOT NULL")?,
+            oldest_request: oldest("SELECT min(at) FROM requests")?,
             audit_entries: self.head.log.tree.size(),
             fault: *self.fault,
             ..Stats::default()

@@ -58,12 +58,6 @@ impl Reader<'_, '_> {
                 select_sessions!("WHERE sessions.key > ?1 AND ended_at IS NULL ORDER BY sessions.key"),
                 vec![key(after)],
             ),
-            SessionQuery::DueBefore(time) => (
-                select_sessions!(
-                    "WHERE ended_at IS NULL AND idle_deadline <= ?1 ORDER BY idle_deadline, sessions.rowid"
-                ),
-                vec![micros(*time).into()],
-            ),
             SessionQuery::EndedBefore(time) => (
                 select_sessions!("WHERE ended_at <= ?1 ORDER BY ended_at, sessions.rowid"),
                 vec![micros(*time).into()],

@@ -109,7 +109,6 @@ pub(super) const TABLES_2: &str = "
 /// by reading two indexes that have the hash beside their key.
 pub(super) const SESSION_INDEXES: &str = "
     CREATE INDEX sessions_live ON sessions (key, guest) WHERE ended_at IS NULL;
-    CREATE INDEX sessions_due ON sessions (idle_deadline) WHERE ended_at IS NULL;
     CREATE INDEX sessions_ended ON sessions (ended_at, key, guest) WHERE ended_at IS NOT NULL;
 ";
 

@@ -1,6 +1,6 @@
 //! The background tasks of a process: deliveries, idle sessions, erasure, checkpoints, re-evaluation.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use audit::{Actor, Draft};
 use genesys_api::{Now, rfc3339};
@@ -12,8 +12,8 @@ use super::Direct;
 
 /// Maximum number of deliveries in flight.
 const MAX_DELIVERIES: usize = 32;
-/// Time until the outbox is read again. Committed events are delivered at once.
-const DELIVERY_INTERVAL: Duration = Duration::from_secs(1);
+/// Shortest time between two reads of the outbox without a new event, and between two runs that end sessions. Our choice.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time between two runs of the other tasks.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(15);
@@ -26,26 +26,42 @@ impl Direct {
     /// Runs the background tasks until it is dropped. Spawn it once per process.
     ///
     /// - Delivers the outbox, up to 32 deliveries at once. A dropped delivery is repeated with the same id.
-    /// - Ends idle sessions, erases sessions after their retention, and removes idempotency keys after 24 hours, every 15 s.
+    /// - Ends idle sessions, and re-evaluates the consent of a session whose decision may differ: all of them at the start.
+    /// - Erases sessions after their retention, and removes idempotency keys after 24 hours.
     /// - Logs counted refusals when their minute is over.
     /// - Signs the audit log every minute, and verifies it at the start and every day.
-    /// - Re-evaluates the consent of live sessions: all of them at the start, then 1,000 every 15 s.
+    ///
+    /// It waits for the next deadline of each, and reads the store only then.
     pub async fn background_tasks(&self, dispatcher: Dispatcher) {
         let clock = self.clock();
-        let mut deliver_at = clock.now().instant;
-        let mut maintain_at = deliver_at + MAINTENANCE_INTERVAL;
-        let (mut deliveries, mut maintenance) = (JoinSet::new(), JoinSet::new());
-        let (mut runs, mut checked) = (0, clock.now());
+        let (mut last, mut checked, mut runs) = (clock.now(), clock.now(), 0);
+        let mut deliver_at = Some(last.instant);
+        // whether the live sessions are to be read first, and when
+        let (mut unread, mut expire_after) = (true, last.instant);
+        let mut maintain_at = last.instant + MAINTENANCE_INTERVAL;
+        let (mut deliveries, mut maintenance, mut expiry) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
         let mut verification = JoinSet::new();
         verification.spawn(self.clone().verify_log(Duration::ZERO));
-        let mut reevaluation = JoinSet::new();
-        let direct = self.clone();
-        reevaluation.spawn(async move { direct.reevaluate_live().await });
         loop {
-            let now = clock.now().instant;
-            if deliver_at <= now {
-                deliver_at = now + DELIVERY_INTERVAL;
-                self.start_deliveries(&dispatcher, &mut deliveries).await;
+            let (sampled, deadlines) = (clock.now(), &self.shared.deadlines);
+            let now = sampled.instant;
+            if is_jump(sampled.jump_since(&last)) {
+                deadlines.refill();
+                (deliver_at, unread) = (Some(now), true);
+            }
+            last = sampled;
+            if deliver_at.is_some_and(|at| at <= now) {
+                deliver_at = self.start_deliveries(&dispatcher, &mut deliveries).await;
+            }
+            let mut expire_at = match unread {
+                true => Some(expire_after),
+                false => deadlines.next().map(|at| at.max(expire_after)),
+            };
+            expire_at = expire_at.filter(|_| expiry.is_empty());
+            if expire_at.is_some_and(|at| at <= now) {
+                (expire_at, unread, expire_after) = (None, false, now + MIN_INTERVAL);
+                let direct = self.clone();
+                expiry.spawn(async move { direct.expire_idle().await });
             }
             if maintain_at <= now {
                 maintain_at = now + MAINTENANCE_INTERVAL;
@@ -54,21 +70,26 @@ impl Direct {
                     maintenance.spawn(self.clone().maintain(checked, runs % RUNS_PER_CHECKPOINT == 0));
                 }
             }
+            let wake_at = [deliver_at, expire_at, Some(maintain_at)]
+                .into_iter()
+                .flatten()
+                .min();
             tokio::select! {
-                () = self.shared.events.notified() => deliver_at = now,
+                () = self.shared.events.notified() => deliver_at = Some(now),
                 Some(ended) = deliveries.join_next() => {
                     log_panic(ended);
-                    deliver_at = now;
+                    deliver_at = Some(now);
                 }
+                Some(ended) = expiry.join_next() => if !matches!(ended, Ok(Ok(_))) {
+                    tracing::error!(?ended, "cannot read the live sessions, trying again");
+                    (unread, expire_after) = (true, now + MAINTENANCE_INTERVAL);
+                },
                 Some(ended) = maintenance.join_next() => log_panic(ended.map(|time| checked = time)),
-                Some(Err(error)) = reevaluation.join_next() => {
-                    tracing::error!(%error, "the re-evaluation of live sessions failed: restart the gateway to continue it");
-                }
                 Some(Err(error)) = verification.join_next() => {
                     tracing::error!(%error, "the verification of the audit log failed, it is started again in a minute");
                     verification.spawn(self.clone().verify_log(LogMonitor::RETRY_INTERVAL));
                 }
-                () = clock.sleep_until(deliver_at.min(maintain_at)) => {}
+                () = clock.sleep_until(wake_at) => {}
             }
         }
     }
@@ -82,14 +103,8 @@ impl Direct {
             tracing::error!(%error, "cannot log a jump of the clock, trying again");
             checked = earlier;
         }
-        if let Err(error) = self.expire_idle().await {
-            tracing::error!(%error, "cannot end idle sessions");
-        }
-        if let Err(error) = self.erase_old().await {
-            tracing::error!(%error, "cannot erase old sessions");
-        }
-        if let Err(error) = self.forget_requests().await {
-            tracing::error!(%error, "cannot remove old idempotency keys");
+        if let Err(error) = self.remove_due().await {
+            tracing::error!(%error, "cannot remove old sessions and idempotency keys, trying again");
         }
         let repeated = &self.shared.repeated;
         if let Err(error) = repeated
@@ -108,13 +123,22 @@ impl Direct {
         self.shared.log.run(&**self.store(), self.clock(), delay).await;
     }
 
-    async fn start_deliveries(&self, dispatcher: &Dispatcher, deliveries: &mut JoinSet<()>) {
-        let leased = self.lease_due(MAX_DELIVERIES - deliveries.len()).await;
-        let leased = leased.unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot read deliveries from the store");
-            Vec::new()
-        });
-        for delivery in leased {
+    /// Starts the deliveries that are due. Returns the time of the next ones.
+    async fn start_deliveries(
+        &self,
+        dispatcher: &Dispatcher,
+        deliveries: &mut JoinSet<()>,
+    ) -> Option<Instant> {
+        let now = self.clock().now();
+        let earliest = now.instant + MIN_INTERVAL;
+        let leases = match self.lease_due(MAX_DELIVERIES - deliveries.len()).await {
+            Ok(leases) => leases,
+            Err(error) => {
+                tracing::error!(%error, "cannot read deliveries from the store");
+                return Some(earliest);
+            }
+        };
+        for delivery in leases.deliveries {
             let (direct, dispatcher) = (self.clone(), dispatcher.clone());
             deliveries.spawn(async move {
                 if let Err(error) = direct.deliver(&dispatcher, delivery).await {
@@ -122,13 +146,19 @@ impl Direct {
                 }
             });
         }
+        leases.next_due.map(|at| now.deadline(at).max(earliest))
     }
+}
+
+/// Whether the wall clock was set by `jump`.
+fn is_jump(jump: time::Duration) -> bool {
+    jump.unsigned_abs() > MAX_CLOCK_STEP
 }
 
 /// The entry of a wall clock that was set since `earlier`.
 fn clock_jump(earlier: &Now, now: &Now) -> Option<Draft> {
     let jump = now.jump_since(earlier);
-    (jump.unsigned_abs() > MAX_CLOCK_STEP).then(|| {
+    is_jump(jump).then(|| {
         tracing::warn!(seconds = jump.whole_seconds(), "the clock was set");
         Draft::new(now.utc, Actor::system("guest-suite"), "clock.jumped")
             .detail("before", rfc3339(now.utc.saturating_sub(jump)))

@@ -91,6 +91,7 @@ impl Direct {
         self.commit(Mutation {
             entries: vec![entry.details(session.consent.audit_details())],
             event: Some(record.event(EventName::Created, now.utc)),
+            deadline: Some((session.id.clone(), self.deadline_of(&record, now))),
             change: Some(Change::CreateSession(record.into_row())),
             request,
             metric: Some(created),
@@ -130,7 +131,8 @@ impl Direct {
                 false => "consent.changed",
             };
             let entry = record.draft(now, Actor::client(owner), action);
-            let (mutation, changed) = record.with_data(update, entry, true, now)?;
+            let (mut mutation, changed) = record.with_data(update, entry, true, now)?;
+            mutation.deadline = Some((id.clone(), self.deadline_of(&changed, now)));
             Ok((mutation, changed.info(now.utc)))
         })
         .await
@@ -143,20 +145,6 @@ impl Direct {
     /// [`Error::NotFound`], or the store's.
     pub async fn end(&self, owner: &str, id: &SessionId, reason: EndReason) -> Result<(), Error> {
         self.end_if(owner, id, reason, None, None).await.map(drop)
-    }
-
-    /// Ends the live sessions whose idle timeout has passed, and returns their number. A failure of one session does not
-    /// affect the others.
-    ///
-    /// # Errors
-    /// If the sessions cannot be read.
-    pub async fn expire_idle(&self) -> Result<usize, Error> {
-        let time = self.clock().now().utc;
-        self.change_each(SessionQuery::DueBefore(time), |session| async move {
-            self.end_if(&session.owner, &session.id, EndReason::Expired, Some(time), None)
-                .await
-        })
-        .await
     }
 
     /// Ends a live session, and returns whether it did. A session whose idle deadline was moved after `due` stays live. The
@@ -196,12 +184,10 @@ impl Direct {
             ended.row.secrets.refresh_token = None;
             ended.row.ended_at = Some(ended_at);
             let event = ended.event(EventName::Ended, now.utc);
-            let totals = ended.totals();
             let mutation = Mutation {
                 change: Some(Change::UpdateSession(ended.into_row())),
                 entries: reuse.clone().into_iter().chain([entry]).collect(),
                 event: Some(event),
-                totals,
                 metric,
                 update: Some((id.clone(), SessionUpdate::Ended(reason))),
                 ..Mutation::default()

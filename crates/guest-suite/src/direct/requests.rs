@@ -16,7 +16,7 @@ use super::{Created, Direct};
 use crate::Error;
 
 /// Time for which a key is kept. Our choice, as of other services.
-const KEPT: Duration = Duration::from_secs(86_400);
+pub(super) const KEPT: Duration = Duration::from_secs(86_400);
 
 /// The idempotency key of a request that creates, and a digest of the request.
 #[derive(Clone, Debug)]

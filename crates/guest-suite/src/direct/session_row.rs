@@ -140,12 +140,6 @@ impl SessionRow {
         self.document.journey.end_reason().unwrap_or(EndReason::Error)
     }
 
-    /// The totals to which the session adds since it ended.
-    pub(super) fn totals(&self) -> Vec<(String, u64)> {
-        let ended_at = self.row.ended_at;
-        ended_at.map_or_else(Vec::new, |at| self.document.journey.totals(self.lifetime(at)))
-    }
-
     /// Time from the creation to `end`.
     pub(super) fn lifetime(&self, end: OffsetDateTime) -> Duration {
         Duration::try_from(end - self.row.created_at).unwrap_or_default()

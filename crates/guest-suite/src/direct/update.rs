@@ -10,8 +10,10 @@ use guest_conversation::client::SessionUpdate;
 use guest_store::{
     Change, Conflict, Event, KeyedRequest, Session, SessionPages, SessionQuery, StoreErrorKind, Unit,
 };
+use time::OffsetDateTime;
 
 use super::Direct;
+use super::requests::KEPT;
 use super::session_row::SessionRow;
 use crate::Error;
 
@@ -26,9 +28,10 @@ pub(super) struct Mutation {
     /// Entries in their order.
     pub(super) entries: Vec<Draft>,
     pub(super) event: Option<Event>,
-    pub(super) totals: Vec<(String, u64)>,
     pub(super) metric: Option<session_metrics::Event>,
     pub(super) update: Option<(SessionId, SessionUpdate)>,
+    /// A deadline that is new, or can be earlier than the present one.
+    pub(super) deadline: Option<(SessionId, OffsetDateTime)>,
 }
 
 impl From<Change> for Mutation {
@@ -98,9 +101,14 @@ impl Direct {
             request: mutation.request,
             entries: mutation.entries,
             events: mutation.event.into_iter().collect(),
-            totals: mutation.totals,
+            totals: mutation.metric.iter().flat_map(|event| event.totals()).collect(),
         };
-        let (metric, update) = (mutation.metric, mutation.update);
+        let (metric, update, deadline) = (mutation.metric, mutation.update, mutation.deadline);
+        let kept = unit.request.as_ref().map(|request| request.at + KEPT);
+        let ended = match &unit.change {
+            Some(Change::UpdateSession(row)) => row.ended_at,
+            _ => None,
+        };
         let has_deliveries = !unit.events.is_empty()
             || matches!(
                 unit.change,
@@ -110,9 +118,17 @@ impl Direct {
         uncanceled(async move {
             let committed = shared.config.store.commit(unit).await?;
             shared.metrics.record(metric);
+            if let Some((id, at)) = deadline {
+                shared.deadlines.set(&id, at, shared.config.http.clock().now());
+            }
+            let erased = ended.map(|at| at + shared.config.retention);
+            kept.into_iter()
+                .chain(erased)
+                .for_each(|at| shared.deadlines.remove_by(at));
             if let Some((id, update)) = update {
                 if matches!(update, SessionUpdate::Ended(_)) {
                     shared.signed_in.remove(&id);
+                    shared.deadlines.remove(&id);
                 }
                 shared.live.notify(&id, update);
             }

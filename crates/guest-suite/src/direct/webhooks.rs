@@ -7,7 +7,7 @@ use bytes::Bytes;
 use genesys_api::{WebhookId, entropy, error_chain};
 use guest_sessions::{SubscriptionBody, Webhook, erased_event};
 use guest_store::{
-    Change, KeyedRequest, Leased, Payload, Settled, Settlement, StoreErrorKind, Webhook as WebhookRow,
+    Change, KeyedRequest, Leased, Leases, Payload, Settled, Settlement, StoreErrorKind, Webhook as WebhookRow,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use webhook::{
@@ -114,7 +114,7 @@ impl Direct {
     ///
     /// # Errors
     /// The store's.
-    pub async fn lease_due(&self, limit: usize) -> Result<Vec<Leased>, Error> {
+    pub async fn lease_due(&self, limit: usize) -> Result<Leases, Error> {
         let now = self.clock().now().utc;
         Ok(self.store().lease_deliveries(now, LEASE, limit).await?)
     }

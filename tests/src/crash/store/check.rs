@@ -140,7 +140,10 @@ impl Outbox {
         let mut outbox = Self::default();
         let mut settling = JoinSet::new();
         loop {
-            let leased = store.lease_deliveries(NOW, Duration::from_secs(60), PAGE).await?;
+            let leased = store
+                .lease_deliveries(NOW, Duration::from_secs(60), PAGE)
+                .await?
+                .deliveries;
             if leased.is_empty() {
                 return Ok(outbox);
             }

@@ -165,7 +165,7 @@ impl<'l> Writer<'l> {
             .store
             .lease_deliveries(NOW, Duration::from_secs(60), self.random.usize(1..4));
         let leased = match self.runtime.block_on(lease) {
-            Ok(leased) => leased,
+            Ok(leased) => leased.deliveries,
             Err(error) => {
                 let unit = self.next_unit();
                 return self.load.print(&unit, Err(error.into()));

@@ -85,7 +85,7 @@ impl Outage {
     /// Makes all attempts that are due, each after the one before.
     async fn attempt_all(&self) {
         loop {
-            let leased = self.direct.lease_due(1).await.unwrap();
+            let leased = self.direct.lease_due(1).await.unwrap().deliveries;
             if leased.is_empty() {
                 return;
             }
@@ -354,9 +354,9 @@ async fn disclosure_is_recorded_for_each_attempt_that_may_have_arrived() {
 async fn disclosure_of_a_lost_lease_is_recorded() {
     let mut outage = Outage::new().await;
     outage.create().await;
-    let lost = outage.direct.lease_due(1).await.unwrap().remove(0);
+    let lost = outage.direct.lease_due(1).await.unwrap().deliveries.remove(0);
     outage.clock.advance(HOUR);
-    let present = outage.direct.lease_due(1).await.unwrap().remove(0);
+    let present = outage.direct.lease_due(1).await.unwrap().deliveries.remove(0);
     for delivery in [lost, present] {
         outage.direct.deliver(&outage.dispatcher, delivery).await.unwrap();
     }

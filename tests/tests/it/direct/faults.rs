@@ -1,11 +1,11 @@
 //! Faults of the store, and rows that cannot be parsed.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use audit::VerifierKey;
 use genesys_api::{IdempotencyKey, SessionId};
 use guest_store::{
-    Change, Committed, EntryQuery, Leased, Session, SessionQuery, Settlement, Stats, StoreErrorKind,
+    Change, Committed, EntryQuery, Leases, Session, SessionQuery, Settlement, Stats, StoreErrorKind,
     StoreFuture, StoredCheckpoint, StoredEntry, StoredRequest, Unit, Webhook,
 };
 use guest_suite::direct::LogState;
@@ -21,6 +21,9 @@ struct FaultyStore {
     refuses_units: AtomicBool,
     /// Whether the next read of entries panics.
     panics_once: AtomicBool,
+    /// Units, queries of sessions, leases and reads of counts so far.
+    queries: AtomicUsize,
+    checkpoints: AtomicUsize,
 }
 
 impl FaultyStore {
@@ -29,6 +32,8 @@ impl FaultyStore {
             store: memory(),
             refuses_units: AtomicBool::new(false),
             panics_once: AtomicBool::new(false),
+            queries: AtomicUsize::new(0),
+            checkpoints: AtomicUsize::new(0),
         })
     }
 }
@@ -38,6 +43,7 @@ impl Store for FaultyStore {
         if self.refuses_units.load(Ordering::SeqCst) {
             return Box::pin(async { Err(StoreErrorKind::Unavailable.into()) });
         }
+        self.queries.fetch_add(1, Ordering::SeqCst);
         self.store.commit(unit)
     }
 
@@ -46,6 +52,7 @@ impl Store for FaultyStore {
     }
 
     fn sessions(&self, query: SessionQuery, limit: usize) -> StoreFuture<'_, Vec<Session>> {
+        self.queries.fetch_add(1, Ordering::SeqCst);
         self.store.sessions(query, limit)
     }
 
@@ -62,7 +69,8 @@ impl Store for FaultyStore {
         now: OffsetDateTime,
         lease: Duration,
         limit: usize,
-    ) -> StoreFuture<'_, Vec<Leased>> {
+    ) -> StoreFuture<'_, Leases> {
+        self.queries.fetch_add(1, Ordering::SeqCst);
         self.store.lease_deliveries(now, lease, limit)
     }
 
@@ -76,6 +84,7 @@ impl Store for FaultyStore {
     }
 
     fn checkpoint(&self) -> StoreFuture<'_, StoredCheckpoint> {
+        self.checkpoints.fetch_add(1, Ordering::SeqCst);
         self.store.checkpoint()
     }
 
@@ -84,6 +93,7 @@ impl Store for FaultyStore {
     }
 
     fn stats(&self) -> StoreFuture<'_, Stats> {
+        self.queries.fetch_add(1, Ordering::SeqCst);
         self.store.stats()
     }
 
@@ -136,7 +146,7 @@ async fn counted_refusals_survive_a_failed_commit() {
 }
 
 #[tokio::test]
-async fn unparsable_session_is_skipped_at_the_start() {
+async fn start_reads_no_session() {
     let (clock, store) = (Clock::system(), memory());
     let direct = open(&clock, store.clone()).await;
     for _ in 0..3 {
@@ -150,7 +160,7 @@ async fn unparsable_session_is_skipped_at_the_start() {
         };
         store.commit(Change::UpdateSession(damaged).into()).await.unwrap();
     }
-    assert_eq!(open(&clock, store).await.metrics().open, 1);
+    assert_eq!(open(&clock, store).await.metrics().open, 3);
 }
 
 #[tokio::test]
@@ -187,7 +197,7 @@ async fn unparsable_webhook_is_disabled() {
         store.commit(Change::PutWebhook(webhook).into()).await.unwrap();
     }
     direct.create("shop", newcomer(&clock)).await.unwrap();
-    let leased = direct.lease_due(10).await.unwrap();
+    let leased = direct.lease_due(10).await.unwrap().deliveries;
     assert_eq!(leased.len(), 2);
     for delivery in leased {
         direct.deliver(&dispatcher(&clock), delivery).await.unwrap();
@@ -195,7 +205,7 @@ async fn unparsable_webhook_is_disabled() {
     let webhooks = store.webhooks().await.unwrap();
     assert!(webhooks.iter().all(|webhook| !webhook.enabled));
     clock.advance(Duration::from_secs(86_400));
-    assert!(direct.lease_due(10).await.unwrap().is_empty());
+    assert!(direct.lease_due(10).await.unwrap().deliveries.is_empty());
 }
 
 #[tokio::test]
@@ -246,4 +256,55 @@ async fn conversation_is_not_opened_without_the_entry_of_its_disclosure() {
         .map(|entry| serde_json::from_slice::<Value>(&entry.bytes).unwrap());
     let disclosures = entries.filter(|entry| entry["action"] == "ws.connected");
     assert_eq!(disclosures.count(), 1);
+}
+
+#[tokio::test]
+async fn store_is_queried_only_when_something_is_due() {
+    let (clock, store) = (Clock::system(), FaultyStore::new());
+    let direct = open(&clock, store.clone()).await;
+    let running = direct.clone();
+    let dispatcher = dispatcher(&clock);
+    store.queries.store(0, Ordering::SeqCst);
+    let tasks = tokio::spawn(async move { running.background_tasks(dispatcher).await });
+    let queries = || store.queries.load(Ordering::SeqCst);
+    let checkpoints = || store.checkpoints.load(Ordering::SeqCst);
+    until(async || {
+        clock.advance(Duration::from_secs(15));
+        checkpoints() > 20
+    })
+    .await;
+    // the outbox, the live sessions, the ended ones, the keys of requests, and the counts
+    assert_eq!(queries(), 5);
+    direct.create("shop", newcomer(&clock)).await.unwrap();
+    until(async || queries() == 7).await;
+    clock.advance(Duration::from_secs(86_400));
+    until(async || direct.metrics().ended_by.get(EndReason::Expired) == 1).await;
+    clock.advance(Duration::from_secs(31 * 86_400));
+    until(async || {
+        let stored = store.store.sessions(SessionQuery::All(None), 1).await;
+        stored.unwrap().is_empty()
+    })
+    .await;
+    tasks.abort();
+}
+
+#[tokio::test]
+async fn restarted_process_ends_idle_sessions_at_their_moved_deadlines() {
+    let (clock, store) = (Clock::system(), memory());
+    let before = open(&clock, store.clone()).await;
+    let kept = before.create("shop", newcomer(&clock)).await.unwrap();
+    before.create("shop", newcomer(&clock)).await.unwrap();
+    let direct = open(&clock, store).await;
+    let hours = |hours: u64| clock.advance(Duration::from_secs(hours * 3_600));
+    assert_eq!(direct.expire_idle().await.unwrap(), 0);
+    hours(20);
+    let (id, refresh) = (&kept.session.id, &kept.tokens.refresh_token);
+    direct.rotate("shop", id, refresh, None).await.unwrap();
+    let ended = async || direct.expire_idle().await.unwrap();
+    hours(5);
+    assert_eq!((ended().await, direct.metrics().open), (1, 1));
+    hours(18);
+    assert_eq!(ended().await, 0);
+    hours(2);
+    assert_eq!((ended().await, direct.metrics().open), (1, 0));
 }

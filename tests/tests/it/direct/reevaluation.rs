@@ -59,7 +59,7 @@ async fn stored_decision_is_reevaluated_before_data_leaves() {
     let client = Client::builder(Tls::system().unwrap());
     let dispatcher = Dispatcher::new(client.clock(clock.clone()).egress(egress));
     loop {
-        let leased = direct.lease_due(1).await.unwrap();
+        let leased = direct.lease_due(1).await.unwrap().deliveries;
         if leased.is_empty() {
             break;
         }

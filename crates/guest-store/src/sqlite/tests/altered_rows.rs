@@ -67,7 +67,7 @@ async fn change_rows(store: &SqliteStore) {
     store.commit(unit).await.unwrap();
     store.commit(named_webhook("w-1", "o", 1)).await.unwrap();
     let leased = store.lease_deliveries(at(), Duration::from_secs(60), 1).await;
-    let leased = leased.unwrap().remove(0);
+    let leased = leased.unwrap().deliveries.remove(0);
     let settlement = Settlement {
         delivery: leased.id,
         fence: leased.fence,
@@ -243,7 +243,11 @@ async fn delivery_is_not_leased_to_the_webhook_of_another_owner() {
     let path = folder.path().join("guest.db");
     let store = filled(&path).await;
     alter(&path, "UPDATE outbox SET webhook = 'w-2'");
-    let leased = store.lease_deliveries(at(), Duration::ZERO, 10).await.unwrap();
+    let leased = store
+        .lease_deliveries(at(), Duration::ZERO, 10)
+        .await
+        .unwrap()
+        .deliveries;
     assert!(leased.is_empty(), "{leased:?}");
     assert!(store.verify_rows().await.is_err());
 }

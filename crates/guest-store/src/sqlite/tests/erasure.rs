@@ -143,7 +143,7 @@ async fn erased_guests_leave_no_trace_in_any_file() {
     let mut erasures = 0;
     loop {
         let leased = store.lease_deliveries(at(), Duration::from_secs(60), 1_000).await;
-        let leased = leased.unwrap();
+        let leased = leased.unwrap().deliveries;
         if leased.is_empty() {
             break;
         }

@@ -164,7 +164,10 @@ async fn failed_sync_closes_the_store() {
     );
     assert_eq!(store.stats().await.unwrap_err().kind(), StoreErrorKind::Poisoned);
     let none = store.lease_deliveries(at(), Duration::ZERO, 0).await;
-    assert!(none.unwrap().is_empty(), "for nothing, no transaction is needed");
+    assert!(
+        none.unwrap().deliveries.is_empty(),
+        "for nothing, no transaction is needed"
+    );
     assert_eq!(
         store.entries(EntryQuery::From(0), 10).await.unwrap().len(),
         3,

@@ -173,7 +173,11 @@ async fn check_accepts_a_snapshot_that_is_due() {
     let store = SqliteStore::open(&path, own_keys(), limits).unwrap();
     store.commit(webhook("x")).await.unwrap();
     store.commit(unit("x")).await.unwrap();
-    let leased = store.lease_deliveries(at(), Duration::ZERO, 1).await.unwrap();
+    let leased = store
+        .lease_deliveries(at(), Duration::ZERO, 1)
+        .await
+        .unwrap()
+        .deliveries;
     assert_eq!(
         leased.len(),
         1,
@@ -195,7 +199,7 @@ async fn changed_schema_is_named_and_refused() {
             "DROP TRIGGER entries_no_delete",
             "trigger entries_no_delete is missing",
         ),
-        ("DROP INDEX sessions_due", "index sessions_due is missing"),
+        ("DROP INDEX sessions_ended", "index sessions_ended is missing"),
         (
             "CREATE TRIGGER evil AFTER UPDATE ON counts BEGIN DELETE FROM sessions; END",
             "trigger evil is not of this version",

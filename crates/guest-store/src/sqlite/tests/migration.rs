@@ -203,7 +203,11 @@ async fn put(store: &SqliteStore, id: &str, version: u64, enabled: bool) {
 }
 
 async fn lease(store: &SqliteStore, webhook: &str) -> Vec<Leased> {
-    let leased = store.lease_deliveries(at(), Duration::ZERO, 100).await.unwrap();
+    let leased = store
+        .lease_deliveries(at(), Duration::ZERO, 100)
+        .await
+        .unwrap()
+        .deliveries;
     let is_its = |leased: &Leased| leased.webhook.id.as_str() == webhook;
     leased.into_iter().filter(is_its).collect()
 }

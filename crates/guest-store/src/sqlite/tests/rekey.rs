@@ -98,7 +98,11 @@ async fn every_value_is_under_the_new_key() {
         before: None,
     };
     assert_eq!(store.entries(query, 10).await.unwrap().len(), 1);
-    let leased = store.lease_deliveries(at(), Duration::ZERO, 10).await.unwrap();
+    let leased = store
+        .lease_deliveries(at(), Duration::ZERO, 10)
+        .await
+        .unwrap()
+        .deliveries;
     assert_eq!(leased[0].payload, payload("s-1", 1));
     // the pending events are found by the session
     let erased = Change::RemoveSession {
