@@ -27,7 +27,7 @@ enum Choice {
     },
 }
 
-/// Text and description default to the title, because other clients count on them: the web-messaging tester fails at a
+/// Text and description default to the title, because other clients need them: the web-messaging tester fails at a
 /// structured message without a text.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -125,10 +125,13 @@ struct Item {
     subtitle: Option<String>,
 }
 
-/// Pages and introduction are passed on unchanged: no source describes their shape.
+/// Pages and introduction are passed on unchanged: no source describes their shape. The text defaults to the title of the
+/// introduction, as that of a card does to its title.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Form {
+    #[serde(default, skip_serializing)]
+    text: Fallback,
     #[serde(rename(serialize = "cannedResponseId"))]
     id: String,
     #[serde(default)]
@@ -169,7 +172,11 @@ impl Step {
                 Some(&picker.title),
                 item("DatePicker", "datePicker", json!(picker)),
             ),
-            Self::Form(form) => (None, item("Form", "form", json!(form))),
+            Self::Form(form) => {
+                let title = form.introduction["title"].as_str().unwrap_or("Form");
+                let text = form.text.or(title).map(str::to_owned);
+                return (text, vec![item("Form", "form", json!(form))]);
+            }
             Self::ListPicker(ListPicker { title, sections }) => {
                 let message = json!({"title": title});
                 let picker =

@@ -84,13 +84,17 @@ fn agent_sends_a_file_under_its_nickname() {
 }
 
 #[test]
-fn card_has_text_and_description_unless_left_out() {
+fn structured_message_has_texts_unless_left_out() {
     let script = r#"{name: cards, rules: [{on: connect, do: [
         {card: {title: A, actions: []}},
         {card: {title: A, text: T, description: D, actions: []}},
         {card: {title: A, text: null, description: null, actions: []}},
         {carousel: [{title: A, actions: []}, {title: B, text: T, actions: []}, {title: C, text: null, actions: []}]},
-        {carousel: [{title: A, text: null, actions: []}]}]}]}"#;
+        {carousel: [{title: A, text: null, actions: []}]},
+        {form: {id: f, introduction: {title: A}}},
+        {form: {id: f}},
+        {form: {id: f, text: T}},
+        {form: {id: f, text: null}}]}]}"#;
     let mut harness = Harness::new(Rules {
         agent: Agent::Scripts(vec![Script::parse("cards", script).unwrap()]),
         ..rules()
@@ -103,6 +107,8 @@ fn card_has_text_and_description_unless_left_out() {
         [0, 1, 2, 3, 4].map(text),
         [Some("A"), Some("T"), None, Some("A\nT"), None]
     );
+    assert_eq!([5, 6, 7, 8].map(text), [Some("A"), Some("Form"), Some("T"), None]);
+    assert!(sent[7]["content"][0]["form"]["text"].is_null());
     let description = |index: usize| sent[index]["content"][0]["card"]["description"].as_str();
     assert_eq!([0, 1, 2].map(description), [Some("A"), Some("D"), None]);
     assert_eq!(sent[3]["content"][0]["carousel"]["cards"][1]["description"], "B");
