@@ -1,24 +1,32 @@
 //! Units of work on SQLite: a session, an audit entry and an event each, by 64 writers, acknowledged when durable.
 //!
-//! Fills one store per size, then measures them in turn. Prints the median of units per second and of CPU per unit, user
-//! and system, and how much CPU a unit costs more than in the smallest store.
+//! Fills one store per size, then measures them in turn, beside the same statements by SQLite alone: on one thread, with
+//! nothing sealed or hashed. Then each store is opened again. Prints medians: of units per second, of CPU per unit, user and
+//! system, of pages that are written per unit, and how much CPU a unit costs more than in the smallest store.
 //!
 //! ```sh
 //! cargo bench -p guest-store --bench units -- [SESSIONS OF A STORE]...
 //! ```
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
-use std::error::Error;
-use std::fs;
-use std::sync::Arc;
-use std::time::Duration;
+mod peer;
+mod process;
 
-use audit::{Actor, Draft};
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use audit::{Actor, Draft, Signer};
 use genesys_api::{Clock, entropy};
-use guest_store::{Change, Event, Keys, Limits, Session, SqliteStore, Store, StoreError, Unit, Webhook};
+use guest_store::{
+    Change, Event, Keys, Limits, SealKey, Session, SqliteStore, Store, StoreError, Unit, Webhook,
+};
 use tokio::task::JoinSet;
 
-const SIZES: [usize; 3] = [10_000, 100_000, 300_000];
+use self::peer::Peer;
+use self::process::{Usage, median};
+
+const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
 const WRITERS: usize = 64;
 /// Writers that fill a store: as many as a transaction can have units.
 const FILLERS: usize = 256;
@@ -26,12 +34,12 @@ const FILLERS: usize = 256;
 const UNITS: usize = 1_024;
 const ROUNDS: usize = 9;
 
-/// A store under measurement, with the seconds and the CPU time per unit of each round.
+/// A store under measurement, with what its rounds used.
 struct Subject {
     size: usize,
+    path: PathBuf,
     store: Arc<SqliteStore>,
-    seconds: Vec<f64>,
-    cpu: Vec<f64>,
+    rounds: Vec<Usage>,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -48,48 +56,89 @@ async fn run(sizes: &[usize]) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let mut subjects = Vec::new();
     for size in sizes {
-        let limits = Limits {
-            webhook_queue_rows: u64::MAX,
-            ..Limits::default()
-        };
         let path = folder.path().join(format!("{size}.db"));
-        let store = Arc::new(SqliteStore::open(path, Keys::ephemeral(), limits)?);
+        let store = Arc::new(open(&path)?);
         store.commit(Change::PutWebhook(webhook()?).into()).await?;
         commit(&store, FILLERS, *size).await?;
         subjects.push(Subject {
             size: *size,
+            path,
             store,
-            seconds: Vec::new(),
-            cpu: Vec::new(),
+            rounds: Vec::new(),
         });
     }
+    let smallest = sizes.iter().min().copied().unwrap_or_default();
+    let connection = peer::open(&folder.path().join("peer.db"))?;
+    let mut peer = Peer::new(&connection);
+    peer.run(smallest)?;
+    let mut of_peer = Vec::new();
     for _ in 0..ROUNDS {
         for subject in &mut subjects {
-            let (begun, spent) = (Clock::system().now().instant, cpu()?);
+            let before = Usage::now()?;
             commit(&subject.store, WRITERS, UNITS).await?;
-            let lasted = Clock::system().now().instant - begun;
-            subject.seconds.push(lasted.as_secs_f64() / UNITS as f64);
-            subject.cpu.push((cpu()? - spent).as_secs_f64() / UNITS as f64);
+            subject.rounds.push(Usage::now()? - before);
         }
+        let before = Usage::now()?;
+        peer.run(UNITS)?;
+        of_peer.push(Usage::now()? - before);
     }
-    let mut smallest = None;
-    for subject in &mut subjects {
-        let (seconds, cpu) = (median(&mut subject.seconds), median(&mut subject.cpu));
-        let growth = cpu / *smallest.get_or_insert(cpu) - 1.0;
+    let base = report("the same statements, SQLite alone", &of_peer, None);
+    let mut first = None;
+    for Subject {
+        size,
+        path,
+        store,
+        rounds,
+    } in subjects
+    {
+        let cpu = report(&format!("{size} sessions"), &rounds, first);
+        first.get_or_insert(cpu);
+        drop(store);
+        let before = Usage::now()?;
+        drop(open(&path)?);
+        let used = Usage::now()? - before;
         println!(
-            "{:>8} sessions: {:.0} units/s, {:.1} us of CPU a unit, {:+.0} %",
-            subject.size,
-            1.0 / seconds,
-            cpu * 1e6,
-            growth * 100.0
+            "{:>36}  opened again in {:.0} ms, {:.0} ms of CPU; {:.2} of the peer's rate by CPU",
+            "",
+            used.seconds * 1e3,
+            used.cpu * 1e3,
+            base / cpu
         );
     }
     Ok(())
 }
 
-fn median(figures: &mut [f64]) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+fn open(path: &PathBuf) -> Result<SqliteStore, StoreError> {
+    let limits = Limits {
+        webhook_queue_rows: u64::MAX,
+        ..Limits::default()
+    };
+    SqliteStore::open(path, keys(), limits)
+}
+
+/// Returns the CPU time per unit.
+fn report(what: &str, rounds: &[Usage], first: Option<f64>) -> f64 {
+    let each = |used: fn(&Usage) -> f64| median(rounds.iter().map(used)) / UNITS as f64;
+    let (seconds, cpu, pages) = (
+        each(|used| used.seconds),
+        each(|used| used.cpu),
+        each(|used| used.pages),
+    );
+    let growth = 100.0 * (cpu / first.unwrap_or(cpu) - 1.0);
+    println!(
+        "{what:>36}: {:>6.0} units/s, {:>5.1} us of CPU and {pages:.1} pages a unit, {growth:+.0} %",
+        1.0 / seconds,
+        cpu * 1e6
+    );
+    cpu
+}
+
+/// Keys that open a file again.
+fn keys() -> Keys {
+    Keys {
+        seal: SealKey::new(&[1; 32]),
+        signer: Signer::from_seed("bench", &[2; 32]).expect("a valid name and seed"),
+    }
 }
 
 /// Commits units by concurrent writers.
@@ -149,15 +198,4 @@ fn webhook() -> Result<Webhook, Box<dyn Error>> {
         secrets: "secret".into(),
         document: Default::default(),
     })
-}
-
-/// CPU time of the threads of this process so far.
-fn cpu() -> Result<Duration, Box<dyn Error>> {
-    let mut spent = 0;
-    for thread in fs::read_dir("/proc/self/task")? {
-        let text = fs::read_to_string(thread?.path().join("schedstat"))?;
-        let nanos = text.split(' ').next().unwrap_or_default();
-        spent += nanos.parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(spent))
 }

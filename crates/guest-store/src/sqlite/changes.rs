@@ -120,7 +120,7 @@ impl Transaction<'_, '_> {
             }
         };
         let version = session.version + 1;
-        write_session(self.prepared, sql, session, slot, version, seal)?;
+        write_session(self.prepared, sql, session, slot, version, [key, guest])?;
         self.count_live(held.is_some(), live.is_some());
         Ok(version)
     }

@@ -92,7 +92,9 @@ fn sessions_from_1(connection: &Connection, seal: &SealKey) -> Result<(), Sqlite
         insert.execute("INSERT INTO subjects VALUES (?1, ?2, 0)", params![slot, key])?;
         let sql =
             "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
-        write_session(&mut insert, sql, &session, slot, session.version, seal)?;
+        let guest = seal.guest_hash(&session.owner, &session.guest);
+        let lookup = [seal.session_key(&session.id), guest];
+        write_session(&mut insert, sql, &session, slot, session.version, lookup)?;
     }
     drop(rows);
     drop((sessions, insert));

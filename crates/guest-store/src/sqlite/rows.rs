@@ -40,14 +40,15 @@ pub(super) use select_sessions;
 /// The columns of [`session_columns`] that are associated data of the sealed one. The others are compared with it.
 const PLAIN: Range<usize> = 4..15;
 
-/// Writes a session by `sql`, whose parameters are the columns of its row in their order.
+/// Writes a session by `sql`, whose parameters are the columns of its row in their order. Its key and the hash of its guest
+/// are `lookup`.
 pub(super) fn write_session(
     prepared: &mut Prepared<'_>,
     sql: &'static str,
     session: &Session,
     slot: i64,
     version: u64,
-    seal: &SealKey,
+    lookup: [LookupHash; 2],
 ) -> Result<usize, SqliteError> {
     let blob = |hash: &TokenHash| hash.as_bytes().to_vec();
     let plain: [Value; PLAIN.end - PLAIN.start] = [
@@ -64,14 +65,9 @@ pub(super) fn write_session(
         integer(version)?.into(),
     ];
     let personal = personal::seal(session, &personal::aad(plain.iter().map(ValueRef::from)))?;
-    let guest = seal.guest_hash(&session.owner, &session.guest);
+    let [key, guest] = lookup;
     let [owner, rest @ ..] = plain;
-    let mut values = vec![
-        seal.session_key(&session.id).to_vec().into(),
-        slot.into(),
-        owner,
-        guest.to_vec().into(),
-    ];
+    let mut values = vec![key.to_vec().into(), slot.into(), owner, guest.to_vec().into()];
     values.extend(rest);
     values.push(personal.into());
     Ok(prepared.execute(sql, params_from_iter(values))?)
