@@ -7,6 +7,7 @@ mod consent_page;
 mod contract;
 mod error_codes;
 mod facts;
+mod guest_chat;
 mod guest_sessions_page;
 mod limits;
 mod refusals;
@@ -107,6 +108,11 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
         sources: &[CONTRACT, CONTRACT_ERRORS, CLIENT],
         output: "clients/browser/guest-sessions.js",
         generate: browser_client::generate,
+    },
+    Artifact {
+        sources: guest_chat::MODULES,
+        output: "clients/browser/guest-chat.js",
+        generate: guest_chat::generate,
     },
     Artifact {
         sources: &[

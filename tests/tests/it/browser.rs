@@ -17,7 +17,8 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 
 use crate::api::{Api, Call, SESSIONS};
-use crate::left_out::{Missing, leave_out};
+use crate::chromium::{CHROMIUM, has_chromium};
+use crate::left_out::leave_out;
 use crate::world::{CLIENT, ORIGIN, World};
 
 const PAGE: &str = include_str!("browser/page.html");
@@ -110,22 +111,6 @@ impl Shop {
     fn api(&self) -> Api {
         Api::without_token(self.world.http(), self.world.url(""))
     }
-}
-
-/// Only the system's packages have it.
-const CHROMIUM: Missing = Missing {
-    program: "chromium",
-    install: "apt-get install chromium",
-};
-
-async fn has_chromium() -> bool {
-    let version = Command::new("chromium")
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    version.await.is_ok_and(|status| status.success())
 }
 
 #[tokio::test]

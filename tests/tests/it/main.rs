@@ -17,6 +17,8 @@ mod bad_input;
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod chromium;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod client_token;
@@ -40,6 +42,8 @@ mod document;
 mod funnel;
 #[cfg(test)]
 mod genesys;
+#[cfg(test)]
+mod guest_chat;
 #[cfg(test)]
 mod guests;
 #[cfg(test)]

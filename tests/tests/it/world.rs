@@ -74,6 +74,11 @@ impl World {
 
     /// Stops the gateway, and starts it again at the same address and on the same store.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_after(async {}).await
+    }
+
+    /// As [`Self::restart`], with `meanwhile` done while no gateway runs.
+    pub(crate) async fn restart_after(self, meanwhile: impl Future<Output = ()>) -> Self {
         let Self {
             simulator,
             gateway,
@@ -83,6 +88,7 @@ impl World {
         } = self;
         let toml = toml.replace("\"127.0.0.1:0\"", &format!("\"{}\"", gateway.address()));
         gateway.stop().await;
+        meanwhile.await;
         let gateway = Gateway::start(Config::parse(&toml).unwrap(), clock.clone())
             .await
             .unwrap();

@@ -139,8 +139,15 @@ export class GuestConversation {
    * `dateTime` of a time, or the `id` of a list's item. Returns the id of the answer.
    */
   choose(message: Pick<Message, "id">, type: Answer["type"], ...choices: Pick<Answer, "text" | "payload">[]): string;
-  /** Answers a form of a message: `fields` has the value of each field by its id. Returns the id of the answer. */
-  submit(message: Pick<Message, "id">, form: Pick<Form, "cannedResponseId">, fields: Record<string, string>): string;
+  /**
+   * Answers a form of a message: `fields` has by the id of each field its text, or the choices in it. Returns the id of the
+   * answer.
+   */
+  submit(
+    message: Pick<Message, "id">,
+    form: Pick<Form, "cannedResponseId">,
+    fields: Record<string, string | Pick<Answer, "text" | "payload">[]>,
+  ): string;
   /** Sends a typing indicator. Call it at every key: its rate is limited. */
   typing(): void;
   addEventListener<K extends keyof GuestConversationEvents>(

@@ -177,12 +177,16 @@ export class GuestConversation extends EventTarget {
     return this.#queue({ content });
   }
 
-  /** Answers a form of a message: `fields` has the value of each field by its id. Returns the id, as `send` does. */
+  /**
+   * Answers a form of a message: `fields` has by the id of each field its text, or its choices, each `{ text, payload }`.
+   * Returns the id, as `send` does.
+   */
   submit(message, form, fields) {
-    const response = Object.entries(fields).map(([id, value]) => ({
-      id,
-      component: { contentType: "ButtonResponse", buttonResponse: { type: "Form", text: value, payload: value } },
-    }));
+    const values = Object.entries(fields).flatMap(([id, field]) => [field].flat().map((value) => ({ id, value })));
+    const response = values.map(({ id, value }) => {
+      const { text, payload } = typeof value === "string" ? { text: value, payload: value } : value;
+      return { id, component: { contentType: "ButtonResponse", buttonResponse: { type: "Form", text, payload } } };
+    });
     const { cannedResponseId } = form;
     return this.#queue({ content: [{ contentType: "Form", form: { originatingMessageId: message.id, cannedResponseId, response } }] });
   }

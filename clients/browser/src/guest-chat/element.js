@@ -1,0 +1,400 @@
+import { GuestConversation } from "./guest-sessions.js";
+
+import { answerText } from "./content.js";
+import { consentForm } from "./consent.js";
+import { h, icon } from "./dom.js";
+import { TEXTS, fill } from "./texts.js";
+import { Transcript } from "./transcript.js";
+
+/** Longest text of a message in bytes. */
+const TEXT_LIMIT = 4_096;
+/** Time in milliseconds for which a typing indicator without a duration is shown. */
+const TYPING_SHOWN = 5_000;
+/** Distance from the end in pixels up to which new messages scroll the log. */
+const NEAR_END = 80;
+
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(STYLES);
+
+/** `<guest-chat>`: see README.md. */
+export class GuestChat extends HTMLElement {
+  static observedAttributes = ["heading"];
+
+  #texts = TEXTS;
+  #source = null;
+  #options = {};
+  #conversation = null;
+  #listening = null;
+  #start = 0;
+  #consent = null;
+  #transcript = null;
+  #typingTimer;
+  #cause = null;
+  #isAtEnd = true;
+  #parts = {};
+  // the end stays in view when a banner, a picture or the keyboard takes room
+  #resized = new ResizeObserver(() => {
+    if (this.#isAtEnd) this.#scrollToEnd();
+  });
+
+  constructor() {
+    super();
+    this.attachShadow({ mode: "open" }).adoptedStyleSheets = [sheet];
+    this.#build();
+  }
+
+  connectedCallback() {
+    if (this.#conversation?.state !== "ended" || this.#cause !== "closed") return;
+    this.#reopen();
+    this.#conversation.reconnect();
+  }
+
+  disconnectedCallback() {
+    // an element that is moved is connected again at once
+    queueMicrotask(() => {
+      if (!this.isConnected) this.#conversation?.close();
+    });
+  }
+
+  attributeChangedCallback() {
+    this.#parts.heading.textContent = this.getAttribute("heading") ?? this.#texts.heading;
+  }
+
+  /** The texts. Assign some to replace them. */
+  get texts() {
+    return this.#texts;
+  }
+
+  set texts(texts) {
+    const purposes = { ...TEXTS.purposes, ...texts.purposes };
+    this.#texts = { ...TEXTS, ...texts, purposes };
+    this.#build();
+    if (this.#source !== null) this.start(this.#source, this.#options);
+  }
+
+  /** The client of the current conversation, or null. */
+  get conversation() {
+    return this.#conversation;
+  }
+
+  /**
+   * Starts the chat. `source` is a `GuestConversation`, the data of a session, or a function of the guest's choices that
+   * returns one of the two. The function is called with `null` first: it returns `null` if there is no session to resume,
+   * and the guest is asked for consent.
+   */
+  async start(source, options = {}) {
+    this.#source = source;
+    this.#options = options;
+    await this.#open(null);
+  }
+
+  focus(options) {
+    const { log, compose, body } = this.#parts;
+    const target = [compose, log, body.querySelector("input, button")].find((part) => part !== null && body.contains(part) && part.checkVisibility());
+    target?.focus(options);
+  }
+
+  async #open(choices) {
+    const start = ++this.#start;
+    const { banner } = this.#parts;
+    const hadFocus = this.shadowRoot.activeElement !== null;
+    this.#detach();
+    this.#showChat();
+    this.#notice(this.#texts.connecting);
+    let opened;
+    try {
+      opened = typeof this.#source === "function" ? await this.#source(choices) : this.#source;
+    } catch (error) {
+      if (start !== this.#start) return;
+      if (error.code === "consent.required" && choices !== null) return this.#askConsent(choices, error);
+      this.#notice(this.#texts.startFailed, this.#texts.tryAgain, () => this.#open(choices));
+      this.#dispatch("error", { error });
+      return;
+    }
+    if (start !== this.#start) return;
+    if (opened === null) return this.#askConsent();
+    banner.replaceChildren();
+    this.#consent = choices;
+    this.#attach(typeof opened.connect === "function" ? opened : conversationOf(opened));
+    if (hadFocus) this.focus();
+  }
+
+  /** Asks for consent, again with the purposes that the gateway requires. */
+  #askConsent(chosen = this.#consent, refusal = null) {
+    this.#parts.banner.replaceChildren();
+    const form = this.#showConsent({ chosen, submit: (choices) => this.#open(choices) });
+    if (refusal === null) return;
+    const fields = (refusal.details ?? []).map(({ fieldName }) => fieldName.replace("consent.", ""));
+    const names = this.#purposes.filter((purpose) => fields.includes(purpose)).map((purpose) => this.#texts.purposes[purpose]?.name ?? purpose);
+    form.querySelector(".error").textContent = fill(this.#texts.consentRequired, { names: names.join(", ") });
+    form.querySelector("input").focus();
+  }
+
+  #changeConsent() {
+    const { body, privacy } = this.#parts;
+    const before = [...body.childNodes];
+    const close = () => {
+      body.replaceChildren(...before);
+      privacy.focus();
+    };
+    const submit = async (choices) => {
+      await this.#options.changeConsent(choices);
+      this.#consent = choices;
+      close();
+    };
+    this.#showConsent({ chosen: this.#consent, submit, cancel: close }).querySelector("h3").focus();
+  }
+
+  #showConsent({ chosen, ...actions }) {
+    const form = consentForm(this.#purposes, this.#texts, { chosen: chosen ?? {}, link: this.getAttribute("privacy-url"), ...actions });
+    this.#parts.body.replaceChildren(form);
+    return form;
+  }
+
+  get #purposes() {
+    return (this.getAttribute("purposes") ?? Object.keys(TEXTS.purposes).join(" ")).split(/\s+/).filter((purpose) => purpose !== "");
+  }
+
+  #build() {
+    const texts = this.#texts;
+    const parts = this.#parts;
+    parts.heading = h("h2", { id: "heading" }, this.getAttribute("heading") ?? texts.heading);
+    parts.privacy = this.#button("shield", texts.privacy, () => this.#changeConsent());
+    parts.end = this.#button("close", texts.end, () => this.#endSession());
+    parts.banner = h("div", { class: "banner", role: "status" });
+    parts.announcer = h("div", { class: "visually-hidden", role: "status" });
+    parts.list = h("ol", { class: "messages" });
+    parts.earlier = h("button", { type: "button", class: "secondary earlier", hidden: true, onclick: () => this.#transcript.loadEarlier() }, texts.older);
+    const hint = [icon("chat"), h("strong", {}, texts.empty), texts.emptyHint];
+    parts.empty = h("div", { class: "empty" }, ...hint);
+    parts.log = h("div", { class: "log", role: "log", "aria-live": "off", tabindex: "0", "aria-label": texts.messages }, parts.earlier, parts.empty, parts.list);
+    parts.typing = h("div", { class: "typing" });
+    parts.jump = h("button", { type: "button", class: "jump", hidden: true, onclick: () => this.#scrollToEnd() }, texts.newMessages);
+    parts.compose = h("textarea", { class: "compose", rows: "1", dir: "auto", placeholder: texts.placeholder, "aria-label": texts.compose, "aria-describedby": "error" });
+    parts.error = h("p", { class: "error", id: "error", role: "alert" });
+    parts.send = h("button", { type: "submit", class: "primary", "aria-label": texts.send, disabled: true }, icon("send"));
+    parts.composer = h("form", { class: "composer" }, h("div", { class: "composer-row" }, parts.compose, parts.send), parts.error);
+    parts.closed = h("div", { class: "closed", hidden: true });
+    parts.body = h("div", { class: "body" });
+    const head = h("header", {}, parts.heading, parts.privacy, parts.end);
+    const chat = h("section", { class: "chat", "aria-labelledby": "heading" }, head, parts.banner, parts.body, parts.announcer);
+    this.shadowRoot.replaceChildren(chat);
+
+    parts.compose.addEventListener("input", () => this.#typed());
+    parts.compose.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      parts.composer.requestSubmit();
+    });
+    parts.composer.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#sendText();
+    });
+    parts.log.addEventListener("scroll", () => {
+      this.#isAtEnd = parts.log.scrollHeight - parts.log.scrollTop - parts.log.clientHeight < NEAR_END;
+      if (this.#isAtEnd) parts.jump.hidden = true;
+      if (parts.log.scrollTop < NEAR_END && parts.log.scrollHeight > parts.log.clientHeight) this.#transcript?.loadEarlier();
+    });
+    this.#resized.disconnect();
+    this.#resized.observe(parts.log);
+    this.#resized.observe(parts.list);
+    this.#showChat();
+  }
+
+  #button(name, label, run) {
+    return h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, hidden: true, onclick: run }, icon(name));
+  }
+
+  #showChat() {
+    const { body, log, typing, jump, composer, closed } = this.#parts;
+    body.replaceChildren(log, typing, jump, composer, closed);
+  }
+
+  #attach(conversation) {
+    const parts = this.#parts;
+    this.#conversation = conversation;
+    this.#cause = null;
+    this.#transcript = new Transcript(parts, this.#texts, {
+      conversation,
+      lang: this.lang || document.documentElement.lang || undefined,
+      send: (run, text) => this.#send(run, text),
+      announce: (text) => (parts.announcer.textContent = text),
+    });
+    parts.privacy.hidden = this.#options.changeConsent === undefined;
+    parts.end.hidden = this.#options.end === undefined;
+    this.#reopen();
+    this.#listening = new AbortController();
+    const { signal } = this.#listening;
+    const on = (name, handle) => conversation.addEventListener(name, ({ detail }) => handle(detail), { signal });
+    on("state", ({ state }) => this.#showState(state));
+    on("accepted", (frame) => {
+      if (frame.readOnly) this.#close(this.#texts.readOnly);
+      this.#transcript.connected(frame);
+    });
+    on("message", (message) => {
+      this.#showTyping(null);
+      this.#keepPlace(() => this.#transcript.add(message));
+      this.#dispatch("message", { message });
+    });
+    on("typing", (frame) => this.#showTyping(frame));
+    on("delivery", (delivery) => this.#transcript.deliver(delivery));
+    on("gap", () => this.#keepPlace(() => this.#transcript.separate(this.#texts.gap)));
+    on("event", (event) => this.#showEvent(event));
+    on("ended", (ended) => this.#ended(ended));
+    addEventListener("offline", () => this.#showState(conversation.state), { signal });
+    addEventListener("online", () => this.#showState(conversation.state), { signal });
+    for (const { id, text, content } of conversation.unacknowledged) this.#transcript.addOwn(id, text ?? answerText(content), null);
+    if (conversation.state === "ended") conversation.reconnect();
+    else conversation.connect();
+    this.#showState(conversation.state);
+    this.#scrollToEnd();
+  }
+
+  #detach() {
+    this.#listening?.abort();
+    this.#listening = null;
+    this.#conversation = null;
+    this.#transcript?.clear();
+    this.#transcript = null;
+    this.#showTyping(null);
+  }
+
+  #showState(state) {
+    const texts = this.#texts;
+    this.#dispatch("state", { state });
+    if (state === "ended") return;
+    if (!navigator.onLine && state !== "open") return this.#notice(texts.offline);
+    if (state === "reconnecting" || (state === "connecting" && this.#parts.banner.childElementCount > 1)) {
+      this.#notice(texts.reconnecting, texts.tryNow, () => this.#conversation.reconnect());
+    } else if (state === "connecting") this.#notice(texts.connecting);
+    else this.#parts.banner.replaceChildren();
+  }
+
+  #showEvent({ name, detail }) {
+    const texts = this.#texts;
+    if (name === "session.expiring") this.#notice(texts.expiring);
+    if (name === "conversation.ended" && detail === "read-only") this.#close(texts.readOnly);
+    else if (name === "conversation.ended") this.#keepPlace(() => this.#transcript.separate(texts.left));
+  }
+
+  #ended({ cause, detail }) {
+    const texts = this.#texts;
+    const conversation = this.#conversation;
+    this.#cause = cause;
+    const text = { replaced: texts.replaced, unreachable: texts.unreachable, "session-ended": texts.ended, closed: texts.ended }[cause] ?? texts.refused;
+    if (cause === "replaced" || cause === "unreachable") {
+      this.#close(text, cause === "replaced" ? texts.useHere : texts.tryAgain, () => {
+        this.#reopen();
+        conversation.reconnect();
+      });
+    } else this.#close(text);
+    this.#dispatch("ended", { cause, detail });
+  }
+
+  #reopen() {
+    const { body, closed, composer } = this.#parts;
+    body.classList.remove("over");
+    closed.hidden = true;
+    composer.hidden = false;
+  }
+
+  /** Shows why no message can be sent, and what the guest can do. */
+  #close(text, label, run) {
+    const { body, closed, composer, banner } = this.#parts;
+    if (label === undefined && typeof this.#source === "function") {
+      [label, run] = [this.#texts.startNew, () => this.#open(this.#consent)];
+    }
+    const button = label === undefined ? [] : [h("button", { type: "button", class: "primary", onclick: run }, label)];
+    closed.replaceChildren(h("p", { role: "status" }, text), ...button);
+    body.classList.add("over");
+    closed.hidden = false;
+    composer.hidden = true;
+    banner.replaceChildren();
+    this.#showTyping(null);
+  }
+
+  #notice(text, label, run) {
+    const button = label === undefined ? [] : [h("button", { type: "button", onclick: run }, label)];
+    this.#parts.banner.replaceChildren(h("span", {}, text), ...button);
+  }
+
+  #showTyping(frame) {
+    clearTimeout(this.#typingTimer);
+    const { typing } = this.#parts;
+    if (frame === null) return typing.replaceChildren();
+    const name = frame.from?.name ?? (frame.from?.kind === "bot" ? this.#texts.bot : this.#texts.agent);
+    const dots = h("span", { class: "dots", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
+    this.#keepPlace(() => typing.replaceChildren(dots, fill(this.#texts.typing, { name })));
+    this.#typingTimer = setTimeout(() => typing.replaceChildren(), frame.duration ?? TYPING_SHOWN);
+  }
+
+  async #endSession() {
+    try {
+      await this.#options.end();
+    } catch (error) {
+      this.#dispatch("error", { error });
+    }
+  }
+
+  #typed() {
+    const { compose, send, error } = this.#parts;
+    const count = new TextEncoder().encode(compose.value).length;
+    error.textContent = count > TEXT_LIMIT ? fill(this.#texts.tooLong, { count, limit: TEXT_LIMIT }) : "";
+    compose.setAttribute("aria-invalid", String(count > TEXT_LIMIT));
+    send.disabled = compose.value.trim() === "" || count > TEXT_LIMIT;
+    compose.style.blockSize = "auto";
+    compose.style.blockSize = `${compose.scrollHeight + 2}px`;
+    if (compose.value !== "") this.#conversation?.typing();
+  }
+
+  #sendText() {
+    const { compose } = this.#parts;
+    const text = compose.value.trim();
+    if (this.#parts.send.disabled || this.#conversation === null || !this.#send(() => this.#conversation.send(text), text)) return;
+    compose.value = "";
+    this.#typed();
+    compose.focus();
+  }
+
+  /** Sends a message by `run`, which returns its id. Returns whether the client took it. */
+  #send(run, text) {
+    try {
+      this.#transcript.addOwn(run(), text, run);
+      this.#parts.error.textContent = "";
+      this.#scrollToEnd();
+      return true;
+    } catch (error) {
+      const full = error instanceof RangeError;
+      this.#parts.error.textContent = full ? this.#texts.tooMany : error.message;
+      return false;
+    }
+  }
+
+  #scrollToEnd() {
+    const { log, jump } = this.#parts;
+    log.scrollTop = log.scrollHeight;
+    this.#isAtEnd = true;
+    jump.hidden = true;
+  }
+
+  /** Applies a change at the end of the log, and follows it if the guest reads the end. */
+  #keepPlace(change) {
+    const before = this.#parts.list.childElementCount;
+    change();
+    if (this.#isAtEnd) this.#scrollToEnd();
+    else if (this.#parts.list.childElementCount > before) this.#parts.jump.hidden = false;
+  }
+
+  #dispatch(name, detail) {
+    this.dispatchEvent(new CustomEvent(`guest-chat-${name}`, { detail, bubbles: true, composed: true }));
+  }
+}
+
+/** The client of a session whose data the page has. */
+function conversationOf({ gateway, guestSessionId, accessToken, websocketUrl, refresh }) {
+  const path = `/api/v2/webmessaging/guest-sessions/${encodeURIComponent(guestSessionId)}/socket`;
+  const url = websocketUrl ?? new URL(path, gateway).href.replace(/^http/, "ws");
+  return new GuestConversation({ id: guestSessionId, websocketUrl: url, accessToken }, { refresh });
+}
+
+if (customElements.get("guest-chat") === undefined) customElements.define("guest-chat", GuestChat);

@@ -1,0 +1,185 @@
+import { messageContent } from "./content.js";
+import { h, icon, linked } from "./dom.js";
+import { fill } from "./texts.js";
+
+/** Icon of each delivery status. */
+const MARKS = { queued: "clock", sending: "clock", sent: "check", failed: "alert", unknown: "alert" };
+/** Messages of one sender within this time in milliseconds are one group. */
+const GROUP_TIME = 5 * 60_000;
+
+/** The messages of one conversation, each shown once. */
+export class Transcript {
+  #parts;
+  #texts;
+  #view;
+  #entries = new Map();
+  #loading = false;
+  #complete = false;
+
+  constructor(parts, texts, view) {
+    this.#parts = parts;
+    this.#texts = texts;
+    this.#view = view;
+    this.clear();
+  }
+
+  clear() {
+    this.#entries.clear();
+    this.#parts.list.replaceChildren();
+    this.#parts.earlier.hidden = true;
+    this.#arrange();
+  }
+
+  /** Loads the earlier messages once the conversation is open, for a page that was reloaded. */
+  connected({ newSession }) {
+    if (typeof this.#view.conversation.history !== "function") this.#complete = true;
+    else if (!newSession && this.#entries.size === 0) this.loadEarlier();
+  }
+
+  /** Adds a message of the agent, or of the guest in another window. */
+  add(message) {
+    if (!this.#insertByTime(message) || message.from.kind === "guest") return;
+    this.#view.announce(fill(this.#texts.saidBy, { name: this.#name(message.from), text: message.text }));
+  }
+
+  /** Adds a message of the guest that `send` sent, and sends again. It is null for one from before a reload. */
+  addOwn(id, text, send) {
+    if (this.#entries.has(id)) return;
+    const node = this.#node({ id, text }, true, "sending", new Date());
+    this.#entries.set(id, { id, node, at: null, author: "own", text, send: send ?? (() => this.#view.conversation.send(text)) });
+    this.#parts.list.append(node);
+    this.#arrange();
+  }
+
+  deliver({ id, state, timestamp, message }) {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return;
+    if (timestamp !== undefined) entry.at = new Date(timestamp);
+    const status = state === "delivered" ? "sent" : state;
+    const again = () => this.#sendAgain(id);
+    entry.node.querySelector(".meta").replaceWith(this.#meta(entry.at ?? new Date(), status, again));
+    entry.node.classList.remove(...Object.keys(MARKS));
+    entry.node.classList.add(status);
+    if (status === "failed" || status === "unknown") this.#view.announce(`${this.#texts[status]}. ${message ?? ""}`);
+    this.#arrange();
+  }
+
+  /** Adds a line between the messages. */
+  separate(text) {
+    this.#parts.list.append(h("li", { class: "separator" }, h("span", {}, text)));
+    this.#view.announce(text);
+    this.#arrange();
+  }
+
+  async loadEarlier() {
+    if (this.#loading || this.#complete) return;
+    this.#loading = true;
+    const { earlier, log } = this.#parts;
+    earlier.hidden = false;
+    earlier.disabled = true;
+    earlier.textContent = this.#texts.loading;
+    try {
+      const byNode = this.#byNode();
+      const oldest = [...this.#parts.list.children].map((node) => byNode.get(node)).find((entry) => entry != null && entry.at !== null);
+      const { messages, more } = await this.#view.conversation.history(oldest === undefined ? {} : { before: oldest.id });
+      const fromEnd = log.scrollHeight - log.scrollTop;
+      for (const message of messages) this.#insertByTime(message);
+      this.#complete = !more;
+      log.scrollTop = log.scrollHeight - fromEnd;
+      earlier.textContent = this.#texts.older;
+    } catch {
+      earlier.textContent = `${this.#texts.historyFailed} ${this.#texts.tryAgain}`;
+    }
+    earlier.hidden = this.#complete;
+    earlier.disabled = false;
+    this.#loading = false;
+    this.#arrange();
+  }
+
+  /** Adds a received message before another, or at the end. Returns whether it is new. */
+  #insert(message, before) {
+    if (this.#entries.has(message.id)) return false;
+    const isOwn = message.from.kind === "guest";
+    const at = new Date(message.timestamp);
+    const node = this.#node(message, isOwn, isOwn ? "sent" : null, at);
+    this.#entries.set(message.id, { id: message.id, node, at, author: isOwn ? "own" : (message.from.name ?? message.from.kind) });
+    this.#parts.list.insertBefore(node, before);
+    this.#arrange();
+    return true;
+  }
+
+  /** Adds a message by Genesys' time: they arrive in another order. A message that is being sent is later than all. */
+  #insertByTime(message) {
+    const at = new Date(message.timestamp);
+    const byNode = this.#byNode();
+    const later = [...this.#parts.list.children].find((node) => byNode.has(node) && (byNode.get(node).at ?? Infinity) > at);
+    return this.#insert(message, later ?? null);
+  }
+
+  #byNode() {
+    return new Map([...this.#entries.values()].map((entry) => [entry.node, entry]));
+  }
+
+  #node(message, isOwn, status, at) {
+    const view = { id: message.id, texts: this.#texts, lang: this.#view.lang, ...this.#answers(message) };
+    const { text, blocks, replies } = isOwn
+      ? { text: h("p", { class: "text", dir: "auto" }, ...linked(message.text, this.#texts)), blocks: [], replies: null }
+      : messageContent(message, view);
+    const author = h("span", { class: isOwn ? "visually-hidden" : "author" }, isOwn ? this.#texts.you : this.#name(message.from));
+    const meta = this.#meta(at, status);
+    return h("li", { class: `message ${isOwn ? "own" : "other"} ${status ?? ""}` }, author, text, ...blocks, meta, replies);
+  }
+
+  #answers(message) {
+    const { conversation, send } = this.#view;
+    return {
+      choose: (type, choices) => send(() => conversation.choose(message, type, ...choices), choices.map(({ text }) => text).join(", ")),
+      submit: (form, fields, text) => send(() => conversation.submit(message, form, fields), text),
+    };
+  }
+
+  #name(from) {
+    return from.name ?? (from.kind === "bot" ? this.#texts.bot : this.#texts.agent);
+  }
+
+  #meta(at, status, again) {
+    const time = new Intl.DateTimeFormat(this.#view.lang, { hour: "numeric", minute: "2-digit", ...(isToday(at) ? {} : { day: "numeric", month: "short" }) });
+    const mark = status === null ? null : [icon(MARKS[status]), this.#texts[status]];
+    const retry = ["failed", "unknown"].includes(status) ? h("button", { type: "button", onclick: again }, this.#texts.retry) : null;
+    return h("div", { class: "meta" }, h("time", { datetime: at.toISOString() }, time.format(at)), ...(mark ?? []), retry);
+  }
+
+  #sendAgain(id) {
+    const { node, text, send } = this.#entries.get(id);
+    if (!this.#view.send(send, text)) return;
+    this.#entries.delete(id);
+    node.remove();
+    this.#arrange();
+  }
+
+  /** Groups the messages of one sender. */
+  #arrange() {
+    const { list, empty } = this.#parts;
+    empty.hidden = list.childElementCount > 0;
+    const byNode = this.#byNode();
+    let before = null;
+    for (const node of list.children) {
+      const entry = byNode.get(node) ?? null;
+      const sameSender = before !== null && entry !== null && before.author === entry.author;
+      const near = sameSender && Math.abs((entry.at ?? Date.now()) - (before.at ?? Date.now())) < GROUP_TIME;
+      node.classList.toggle("continued", near);
+      before?.node.classList.toggle("followed", near);
+      entry?.node.classList.remove("followed");
+      before = entry;
+    }
+    // the guest has gone on: the answers that were offered before are history
+    const last = [...list.querySelectorAll(".own")].at(-1);
+    for (const replies of list.querySelectorAll(".replies:not(.answered)")) {
+      if (last !== undefined && replies.compareDocumentPosition(last) & Node.DOCUMENT_POSITION_FOLLOWING) replies.remove();
+    }
+  }
+}
+
+function isToday(at) {
+  return at.toDateString() === new Date().toDateString();
+}

@@ -1,0 +1,62 @@
+//! The component `<guest-chat>` as one file: its modules and its styles, joined. It imports the client.
+
+use std::error::Error;
+use std::fmt::Write;
+
+use super::facts::Sources;
+
+/// The modules, each after those that it needs when it is evaluated.
+pub(crate) const MODULES: &[&str] = &[
+    "clients/browser/src/guest-chat/texts.js",
+    "clients/browser/src/guest-chat/dom.js",
+    "clients/browser/src/guest-chat/form.js",
+    "clients/browser/src/guest-chat/content.js",
+    "clients/browser/src/guest-chat/consent.js",
+    "clients/browser/src/guest-chat/transcript.js",
+    "clients/browser/src/guest-chat/element.js",
+    STYLES,
+];
+
+const STYLES: &str = "clients/browser/src/guest-chat/styles.css";
+/// The module whose exports are those of the file.
+const ELEMENT: &str = "clients/browser/src/guest-chat/element.js";
+
+pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
+    let styles = sources.text(STYLES)?;
+    if styles.contains(['`', '\\', '$']) {
+        return Err(format!(
+            "{STYLES}: it has a backtick, a backslash or a dollar sign, which a template string ends"
+        )
+        .into());
+    }
+    let mut code = String::from("import { GuestConversation } from \"./guest-sessions.js\";\n");
+    write!(code, "\nconst STYLES = `\n{styles}`;\n")?;
+    for path in MODULES.iter().filter(|path| **path != STYLES) {
+        code.push('\n');
+        code.push_str(module(sources.text(path)?, *path == ELEMENT).trim());
+        code.push('\n');
+    }
+    Ok(code)
+}
+
+/// The module without imports, and without exports unless they are those of the file.
+fn module(text: &str, exports: bool) -> String {
+    let lines = text.lines().filter(|line| !line.starts_with("import "));
+    let lines = lines.map(|line| match line.strip_prefix("export ") {
+        Some(rest) if !exports => rest,
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn module_has_no_imports_and_only_the_exports_of_the_file() {
+        let text = "import { a } from \"./a.js\";\n\nexport function b() {}\nfunction c() {}\n";
+        assert_eq!(module(text, false), "\nfunction b() {}\nfunction c() {}");
+        assert_eq!(module(text, true), "\nexport function b() {}\nfunction c() {}");
+    }
+}
