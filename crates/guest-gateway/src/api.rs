@@ -24,7 +24,8 @@ use genesys_api::{Clock, Host};
 use guest_payload::Policy;
 use guest_payload::iso27560::Controller;
 use guest_sessions::{ErrorCode, Operation, ROUTES};
-use guest_suite::direct::{Direct, LogState};
+use guest_store::LogState;
+use guest_suite::direct::Direct;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
@@ -125,12 +126,14 @@ async fn health(State(app): State<App>) -> Response {
         .stats()
         .await
         .map_err(|error| error.to_string());
-    let verified = stats.and_then(|stats| match (stats.fault, app.direct.log_state()) {
-        (Some(fault), _) => Err(fault.to_string()),
-        (None, LogState::Altered(detail)) => Err(detail),
-        (None, LogState::Verifying(entries) | LogState::Verified(entries)) => Ok(entries),
-        _ => Ok(0),
-    });
+    let verified = stats.and_then(
+        |stats| match (stats.fault, app.direct.audit_log().monitor().state()) {
+            (Some(fault), _) => Err(fault.to_string()),
+            (None, LogState::Altered(detail)) => Err(detail),
+            (None, LogState::Verifying(entries) | LogState::Verified(entries)) => Ok(entries),
+            _ => Ok(0),
+        },
+    );
     match verified {
         Ok(entries) => {
             let mut body = json!({ "ok": true, "auditEntriesVerified": entries });
@@ -166,7 +169,7 @@ async fn finish(State(app): State<App>, request: Request, next: Next) -> Respons
         }
     };
     if response.extensions().get::<refusal::FoundDamage>().is_some() {
-        app.direct.verify_now();
+        app.direct.audit_log().monitor().verify_now();
     }
     tracing::info!(%method, path, status = response.status().as_u16(), "request");
     let headers = response.headers_mut();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use audit::{Actor, Draft, Entry, Outcome, Pseudonym, Value};
 use genesys_api::SessionId;
 use genesys_auth::ClientId;
-use guest_store::{EntryQuery, Store, StoreError, Unit};
+use guest_store::{EntryQuery, Store, StoreError};
 use guest_suite::Error;
 use secrecy::{ExposeSecret as _, SecretString};
 use time::OffsetDateTime;
@@ -32,11 +32,7 @@ pub(crate) async fn record(
 }
 
 async fn append(store: &dyn Store, entry: Draft) -> Result<(), StoreError> {
-    let unit = Unit {
-        entries: vec![entry],
-        ..Unit::default()
-    };
-    store.commit(unit).await.map(drop)
+    store.commit(entry.into()).await.map(drop)
 }
 
 /// Appends the configuration of a start: keyed digests of its values, and the keys that differ from the start before.
@@ -98,7 +94,7 @@ impl Parts {
         let entry = Draft::new(self.clock.now().utc, actor, "auth.failed")
             .outcome(Outcome::Denied)
             .detail("reason", reason);
-        self.direct.log_repeated(entry).await
+        Ok(self.direct.audit_log().log_repeated(entry).await?)
     }
 
     /// [`Self::log_auth_failure`] after the answer, whose time then does not show whether the entry is counted.
@@ -120,7 +116,8 @@ impl Parts {
         let session = self.direct.store().session(session).await?;
         let mut entry = Draft::new(self.clock.now().utc, own_name(), "ws.refused").outcome(Outcome::Denied);
         entry.subject = session.map(|session| session.pseudonym());
-        self.direct.log_repeated(entry.detail("reason", reason)).await
+        let entry = entry.detail("reason", reason);
+        Ok(self.direct.audit_log().log_repeated(entry).await?)
     }
 
     /// Counts an opened or closed socket of a guest.
@@ -137,6 +134,6 @@ impl Parts {
         if let Some(reason) = reason {
             entry = entry.detail("reason", reason);
         }
-        self.direct.log_repeated(entry).await
+        Ok(self.direct.audit_log().log_repeated(entry).await?)
     }
 }

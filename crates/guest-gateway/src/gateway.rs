@@ -200,7 +200,7 @@ impl Gateway {
         if tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await.is_err() {
             tracing::warn!("shutdown timeout: tasks are still running");
         }
-        if let Err(error) = direct.log_refusals().await {
+        if let Err(error) = direct.audit_log().log_counted().await {
             tracing::error!(%error, "cannot log counted refusals");
         }
         let (store, now) = (direct.store(), direct.clock().now().utc);

@@ -9,6 +9,6 @@ mod rest;
 
 pub use conversation::GatewayConversation;
 pub use error_kind::ErrorKind;
-pub use gateway_connection::{GatewayConnection, refresh_error};
+pub use gateway_connection::{GatewayConnection, GatewayRefresher};
 pub use gateway_session::GatewaySession;
 pub use rest::RestClient;

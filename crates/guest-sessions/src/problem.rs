@@ -1,4 +1,4 @@
-//! Error codes of malformed bodies: the same mistake has the same codes at every endpoint.
+//! Meanings of error codes, and those of malformed bodies: the same mistake has the same codes at every endpoint.
 
 use genesys_api::strict_json::{BodyError, BodyErrorKind};
 
@@ -9,6 +9,19 @@ impl ErrorCode {
     #[must_use]
     pub fn of_body(error: &BodyError) -> Self {
         DetailCode::of_body(error).map_or(Self::BadRequest, DetailCode::error_code)
+    }
+
+    /// Whether it refuses a refresh of tokens for good: the session has ended, or never had the token.
+    #[must_use]
+    pub fn refuses_refresh(self) -> bool {
+        matches!(
+            self,
+            Self::InvalidValue
+                | Self::NotFound
+                | Self::RefreshTokenReused
+                | Self::RefreshTokenUsed
+                | Self::SessionEnded
+        )
     }
 }
 

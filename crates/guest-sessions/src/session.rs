@@ -1,6 +1,8 @@
 //! Bodies of `/api/v2/webmessaging/guest-sessions` except the create body.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "client")]
+use std::time::Duration;
 
 use genesys_api::strict_json::{BodyError, Object};
 use genesys_api::{GuestId, SessionId, SessionState, timestamp};
@@ -96,6 +98,17 @@ pub struct RefreshedTokens {
     pub expires_in: u64,
     /// Seconds until the refresh token ends, and with it the session, rounded down. Counted as `expires_in`.
     pub refresh_expires_in: u64,
+}
+
+#[cfg(feature = "client")]
+impl TryFrom<RefreshedTokens> for token_window::Tokens {
+    type Error = token_window::TokensError;
+
+    fn try_from(issued: RefreshedTokens) -> Result<Self, Self::Error> {
+        let [access, refresh] = [issued.expires_in, issued.refresh_expires_in].map(Duration::from_secs);
+        let tokens = Self::new(issued.access_token, Some(issued.refresh_token), access)?;
+        Ok(tokens.with_refresh_lifetime(refresh))
+    }
 }
 
 /// The body of `PATCH …/{id}/consent`.

@@ -7,12 +7,12 @@ mod conformance;
 mod error;
 mod export;
 mod keyed_request;
+mod log;
 mod log_monitor;
 mod log_tree;
 mod opaque;
 mod outbox;
 mod pages;
-mod repeated_entries;
 #[cfg(any(test, feature = "sqlite"))]
 mod seal;
 mod secrets;
@@ -27,12 +27,12 @@ mod webhook;
 pub use error::{Conflict, StoreError, StoreErrorKind};
 pub use export::{ExportError, LogLines, LogPage, VerifyError, export, verify};
 pub use keyed_request::{KeyedRequest, Resource, StoredRequest};
+pub use log::AuditLog;
 pub use log_monitor::{LogMonitor, LogState};
 pub use log_tree::{LogTree, ProveError};
 pub use opaque::Opaque;
 pub use outbox::{Event, Leased, Leases, Payload, Settled, Settlement};
 pub use pages::SessionPages;
-pub use repeated_entries::RepeatedEntries;
 #[cfg(feature = "sqlite")]
 pub use seal::SealKey;
 pub use secrets::SessionSecrets;

@@ -62,8 +62,7 @@ impl LogMonitor {
         self.requested.notify_one();
     }
 
-    /// Verifies the log after `delay` and then every day and on request, until it is dropped or the log is found altered.
-    pub async fn run(&self, store: &dyn Store, clock: &Clock, delay: Duration) {
+    pub(crate) async fn run(&self, store: &dyn Store, clock: &Clock, delay: Duration) {
         clock.sleep(delay).await;
         let mut rest = Duration::ZERO;
         loop {

@@ -142,6 +142,15 @@ impl From<Change> for Unit {
     }
 }
 
+impl From<Draft> for Unit {
+    fn from(entry: Draft) -> Self {
+        Self {
+            entries: vec![entry],
+            ..Self::default()
+        }
+    }
+}
+
 /// A change. Its `version` must equal the stored one (0 for a new row). The commit increments it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

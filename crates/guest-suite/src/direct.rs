@@ -2,7 +2,6 @@
 //!
 //! Each operation loads a session, lets the steps decide, and stores the change, its audit entry and its event in one unit.
 
-mod audit_reads;
 mod background;
 mod conversation;
 mod deadlines;
@@ -17,20 +16,21 @@ mod tokens;
 mod update;
 mod webhooks;
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use audit::Pseudonym;
-use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, IdempotencyKey, MAX_DURATION, SessionId};
+use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, MAX_DURATION, SessionId};
 use genesys_http::{Client, RateLimiter, Tls, TlsError};
 use guest_conversation::client::{
     ConnectLimiter, DeploymentCache, LiveGuard, LiveSessions, SignInService, SignedInGuests,
 };
 use guest_payload::Policy;
+use guest_sessions::ErrorCode;
+use guest_store::{AuditLog, SessionPages, SessionQuery, Store, Unit};
 #[cfg(feature = "sqlite")]
 use guest_store::{Keys, Limits, SqliteStore};
-use guest_store::{LogMonitor, RepeatedEntries, SessionPages, SessionQuery, Store, Unit};
 use secrecy::SecretString;
 use session_metrics::{EndReason, Metrics, Snapshot};
 use time::OffsetDateTime;
@@ -39,9 +39,7 @@ use tokio::sync::Notify;
 pub use self::conversation::Conversation;
 pub use self::guests::GuestRequest;
 pub use self::lifecycle::Created;
-pub use self::requests::RequestKey;
 pub use self::sign_in::SignIn;
-pub use guest_store::LogState;
 
 use self::deadlines::Deadlines;
 use self::session_row::SessionRow;
@@ -139,10 +137,7 @@ struct Shared {
     /// Notified when events were stored.
     events: Notify,
     live: LiveSessions,
-    log: LogMonitor,
-    repeated: RepeatedEntries,
-    /// Owners and keys of the requests with keys that are in progress.
-    requests: Mutex<HashSet<(String, IdempotencyKey)>>,
+    log: AuditLog,
     /// Held by the erasure of a guest, so that one proof has all of its sessions.
     erasing: tokio::sync::Mutex<()>,
     /// Held by the task that repeats its change after a conflict.
@@ -192,12 +187,10 @@ impl Direct {
                 signed_in: SignedInGuests::new(service, sessions.clone()),
                 live: sessions,
                 deadlines: Deadlines::new(config.http.clock().now().instant),
+                log: AuditLog::new(Arc::clone(&config.store), config.http.clock().clone()),
                 config,
                 metrics: Metrics::restore(totals),
                 events: Notify::new(),
-                log: LogMonitor::default(),
-                repeated: RepeatedEntries::default(),
-                requests: Mutex::default(),
                 erasing: tokio::sync::Mutex::default(),
                 retrying: tokio::sync::Mutex::default(),
             }),
@@ -210,21 +203,16 @@ impl Direct {
         self.shared.metrics.snapshot()
     }
 
-    /// Returns the state of the audit log, which a background task verifies.
+    /// The audit log. A background task verifies it.
     #[must_use]
-    pub fn log_state(&self) -> LogState {
-        self.shared.log.state()
-    }
-
-    /// Requests a verification of the store in the background, because a read found it damaged.
-    pub fn verify_now(&self) {
-        self.shared.log.verify_now();
+    pub fn audit_log(&self) -> &AuditLog {
+        &self.shared.log
     }
 
     /// Returns a session of `owner`.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also for a session of another owner, or the store's.
+    /// [`ErrorCode::NotFound`], also for a session of another owner, or the store's.
     pub async fn session(&self, owner: &str, id: &SessionId) -> Result<SessionInfo, Error> {
         let record = self.load(owner, id).await?;
         Ok(record.info(self.clock().now().utc))
@@ -233,7 +221,7 @@ impl Direct {
     /// Admits a guest by the access token of the session with this id.
     ///
     /// # Errors
-    /// [`Error::AccessUnknown`], [`Error::AccessExpired`], [`Error::Ended`], [`Error::NotFound`], or the store's.
+    /// [`ErrorCode::BadCredentials`], [`ErrorCode::CredentialsExpired`], [`ErrorCode::SessionEnded`], [`ErrorCode::NotFound`], or the store's.
     pub async fn admit(&self, id: &SessionId, access: &SecretString) -> Result<Admitted, Error> {
         // before the session is read, so that no end is missed
         let guard = self.shared.live.guard(id);
@@ -257,20 +245,20 @@ impl Direct {
 
     fn deployment(&self, channel: &ChannelId) -> Result<&DeploymentId, Error> {
         let deployment = self.shared.config.deployments.get(channel);
-        deployment.ok_or_else(|| Error::UnknownChannel {
-            channel: channel.clone(),
+        deployment.ok_or_else(|| {
+            let reason = format!("{channel} is not configured, use the id of a configured one");
+            Error::invalid("channelConfigurationId", reason)
         })
     }
 
     async fn load(&self, owner: &str, id: &SessionId) -> Result<SessionRow, Error> {
         let record = self.load_any(id).await?;
-        (record.row.owner == owner)
-            .then_some(record)
-            .ok_or(Error::NotFound)
+        let is_own = record.row.owner == owner;
+        Ok(is_own.then_some(record).ok_or(ErrorCode::NotFound)?)
     }
 
     async fn load_any(&self, id: &SessionId) -> Result<SessionRow, Error> {
-        SessionRow::load(self.store().session(id).await?.ok_or(Error::NotFound)?)
+        SessionRow::load(self.store().session(id).await?.ok_or(ErrorCode::NotFound)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use genesys_api::{ChannelId, Problem};
+use genesys_api::Problem;
 use genesys_auth::AuthorizedError;
 use genesys_http::CallError;
 use guest_conversation::{Ending, RequestError, SendError};
@@ -17,12 +17,6 @@ use web_messaging::rest::deployment::NotAdmitted;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The access token has expired.
-    #[error("invalid access token: it has expired, refresh the session's tokens and use the new one")]
-    AccessExpired,
-    /// The access token is of another session, or was replaced.
-    #[error("invalid access token: it is not this session's, use this session's newest one")]
-    AccessUnknown,
     /// A later choice of the guest is recorded.
     #[error("{0}")]
     ConsentOutdated(ChangeError),
@@ -32,9 +26,6 @@ pub enum Error {
     /// The conversation ended before it was ready.
     #[error("{0}")]
     Conversation(Ending),
-    /// The session has ended.
-    #[error("cannot use the session: it has ended, create a new one")]
-    Ended,
     /// The limit of live sessions is reached.
     #[error("cannot create a session: {limit} are live, which is the limit, try again later")]
     Full {
@@ -44,47 +35,30 @@ pub enum Error {
     /// The gateway refused a call or could not be reached.
     #[error(transparent)]
     Gateway(Box<AuthorizedError>),
-    /// The guest has a live session.
-    #[error("cannot create a session: the guest has a live one, end that first or omit the guest id")]
-    GuestInUse,
-    /// A request with this idempotency key is in progress.
-    #[error("cannot repeat the request: one with this idempotency key is in progress, repeat it later")]
-    KeyInProgress,
-    /// The idempotency key belongs to another request.
-    #[error("invalid idempotency key: it belongs to another request, use a new key for each request")]
-    KeyReused,
-    /// The request was carried out, and its answer cannot be repeated.
-    #[error("cannot repeat the request: what it created is in use or was removed, read it or use a new key")]
-    KeySpent,
+    /// A value that is not allowed.
+    #[error("invalid {field}: {reason}")]
+    InvalidValue {
+        /// Its name in the contract of the gateway.
+        field: &'static str,
+        /// The reason, with the remedy.
+        reason: String,
+    },
     /// The published configuration of the deployment does not admit the guest. No socket was opened.
     #[error(transparent)]
     NotAdmitted(#[from] NotAdmitted),
     /// No conversation is open.
     #[error("cannot use the conversation: none is open, connect the session first")]
     NotConnected,
-    /// The session or webhook does not exist, or has another owner.
-    #[error("cannot find the session or webhook: check its id and its owner")]
-    NotFound,
     /// The audit log has no such entry or checkpoint.
     #[error(transparent)]
     NotProved(ProveError),
     /// The guest is not signed in.
     #[error("cannot use the sign-in: the guest is not signed in, begin a sign-in and exchange its code")]
     NotSignedIn,
-    /// The text is not the origin of a page.
-    #[error(transparent)]
-    Origin(Box<dyn StdError + Send + Sync>),
-    /// A refresh token that is no longer valid was used, so that it may be stolen. The session is ended. This is audited.
-    #[error(
-        "invalid refresh token: it was replaced, and may be stolen, so the session was ended: create a new one"
-    )]
-    RefreshReused,
-    /// The refresh token is of another session.
-    #[error("invalid refresh token: it is not this session's, use this session's newest one")]
-    RefreshUnknown,
-    /// A rotation was repeated after its new tokens were used. This is audited.
-    #[error("invalid refresh token: its rotation is complete and its new tokens are in use, use those")]
-    RefreshUsed,
+    /// Direct mode refuses the request with a code of the gateway. A reuse of a refresh token is audited, and ends the
+    /// session.
+    #[error("{}", .0.message())]
+    Refused(ErrorCode),
     /// A reply of the gateway holds an invalid value.
     #[error(transparent)]
     Reply(Box<dyn StdError + Send + Sync>),
@@ -109,23 +83,6 @@ pub enum Error {
     /// There is no valid token.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// The owner has used as many idempotency keys as are kept.
-    #[error(
-        "cannot keep the idempotency key: the API client has used as many as it may have in 24 hours, omit it"
-    )]
-    TooManyKeys,
-    /// The owner has reached the limit of webhooks.
-    #[error("cannot register another webhook: the API client has as many as it may have, remove one first")]
-    TooManyWebhooks,
-    /// The channel has no deployment in the configuration.
-    #[error("invalid channel {channel}: it is not configured, use the id of a configured one")]
-    UnknownChannel {
-        /// The channel.
-        channel: ChannelId,
-    },
-    /// The owner has another webhook of this name.
-    #[error("cannot store the webhook: its name is in use, replace that webhook or choose another name")]
-    WebhookNameInUse,
 }
 
 impl From<AuthorizedError> for Error {
@@ -141,7 +98,7 @@ impl Error {
         match self {
             Self::Conversation(ending) => ending.into(),
             Self::Gateway(error) => (&**error).into(),
-            Self::NotAdmitted(_) | Self::Origin(_) | Self::SignInOff => ErrorKind::Invalid,
+            Self::NotAdmitted(_) | Self::SignInOff => ErrorKind::Invalid,
             Self::NotConnected | Self::StepUp(_) => ErrorKind::NotSent,
             Self::NotSignedIn | Self::SignInForged => ErrorKind::Credentials,
             Self::Send(error) => error.into(),
@@ -168,25 +125,19 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         Some(match self {
-            Self::AccessExpired => ErrorCode::CredentialsExpired,
-            Self::AccessUnknown => ErrorCode::BadCredentials,
             Self::ConsentOutdated(_) => ErrorCode::ConsentOutdated,
             Self::ConsentRequired(_) => ErrorCode::ConsentRequired,
-            Self::Ended => ErrorCode::SessionEnded,
             Self::Full { .. } | Self::Store(_) => ErrorCode::ServiceUnavailable,
-            Self::GuestInUse => ErrorCode::GuestIdInUse,
-            Self::KeyInProgress => ErrorCode::IdempotencyKeyInProgress,
-            Self::KeyReused => ErrorCode::IdempotencyKeyReused,
-            Self::KeySpent => ErrorCode::IdempotencyKeySpent,
-            Self::NotFound | Self::NotProved(_) => ErrorCode::NotFound,
-            Self::RefreshUnknown | Self::UnknownChannel { .. } => ErrorCode::InvalidValue,
-            Self::RefreshReused => ErrorCode::RefreshTokenReused,
-            Self::RefreshUsed => ErrorCode::RefreshTokenUsed,
-            Self::TooManyKeys => ErrorCode::IdempotencyLimit,
-            Self::TooManyWebhooks => ErrorCode::WebhookLimit,
-            Self::WebhookNameInUse => ErrorCode::WebhookNameInUse,
+            Self::InvalidValue { .. } => ErrorCode::InvalidValue,
+            Self::NotProved(_) => ErrorCode::NotFound,
+            Self::Refused(code) => *code,
             _ => return None,
         })
+    }
+
+    pub(crate) fn invalid(field: &'static str, reason: impl ToString) -> Self {
+        let reason = reason.to_string();
+        Self::InvalidValue { field, reason }
     }
 
     /// The error body of the gateway, if it refused a call.
@@ -196,6 +147,12 @@ impl Error {
             Self::Gateway(error) => error.problem(),
             _ => None,
         }
+    }
+}
+
+impl From<ErrorCode> for Error {
+    fn from(code: ErrorCode) -> Self {
+        Self::Refused(code)
     }
 }
 
@@ -216,16 +173,16 @@ impl From<StoreErrorKind> for Error {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        match error.kind() {
-            StoreErrorKind::Conflict(Conflict::GuestInUse) => Self::GuestInUse,
+        Self::Refused(match error.kind() {
+            StoreErrorKind::Conflict(Conflict::GuestInUse) => ErrorCode::GuestIdInUse,
             // stored by a request whose caller has gone
-            StoreErrorKind::Conflict(Conflict::KeyInUse) => Self::KeyInProgress,
-            StoreErrorKind::Conflict(Conflict::WebhookNameInUse) => Self::WebhookNameInUse,
-            StoreErrorKind::NotFound => Self::NotFound,
-            StoreErrorKind::TooManyRequests => Self::TooManyKeys,
-            StoreErrorKind::TooManyWebhooks => Self::TooManyWebhooks,
-            _ => Self::Store(error),
-        }
+            StoreErrorKind::Conflict(Conflict::KeyInUse) => ErrorCode::IdempotencyKeyInProgress,
+            StoreErrorKind::Conflict(Conflict::WebhookNameInUse) => ErrorCode::WebhookNameInUse,
+            StoreErrorKind::NotFound => ErrorCode::NotFound,
+            StoreErrorKind::TooManyRequests => ErrorCode::IdempotencyLimit,
+            StoreErrorKind::TooManyWebhooks => ErrorCode::WebhookLimit,
+            _ => return Self::Store(error),
+        })
     }
 }
 
@@ -238,16 +195,16 @@ mod tests {
     #[test]
     fn error_of_direct_mode_has_a_kind() {
         let store = |kind: StoreErrorKind| Error::Store(kind.into());
-        let channel = "c".parse().unwrap();
+        let invalid = Error::invalid("channelConfigurationId", "");
         for (error, kind) in [
-            (Error::AccessExpired, ErrorKind::Credentials),
-            (Error::RefreshUsed, ErrorKind::Credentials),
-            (Error::Ended, ErrorKind::Ended),
+            (ErrorCode::CredentialsExpired.into(), ErrorKind::Credentials),
+            (ErrorCode::RefreshTokenUsed.into(), ErrorKind::Credentials),
+            (ErrorCode::SessionEnded.into(), ErrorKind::Ended),
             (Error::Full { limit: 1 }, ErrorKind::Unavailable),
-            (Error::GuestInUse, ErrorKind::Conflict),
-            (Error::NotFound, ErrorKind::NotFound),
-            (Error::UnknownChannel { channel }, ErrorKind::Invalid),
-            (Error::WebhookNameInUse, ErrorKind::Conflict),
+            (ErrorCode::GuestIdInUse.into(), ErrorKind::Conflict),
+            (ErrorCode::NotFound.into(), ErrorKind::NotFound),
+            (invalid, ErrorKind::Invalid),
+            (ErrorCode::WebhookNameInUse.into(), ErrorKind::Conflict),
             (store(StoreErrorKind::Busy), ErrorKind::Unavailable),
             (store(StoreErrorKind::Full), ErrorKind::Unavailable),
             (store(StoreErrorKind::Unavailable), ErrorKind::Unavailable),

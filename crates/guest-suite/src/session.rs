@@ -1,21 +1,19 @@
 //! One guest session in either mode.
 
-use std::time::Duration;
+use std::error::Error as StdError;
 
 use audit::Entry;
-use genesys_api::{Now, SessionId};
-use guest_conversation::client::{Handle, Settings};
+use genesys_api::{Now, Origin, SessionId};
+use guest_conversation::client::Handle;
 use guest_conversation::{CloseMode, ConnectionEvent, Event, Message, MessageId, OutgoingMessage};
 use guest_payload::{ConsentChange, Signals};
 use guest_sessions::RefreshedTokens;
-use guest_sessions::client::{GatewayConnection, calls, refresh_error};
+use guest_sessions::client::{GatewayConnection, GatewayRefresher, calls};
 use session_metrics::EndReason;
-use token_window::{
-    Jitter, Refresh, RefreshError, RefreshRequest, Refresher, TokenManager, Tokens, TokensError, Window,
-};
-use ws_transport::{AdmittedOrigin, OriginPolicy, SocketUrl};
+use token_window::{Jitter, Refresh, RefreshError, RefreshRequest, Refresher, TokenManager, Tokens, Window};
+use ws_transport::AdmittedOrigin;
 
-use crate::direct::Conversation;
+use crate::direct::{Conversation, Direct};
 use crate::sessions::Mode;
 use crate::{AuditQuery, AuditTrail, Error, SessionInfo};
 
@@ -47,15 +45,24 @@ impl GuestSession {
         sent: &Now,
     ) -> Result<Self, Error> {
         let id = issued.id.clone();
-        let tokens = tokens(issued).map_err(|error| Error::Reply(error.into()))?;
+        let tokens = issued.try_into().map_err(reply)?;
         let refresh = Refresh::new(tokens, Window::default(), Jitter::of(id.as_str()), sent.instant);
-        let clock = mode.clock().clone();
-        let refresher = SessionRefresher {
-            mode: mode.clone(),
-            id: id.clone(),
+        let (session, clock) = (id.clone(), mode.clock().clone());
+        let manager = match mode.clone() {
+            Mode::Direct { direct, owner } => {
+                let refresher = DirectRefresher {
+                    direct,
+                    owner,
+                    session,
+                };
+                TokenManager::spawn_with(refresh, refresher, clock)
+            }
+            Mode::Remote { client, .. } => {
+                TokenManager::spawn_with(refresh, GatewayRefresher { client, session }, clock)
+            }
         };
         Ok(Self {
-            manager: TokenManager::spawn_with(refresh, refresher, clock),
+            manager,
             mode,
             id,
             socket,
@@ -86,16 +93,8 @@ impl GuestSession {
                 Link::Direct(Box::new(direct.connect(owner, &self.id, origin).await?))
             }
             Mode::Remote { client, limiter } => {
-                // the gateway's own host only: a URL from a reply must not send the token elsewhere
                 let url = self.socket.as_deref().unwrap_or_default();
-                let url = SocketUrl::from_peer(url, |host| host == client.host())
-                    .map_err(|error| Error::Reply(error.into()))?;
-                let settings = Settings {
-                    http: client.http().clone(),
-                    url,
-                    origin,
-                    limiter: limiter.clone(),
-                };
+                let settings = client.socket(url, origin, limiter.clone()).map_err(reply)?;
                 let manager = self.manager.clone();
                 Link::Remote(GatewayConnection::open(self.id.clone(), manager, settings).await?)
             }
@@ -115,13 +114,11 @@ impl GuestSession {
     /// As [`connect`](Self::connect), from the origin of the guest's page as text, such as `https://shop.example`.
     ///
     /// # Errors
-    /// [`Error::Origin`], or as `connect`.
+    /// [`Error::InvalidValue`], or as `connect`.
     pub async fn connect_from(&mut self, page: &str) -> Result<(), Error> {
-        let policy = OriginPolicy::new([page]).map_err(|error| Error::Origin(error.into()))?;
-        let origin = policy
-            .admit([page])
-            .map_err(|error| Error::Origin(error.into()))?;
-        self.connect(origin).await
+        let origin: Result<Origin, _> = page.parse();
+        let origin = origin.map_err(|error| Error::invalid("origin", error))?;
+        self.connect(AdmittedOrigin::own(origin)).await
     }
 
     /// Queues a message and returns its id. [`Event::Delivery`] reports its delivery.
@@ -252,42 +249,27 @@ impl Link {
     }
 }
 
-/// Refreshes the tokens of one session.
+/// Refreshes the tokens of one session of this process.
 #[derive(Debug)]
-struct SessionRefresher {
-    mode: Mode,
-    id: SessionId,
+struct DirectRefresher {
+    direct: Direct,
+    owner: String,
+    session: SessionId,
 }
 
-impl Refresher for SessionRefresher {
+impl Refresher for DirectRefresher {
     async fn refresh(&self, request: &RefreshRequest) -> Result<Tokens, RefreshError> {
         let refresh_token = request.current.refresh().ok_or(RefreshError::Refused)?;
-        let issued = match &self.mode {
-            Mode::Direct { direct, owner } => {
-                let key = Some(&request.idempotency_key);
-                direct.rotate(owner, &self.id, refresh_token, key).await
-            }
-            Mode::Remote { client, .. } => {
-                let call =
-                    calls::refresh_session(&self.id, refresh_token.clone(), request.idempotency_key.clone());
-                client.call(&call).await.map_err(Error::from)
-            }
-        };
-        let issued = issued.map_err(|error| match error {
-            Error::Gateway(error) => refresh_error(&error),
-            Error::Ended
-            | Error::NotFound
-            | Error::RefreshReused
-            | Error::RefreshUnknown
-            | Error::RefreshUsed => RefreshError::Refused,
+        let (owner, key) = (&*self.owner, Some(&request.idempotency_key));
+        let issued = self.direct.rotate(owner, &self.session, refresh_token, key).await;
+        let issued = issued.map_err(|error| match error.code() {
+            Some(code) if code.refuses_refresh() => RefreshError::Refused,
             _ => RefreshError::Unknown { retry_after: None },
         })?;
-        Ok(tokens(issued)?)
+        Ok(issued.try_into()?)
     }
 }
 
-fn tokens(issued: RefreshedTokens) -> Result<Tokens, TokensError> {
-    let lifetime = Duration::from_secs(issued.expires_in);
-    let tokens = Tokens::new(issued.access_token, Some(issued.refresh_token), lifetime)?;
-    Ok(tokens.with_refresh_lifetime(Duration::from_secs(issued.refresh_expires_in)))
+fn reply(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+    Error::Reply(error.into())
 }

@@ -1,12 +1,10 @@
 //! Guest sessions in both modes.
 
-use genesys_api::retry::Backoff;
-use genesys_api::{Call, Clock, Host, IdempotencyKey, entropy};
-use genesys_auth::{Authenticator, AuthorizedError, Credentials};
-use genesys_http::{CallError, Client, Tls, TlsError};
+use genesys_api::{Clock, Host, IdempotencyKey};
+use genesys_auth::{Authenticator, Credentials};
+use genesys_http::{Client, Tls, TlsError};
 use guest_conversation::client::ConnectLimiter;
 use guest_payload::Policy;
-use guest_sessions::ErrorCode;
 use guest_sessions::client::{RestClient, calls};
 use session_metrics::Snapshot;
 use webhook::{Secret, Subscription};
@@ -14,9 +12,6 @@ use webhook::{Secret, Subscription};
 use crate::direct::{Direct, DirectConfig};
 use crate::session::GuestSession;
 use crate::{Error, NewGuest};
-
-/// Repetitions of a request with an idempotency key whose outcome is unknown. Our choice.
-const REPETITIONS: u32 = 3;
 
 /// Guest sessions of Genesys Cloud web messaging. Clones share everything.
 #[derive(Clone, Debug)]
@@ -111,7 +106,7 @@ impl GuestSessions {
         let sent = self.mode.clock().now();
         let (socket, tokens) = match &self.mode {
             Mode::Direct { direct, owner } => {
-                let created = direct.create(owner, guest).await?;
+                let created = direct.create(owner, guest, None).await?;
                 (None, created.tokens)
             }
             Mode::Remote { client, .. } => {
@@ -120,7 +115,7 @@ impl GuestSessions {
                     .decide(Policy::purpose_scoped(), sent.utc)
                     .map_err(|refused| Error::ConsentRequired(Box::new(refused)))?;
                 let call = calls::create_session(&new, IdempotencyKey::random());
-                let created = call_repeatedly(client, &call).await?;
+                let created = client.call_repeatedly(&call).await?;
                 (Some(created.websocket_url), created.tokens)
             }
         };
@@ -134,11 +129,14 @@ impl GuestSessions {
     pub async fn ensure_webhook(&self, subscription: &Subscription) -> Result<Option<Secret>, Error> {
         Ok(match &self.mode {
             Mode::Direct { direct, owner } => {
-                direct.ensure_webhook(owner, subscription.clone()).await?.secret
+                direct
+                    .ensure_webhook(owner, subscription.clone(), None)
+                    .await?
+                    .secret
             }
             Mode::Remote { client, .. } => {
                 let call = calls::register_webhook(subscription, IdempotencyKey::random());
-                call_repeatedly(client, &call).await?.secret
+                client.call_repeatedly(&call).await?.secret
             }
         })
     }
@@ -162,25 +160,4 @@ impl GuestSessions {
             Mode::Remote { client, .. } => Some(client.authenticator()),
         }
     }
-}
-
-/// Sends a call with an idempotency key, and again if its outcome is unknown or the first request is still in progress.
-async fn call_repeatedly<C: Call + Sync>(client: &RestClient, call: &C) -> Result<C::Reply, AuthorizedError> {
-    for attempt in 0..REPETITIONS {
-        match client.call(call).await {
-            Err(AuthorizedError::Call(error)) if is_open(&error) => {
-                let wait = Backoff::default().wait(attempt, None, entropy::number());
-                tracing::debug!(%error, ?wait, "repeating a request with its idempotency key");
-                client.clock().sleep(wait).await;
-            }
-            other => return other,
-        }
-    }
-    client.call(call).await
-}
-
-/// Whether the request may have been or may be carried out.
-fn is_open(error: &CallError) -> bool {
-    let code = error.problem().map(|problem| problem.code.as_str());
-    error.is_outcome_unknown() || code == Some(ErrorCode::IdempotencyKeyInProgress.as_str())
 }

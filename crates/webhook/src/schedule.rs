@@ -112,6 +112,17 @@ pub enum DisableReason {
     Gone,
 }
 
+impl DisableReason {
+    /// Its name in an audit log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failing => "failing",
+            Self::Gone => "gone",
+        }
+    }
+}
+
 /// The failures of an endpoint since its last success, for a store to persist.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct EndpointHealth {

@@ -72,6 +72,12 @@ impl OriginPolicy {
 pub struct AdmittedOrigin(Origin);
 
 impl AdmittedOrigin {
+    /// The own origin of a client, which no policy limits.
+    #[must_use]
+    pub fn own(origin: Origin) -> Self {
+        Self(origin)
+    }
+
     /// The origin.
     pub fn origin(&self) -> &Origin {
         &self.0

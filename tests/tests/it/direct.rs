@@ -384,7 +384,7 @@ async fn conversation_ends_with_its_session() {
         .await
         .unwrap();
     for reason in [EndReason::Agent, EndReason::Expired] {
-        let created = direct.create("shop", newcomer(&clock)).await.unwrap();
+        let created = direct.create("shop", newcomer(&clock), None).await.unwrap();
         let id = created.session.id;
         let (conversation, mut upstream) =
             tokio::join!(direct.connect("shop", &id, page_origin()), genesys.configured());
@@ -434,7 +434,7 @@ async fn concurrent_consent_changes_of_one_session_all_succeed() {
     let clock = Clock::system();
     let hosts = Hosts::of_domain("mypurecloud.de").unwrap();
     let direct = Direct::open(config(&clock, hosts, "d-1")).await.unwrap();
-    let created = direct.create("shop", consenting(&clock, [Choice::Granted; 3]));
+    let created = direct.create("shop", consenting(&clock, [Choice::Granted; 3]), None);
     let id = created.await.unwrap().session.id;
     let changing = (0..64).map(|number| {
         let (direct, id) = (direct.clone(), id.clone());
@@ -459,7 +459,7 @@ async fn concurrent_registration_of_one_webhook_yields_one_secret() {
     let crm = Crm::start(&clock).await;
     let registering = (0..20).map(|_| {
         let (direct, subscription) = (direct.clone(), crm.subscription("/sync"));
-        tokio::spawn(async move { direct.ensure_webhook("shop", subscription).await.unwrap() })
+        tokio::spawn(async move { direct.ensure_webhook("shop", subscription, None).await.unwrap() })
     });
     let registered = soon(futures_util::future::join_all(registering)).await;
     let registered: Vec<_> = registered.into_iter().map(Result::unwrap).collect();

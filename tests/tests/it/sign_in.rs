@@ -41,7 +41,10 @@ impl Guest {
         let store = SqliteStore::open(":memory:", Keys::ephemeral(), Limits::default()).unwrap();
         let store: Arc<dyn Store> = Arc::new(store);
         let direct = direct(&simulator, &proxy, &store).await;
-        let created = direct.create("shop", newcomer(simulator.clock())).await.unwrap();
+        let created = direct
+            .create("shop", newcomer(simulator.clock()), None)
+            .await
+            .unwrap();
         Self {
             id: created.session.id,
             simulator,

@@ -56,6 +56,7 @@ pub(crate) struct Code {
     pub(crate) status: Option<u16>,
     pub(crate) frame: Option<Frame>,
     pub(crate) meaning: String,
+    pub(crate) message: Option<String>,
     pub(crate) action: Action,
 }
 

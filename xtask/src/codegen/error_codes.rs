@@ -10,7 +10,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let (_, codes) = Document::read(sources)?;
     let details = contract::details(sources)?;
     let (mut variants, mut names, mut known) = (String::new(), String::new(), String::new());
-    let mut statuses = String::new();
+    let (mut statuses, mut messages) = (String::new(), String::new());
     for error in &codes {
         let variant = pascal(&error.code);
         write!(variants, "/// {}.\n{variant},", capitalize(&error.meaning))?;
@@ -18,6 +18,9 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
         write!(known, "{:?} => Self::{variant},", error.code)?;
         if let Some(status) = error.status {
             write!(statuses, "Self::{variant} => {status},")?;
+        }
+        if let Some(message) = &error.message {
+            write!(messages, "Self::{variant} => {message:?},")?;
         }
     }
     let (mut detail_variants, mut detail_names, mut parents) = (String::new(), String::new(), String::new());
@@ -42,7 +45,9 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
          /// Its name on the wire.\n#[must_use]\n\
          pub fn as_str(self) -> &'static str {{ match self {{ {names} }} }}\n\n\
          /// The HTTP status of a response with it; 500 for a code that only frames have.\n#[must_use]\n\
-         pub fn status(self) -> u16 {{ match self {{ {statuses} _ => 500 }} }}\n}}\n\n\
+         pub fn status(self) -> u16 {{ match self {{ {statuses} _ => 500 }} }}\n\n\
+         /// The message of a refusal with it, with the remedy. The name of a code that does not decide the message.\n#[must_use]\n\
+         pub fn message(self) -> &'static str {{ match self {{ {messages} other => other.as_str() }} }}\n}}\n\n\
          /// The code of a detail: what is wrong with one field of a body.\n\
          #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]\n\
          #[non_exhaustive]\n\

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use genesys_api::{entropy, rfc3339};
 use genesys_auth::Scopes;
 use guest_suite::Error;
+use guest_suite::store::StoreError;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -66,7 +67,12 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
         .detail("token", clients.fingerprint(&token))
         .detail("scopes", scopes.to_string())
         .detail("expiresAt", rfc3339(now.utc + TOKEN_LIFETIME));
-    call.app.direct.log_entry(issued).await.map_err(unavailable)?;
+    call.app
+        .direct
+        .audit_log()
+        .log(issued)
+        .await
+        .map_err(unavailable)?;
     let body = json!({
         "access_token": token.expose_secret(),
         "token_type": "bearer",
@@ -164,8 +170,8 @@ fn invalid_client(description: &str) -> Response {
     response
 }
 
-fn unavailable(error: Error) -> Response {
-    Refusal::from(error).into_response()
+fn unavailable(error: StoreError) -> Response {
+    Refusal::from(Error::from(error)).into_response()
 }
 
 fn invalid_request(description: &str) -> Response {

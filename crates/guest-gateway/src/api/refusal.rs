@@ -102,27 +102,36 @@ impl From<Error> for Refusal {
             is_damage: matches!(&error, Error::Store(error) if error.kind() == StoreErrorKind::Corrupt),
             ..Self::new(code, error.to_string())
         };
-        let invalid = DetailCode::FieldValue.as_str();
         match &error {
             _ if code == ErrorCode::ServiceUnavailable => {
                 tracing::error!("{}", error_chain(&error));
                 refusal.retry_after(Duration::from_secs(5))
             }
-            Error::ConsentOutdated(_) => refusal.detail(code.as_str(), "consentTimestamp"),
             Error::ConsentRequired(refused) => refused.missing().fold(refusal, |refusal, (purpose, rule)| {
                 refusal.detail(rule, &format!("consent.{purpose}"))
             }),
-            Error::KeyInProgress | Error::KeyReused | Error::KeySpent | Error::TooManyKeys => {
-                refusal.detail(code.as_str(), "Idempotency-Key")
-            }
-            Error::GuestInUse => refusal.detail(code.as_str(), "guestId"),
-            Error::RefreshUnknown => refusal.detail(invalid, "refreshToken"),
-            Error::RefreshReused | Error::RefreshUsed => refusal.detail(code.as_str(), "refreshToken"),
-            Error::UnknownChannel { .. } => refusal.detail(invalid, "channelConfigurationId"),
-            Error::WebhookNameInUse => refusal.detail(code.as_str(), "name"),
-            _ => refusal,
+            Error::InvalidValue { field, .. } => refusal.detail(DetailCode::FieldValue.as_str(), field),
+            _ => match field(code) {
+                Some(field) => refusal.detail(code.as_str(), field),
+                None => refusal,
+            },
         }
     }
+}
+
+/// The field at fault, which the code of a refusal decides.
+fn field(code: ErrorCode) -> Option<&'static str> {
+    Some(match code {
+        ErrorCode::ConsentOutdated => "consentTimestamp",
+        ErrorCode::GuestIdInUse => "guestId",
+        ErrorCode::IdempotencyKeyInProgress
+        | ErrorCode::IdempotencyKeyReused
+        | ErrorCode::IdempotencyKeySpent
+        | ErrorCode::IdempotencyLimit => "Idempotency-Key",
+        ErrorCode::RefreshTokenReused | ErrorCode::RefreshTokenUsed => "refreshToken",
+        ErrorCode::WebhookNameInUse => "name",
+        _ => return None,
+    })
 }
 
 impl From<AuditQueryError> for Refusal {

@@ -14,7 +14,7 @@ use genesys_auth::ClientId;
 use genesys_http::server::Peer;
 use guest_payload::Signals;
 use guest_sessions::{DetailCode, ErrorCode};
-use guest_suite::direct::RequestKey;
+use guest_suite::store::KeyedRequest;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::LengthLimitError;
@@ -140,7 +140,11 @@ impl Call {
     }
 
     /// Returns the key of a request that creates, if it has one, with the digest of the request.
-    pub(super) fn request_key(&self, body: &[u8]) -> Result<Option<RequestKey>, Refusal> {
+    pub(super) fn keyed_request(
+        &self,
+        caller: &Caller,
+        body: &[u8],
+    ) -> Result<Option<KeyedRequest>, Refusal> {
         let key = self.idempotency_key()?;
         let signal = self.request.headers().get(Signals::HEADER);
         let mut context = Context::new(&SHA256);
@@ -154,7 +158,12 @@ impl Call {
         }
         let mut digest = [0; 32];
         digest.copy_from_slice(context.finish().as_ref());
-        Ok(key.map(|key| RequestKey { key, digest }))
+        Ok(key.map(|key| KeyedRequest {
+            owner: caller.client.clone(),
+            key,
+            digest,
+            at: caller.now.utc,
+        }))
     }
 
     /// Reads the body, which must have this media type.

@@ -15,14 +15,10 @@ use crate::config::{READ, WRITE};
 
 pub(super) async fn create(mut call: Call) -> Result<Response, Refusal> {
     let (caller, body) = call.admit_json(WRITE).await?;
-    let key = call.request_key(&body)?;
+    let request = call.keyed_request(&caller, &body)?;
     let signals = Signals::from_headers(call.request.headers());
     let guest = NewGuest::parse(&body, signals, caller.now.utc)?;
-    let direct = &call.app.direct;
-    let created = match key {
-        Some(key) => direct.create_once(&caller.client, guest, &key).await?,
-        None => direct.create(&caller.client, guest).await?,
-    };
+    let created = call.app.direct.create(&caller.client, guest, request).await?;
     let session = created.session;
     let path = format!("/api/v2/webmessaging/guest-sessions/{}/socket", session.id);
     let answer = CreatedSession {

@@ -12,14 +12,11 @@ use crate::config::WEBHOOKS;
 
 pub(super) async fn register(mut call: Call) -> Result<Response, Refusal> {
     let (caller, body) = call.admit_json(WEBHOOKS).await?;
-    let key = call.request_key(&body)?;
+    let request = call.keyed_request(&caller, &body)?;
     let wanted = SubscriptionBody::parse(&body)?;
     check_network(&call.app, &wanted).await?;
     let direct = &call.app.direct;
-    let registered = match key {
-        Some(key) => direct.ensure_webhook_once(&caller.client, wanted, &key).await?,
-        None => direct.ensure_webhook(&caller.client, wanted).await?,
-    };
+    let registered = direct.ensure_webhook(&caller.client, wanted, request).await?;
     let status = match registered.secret {
         Some(_) => StatusCode::CREATED,
         None => StatusCode::OK,

@@ -9,7 +9,7 @@ use audit::Actor;
 use clap::Subcommand;
 use genesys_api::{GuestId, Hosts, IdempotencyKey, SessionId, rfc3339};
 use guest_sessions::client::{RestClient, calls};
-use guest_sessions::{ErasedGuest, GuestReport, HeldSession};
+use guest_sessions::{ErasedGuest, ErrorCode, GuestReport, HeldSession};
 use guest_suite::Error;
 use guest_suite::direct::{Direct, DirectConfig, GuestRequest};
 
@@ -195,7 +195,7 @@ async fn stopped(
 
 fn failed(guest: &GuestId, error: Error) -> Failure {
     match error {
-        Error::NotFound => Failure::failed(format!(
+        Error::Refused(ErrorCode::NotFound) => Failure::failed(format!(
             "cannot find the guest {guest}: no session in the store; an erased guest has none"
         )),
         error => Failure::caused_by(error),

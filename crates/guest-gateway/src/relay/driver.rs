@@ -109,7 +109,7 @@ impl Driver {
         }
         let connected = self.direct.connect_admitted(admitted, self.origin.clone()).await;
         connected.map_err(|error| match error {
-            Error::Ended => Stop::Ended(EndReason::Expired),
+            Error::Refused(ErrorCode::SessionEnded) => Stop::Ended(EndReason::Expired),
             Error::NotAdmitted(_) => Stop::Failed(ErrorCode::GenesysRefused, error.to_string()),
             error => Stop::Failed(ErrorCode::ServiceUnavailable, error.to_string()),
         })

@@ -6,10 +6,10 @@ use genesys_api::SessionId;
 use genesys_auth::AuthorizedError;
 use guest_conversation::client::{Connection, Handle, Settings, supply_token};
 use guest_conversation::{ConnectionEvent, Event, GuestMachine as _};
-use token_window::{Events, RefreshError, TokenError, TokenManager};
+use token_window::{Events, RefreshError, RefreshRequest, Refresher, TokenError, TokenManager, Tokens};
 use tokio::task::JoinSet;
 
-use super::{GatewayConversation, GatewaySession};
+use super::{GatewayConversation, GatewaySession, RestClient, calls};
 use crate::{ErrorCode, TokenPlacement};
 
 /// A conversation over the gateway's socket, with the access tokens of a [`TokenManager`]. Its other methods are those of
@@ -77,21 +77,32 @@ async fn pass_tokens(manager: TokenManager, mut refreshes: Events, connection: H
     }
 }
 
-/// The error of a failed [`refresh_session`](super::calls::refresh_session). Only the codes `refresh.token.reused`,
-/// `refresh.token.used`, `session.ended`, `not.found` and `invalid.value` are a refusal: the session has ended, or never had
-/// this token.
-#[must_use]
-pub fn refresh_error(error: &AuthorizedError) -> RefreshError {
+/// Refreshes the tokens of a session at the gateway.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made by the caller")]
+pub struct GatewayRefresher {
+    /// The client.
+    pub client: RestClient,
+    /// The session.
+    pub session: SessionId,
+}
+
+impl Refresher for GatewayRefresher {
+    async fn refresh(&self, request: &RefreshRequest) -> Result<Tokens, RefreshError> {
+        let refresh_token = request.current.refresh().ok_or(RefreshError::Refused)?;
+        let key = request.idempotency_key.clone();
+        let call = calls::refresh_session(&self.session, refresh_token.clone(), key);
+        let issued = self.client.call(&call).await;
+        Ok(issued.map_err(|error| refresh_error(&error))?.try_into()?)
+    }
+}
+
+/// The error of a failed refresh. Only the codes of [`ErrorCode::refuses_refresh`] are a refusal.
+fn refresh_error(error: &AuthorizedError) -> RefreshError {
     match error {
         AuthorizedError::Call(error) => match error.problem() {
             Some(problem) => match ErrorCode::from_name(&problem.code) {
-                Some(
-                    ErrorCode::InvalidValue
-                    | ErrorCode::NotFound
-                    | ErrorCode::RefreshTokenReused
-                    | ErrorCode::RefreshTokenUsed
-                    | ErrorCode::SessionEnded,
-                ) => RefreshError::Refused,
+                Some(code) if code.refuses_refresh() => RefreshError::Refused,
                 _ => problem.into(),
             },
             None if error.is_outcome_unknown() => RefreshError::Unknown {

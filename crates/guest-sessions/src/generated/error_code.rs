@@ -213,6 +213,49 @@ impl ErrorCode {
             _ => 500,
         }
     }
+
+    /// The message of a refusal with it, with the remedy. The name of a code that does not decide the message.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::BadCredentials => {
+                "invalid access token: it is not this session's, use this session's newest one"
+            }
+            Self::CredentialsExpired => {
+                "invalid access token: it has expired, refresh the session's tokens and use the new one"
+            }
+            Self::GuestIdInUse => {
+                "cannot create a session: the guest has a live one, end that first or omit the guest id"
+            }
+            Self::IdempotencyKeyInProgress => {
+                "cannot repeat the request: one with this idempotency key is in progress, repeat it later"
+            }
+            Self::IdempotencyKeyReused => {
+                "invalid idempotency key: it belongs to another request, use a new key for each request"
+            }
+            Self::IdempotencyKeySpent => {
+                "cannot repeat the request: what it created is in use or was removed, read it or use a new key"
+            }
+            Self::IdempotencyLimit => {
+                "cannot keep the idempotency key: the API client has used as many as it may have in 24 hours, omit it"
+            }
+            Self::NotFound => "cannot find the session or webhook: check its id and its owner",
+            Self::RefreshTokenReused => {
+                "invalid refresh token: it was replaced, and may be stolen, so the session was ended: create a new one"
+            }
+            Self::RefreshTokenUsed => {
+                "invalid refresh token: its rotation is complete and its new tokens are in use, use those"
+            }
+            Self::SessionEnded => "cannot use the session: it has ended, create a new one",
+            Self::WebhookLimit => {
+                "cannot register another webhook: the API client has as many as it may have, remove one first"
+            }
+            Self::WebhookNameInUse => {
+                "cannot store the webhook: its name is in use, replace that webhook or choose another name"
+            }
+            other => other.as_str(),
+        }
+    }
 }
 
 /// The code of a detail: what is wrong with one field of a body.

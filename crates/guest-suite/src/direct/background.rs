@@ -41,7 +41,7 @@ impl Direct {
         let mut maintain_at = last.instant + MAINTENANCE_INTERVAL;
         let (mut deliveries, mut maintenance, mut expiry) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
         let mut verification = JoinSet::new();
-        verification.spawn(self.clone().verify_log(Duration::ZERO));
+        verification.spawn(self.audit_log().clone().verify(Duration::ZERO));
         loop {
             let (sampled, deadlines) = (clock.now(), &self.shared.deadlines);
             let now = sampled.instant;
@@ -87,7 +87,7 @@ impl Direct {
                 Some(ended) = maintenance.join_next() => log_panic(ended.map(|time| checked = time)),
                 Some(Err(error)) = verification.join_next() => {
                     tracing::error!(%error, "the verification of the audit log failed, it is started again in a minute");
-                    verification.spawn(self.clone().verify_log(LogMonitor::RETRY_INTERVAL));
+                    verification.spawn(self.audit_log().clone().verify(LogMonitor::RETRY_INTERVAL));
                 }
                 () = clock.sleep_until(wake_at) => {}
             }
@@ -98,7 +98,7 @@ impl Direct {
     async fn maintain(self, earlier: Now, with_checkpoint: bool) -> Now {
         let mut checked = self.clock().now();
         if let Some(entry) = clock_jump(&earlier, &checked)
-            && let Err(error) = self.log_entry(entry).await
+            && let Err(error) = self.audit_log().log(entry).await
         {
             tracing::error!(%error, "cannot log a jump of the clock, trying again");
             checked = earlier;
@@ -106,21 +106,13 @@ impl Direct {
         if let Err(error) = self.remove_due().await {
             tracing::error!(%error, "cannot remove old sessions and idempotency keys, trying again");
         }
-        let repeated = &self.shared.repeated;
-        if let Err(error) = repeated
-            .log_due(&**self.store(), self.clock().now().instant)
-            .await
-        {
+        if let Err(error) = self.audit_log().log_due().await {
             tracing::error!(%error, "cannot log counted refusals, trying again");
         }
         if with_checkpoint && let Err(error) = self.store().checkpoint().await {
             tracing::error!(%error, "cannot sign the audit log");
         }
         checked
-    }
-
-    async fn verify_log(self, delay: Duration) {
-        self.shared.log.run(&**self.store(), self.clock(), delay).await;
     }
 
     /// Starts the deliveries that are due. Returns the time of the next ones.
@@ -239,7 +231,7 @@ mod tests {
                 let entry = Draft::new(earlier.utc, Actor::system("test"), "test");
                 entry.detail("text", "a".repeat(length))
             };
-            while direct.log_entry(entry()).await.is_ok() {
+            while direct.audit_log().log(entry()).await.is_ok() {
                 tried += 1;
                 assert!(tried < 1_000, "the file has a limit");
             }

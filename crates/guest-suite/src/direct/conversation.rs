@@ -7,7 +7,6 @@ use genesys_api::SessionId;
 use guest_conversation::WebMessaging;
 pub use guest_conversation::client::SessionConnection as Conversation;
 use guest_conversation::client::Settings;
-use guest_store::Change;
 use session_metrics::SessionStage;
 use ws_transport::{AdmittedOrigin, SocketUrl};
 
@@ -24,7 +23,7 @@ impl Direct {
     /// of the session, follow from the history. The first connection of a session is recorded before it is opened.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Ended`], [`Error::UnknownChannel`] if the configuration no longer has the
+    /// [`ErrorCode::NotFound`], [`ErrorCode::SessionEnded`], [`Error::InvalidValue`] if the configuration no longer has the
     /// session's channel, [`Error::NotAdmitted`] if Genesys Cloud would refuse the socket, or the store's.
     pub async fn connect(
         &self,
@@ -100,21 +99,16 @@ impl Direct {
             let Some(metric) = is_live.then(|| journey.reach(stage, now.utc)).flatten() else {
                 return Ok((Mutation::default(), changed));
             };
-            let row = changed.clone().into_row();
-            changed.row.version += 1;
-            let mutation = Mutation {
-                change: Some(Change::UpdateSession(row)),
-                entries: match record.document.journey.stage() < SessionStage::Connected {
-                    true => {
-                        let entry = record.draft(now, Actor::system("guest-suite"), "ws.connected");
-                        // what a conversation sends to Genesys, now or later: attributes are never added
-                        vec![entry.details(record.document.data.disclosure_details())]
-                    }
-                    false => Vec::new(),
-                },
+            let mut mutation = Mutation {
                 metric: Some(metric),
-                ..Mutation::default()
+                ..changed.store().into()
             };
+            if record.document.journey.stage() < SessionStage::Connected {
+                // what a conversation sends to Genesys, now or later: attributes are never added
+                let entry = record.draft(now, Actor::system("guest-suite"), "ws.connected");
+                let entry = entry.details(record.document.data.disclosure_details());
+                mutation.entries.push(entry);
+            }
             Ok((mutation, changed))
         })
         .await

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use genesys_api::{Now, SessionId};
+use guest_sessions::ErrorCode;
 use guest_store::{SessionPages, SessionQuery};
 use session_metrics::EndReason;
 use time::OffsetDateTime;
@@ -188,7 +189,7 @@ impl Direct {
     /// Ends or re-evaluates a session, or sets its next deadline. Returns whether it was ended.
     async fn meet_deadline(&self, id: &SessionId) -> Result<bool, Error> {
         let reevaluated = match self.load_any(id).await {
-            Ok(record) if record.row.ended_at.is_some() => Err(Error::NotFound),
+            Ok(record) if record.row.ended_at.is_some() => Err(Error::Refused(ErrorCode::NotFound)),
             Ok(record) => self.reevaluated(record).await,
             error => error,
         };
@@ -197,13 +198,11 @@ impl Direct {
                 let now = self.clock().now();
                 if record.has_lapsed(now.utc) {
                     let owner = &record.row.owner;
-                    return self
-                        .end_if(owner, id, EndReason::Expired, Some(now.utc), None)
-                        .await;
+                    return self.end_if(owner, id, EndReason::Expired, Some(now.utc)).await;
                 }
                 self.shared.deadlines.set(id, self.deadline_of(&record, now), now);
             }
-            Err(Error::NotFound) => self.shared.deadlines.remove(id),
+            Err(Error::Refused(ErrorCode::NotFound)) => self.shared.deadlines.remove(id),
             Err(error) => return Err(error),
         }
         Ok(false)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use audit::{Actor, Draft, Pseudonym};
 use genesys_api::{GuestId, IdempotencyKey, SessionId};
-use guest_sessions::{ErasedGuest, ErasureRecord, GuestReport, HeldSession};
+use guest_sessions::{ErasedGuest, ErasureRecord, ErrorCode, GuestReport, HeldSession};
 use guest_store::{Change, Session, SessionPages, SessionQuery, StoredEntry, Trail, trail};
 use session_metrics::EndReason;
 
@@ -39,7 +39,7 @@ impl Direct {
     /// and who received what. The page begins after a session, the `next` of the page before.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if no session of the guest is held, or the store's.
+    /// [`ErrorCode::NotFound`] if no session of the guest is held, or the store's.
     pub async fn guest_report(
         &self,
         request: &GuestRequest,
@@ -57,7 +57,7 @@ impl Direct {
             .sessions(query, GuestReport::MAX_SESSIONS + 1)
             .await?;
         if is_first && rows.is_empty() {
-            return Err(Error::NotFound);
+            return Err(ErrorCode::NotFound.into());
         }
         let has_more = rows.len() > GuestReport::MAX_SESSIONS;
         rows.truncate(GuestReport::MAX_SESSIONS);
@@ -65,7 +65,8 @@ impl Direct {
         let rows: Vec<_> = rows.into_iter().map(SessionRow::load).collect::<Result<_, _>>()?;
         let now = self.clock().now();
         for row in &rows {
-            self.log_repeated(row.draft(now, request.actor.clone(), "guest.read"))
+            self.audit_log()
+                .log_repeated(row.draft(now, request.actor.clone(), "guest.read"))
                 .await?;
         }
         let mut sessions = Vec::new();
@@ -105,7 +106,7 @@ impl Direct {
     /// The key is random, such as [`IdempotencyKey::random`]: one who has it and the guest's id finds those entries.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if no session of the guest is held and none was erased with this key, or the store's:
+    /// [`ErrorCode::NotFound`] if no session of the guest is held and none was erased with this key, or the store's:
     /// [`Unreadable`](guest_store::StoreErrorKind::Unreadable) if the row of a session cannot be read. Nothing is then erased.
     pub async fn erase_guest(
         &self,
@@ -124,7 +125,7 @@ impl Direct {
             match self.erase(&row, tombstone).await {
                 Ok(seq) => ids.insert(seq, row.id),
                 // its retention passed meanwhile
-                Err(Error::NotFound) => None,
+                Err(Error::Refused(ErrorCode::NotFound)) => None,
                 Err(error) => return Err(error),
             };
         }
@@ -136,7 +137,7 @@ impl Direct {
         };
         let (entries, _) = trail(&**self.store(), query).await?;
         if entries.is_empty() {
-            return Err(Error::NotFound);
+            return Err(ErrorCode::NotFound.into());
         }
         let record = |entry: &StoredEntry| ErasureRecord {
             id: ids.remove(&entry.seq),
@@ -158,7 +159,7 @@ impl Direct {
             at: tombstone.at,
         };
         let entries = self
-            .commit_entries(Mutation {
+            .commit(Mutation {
                 entries: vec![tombstone],
                 ..change.into()
             })

@@ -1,11 +1,11 @@
 //! Operations on stored sessions: creation, consent, end, erasure.
 
 use audit::{Actor, Draft, Outcome};
-use genesys_api::{SessionId, entropy};
+use genesys_api::{Now, SessionId, entropy};
 use guest_conversation::client::SessionUpdate;
 use guest_payload::{ConsentChange, NewGuest, Signals};
 use guest_sessions::{ErrorCode, RefreshedTokens};
-use guest_store::{Change, KeyedRequest, Session, SessionQuery, StoredEntry, Trail, trail};
+use guest_store::{Change, KeyedRequest, Resource, Session, SessionQuery, StoredEntry, Trail, trail};
 use session_metrics::{EndReason, Journey};
 use time::OffsetDateTime;
 use token_window::RefreshTokenFamily;
@@ -26,24 +26,28 @@ pub struct Created {
 }
 
 impl Direct {
-    /// Creates a session for `owner`, if the policy allows it. A refusal is audited.
+    /// Creates a session for `owner`, if the policy allows it. A refusal is audited. A repeated `request` with a key brings
+    /// the same session with the same tokens as long as they are unused, with a new lifetime if the access token has ended.
     ///
     /// # Errors
-    /// [`Error::ConsentRequired`], [`Error::GuestInUse`], [`Error::UnknownChannel`], [`Error::Full`], or the store's.
-    pub async fn create(&self, owner: &str, guest: NewGuest) -> Result<Created, Error> {
-        self.create_by(owner, guest, None).await
-    }
-
-    /// As [`Direct::create`], by a request with a key.
-    pub(super) async fn create_by(
+    /// [`Error::ConsentRequired`], [`Error::InvalidValue`] for an unknown channel, [`Error::Full`], the codes of the
+    /// contract, or the store's.
+    pub async fn create(
         &self,
         owner: &str,
         guest: NewGuest,
         request: Option<KeyedRequest>,
     ) -> Result<Created, Error> {
+        match self.created_before(request.as_ref()).await? {
+            Some(Resource::Session(row)) => return self.created_again(owner, SessionRow::load(*row)?).await,
+            Some(_) => return Err(ErrorCode::IdempotencyKeySpent.into()),
+            None => {}
+        }
         let created = self.create_allowed(owner, guest, request).await;
         let details = match created.as_ref().err() {
-            None | Some(Error::KeyInProgress | Error::Store(_)) => return created,
+            None | Some(Error::Refused(ErrorCode::IdempotencyKeyInProgress) | Error::Store(_)) => {
+                return created;
+            }
             Some(Error::ConsentRequired(refused)) => refused.audit_details(),
             Some(error) => {
                 let code = error.code().map_or("other", ErrorCode::as_str);
@@ -52,8 +56,20 @@ impl Direct {
         };
         let now = self.clock().now().utc;
         let denial = Draft::new(now, Actor::client(owner), "session.denied").outcome(Outcome::Denied);
-        self.log_repeated(denial.details(details)).await?;
+        self.audit_log().log_repeated(denial.details(details)).await?;
         created
+    }
+
+    /// Issues the first tokens of a session again, if they are unused.
+    async fn created_again(&self, owner: &str, record: SessionRow) -> Result<Created, Error> {
+        self.update_record(record, |record, now| {
+            let family = record.unused_family().filter(|_| record.ensure_live(now).is_ok());
+            let family = family.ok_or(ErrorCode::IdempotencyKeySpent)?;
+            let entry = record.draft(now, Actor::client(owner), "token.replayed");
+            let entry = entry.detail("generation", 1_i64);
+            Ok(record.reissue(family, &self.shared.config, entry, now))
+        })
+        .await
     }
 
     async fn create_allowed(
@@ -105,7 +121,7 @@ impl Direct {
     /// absent from later events.
     ///
     /// # Errors
-    /// [`Error::Ended`], [`Error::NotFound`], [`Error::ConsentOutdated`], or the store's.
+    /// [`ErrorCode::SessionEnded`], [`ErrorCode::NotFound`], [`Error::ConsentOutdated`], or the store's.
     pub async fn change_consent(
         &self,
         owner: &str,
@@ -142,57 +158,27 @@ impl Direct {
     /// is kept until it is erased, so that each webhook gets its events.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or the store's.
+    /// [`ErrorCode::NotFound`], or the store's.
     pub async fn end(&self, owner: &str, id: &SessionId, reason: EndReason) -> Result<(), Error> {
-        self.end_if(owner, id, reason, None, None).await.map(drop)
+        self.end_if(owner, id, reason, None).await.map(drop)
     }
 
-    /// Ends a live session, and returns whether it did. A session whose idle deadline was moved after `due` stays live. The
-    /// entry of a reuse that is the reason is stored with the end.
+    /// Ends a live session, and returns whether it did. A session whose idle deadline was moved after `due` stays live.
     pub(super) async fn end_if(
         &self,
         owner: &str,
         id: &SessionId,
         reason: EndReason,
         due: Option<OffsetDateTime>,
-        reuse: Option<Draft>,
     ) -> Result<bool, Error> {
         // the event of the end has the attributes that are allowed now
         let record = self.reevaluated(self.load(owner, id).await?).await?;
         self.update_record(record, |record, now| {
             let is_due = due.is_none_or(|due| record.row.idle_deadline <= due);
-            if record.row.ended_at.is_some() || !is_due {
-                return Ok((Mutation::default(), false));
-            }
-            // to its readers the session ended at its deadline
-            let (reason, ended_at) = match record.has_lapsed(now.utc) {
-                true => (EndReason::Expired, record.row.idle_deadline),
-                false => (reason, now.utc),
-            };
-            let (actor, action) = match reason {
-                EndReason::Expired => (Actor::system("guest-suite"), "session.expired"),
-                EndReason::Guest => (Actor::client(owner), "session.ended"),
-                _ => (Actor::system("guest-suite"), "session.ended"),
-            };
-            let mut ended = record.clone();
-            let metric = ended.document.journey.end(reason, record.lifetime(ended_at));
-            let entry = record
-                .draft(now, actor, action)
-                .detail("reason", reason.name())
-                .detail("token", record.row.fingerprint(&record.row.refresh).to_string())
-                .detail("stage", ended.document.journey.stage().name());
-            ended.row.secrets.refresh_token = None;
-            ended.row.ended_at = Some(ended_at);
-            let event = ended.event(EventName::Ended, now.utc);
-            let mutation = Mutation {
-                change: Some(Change::UpdateSession(ended.into_row())),
-                entries: reuse.clone().into_iter().chain([entry]).collect(),
-                event: Some(event),
-                metric,
-                update: Some((id.clone(), SessionUpdate::Ended(reason))),
-                ..Mutation::default()
-            };
-            Ok((mutation, true))
+            Ok(match record.row.ended_at.is_none() && is_due {
+                true => (record.end(reason, now, None), true),
+                false => (Mutation::default(), false),
+            })
         })
         .await
     }
@@ -217,7 +203,7 @@ impl Direct {
     /// entry.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or the store's.
+    /// [`ErrorCode::NotFound`], or the store's.
     pub async fn audit_trail(
         &self,
         owner: &str,
@@ -235,5 +221,37 @@ impl Direct {
         };
         let (entries, next) = trail(&**self.store(), page).await?;
         Ok(AuditTrail { entries, next })
+    }
+}
+
+impl SessionRow {
+    /// The end of a live session. The entry of a reuse that is the reason is stored with it.
+    pub(super) fn end(&self, reason: EndReason, now: Now, reuse: Option<Draft>) -> Mutation {
+        // to its readers the session ended at its deadline
+        let (reason, ended_at) = match self.has_lapsed(now.utc) {
+            true => (EndReason::Expired, self.row.idle_deadline),
+            false => (reason, now.utc),
+        };
+        let (actor, action) = match reason {
+            EndReason::Expired => (Actor::system("guest-suite"), "session.expired"),
+            EndReason::Guest => (Actor::client(self.row.owner.as_str()), "session.ended"),
+            _ => (Actor::system("guest-suite"), "session.ended"),
+        };
+        let mut ended = self.clone();
+        let metric = ended.document.journey.end(reason, self.lifetime(ended_at));
+        let entry = self
+            .draft(now, actor, action)
+            .detail("reason", reason.name())
+            .detail("token", self.row.fingerprint(&self.row.refresh).to_string())
+            .detail("stage", ended.document.journey.stage().name());
+        ended.row.secrets.refresh_token = None;
+        ended.row.ended_at = Some(ended_at);
+        Mutation {
+            entries: reuse.into_iter().chain([entry]).collect(),
+            event: Some(ended.event(EventName::Ended, now.utc)),
+            metric,
+            update: Some((self.row.id.clone(), SessionUpdate::Ended(reason))),
+            ..ended.store().into()
+        }
     }
 }

@@ -14,7 +14,7 @@ impl Direct {
     /// first, conversations drop the attributes of purposes that are off, and webhooks get an event if a purpose differs.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or the store's: then the data must not leave.
+    /// [`ErrorCode::NotFound`], or the store's: then the data must not leave.
     pub(super) async fn reevaluated(&self, record: SessionRow) -> Result<SessionRow, Error> {
         // most decisions stand, and need no copy of the session
         if self.reevaluation(&record, self.clock().now()).is_none() {

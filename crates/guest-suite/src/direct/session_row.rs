@@ -7,7 +7,7 @@ use bytes::Bytes;
 use genesys_api::{Now, SessionState, entropy};
 use guest_conversation::client::SessionUpdate;
 use guest_payload::{ConsentUpdate, GuestData};
-use guest_sessions::SessionEvent;
+use guest_sessions::{ErrorCode, SessionEvent};
 use guest_store::{Change, Event, Leased, Payload, Session, StoreErrorKind};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,13 @@ impl SessionRow {
         }
     }
 
+    /// The change that stores this state. The version is then the stored one.
+    pub(super) fn store(&mut self) -> Change {
+        let change = Change::UpdateSession(self.clone().into_row());
+        self.row.version += 1;
+        change
+    }
+
     /// An audit entry on this session.
     pub(super) fn draft(&self, now: Now, actor: Actor, action: &'static str) -> Draft {
         Draft::new(now.utc, actor, action).subject(self.row.pseudonym())
@@ -97,16 +104,15 @@ impl SessionRow {
             entries: vec![entry],
             event: event.then(|| changed.event(EventName::Updated, now.utc)),
             update: Some((self.row.id.clone(), attributes)),
-            ..Change::UpdateSession(changed.clone().into_row()).into()
+            ..changed.store().into()
         };
-        changed.row.version += 1;
         Ok((mutation, changed))
     }
 
     /// Fails if the session has ended, or its idle timeout has passed.
     pub(super) fn ensure_live(&self, now: Now) -> Result<(), Error> {
         let is_live = self.row.ended_at.is_none() && self.row.idle_deadline > now.utc;
-        is_live.then_some(()).ok_or(Error::Ended)
+        Ok(is_live.then_some(()).ok_or(ErrorCode::SessionEnded)?)
     }
 
     /// The session as it is at `now`. One whose idle timeout has passed has ended, also before that is stored.
@@ -331,9 +337,15 @@ mod tests {
             utc: at() + Duration::from_secs(seconds),
         };
         assert!(record.ensure_live(after(59)).is_ok());
-        assert!(matches!(record.ensure_live(after(60)), Err(Error::Ended)));
+        assert!(matches!(
+            record.ensure_live(after(60)),
+            Err(Error::Refused(ErrorCode::SessionEnded))
+        ));
         record.row.ended_at = Some(at());
-        assert!(matches!(record.ensure_live(after(0)), Err(Error::Ended)));
+        assert!(matches!(
+            record.ensure_live(after(0)),
+            Err(Error::Refused(ErrorCode::SessionEnded))
+        ));
     }
 
     #[test]

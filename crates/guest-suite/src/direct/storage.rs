@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use audit::Actor;
 use genesys_api::{SessionId, SessionStage};
 use guest_conversation::client::{ReadMarker, SessionStorage, StorageFuture};
+use guest_sessions::ErrorCode;
 use guest_store::{Change, StoreErrorKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use token_window::RefreshError;
@@ -77,7 +78,7 @@ impl SessionStorage for Storage {
             };
             match direct.load(&self.owner, &self.id).await {
                 Ok(record) => Ok(record.ensure_live(direct.clock().now()).is_ok()),
-                Err(Error::NotFound) => Ok(false),
+                Err(Error::Refused(ErrorCode::NotFound)) => Ok(false),
                 Err(error) => {
                     tracing::warn!(session = %self.id, %error, "cannot read the session of a signed-in guest");
                     Err(RefreshError::Transient { retry_after: None })
@@ -122,7 +123,7 @@ impl SessionStorage for Storage {
             });
             match stored.await {
                 // an erased session needs no marker
-                Ok(()) | Err(Error::NotFound) => {}
+                Ok(()) | Err(Error::Refused(ErrorCode::NotFound)) => {}
                 Err(error) => {
                     tracing::warn!(session = %self.id, %error, "cannot store the read marker: messages may be delivered twice");
                 }

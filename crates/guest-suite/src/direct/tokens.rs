@@ -2,8 +2,8 @@
 
 use audit::{Actor, Draft, Outcome};
 use genesys_api::{IdempotencyKey, Now, SessionId, entropy, rfc3339};
-use guest_sessions::RefreshedTokens;
-use guest_store::{Change, TokenHash};
+use guest_sessions::{ErrorCode, RefreshedTokens};
+use guest_store::TokenHash;
 use secrecy::{ExposeSecret as _, SecretString};
 use session_metrics::EndReason;
 use token_window::{AccessUse, PairKey, Presented, RefreshTokenFamily, Rotation};
@@ -13,22 +13,14 @@ use super::update::Mutation;
 use super::{Created, Direct, DirectConfig};
 use crate::Error;
 
-/// A refused refresh token.
-enum Refused {
-    /// An entry that a caller can repeat, and the error.
-    Unchanged(Draft, Error),
-    /// The entry of the reuse.
-    Reused(Draft),
-}
-
 impl Direct {
     /// Exchanges a refresh token for a new pair, by the rule of [`RefreshTokenFamily`]. The old pair is no longer valid;
     /// open sockets stay open. The key is the same in each repetition of one rotation.
     ///
     /// # Errors
-    /// [`Error::RefreshUsed`] for a repeated rotation whose pair was used, [`Error::RefreshReused`] for another token that
-    /// is no longer valid: the session is then ended. [`Error::RefreshUnknown`] for a text that is no token of the session;
-    /// [`Error::Ended`], [`Error::NotFound`], or the store's.
+    /// [`ErrorCode::RefreshTokenUsed`] for a repeated rotation whose pair was used, [`ErrorCode::RefreshTokenReused`] for
+    /// another token that is no longer valid: the session is then ended. [`Error::InvalidValue`] for a text that is no token
+    /// of the session; [`ErrorCode::SessionEnded`], [`ErrorCode::NotFound`], or the store's.
     pub async fn rotate(
         &self,
         owner: &str,
@@ -47,30 +39,29 @@ impl Direct {
                 let entry = record.draft(now, Actor::client(owner), action);
                 entry.detail("generation", generation)
             };
-            let denied = |action| entry(action).outcome(Outcome::Denied);
-            let fingerprint = |token| record.row.fingerprint(token).to_string();
+            let refused = |reason, error| {
+                let entry = entry("token.refused").outcome(Outcome::Denied);
+                let entry = entry.detail("reason", reason);
+                Ok((Mutation::repeated(entry), Err(error)))
+            };
             let action = match rotation {
                 Rotation::Rotated => "token.rotated",
                 Rotation::Replaced => "token.replaced",
                 Rotation::Replayed => {
                     let entry = entry("token.replayed");
-                    let (mutation, issued, entry) = record.reissue(family, &self.shared.config, entry, now);
-                    return Ok((mutation, Ok((issued.tokens, entry))));
+                    let (mutation, issued) = record.reissue(family, &self.shared.config, entry, now);
+                    return Ok((mutation, Ok(issued.tokens)));
                 }
-                Rotation::AlreadyUsed => {
-                    let entry = denied("token.refused").detail("reason", "used");
-                    let refused = Refused::Unchanged(entry, Error::RefreshUsed);
-                    return Ok((Mutation::default(), Err(refused)));
-                }
+                Rotation::AlreadyUsed => return refused("used", ErrorCode::RefreshTokenUsed.into()),
                 Rotation::Reused => {
-                    let entry = record.reuse(now, Actor::client(owner), refresh);
-                    return Ok((Mutation::default(), Err(Refused::Reused(entry))));
+                    let reuse = record.reuse(now, Actor::client(owner), refresh);
+                    let end = record.end(EndReason::TokenReuse, now, Some(reuse));
+                    return Ok((end, Err(ErrorCode::RefreshTokenReused.into())));
                 }
                 // without the token's fingerprint, since an attacker can send any number of tokens
                 _ => {
-                    let entry = denied("token.refused").detail("reason", "unknown");
-                    let refused = Refused::Unchanged(entry, Error::RefreshUnknown);
-                    return Ok((Mutation::default(), Err(refused)));
+                    let reason = "it is not this session's, use this session's newest one";
+                    return refused("unknown", Error::invalid("refreshToken", reason));
                 }
             };
             let mut next = record.clone();
@@ -78,33 +69,18 @@ impl Direct {
             if rotation == Rotation::Rotated {
                 next.row.previous_refresh = Some(record.row.refresh);
             }
+            let fingerprint = |token| record.row.fingerprint(token).to_string();
             let entry = entry(action)
                 .detail("before.token", fingerprint(&record.row.refresh))
                 .detail("token", fingerprint(&next.row.refresh))
                 .detail("expiresAt", rfc3339(tokens.expires_at));
             let mutation = Mutation {
-                change: Some(Change::UpdateSession(next.into_row())),
                 entries: vec![entry],
-                ..Mutation::default()
+                ..next.store().into()
             };
-            Ok((mutation, Ok((tokens, None))))
+            Ok((mutation, Ok(tokens)))
         });
-        match rotated.await? {
-            Ok((tokens, repeated)) => {
-                if let Some(entry) = repeated {
-                    self.log_repeated(entry).await?;
-                }
-                Ok(tokens)
-            }
-            Err(Refused::Unchanged(entry, error)) => {
-                self.log_repeated(entry).await?;
-                Err(error)
-            }
-            Err(Refused::Reused(entry)) => {
-                self.revoke(owner, id, entry).await?;
-                Err(Error::RefreshReused)
-            }
-        }
+        rotated.await?
     }
 
     /// Accepts an access token that is valid at this time. Its first use is stored before.
@@ -113,7 +89,6 @@ impl Direct {
         record: SessionRow,
         access: &SecretString,
     ) -> Result<SessionRow, Error> {
-        let (owner, id) = (record.row.owner.clone(), record.row.id.clone());
         let used = self.update_record(record, |record, now| {
             let mut family = record.family();
             let is_valid = record.row.access.matches(access.expose_secret());
@@ -123,42 +98,25 @@ impl Direct {
             };
             let access_use = family.handle_access(pair);
             if access_use == AccessUse::Reused && record.ensure_live(now).is_ok() {
-                let entry = record.reuse(now, Actor::system("guest-suite"), access);
-                return Ok((Mutation::default(), Err(entry)));
+                let reuse = record.reuse(now, Actor::system("guest-suite"), access);
+                let end = record.end(EndReason::TokenReuse, now, Some(reuse));
+                return Ok((end, Err(ErrorCode::BadCredentials.into())));
             }
             if !is_valid {
-                return Err(Error::AccessUnknown);
+                return Err(ErrorCode::BadCredentials.into());
             }
             record.ensure_live(now)?;
             if record.row.expires_at <= now.utc {
-                return Err(Error::AccessExpired);
+                return Err(ErrorCode::CredentialsExpired.into());
             }
             let mut marked = record.clone();
             if access_use != AccessUse::First {
                 return Ok((Mutation::default(), Ok(marked)));
             }
             marked.document.tokens = Some(family);
-            let mutation = Change::UpdateSession(marked.clone().into_row()).into();
-            marked.row.version += 1;
-            Ok((mutation, Ok(marked)))
+            Ok((marked.store().into(), Ok(marked)))
         });
-        match used.await? {
-            Ok(record) => Ok(record),
-            Err(entry) => {
-                self.revoke(&owner, &id, entry).await?;
-                Err(Error::AccessUnknown)
-            }
-        }
-    }
-
-    /// Ends a session whose token may be stolen. A token that is invalid stays so: what happened since the reuse was
-    /// detected does not matter.
-    async fn revoke(&self, owner: &str, id: &SessionId, reuse: Draft) -> Result<(), Error> {
-        let ended = self.end_if(owner, id, EndReason::TokenReuse, None, Some(reuse.clone()));
-        match ended.await? {
-            true => Ok(()),
-            false => self.log_repeated(reuse).await,
-        }
+        used.await?
     }
 }
 
@@ -198,21 +156,19 @@ impl SessionRow {
         self.document.tokens.clone().filter(is_first)
     }
 
-    /// Issues the unused pair of `family` again. Returns `entry` for a caller to log, since this can be repeated.
-    ///
-    /// A pair whose reply was lost for longer than the lifetime of its access token gets new deadlines. The mutation stores
-    /// them with the entry.
+    /// Issues the unused pair of `family` again. A pair whose reply was lost for longer than the lifetime of its access token
+    /// gets new deadlines.
     pub(super) fn reissue(
         &self,
         family: RefreshTokenFamily,
         config: &DirectConfig,
         entry: Draft,
         now: Now,
-    ) -> (Mutation, Created, Option<Draft>) {
+    ) -> (Mutation, Created) {
         if now.until(self.row.expires_at).as_secs() > 0 {
             let tokens = self.tokens_of(&family, now);
             let session = self.info(now.utc);
-            return (Mutation::default(), Created { session, tokens }, Some(entry));
+            return (Mutation::repeated(entry), Created { session, tokens });
         }
         let mut next = self.clone();
         let tokens = next.issue(family, config, now);
@@ -222,9 +178,9 @@ impl SessionRow {
             .detail("expiresAt", rfc3339(tokens.expires_at));
         let mutation = Mutation {
             entries: vec![entry],
-            ..Change::UpdateSession(next.into_row()).into()
+            ..next.store().into()
         };
-        (mutation, Created { session, tokens }, None)
+        (mutation, Created { session, tokens })
     }
 
     /// The tokens of the valid pair, with the deadlines of the row.

@@ -27,6 +27,8 @@ pub(super) struct Mutation {
     pub(super) request: Option<KeyedRequest>,
     /// Entries in their order.
     pub(super) entries: Vec<Draft>,
+    /// An entry that a caller can repeat, logged or counted before.
+    pub(super) repeated: Option<Draft>,
     pub(super) event: Option<Event>,
     pub(super) metric: Option<session_metrics::Event>,
     pub(super) update: Option<(SessionId, SessionUpdate)>,
@@ -38,6 +40,16 @@ impl From<Change> for Mutation {
     fn from(change: Change) -> Self {
         Self {
             change: Some(change),
+            ..Self::default()
+        }
+    }
+}
+
+impl Mutation {
+    /// No change, but an entry that a caller can repeat.
+    pub(super) fn repeated(entry: Draft) -> Self {
+        Self {
+            repeated: Some(entry),
             ..Self::default()
         }
     }
@@ -75,7 +87,7 @@ impl Direct {
         loop {
             let (mutation, value) = decide(&record, self.clock().now())?;
             match self.commit(mutation).await {
-                Ok(()) => return Ok(value),
+                Ok(_) => return Ok(value),
                 Err(error) if is_conflict(&error) && retries < RETRIES => retries += 1,
                 Err(error) => return Err(error),
             }
@@ -86,16 +98,15 @@ impl Direct {
         }
     }
 
-    /// Commits a mutation, then counts its metric and notifies its conversations, even if the future is dropped.
-    pub(super) async fn commit(&self, mutation: Mutation) -> Result<(), Error> {
-        if mutation.change.is_none() && mutation.entries.is_empty() {
-            return Ok(());
+    /// Commits a mutation, then counts its metric and notifies its conversations, even if the future is dropped. Returns the
+    /// sequence numbers of its entries.
+    pub(super) async fn commit(&self, mutation: Mutation) -> Result<Range<u64>, Error> {
+        if let Some(entry) = mutation.repeated {
+            self.audit_log().log_repeated(entry).await?;
         }
-        self.commit_entries(mutation).await.map(|_| ())
-    }
-
-    /// As [`Direct::commit`]. Returns the sequence numbers of the entries.
-    pub(super) async fn commit_entries(&self, mutation: Mutation) -> Result<Range<u64>, Error> {
+        if mutation.change.is_none() && mutation.entries.is_empty() {
+            return Ok(0..0);
+        }
         let unit = Unit {
             change: mutation.change,
             request: mutation.request,
@@ -115,7 +126,7 @@ impl Direct {
                 Some(Change::PutWebhook(_) | Change::RemoveSession { .. })
             );
         let shared = Arc::clone(&self.shared);
-        uncanceled(async move {
+        let committing = tokio::spawn(async move {
             let committed = shared.config.store.commit(unit).await?;
             shared.metrics.record(metric);
             if let Some((id, at)) = deadline {
@@ -136,37 +147,10 @@ impl Direct {
                 shared.events.notify_one();
             }
             Ok(committed.entries)
-        })
-        .await
-    }
-
-    /// Logs an entry.
-    ///
-    /// # Errors
-    /// The store's: then what the entry records must not happen.
-    pub async fn log_entry(&self, entry: Draft) -> Result<(), Error> {
-        self.commit(entry.into()).await
-    }
-
-    /// Logs an entry that a caller can repeat, such as a refusal: at once, or counted with identical ones, as
-    /// [`RepeatedEntries`](guest_store::RepeatedEntries) does. It is logged even if the future is dropped.
-    ///
-    /// # Errors
-    /// As [`Self::log_entry`].
-    pub async fn log_repeated(&self, entry: Draft) -> Result<(), Error> {
-        let (shared, now) = (Arc::clone(&self.shared), self.clock().now().instant);
-        let store = Arc::clone(self.store());
-        uncanceled(async move { Ok(shared.repeated.log(&*store, entry, now).await?) }).await
-    }
-
-    /// Logs the counted entries. Call it before the process stops. Identical refusals within a minute are one audit entry
-    /// with their `count`, but for the first, which has its own; the background tasks log it when the minute is over.
-    ///
-    /// # Errors
-    /// The store's. The counts are then kept.
-    pub async fn log_refusals(&self) -> Result<(), Error> {
-        let now = self.clock().now().instant;
-        Ok(self.shared.repeated.log_all(&**self.store(), now).await?)
+        });
+        // the task is lost only with its runtime
+        let unavailable = |_| Err(StoreErrorKind::Unavailable.into());
+        committing.await.unwrap_or_else(unavailable)
     }
 
     /// Changes each session of a query that does not return changed ones. Returns their number, and logs failures.
@@ -191,15 +175,6 @@ impl Direct {
         }
         Ok(changed)
     }
-}
-
-/// Runs work to its end, even if the future is dropped.
-async fn uncanceled<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    // the task is lost only with its runtime
-    let done = tokio::spawn(work).await;
-    done.unwrap_or_else(|_| Err(StoreErrorKind::Unavailable.into()))
 }
 
 /// Whether another task changed the row first.

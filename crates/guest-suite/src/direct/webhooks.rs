@@ -5,14 +5,14 @@ use std::time::Duration;
 use audit::{Actor, Draft, Outcome};
 use bytes::Bytes;
 use genesys_api::{WebhookId, entropy, error_chain};
-use guest_sessions::{SubscriptionBody, Webhook, erased_event};
+use guest_sessions::{ErrorCode, SubscriptionBody, Webhook, erased_event};
 use guest_store::{
-    Change, KeyedRequest, Leased, Leases, Payload, Settled, Settlement, StoreErrorKind, Webhook as WebhookRow,
+    Change, KeyedRequest, Leased, Leases, Payload, Resource, Settled, Settlement, StoreErrorKind,
+    Webhook as WebhookRow,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use webhook::{
-    Attempt, DisableReason, Dispatcher, EndpointHealth, EventName, Failure, MessageId, NextStep, Secret,
-    Subscription,
+    Attempt, Dispatcher, EndpointHealth, EventName, Failure, MessageId, NextStep, Secret, Subscription,
 };
 
 use super::Direct;
@@ -28,22 +28,26 @@ const UNREADABLE_PAUSE: Duration = Duration::from_secs(86_400);
 const LAST_SNAPSHOT_STEP: u32 = 2;
 
 impl Direct {
-    /// Registers a webhook. If the same webhook exists, returns that without its secret.
+    /// Registers a webhook. If the same webhook exists, returns that without its secret. A repeated `request` with a key
+    /// brings the secret again, unless the webhook was changed.
     ///
     /// # Errors
-    /// [`Error::WebhookNameInUse`] if the name is used with other content, [`Error::TooManyWebhooks`], or the store's.
-    pub async fn ensure_webhook(&self, owner: &str, wanted: Subscription) -> Result<Webhook, Error> {
-        self.ensure_webhook_by(owner, wanted, None).await
-    }
-
-    /// As [`Direct::ensure_webhook`], by a request with a key.
-    pub(super) async fn ensure_webhook_by(
+    /// [`ErrorCode::WebhookNameInUse`] if the name is used with other content, the other codes of the contract, or the
+    /// store's.
+    pub async fn ensure_webhook(
         &self,
         owner: &str,
         wanted: Subscription,
         request: Option<KeyedRequest>,
     ) -> Result<Webhook, Error> {
-        if let Some(existing) = self.find_webhook(owner, &wanted).await? {
+        // before the request, which is stored with its webhook: one that is found here is of another request
+        let existing = self.find_webhook(owner, &wanted).await;
+        match self.created_before(request.as_ref()).await? {
+            Some(Resource::Webhook(id)) => return self.registered_before(owner, &id).await,
+            Some(_) => return Err(ErrorCode::IdempotencyKeySpent.into()),
+            None => {}
+        }
+        if let Some(existing) = existing? {
             return Ok(existing);
         }
         let secret = Secret::generate(entropy::bytes());
@@ -51,9 +55,8 @@ impl Direct {
         let row = row(id, owner, &wanted, secret.expose().into());
         match self.put_webhook("webhook.registered", row, None, request).await {
             // another task registered the name first, perhaps with the same content
-            Err(Error::WebhookNameInUse) => {
-                let existing = self.find_webhook(owner, &wanted).await?;
-                existing.ok_or(Error::WebhookNameInUse)
+            Err(error @ Error::Refused(ErrorCode::WebhookNameInUse)) => {
+                self.find_webhook(owner, &wanted).await?.ok_or(error)
             }
             result => result.map(|stored| Webhook {
                 secret: Some(secret),
@@ -67,14 +70,14 @@ impl Direct {
     /// # Errors
     /// The store's.
     pub async fn webhooks(&self, owner: &str) -> Result<Vec<Webhook>, Error> {
-        self.rows(owner).await?.map(webhook).collect()
+        self.rows(owner).await?.iter().map(shown).collect()
     }
 
     /// Replaces the subscription of a webhook and keeps its secret. A disabled webhook is enabled again and gets what it
     /// missed, as one event per session.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::WebhookNameInUse`], or the store's.
+    /// [`ErrorCode::NotFound`], [`ErrorCode::WebhookNameInUse`], or the store's.
     pub async fn replace_webhook(
         &self,
         owner: &str,
@@ -83,7 +86,7 @@ impl Direct {
     ) -> Result<Webhook, Error> {
         loop {
             let known = self.stored_webhook(owner, id).await?;
-            let before = webhook(known.clone()).ok();
+            let before = shown(&known).ok();
             let replaced = WebhookRow {
                 version: known.version,
                 ..row(known.id, owner, &wanted, known.secrets)
@@ -99,7 +102,7 @@ impl Direct {
     /// Removes a webhook and its pending deliveries.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or the store's.
+    /// [`ErrorCode::NotFound`], or the store's.
     pub async fn remove_webhook(&self, owner: &str, id: &WebhookId) -> Result<(), Error> {
         let known = self.stored_webhook(owner, id).await?;
         self.commit(Mutation {
@@ -107,6 +110,7 @@ impl Direct {
             ..Change::RemoveWebhook(known.id).into()
         })
         .await
+        .map(drop)
     }
 
     /// Leases up to `limit` deliveries that are due. Make each with [`Direct::deliver`] within a minute, or another
@@ -130,28 +134,22 @@ impl Direct {
                 .outcome(Outcome::Error)
                 .detail("delivery", leased.id.as_str())
         };
-        let (subscription, secret) = match target(webhook) {
-            Ok(target) => target,
+        let (subscription, secret) = match parse(webhook) {
+            Ok(parsed) => parsed,
             Err(error) => {
                 tracing::error!(webhook = %webhook.id, error, "webhook disabled, as it cannot be read: remove it and register it again");
-                return self
-                    .settle(
-                        Settlement {
-                            disable_webhook: true,
-                            entries: vec![failure("webhook.disabled").detail("reason", "unreadable")],
-                            ..leased.settlement(Settled::Dead, self.clock().now().utc)
-                        },
-                        None,
-                    )
-                    .await;
+                let settlement = Settlement {
+                    disable_webhook: true,
+                    entries: vec![failure("webhook.disabled").detail("reason", "unreadable")],
+                    ..leased.settlement(Settled::Dead, self.clock().now().utc)
+                };
+                return self.settle(settlement, None).await;
             }
         };
-        let Ok(id) = leased.id.parse::<MessageId>() else {
-            tracing::error!(webhook = %webhook.id, delivery = leased.id, "a delivery has an invalid id, so it is not sent: restore the store from a backup");
-            return self.postpone(&leased).await;
-        };
-        let Some((body, mut disclosure)) = self.body(&leased).await? else {
-            return self.postpone(&leased).await;
+        let Some((id, body, mut disclosure)) = self.message(&leased).await? else {
+            let now = self.clock().now().utc;
+            let postponed = leased.settlement(Settled::NotSent(now + UNREADABLE_PAUSE), now);
+            return self.settle(postponed, None).await;
         };
         let outcome = dispatcher
             .deliver(&Attempt {
@@ -163,7 +161,7 @@ impl Direct {
                 body,
             })
             .await;
-        let at = self.clock().now().utc;
+        disclosure.at = self.clock().now().utc;
         let attempt = match leased.payload {
             Payload::Event { .. } => leased.attempt,
             _ => leased.attempt.min(LAST_SNAPSHOT_STEP),
@@ -172,14 +170,10 @@ impl Direct {
             failing_since: webhook.failing_since,
             failures: webhook.failures,
         };
-        let next_step = health.handle_outcome(attempt, &outcome, at, entropy::number());
-        disclosure.at = at;
-        let disclosure = match next_step {
-            NextStep::Delivered => Some(disclosure),
-            _ => outcome.may_have_arrived().then(|| unaccepted(disclosure)),
-        };
-        let (settled, rest_until, entry) = match next_step {
-            NextStep::Delivered => (Settled::Delivered, None, None),
+        let next_step = health.handle_outcome(attempt, &outcome, disclosure.at, entropy::number());
+        let mut settlement = leased.settlement(Settled::Dead, disclosure.at);
+        match next_step {
+            NextStep::Delivered => settlement.settled = Settled::Delivered,
             NextStep::RetryAt { at, pause_until } => {
                 let hint = match outcome {
                     webhook::Outcome::Failed(Failure::Blocked) => {
@@ -188,33 +182,22 @@ impl Direct {
                     _ => "",
                 };
                 tracing::warn!(webhook = %webhook.id, attempt = leased.attempt, ?outcome, "delivery failed, it is retried{hint}");
-                (Settled::RetryAt(at), pause_until, None)
+                (settlement.settled, settlement.rest_until) = (Settled::RetryAt(at), pause_until);
             }
             NextStep::DisableEndpoint(reason) => {
                 tracing::error!(webhook = %webhook.id, ?reason, "webhook disabled: replace it to enable it again");
-                let reason = match reason {
-                    DisableReason::Gone => "gone",
-                    _ => "failing",
-                };
-                let entry = failure("webhook.disabled").detail("reason", reason);
-                (Settled::Dead, None, Some(entry))
+                settlement.disable_webhook = true;
+                let entry = failure("webhook.disabled").detail("reason", reason.as_str());
+                settlement.entries.push(entry);
             }
-            _ => (Settled::Dead, None, Some(failure("webhook.dead"))),
-        };
-        let settlement = Settlement {
-            rest_until,
-            disable_webhook: matches!(next_step, NextStep::DisableEndpoint(_)),
-            entries: entry.into_iter().collect(),
-            ..leased.settlement(settled, at)
-        };
+            _ => settlement.entries.push(failure("webhook.dead")),
+        }
+        if next_step != NextStep::Delivered {
+            disclosure.action = "webhook.attempted".into();
+            disclosure = disclosure.outcome(Outcome::Error);
+        }
+        let disclosure = outcome.may_have_arrived().then_some(disclosure);
         self.settle(settlement, disclosure).await
-    }
-
-    /// Settles a delivery that cannot be sent now: it is due again after a day.
-    async fn postpone(&self, leased: &Leased) -> Result<(), Error> {
-        let now = self.clock().now().utc;
-        let settlement = leased.settlement(Settled::NotSent(now + UNREADABLE_PAUSE), now);
-        self.settle(settlement, None).await
     }
 
     /// Stores the outcome of a delivery, and the entry of its disclosure if it was sent.
@@ -224,27 +207,27 @@ impl Direct {
             // the holder of the present lease settles it, or the webhook or the session was removed: the data was sent
             // nevertheless
             Err(error) if error.kind() == StoreErrorKind::Fenced => match disclosure {
-                Some(entry) => self.commit(entry.into()).await,
+                Some(entry) => self.commit(entry.into()).await.map(drop),
                 None => Ok(()),
             },
             other => Ok(other?),
         }
     }
 
-    /// The body to send now, of the session as it is with the consent that is in force, and the audit entry of its
-    /// disclosure.
-    async fn body(&self, leased: &Leased) -> Result<Option<(Bytes, Draft)>, Error> {
+    /// The id and the body to send now, of the session as it is with the consent that is in force, and the audit entry of
+    /// its disclosure. `None` if it cannot be sent.
+    async fn message(&self, leased: &Leased) -> Result<Option<(MessageId, Bytes, Draft)>, Error> {
+        let Ok(id) = leased.id.parse::<MessageId>() else {
+            tracing::error!(webhook = %leased.webhook.id, delivery = leased.id, "a delivery has an invalid id, so it is not sent: restore the store from a backup");
+            return Ok(None);
+        };
         let session = match &leased.payload {
             Payload::Erased { session, range } => {
                 // its subject key is destroyed
-                let entry = self
-                    .webhook_draft(
-                        Actor::system("guest-suite"),
-                        "webhook.delivered",
-                        &leased.webhook.id,
-                    )
-                    .detail("event", EventName::Erased.as_str());
-                return Ok(Some((erased_event(session, range, leased.at), entry)));
+                let system = Actor::system("guest-suite");
+                let entry = self.webhook_draft(system, "webhook.delivered", &leased.webhook.id);
+                let entry = entry.detail("event", EventName::Erased.as_str());
+                return Ok(Some((id, erased_event(session, range, leased.at), entry)));
             }
             Payload::Event { session, .. } | Payload::Snapshot { session, .. } => session,
         };
@@ -253,11 +236,13 @@ impl Direct {
             Err(error) => Err(error),
         };
         match reevaluated {
-            Ok(record) => Ok(record.delivery_body(leased, self.clock().now())),
+            Ok(record) => Ok(record
+                .delivery_body(leased, self.clock().now())
+                .map(|(body, entry)| (id, body, entry))),
             // it was erased after the lease
-            Err(Error::NotFound) => Ok(None),
+            Err(Error::Refused(ErrorCode::NotFound)) => Ok(None),
             Err(Error::Store(error)) if error.kind() == StoreErrorKind::Corrupt => {
-                self.verify_now();
+                self.audit_log().monitor().verify_now();
                 tracing::error!(%session, webhook = %leased.webhook.id, "a session cannot be read, so its delivery is not sent: restore it from a backup");
                 Ok(None)
             }
@@ -265,35 +250,38 @@ impl Direct {
         }
     }
 
-    /// Returns a webhook with its secret, if it was not changed since its registration.
-    pub(super) async fn first_webhook(&self, owner: &str, id: &WebhookId) -> Result<Webhook, Error> {
-        let row = self.stored_webhook(owner, id).await?;
+    /// Returns a webhook that a request created, with its secret if it was not changed since.
+    async fn registered_before(&self, owner: &str, id: &WebhookId) -> Result<Webhook, Error> {
+        let rows = self.rows(owner).await?;
+        let row = rows.iter().find(|row| row.id == *id);
+        let row = row.ok_or(ErrorCode::IdempotencyKeySpent)?;
         let secret = match row.version {
-            1 => Some(target(&row).map_err(|_| StoreErrorKind::Corrupt)?.1),
+            1 => Some(parse(row).map_err(|_| StoreErrorKind::Corrupt)?.1),
             _ => None,
         };
         Ok(Webhook {
             secret,
-            ..webhook(row)?
+            ..shown(row)?
         })
     }
 
     async fn stored_webhook(&self, owner: &str, id: &WebhookId) -> Result<WebhookRow, Error> {
-        let mut rows = self.rows(owner).await?;
-        rows.find(|row| row.id == *id).ok_or(Error::NotFound)
+        let mut rows = self.rows(owner).await?.into_iter();
+        Ok(rows.find(|row| row.id == *id).ok_or(ErrorCode::NotFound)?)
     }
 
-    async fn rows<'a>(&self, owner: &'a str) -> Result<impl Iterator<Item = WebhookRow> + use<'a>, Error> {
-        let rows = self.store().webhooks().await?.into_iter();
-        Ok(rows.filter(move |row| row.owner == owner))
+    async fn rows(&self, owner: &str) -> Result<Vec<WebhookRow>, Error> {
+        let mut rows = self.store().webhooks().await?;
+        rows.retain(|row| row.owner == owner);
+        Ok(rows)
     }
 
     /// Returns the webhook of the same name, if it has the same content.
     async fn find_webhook(&self, owner: &str, wanted: &Subscription) -> Result<Option<Webhook>, Error> {
-        let mut rows = self.rows(owner).await?;
-        match rows.find(|row| row.name == wanted.name.as_str()) {
-            Some(row) if subscription(&row)? == *wanted => webhook(row).map(Some),
-            Some(_) => Err(Error::WebhookNameInUse),
+        let rows = self.rows(owner).await?;
+        match rows.iter().find(|row| row.name == wanted.name.as_str()) {
+            Some(row) if subscription(row)? == *wanted => shown(row).map(Some),
+            Some(_) => Err(ErrorCode::WebhookNameInUse.into()),
             None => Ok(None),
         }
     }
@@ -306,7 +294,7 @@ impl Direct {
         before: Option<Webhook>,
         request: Option<KeyedRequest>,
     ) -> Result<Webhook, Error> {
-        let stored = webhook(row.clone())?;
+        let stored = shown(&row)?;
         let mut entry = self.webhook_draft(Actor::client(row.owner.as_str()), action, &row.id);
         if let Some(before) = before {
             let changed = stored.subscription.changed_fields(&before.subscription);
@@ -318,18 +306,12 @@ impl Direct {
             ..Change::PutWebhook(row).into()
         })
         .await
-        .map(|()| stored)
+        .map(|_| stored)
     }
 
     fn webhook_draft(&self, actor: Actor, action: &'static str, id: &WebhookId) -> Draft {
         Draft::new(self.clock().now().utc, actor, action).detail("webhook", id.as_str())
     }
-}
-
-/// The entry of a disclosure by an attempt that was not accepted.
-fn unaccepted(mut disclosure: Draft) -> Draft {
-    disclosure.action = "webhook.attempted".into();
-    disclosure.outcome(Outcome::Error)
 }
 
 /// The row of a new webhook.
@@ -351,28 +333,28 @@ fn row(id: WebhookId, owner: &str, subscription: &Subscription, secrets: SecretS
     }
 }
 
-fn webhook(row: WebhookRow) -> Result<Webhook, Error> {
-    let subscription = Subscription {
-        enabled: row.enabled,
-        ..subscription(&row)?
-    };
+/// A webhook as its owner sees it.
+fn shown(row: &WebhookRow) -> Result<Webhook, Error> {
     Ok(Webhook {
-        id: row.id,
-        subscription,
+        id: row.id.clone(),
+        subscription: Subscription {
+            enabled: row.enabled,
+            ..subscription(row)?
+        },
         secret: None,
     })
 }
 
 /// The subscription as the owner specified it.
-fn subscription(row: &WebhookRow) -> Result<Subscription, Error> {
-    SubscriptionBody::parse(&row.document).map_err(|_| StoreErrorKind::Corrupt.into())
+fn subscription(row: &WebhookRow) -> Result<Subscription, StoreErrorKind> {
+    SubscriptionBody::parse(&row.document).map_err(|_| StoreErrorKind::Corrupt)
 }
 
 /// The subscription and the secret of a delivery.
 ///
 /// # Errors
 /// The cause as text, without a value.
-fn target(row: &WebhookRow) -> Result<(Subscription, Secret), String> {
+fn parse(row: &WebhookRow) -> Result<(Subscription, Secret), String> {
     let subscription = SubscriptionBody::parse(&row.document).map_err(|error| error_chain(&error))?;
     let secret = row.secrets.expose_secret().parse::<Secret>();
     Ok((subscription, secret.map_err(|error| error_chain(&error))?))

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use genesys_api::SessionId;
+use guest_suite::contract::ErrorCode;
 use guest_suite::store::EntryQuery;
 use guest_suite::webhook::Subscription;
 
@@ -31,7 +32,10 @@ impl Outage {
         let direct = open(&clock, &folder).await;
         let crm = Crm::start(&clock).await;
         let subscription = crm.subscription("/sync");
-        let webhook = direct.ensure_webhook(OWNER, subscription.clone()).await.unwrap();
+        let webhook = direct
+            .ensure_webhook(OWNER, subscription.clone(), None)
+            .await
+            .unwrap();
         let egress = Egress::PublicOnly {
             allow: vec!["127.0.0.0/8".parse().unwrap()],
         };
@@ -55,7 +59,11 @@ impl Outage {
     }
 
     async fn create(&mut self) -> SessionId {
-        let created = self.direct.create(OWNER, newcomer(&self.clock)).await.unwrap();
+        let created = self
+            .direct
+            .create(OWNER, newcomer(&self.clock), None)
+            .await
+            .unwrap();
         self.events.insert(created.session.id.clone(), 1);
         created.session.id
     }
@@ -389,7 +397,10 @@ async fn events_of_an_ended_session_have_the_attributes_that_consent_allows() {
     let granted = outage
         .direct
         .change_consent(OWNER, &id, &grant, Signals::default());
-    assert!(matches!(granted.await, Err(Error::Ended)));
+    assert!(matches!(
+        granted.await,
+        Err(Error::Refused(ErrorCode::SessionEnded))
+    ));
 }
 
 /// Makes random changes while the receiver fails and recovers, and the process restarts.

@@ -20,7 +20,7 @@ async fn session(simulator: &Simulator, cdn: Host) -> (Direct, SessionId) {
     let direct = Direct::open(config(&clock, hosts, simulator.deployment_id().as_str()))
         .await
         .unwrap();
-    let created = direct.create("shop", newcomer(&clock)).await.unwrap();
+    let created = direct.create("shop", newcomer(&clock), None).await.unwrap();
     (direct, created.session.id)
 }
 

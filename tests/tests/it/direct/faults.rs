@@ -8,7 +8,8 @@ use guest_store::{
     Change, Committed, EntryQuery, Leases, Session, SessionQuery, Settlement, Stats, StoreErrorKind,
     StoreFuture, StoredCheckpoint, StoredEntry, StoredRequest, Unit, Webhook,
 };
-use guest_suite::direct::LogState;
+use guest_suite::contract::ErrorCode;
+use guest_suite::store::LogState;
 use time::OffsetDateTime;
 
 use super::*;
@@ -119,22 +120,25 @@ fn dispatcher(clock: &Clock) -> Dispatcher {
 async fn counted_refusals_survive_a_failed_commit() {
     let (clock, store) = (Clock::system(), FaultyStore::new());
     let direct = open(&clock, store.clone()).await;
-    let created = direct.create("shop", newcomer(&clock)).await.unwrap();
+    let created = direct.create("shop", newcomer(&clock), None).await.unwrap();
     let (id, used) = (created.session.id, created.tokens.refresh_token);
     let key = IdempotencyKey::random();
     let tokens = direct.rotate("shop", &id, &used, Some(&key)).await.unwrap();
     direct.admit(&id, &tokens.access_token).await.unwrap();
     for _ in 0..4 {
         let refused = direct.rotate("shop", &id, &used, Some(&key)).await;
-        assert!(matches!(refused, Err(Error::RefreshUsed)));
+        assert!(matches!(
+            refused,
+            Err(Error::Refused(ErrorCode::RefreshTokenUsed))
+        ));
     }
     clock.advance(Duration::from_secs(60));
     store.refuses_units.store(true, Ordering::SeqCst);
     let refused = direct.rotate("shop", &id, &used, Some(&key)).await;
     assert!(matches!(refused, Err(Error::Store(_))));
-    direct.log_refusals().await.unwrap_err();
+    direct.audit_log().log_counted().await.unwrap_err();
     store.refuses_units.store(false, Ordering::SeqCst);
-    direct.log_refusals().await.unwrap();
+    direct.audit_log().log_counted().await.unwrap();
 
     let entries = store.entries(EntryQuery::From(0), 100).await.unwrap();
     let entries = entries
@@ -150,7 +154,7 @@ async fn start_reads_no_session() {
     let (clock, store) = (Clock::system(), memory());
     let direct = open(&clock, store.clone()).await;
     for _ in 0..3 {
-        direct.create("shop", newcomer(&clock)).await.unwrap();
+        direct.create("shop", newcomer(&clock), None).await.unwrap();
     }
     let sessions = store.sessions(SessionQuery::Live(None), 3).await.unwrap();
     for session in &sessions[1..] {
@@ -167,7 +171,7 @@ async fn start_reads_no_session() {
 async fn durations_of_expired_sessions_stay_equal_after_a_restart() {
     let (clock, store) = (Clock::system(), memory());
     let direct = open(&clock, store.clone()).await;
-    direct.create("shop", newcomer(&clock)).await.unwrap();
+    direct.create("shop", newcomer(&clock), None).await.unwrap();
     clock.advance(Duration::from_secs(3 * 86_400));
     assert_eq!(direct.expire_idle().await.unwrap(), 1);
     let durations = direct.metrics().durations.unwrap();
@@ -187,7 +191,7 @@ async fn unparsable_webhook_is_disabled() {
         subscription
     });
     for subscription in [document, secret] {
-        direct.ensure_webhook("shop", subscription).await.unwrap();
+        direct.ensure_webhook("shop", subscription, None).await.unwrap();
     }
     for mut webhook in store.webhooks().await.unwrap() {
         match webhook.name.as_str() {
@@ -196,7 +200,7 @@ async fn unparsable_webhook_is_disabled() {
         }
         store.commit(Change::PutWebhook(webhook).into()).await.unwrap();
     }
-    direct.create("shop", newcomer(&clock)).await.unwrap();
+    direct.create("shop", newcomer(&clock), None).await.unwrap();
     let leased = direct.lease_due(10).await.unwrap().deliveries;
     assert_eq!(leased.len(), 2);
     for delivery in leased {
@@ -212,7 +216,7 @@ async fn unparsable_webhook_is_disabled() {
 async fn verification_of_the_log_is_started_again_after_a_panic() {
     let (clock, store) = (Clock::system(), FaultyStore::new());
     let direct = open(&clock, store.clone()).await;
-    direct.create("shop", newcomer(&clock)).await.unwrap();
+    direct.create("shop", newcomer(&clock), None).await.unwrap();
     store.panics_once.store(true, Ordering::SeqCst);
     let running = direct.clone();
     let dispatcher = dispatcher(&clock);
@@ -220,7 +224,7 @@ async fn verification_of_the_log_is_started_again_after_a_panic() {
     until(async || !store.panics_once.load(Ordering::SeqCst)).await;
     until(async || {
         clock.advance(Duration::from_secs(60));
-        matches!(direct.log_state(), LogState::Verified(_))
+        matches!(direct.audit_log().monitor().state(), LogState::Verified(_))
     })
     .await;
     tasks.abort();
@@ -241,7 +245,12 @@ async fn conversation_is_not_opened_without_the_entry_of_its_disclosure() {
     })
     .await
     .unwrap();
-    let id = direct.create("shop", newcomer(&clock)).await.unwrap().session.id;
+    let id = direct
+        .create("shop", newcomer(&clock), None)
+        .await
+        .unwrap()
+        .session
+        .id;
     store.refuses_units.store(true, Ordering::SeqCst);
     let refused = direct.connect("shop", &id, page_origin()).await;
     assert!(matches!(refused, Err(Error::Store(_))));
@@ -275,7 +284,7 @@ async fn store_is_queried_only_when_something_is_due() {
     .await;
     // the outbox, the live sessions, the ended ones, the keys of requests, and the counts
     assert_eq!(queries(), 5);
-    direct.create("shop", newcomer(&clock)).await.unwrap();
+    direct.create("shop", newcomer(&clock), None).await.unwrap();
     until(async || queries() == 7).await;
     clock.advance(Duration::from_secs(86_400));
     until(async || direct.metrics().ended_by.get(EndReason::Expired) == 1).await;
@@ -292,8 +301,8 @@ async fn store_is_queried_only_when_something_is_due() {
 async fn restarted_process_ends_idle_sessions_at_their_moved_deadlines() {
     let (clock, store) = (Clock::system(), memory());
     let before = open(&clock, store.clone()).await;
-    let kept = before.create("shop", newcomer(&clock)).await.unwrap();
-    before.create("shop", newcomer(&clock)).await.unwrap();
+    let kept = before.create("shop", newcomer(&clock), None).await.unwrap();
+    before.create("shop", newcomer(&clock), None).await.unwrap();
     let direct = open(&clock, store).await;
     let hours = |hours: u64| clock.advance(Duration::from_secs(hours * 3_600));
     assert_eq!(direct.expire_idle().await.unwrap(), 0);

@@ -65,7 +65,12 @@ async fn message_between_two_visits_is_delivered_once() {
     };
 
     let direct = open().await;
-    let id = direct.create("shop", newcomer(&clock)).await.unwrap().session.id;
+    let id = direct
+        .create("shop", newcomer(&clock), None)
+        .await
+        .unwrap()
+        .session
+        .id;
     let mut conversation = connect(&direct, &id).await;
     send_echoed(&mut conversation, "one").await;
     conversation.close().await;

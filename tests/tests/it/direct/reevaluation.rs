@@ -23,14 +23,14 @@ async fn stored_decision_is_reevaluated_before_data_leaves() {
     late.enabled = false;
     let before = open("1.0.0", OPT_OUT).await;
     before
-        .ensure_webhook("shop", crm.subscription("/sync"))
+        .ensure_webhook("shop", crm.subscription("/sync"), None)
         .await
         .unwrap();
-    let webhook = before.ensure_webhook("shop", late.clone()).await.unwrap();
+    let webhook = before.ensure_webhook("shop", late.clone(), None).await.unwrap();
     let mut ids = Vec::new();
     for _ in 0..3 {
         let guest = consenting(&clock, [Choice::Unknown; 3]);
-        ids.push(before.create("shop", guest).await.unwrap().session.id);
+        ids.push(before.create("shop", guest, None).await.unwrap().session.id);
     }
 
     let direct = open("2.0.0", OPT_IN).await;

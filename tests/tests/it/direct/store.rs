@@ -1,6 +1,7 @@
 //! Sessions in the store: resumed, counted, erased.
 
 use super::*;
+use guest_suite::contract::ErrorCode;
 use guest_suite::conversation::ConnectionEvent;
 
 #[tokio::test]
@@ -13,8 +14,8 @@ async fn sessions_are_resumed_from_the_store() {
         Direct::open(DirectConfig { store, ..config }).await.unwrap()
     };
     let direct = open(sqlite(&folder)).await;
-    let created = direct.create("shop", newcomer(&clock)).await.unwrap();
-    let ended = direct.create("shop", newcomer(&clock)).await.unwrap();
+    let created = direct.create("shop", newcomer(&clock), None).await.unwrap();
+    let ended = direct.create("shop", newcomer(&clock), None).await.unwrap();
     direct
         .end("shop", &ended.session.id, EndReason::Guest)
         .await
@@ -55,7 +56,7 @@ async fn stored_sessions_are_counted_without_a_waiting_caller() {
         tokio::select! {
             biased;
             // polled once, before the store's thread has run
-            _ = direct.create("shop", newcomer(&clock)) => panic!("nothing was to be waited for"),
+            _ = direct.create("shop", newcomer(&clock), None) => panic!("nothing was to be waited for"),
             () = std::future::ready(()) => {}
         }
         until(async || direct.store().stats().await.unwrap().live_sessions == sessions).await;
@@ -68,15 +69,28 @@ async fn session_is_erased_after_its_retention() {
     let clock = Clock::system();
     let config = config(&clock, Hosts::of_domain("mypurecloud.de").unwrap(), "d-1");
     let direct = Direct::open(config).await.unwrap();
-    let old = direct.create("shop", newcomer(&clock)).await.unwrap().session.id;
+    let old = direct
+        .create("shop", newcomer(&clock), None)
+        .await
+        .unwrap()
+        .session
+        .id;
     direct.end("shop", &old, EndReason::Guest).await.unwrap();
     let month = Duration::from_secs(30 * 86_400);
     clock.advance(month - Duration::from_secs(60));
-    let live = direct.create("shop", newcomer(&clock)).await.unwrap().session.id;
+    let live = direct
+        .create("shop", newcomer(&clock), None)
+        .await
+        .unwrap()
+        .session
+        .id;
     assert_eq!(direct.erase_old().await.unwrap(), 0);
     clock.advance(Duration::from_secs(60));
     assert_eq!(direct.erase_old().await.unwrap(), 1);
-    assert!(matches!(direct.session("shop", &old).await, Err(Error::NotFound)));
+    assert!(matches!(
+        direct.session("shop", &old).await,
+        Err(Error::Refused(ErrorCode::NotFound))
+    ));
     direct.session("shop", &live).await.unwrap();
     assert_eq!(direct.metrics().sessions, 2, "erased sessions stay in the totals");
     let entries = direct
