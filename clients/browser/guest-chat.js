@@ -1055,7 +1055,9 @@ class Transcript {
   #view;
   #entries = new Map();
   #loading = false;
-  #complete = false;
+  // the next page of the history, or null at its end
+  #page = 1;
+  #isConnected = false;
 
   constructor(parts, texts, view) {
     this.#parts = parts;
@@ -1073,8 +1075,9 @@ class Transcript {
 
   /** Loads the earlier messages once the conversation is open, for a page that was reloaded. */
   connected({ newSession }) {
-    if (typeof this.#view.conversation.history !== "function") this.#complete = true;
-    else if (!newSession && this.#entries.size === 0) this.loadEarlier();
+    if (newSession || this.#view.conversation.history === undefined) this.#page = null;
+    else if (!this.#isConnected) this.loadEarlier();
+    this.#isConnected = true;
   }
 
   /** Adds a message of the agent, or of the guest in another window. */
@@ -1107,31 +1110,50 @@ class Transcript {
 
   /** Adds a line between the messages. */
   separate(text) {
-    this.#parts.list.append(h("li", { class: "separator" }, h("span", {}, text)));
+    const note = h("li", { class: "separator" }, h("span", {}, text));
+    this.#parts.list.append(note);
     this.#view.announce(text);
     this.#arrange();
+    return note;
+  }
+
+  /** A place where messages were missed: reads them from the history. */
+  async gap({ readFrom }) {
+    const load = h("button", { type: "button", onclick: () => read() }, this.#texts.tryAgain);
+    const note = this.separate(this.#texts.gap);
+    if (this.#view.conversation.history === undefined) return;
+    const read = async () => {
+      load.remove();
+      try {
+        const { messages } = await this.#view.conversation.history(readFrom === undefined ? {} : { from: readFrom });
+        this.#insertAll(messages);
+        note.remove();
+      } catch {
+        note.append(load);
+      }
+      this.#arrange();
+    };
+    await read();
   }
 
   async loadEarlier() {
-    if (this.#loading || this.#complete) return;
+    if (this.#loading || this.#page === null) return;
     this.#loading = true;
     const { earlier, log } = this.#parts;
     earlier.hidden = false;
     earlier.disabled = true;
     earlier.textContent = this.#texts.loading;
     try {
-      const byNode = this.#byNode();
-      const oldest = [...this.#parts.list.children].map((node) => byNode.get(node)).find((entry) => entry != null && entry.at !== null);
-      const { messages, more } = await this.#view.conversation.history(oldest === undefined ? {} : { before: oldest.id });
+      const { messages, nextPage } = await this.#view.conversation.history({ page: this.#page });
       const fromEnd = log.scrollHeight - log.scrollTop;
-      for (const message of messages) this.#insertByTime(message);
-      this.#complete = !more;
+      this.#insertAll(messages);
+      this.#page = nextPage ?? null;
       log.scrollTop = log.scrollHeight - fromEnd;
       earlier.textContent = this.#texts.older;
     } catch {
       earlier.textContent = `${this.#texts.historyFailed} ${this.#texts.tryAgain}`;
     }
-    earlier.hidden = this.#complete;
+    earlier.hidden = this.#page === null;
     earlier.disabled = false;
     this.#loading = false;
     this.#arrange();
@@ -1155,6 +1177,11 @@ class Transcript {
     const byNode = this.#byNode();
     const later = [...this.#parts.list.children].find((node) => byNode.has(node) && (byNode.get(node).at ?? Infinity) > at);
     return this.#insert(message, later ?? null);
+  }
+
+  /** Adds messages of the history. `shown` ones are there, the guest's own by another id. */
+  #insertAll(messages) {
+    for (const message of messages) if (!message.shown) this.#insertByTime(message);
   }
 
   #byNode() {
@@ -1457,7 +1484,7 @@ export class GuestChat extends HTMLElement {
     });
     on("typing", (frame) => this.#showTyping(frame));
     on("delivery", (delivery) => this.#transcript.deliver(delivery));
-    on("gap", () => this.#keepPlace(() => this.#transcript.separate(this.#texts.gap)));
+    on("gap", (gap) => this.#keepPlace(() => this.#transcript.gap(gap)));
     on("event", (event) => this.#showEvent(event));
     on("ended", (ended) => this.#ended(ended));
     addEventListener("offline", () => this.#showState(conversation.state), { signal });

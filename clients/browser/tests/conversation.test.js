@@ -256,3 +256,17 @@ test("reloaded page resumes at its position", async () => {
   sockets[0].receive({ type: "message", sequence: 8, id: "a8", text: "missed", from: { kind: "bot" }, timestamp: "2026-01-01T00:00:00Z" });
   assert.equal(events.filter(([name]) => name === "message").length, 1);
 });
+
+test("form is answered with texts, choices and several values of one field", async () => {
+  const { sockets, conversation } = start((socket) => socket.accept());
+  conversation.connect();
+  await settle();
+  const choices = [{ text: "Tea", payload: "tea" }, { text: "Water", payload: "water" }];
+  conversation.submit({ id: "m" }, { cannedResponseId: "c" }, { street: "1 Harbor Street", drinks: choices });
+  const [{ form }] = messages(sockets)[0].content;
+  assert.equal(form.cannedResponseId, "c");
+  assert.deepEqual(
+    form.response.map(({ id, component }) => [id, component.buttonResponse.text, component.buttonResponse.payload]),
+    [["street", "1 Harbor Street", "1 Harbor Street"], ["drinks", "Tea", "tea"], ["drinks", "Water", "water"]],
+  );
+});

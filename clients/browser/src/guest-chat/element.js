@@ -238,7 +238,7 @@ export class GuestChat extends HTMLElement {
     });
     on("typing", (frame) => this.#showTyping(frame));
     on("delivery", (delivery) => this.#transcript.deliver(delivery));
-    on("gap", () => this.#keepPlace(() => this.#transcript.separate(this.#texts.gap)));
+    on("gap", (gap) => this.#keepPlace(() => this.#transcript.gap(gap)));
     on("event", (event) => this.#showEvent(event));
     on("ended", (ended) => this.#ended(ended));
     addEventListener("offline", () => this.#showState(conversation.state), { signal });

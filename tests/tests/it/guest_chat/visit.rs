@@ -62,9 +62,10 @@ impl Shop {
         let path = head.uri.path();
         if let Some((_, media, text)) = FILES.iter().find(|(name, _, _)| *name == path) {
             let policy = format!(
-                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' {}; \
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' {} {}; \
                  base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'",
-                self.gateway
+                self.gateway,
+                self.gateway.replacen("ws", "http", 1)
             );
             return Response::builder()
                 .header(CONTENT_TYPE, *media)
