@@ -248,6 +248,7 @@ impl Transaction<'_, '_> {
             EVENT => self.count(&held.webhook, -1, 0),
             _ => self.count(&held.webhook, 0, -1),
         }
+        Ok(())
     }
 
     /// Updates the health of a webhook.

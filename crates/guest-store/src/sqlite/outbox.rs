@@ -1,5 +1,7 @@
 //! Statements of the outbox: the queue of each webhook, and the snapshots for what found no room in it.
 
+use std::collections::BTreeMap;
+
 use genesys_api::{SessionId, entropy};
 use rusqlite::params;
 
@@ -29,6 +31,19 @@ struct Queue {
     stats: QueueStats,
 }
 
+/// Additions to the rows and the snapshots of queues, by the id of the webhook. They are written once a transaction: a row
+/// of a webhook is large, and each change of it is authenticated.
+#[derive(Clone, Debug, Default)]
+pub(super) struct QueueCounts(BTreeMap<String, (i64, i64)>);
+
+impl QueueCounts {
+    /// The pending events of a queue, with those that are not written yet.
+    fn pending(&self, queue: &Queue) -> u64 {
+        let (rows, _) = self.0.get(&queue.webhook).copied().unwrap_or_default();
+        queue.stats.pending.saturating_add_signed(rows)
+    }
+}
+
 /// Sequence numbers and time of events of a session that were not delivered to a webhook.
 pub(super) struct Undelivered {
     pub(super) session: LookupHash,
@@ -40,12 +55,15 @@ pub(super) struct Undelivered {
 impl Transaction<'_, '_> {
     /// Writes the deliveries of an event. Returns the number of queued ones, and of those that joined a snapshot.
     pub(super) fn fan_out(&mut self, event: &Event) -> Result<(usize, usize), SqliteError> {
-        let queues = self.prepared.rows(
+        let mut queues = self.prepared.rows(
             "SELECT id, enabled, pending, snapshots FROM webhooks WHERE owner = ?1
              AND EXISTS (SELECT 1 FROM json_each(events) WHERE value = ?2) ORDER BY id",
             [&event.owner, &event.name],
             queue,
         )?;
+        for queue in &mut queues {
+            queue.stats.pending = self.head.queues.pending(queue);
+        }
         let mut queued = 0;
         for queue in &queues {
             let id = event_id(&queue.webhook, &event.id);
@@ -76,7 +94,8 @@ impl Transaction<'_, '_> {
                 micros(event.at),
             ],
         )?;
-        self.count(webhook, 1, 0)
+        self.count(webhook, 1, 0);
+        Ok(())
     }
 
     fn overflow(&mut self, queue: &Queue, event: &Event) -> Result<(), SqliteError> {
@@ -115,11 +134,13 @@ impl Transaction<'_, '_> {
              VALUES (hex(randomblob(16)), ?1, ?2, 1, ?3, ?4, ?5, 1)",
             params,
         )?;
-        self.count(webhook, 0, 1)
+        self.count(webhook, 0, 1);
+        Ok(())
     }
 
     /// Adds all pending events of a webhook to the snapshots of their sessions. None of them is due.
     pub(super) fn withhold_all(&mut self, webhook: &str) -> Result<(), SqliteError> {
+        self.write_counts()?;
         for sql in [
             "UPDATE outbox SET due_at = NULL, leased = 0, fence = fence + 1, attempts = 0
              WHERE webhook = ?1 AND kind > 0 AND due_at IS NOT NULL",
@@ -172,7 +193,7 @@ impl Transaction<'_, '_> {
                  VALUES (?1, ?2, randomblob(16), 2, ?3, ?4, ?5, ?6, ?7)",
                 params![range_id(), webhook, first, last, at, slot, body],
             )?;
-            self.count(webhook, -rows, 1 - snapshots)?;
+            self.count(webhook, -rows, 1 - snapshots);
             self.release_if_idle(webhook)?;
         }
         Ok(())
@@ -206,21 +227,33 @@ impl Transaction<'_, '_> {
         }
     }
 
-    /// Adds to the counts of a webhook's queue. Rows that another program moved there were not counted.
-    pub(super) fn count(&mut self, webhook: &str, rows: i64, snapshots: i64) -> Result<(), SqliteError> {
+    /// Adds to the counts of a webhook's queue.
+    pub(super) fn count(&mut self, webhook: &str, rows: i64, snapshots: i64) {
+        match self.head.queues.0.get_mut(webhook) {
+            Some(counts) => *counts = (counts.0 + rows, counts.1 + snapshots),
+            None => drop(self.head.queues.0.insert(webhook.to_owned(), (rows, snapshots))),
+        }
+    }
+
+    /// Writes what was counted. Rows that another program moved to a queue were not counted.
+    pub(super) fn write_counts(&mut self) -> Result<(), SqliteError> {
         let sql = "UPDATE webhooks SET pending = max(pending + ?2, 0), snapshots = max(snapshots + ?3, 0)
                    WHERE id = ?1";
-        self.prepared.execute(sql, params![webhook, rows, snapshots])?;
+        for (webhook, (rows, snapshots)) in std::mem::take(&mut self.head.queues.0) {
+            self.prepared.execute(sql, params![webhook, rows, snapshots])?;
+        }
         Ok(())
     }
 
     fn queue(&mut self, webhook: &str) -> Result<Option<Queue>, SqliteError> {
+        self.write_counts()?;
         let sql = "SELECT id, enabled, pending, snapshots FROM webhooks WHERE id = ?1";
         Ok(self.prepared.rows(sql, [webhook], queue)?.pop())
     }
 
     /// The counts are columns of the webhooks, whose number is limited. Indexes find the oldest rows.
     pub(super) fn stats(&mut self) -> Result<Stats, SqliteError> {
+        self.write_counts()?;
         let mut oldest = |sql| {
             let oldest = self.prepared.row(sql, [], |row| row.get::<_, Option<i64>>(0))?;
             oldest.flatten().map(time).transpose()

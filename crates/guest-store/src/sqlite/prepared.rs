@@ -9,10 +9,10 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, Statement, params};
 use super::error::SqliteError;
 use crate::store::PAGE;
 
-/// The statements of one connection, by their text.
+/// The statements of one connection, by the address and the length of their text, which is quicker to hash than the text.
 pub(super) struct Prepared<'c> {
     connection: &'c Connection,
-    statements: HashMap<&'static str, Statement<'c>>,
+    statements: HashMap<(usize, usize), Statement<'c>>,
 }
 
 impl<'c> Prepared<'c> {
@@ -101,7 +101,7 @@ impl<'c> Prepared<'c> {
     }
 
     fn statement(&mut self, sql: &'static str) -> rusqlite::Result<&mut Statement<'c>> {
-        match self.statements.entry(sql) {
+        match self.statements.entry((sql.as_ptr().addr(), sql.len())) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
             Entry::Vacant(entry) => Ok(entry.insert(self.connection.prepare(sql)?)),
         }

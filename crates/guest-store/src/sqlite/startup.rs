@@ -8,6 +8,7 @@ use super::Keys;
 use super::error::SqliteError;
 use super::log::{read_head, write_head};
 use super::migrate;
+use super::outbox::QueueCounts;
 use super::prepared::Prepared;
 use super::row_sums::Rows;
 use super::schema::{APPLICATION, VERSION, check_keys, create};
@@ -60,6 +61,7 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<(Head, Row
         log,
         live_sessions: live_sessions(&mut Prepared::new(connection))?,
         transactions,
+        queues: QueueCounts::default(),
         overflowing: BTreeSet::new(),
     };
     Ok((head, rows))

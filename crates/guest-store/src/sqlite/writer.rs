@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::error::{SqliteError, fault};
 use super::live_guests::LiveGuests;
 use super::log::write_head;
+use super::outbox::QueueCounts;
 use super::prepared::Prepared;
 use super::reader::Reader;
 use super::row_sums::{RowState, Rows};
@@ -26,6 +27,8 @@ pub(super) struct Head {
     pub(super) live_sessions: u64,
     /// Number of the last transaction that changed something.
     pub(super) transactions: u64,
+    /// Counts that the open transaction has not written yet.
+    pub(super) queues: QueueCounts,
     /// Webhooks whose full queue was logged. They are logged again after their last snapshot was delivered.
     pub(super) overflowing: BTreeSet<String>,
 }
@@ -169,6 +172,9 @@ impl Writer {
                 None => {}
             }
         }
+        transaction
+            .write_counts()
+            .map_err(|error| StoreError::from(error).kind())?;
         self.wal.truncate |= transaction.erased;
         Ok(true)
     }
