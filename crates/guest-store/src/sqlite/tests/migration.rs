@@ -275,7 +275,7 @@ async fn outbox_of_version_1_is_kept() {
 
 /// Makes the indexes of the sessions those of versions 3 and 4.
 const SESSION_INDEXES_4: &str = "
-    DROP INDEX sessions_live; DROP INDEX sessions_due; DROP INDEX sessions_ended;
+    DROP INDEX sessions_live; DROP INDEX sessions_ended;
     CREATE INDEX sessions_guest ON sessions (guest);
     CREATE INDEX sessions_live ON sessions (key) WHERE ended_at IS NULL;
     CREATE INDEX sessions_due ON sessions (idle_deadline) WHERE ended_at IS NULL;
