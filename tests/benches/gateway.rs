@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use genesys_api::{Clock, DeploymentId, Host};
@@ -33,7 +33,22 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts `guest-gateway serve` in front of `genesys`.
     pub(crate) fn start(pki: &Pki, genesys: &Host, deployment: &DeploymentId) -> Outcome<Self> {
-        let binary = binary()?;
+        Self::start_binary(&binary()?, pki, genesys, deployment)
+    }
+
+    /// Starts the gateway of another revision, if the variable `GUEST_GATEWAY_BEFORE` has the path of its binary.
+    pub(crate) fn start_earlier(
+        pki: &Pki,
+        genesys: &Host,
+        deployment: &DeploymentId,
+    ) -> Outcome<Option<Self>> {
+        match std::env::var_os("GUEST_GATEWAY_BEFORE") {
+            Some(binary) => Self::start_binary(Path::new(&binary), pki, genesys, deployment).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn start_binary(binary: &Path, pki: &Pki, genesys: &Host, deployment: &DeploymentId) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("ca.pem"), &pki.ca_pem)?;
         fs::write(folder.path().join("cert.pem"), &pki.cert_pem)?;

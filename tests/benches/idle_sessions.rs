@@ -6,6 +6,8 @@
 //!
 //! ```sh
 //! cargo bench -p end-to-end --bench idle_sessions
+//! # beside the gateway of another revision
+//! GUEST_GATEWAY_BEFORE=../before/target/release/guest-gateway cargo bench -p end-to-end --bench idle_sessions
 //! ```
 #![expect(clippy::print_stdout, reason = "a bench prints its figures on stdout")]
 
@@ -85,8 +87,15 @@ fn bench(runtime: &Runtime) -> Outcome<()> {
 
     println!("KiB resident per idle guest session, after one message and its reply, all over TLS:\n");
     println!("{:44}{:>10}{:>10}", "", SIZES[0], SIZES[1]);
-    let figures = with_gateway(runtime, &simulator, &pki)?;
+    let (genesys, deployment) = (simulator.host(), simulator.deployment_id());
+    let gateway = Gateway::start(&pki, genesys, deployment)?;
+    let figures = sessions_of(runtime, &gateway, &pki)?;
     report("gateway: the guest's socket and Genesys'", figures);
+    drop(gateway);
+    if let Some(gateway) = Gateway::start_earlier(&pki, genesys, deployment)? {
+        let figures = sessions_of(runtime, &gateway, &pki)?;
+        report("gateway, other revision", figures);
+    }
     let figures = with_direct_mode(&simulator, &pki)?;
     report("guest-suite, direct mode: Genesys' socket", figures);
     println!("\n{:44}{:>10}{:>10}", "", TOKENS[0], TOKENS[1]);
@@ -99,8 +108,7 @@ fn bench(runtime: &Runtime) -> Outcome<()> {
 }
 
 /// Memory of a session in the gateway.
-fn with_gateway(runtime: &Runtime, simulator: &Simulator, pki: &Pki) -> Outcome<[f64; 2]> {
-    let gateway = Gateway::start(pki, simulator.host(), simulator.deployment_id())?;
+fn sessions_of(runtime: &Runtime, gateway: &Gateway, pki: &Pki) -> Outcome<[f64; 2]> {
     let suite = suite(&gateway.host, pki)?;
     let mut guests = Vec::new();
     per_session(gateway.process.id(), SIZES, |count| {

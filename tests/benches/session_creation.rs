@@ -6,6 +6,8 @@
 //!
 //! ```sh
 //! cargo bench -p end-to-end --bench session_creation
+//! # beside the gateway of another revision
+//! GUEST_GATEWAY_BEFORE=../before/target/release/guest-gateway cargo bench -p end-to-end --bench session_creation
 //! ```
 #![expect(clippy::print_stdout, reason = "a bench prints its figures on stdout")]
 
@@ -59,7 +61,16 @@ fn main() -> Outcome<()> {
 fn bench(runtime: &Runtime) -> Outcome<()> {
     let pki = throwaway_ca(&LOOPBACK)?;
     // creating a session needs no Genesys, so there is no listener
-    let gateway = Gateway::start(&pki, &"https://127.0.0.1:9".parse()?, &"none".parse()?)?;
+    let (genesys, deployment) = ("https://127.0.0.1:9".parse()?, "none".parse()?);
+    let gateway = Gateway::start(&pki, &genesys, &deployment)?;
+    let mut earlier = match Gateway::start_earlier(&pki, &genesys, &deployment)? {
+        Some(gateway) => {
+            let load = Load::prepare(runtime, &gateway.host, &pki)?;
+            let senders = runtime.block_on(connect_all(&gateway.host, &pki))?;
+            Some((gateway, load, senders))
+        }
+        None => None,
+    };
     let load = Load::prepare(runtime, &gateway.host, &pki)?;
     let mut bare = BareServer::start(&pki, &load.answer)?;
     let (own, server, real) = (std::process::id(), bare.process.id(), gateway.process.id());
@@ -68,13 +79,16 @@ fn bench(runtime: &Runtime) -> Outcome<()> {
     let mut to_gateway = runtime.block_on(connect_all(&gateway.host, &pki))?;
     let http = Client::builder(Tls::only_ca(pki.ca_pem.as_bytes())?).build();
     let remote = suite(&bare.host, &pki)?;
-    let mut rows = [
+    let mut rows = vec![
         Row::new("server: bare hyper"),
         Row::new("server: guest-gateway, SQLite on disk"),
         Row::new("client: bare hyper"),
         Row::new("client: genesys-http"),
         Row::new("client: guest-suite, remote mode"),
     ];
+    if earlier.is_some() {
+        rows.push(Row::new("server: guest-gateway, other revision"));
+    }
     let mut opened = 0;
     for round in 0..=ROUNDS {
         if round == 1 {
@@ -90,6 +104,12 @@ fn bench(runtime: &Runtime) -> Outcome<()> {
             runtime.block_on(over_open_connections(&mut to_gateway, GATEWAY_REQUESTS, &load))
         })?;
         rows[1].rounds.push(served);
+        if let Some((gateway, load, senders)) = &mut earlier {
+            let [served] = cpu_per_request(GATEWAY_REQUESTS, [gateway.process.id()], || {
+                runtime.block_on(over_open_connections(senders, GATEWAY_REQUESTS, load))
+            })?;
+            rows[5].rounds.push(served);
+        }
         let [client] = cpu_per_request(BARE_REQUESTS, [own], || {
             runtime.block_on(over_http_client(&http, &bare.host, &load))
         })?;
@@ -103,7 +123,7 @@ fn bench(runtime: &Runtime) -> Outcome<()> {
     println!("{:40}{:>12}{:>16}{:>10}", "", "median", "from to", "ratio");
     let baselines = [rows[0].median(), rows[2].median()];
     for (at, row) in rows.iter().enumerate() {
-        row.report(baselines[usize::from(at >= 2)]);
+        row.report(baselines[usize::from((2..5).contains(&at))]);
     }
     println!("\nconnections that our clients opened in these rounds: {opened}");
     Ok(())
