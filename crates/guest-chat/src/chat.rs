@@ -156,7 +156,15 @@ impl Chat {
                 State::Closed | State::ReadOnly => {
                     self.show_error(&format!("cannot wait for an answer: {}", self.end_reason));
                 }
-                _ => self.wait_for(Awaited::Answer, now),
+                _ => {
+                    if self.answer == Answer::Possible {
+                        let seconds = AWAIT_TIMEOUT.as_secs();
+                        self.show(Line::info(&format!(
+                            "waiting for a greeting, at most {seconds} s: nothing was sent yet"
+                        )));
+                    }
+                    self.wait_for(Awaited::Answer, now);
+                }
             },
         }
     }

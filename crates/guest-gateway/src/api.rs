@@ -37,6 +37,7 @@ use webhook::Dispatcher;
 use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 pub(crate) use self::access::Clients;
+pub(crate) use self::refusal::FaultLog;
 use self::refusal::Refusal;
 use crate::checkpoints::Audit;
 use crate::relay::Hub;
@@ -59,6 +60,7 @@ pub(crate) struct Parts {
     pub(crate) dispatcher: Dispatcher,
     /// The policy and the controller of consent records.
     pub(crate) consent: (&'static Policy, Controller),
+    pub(crate) fault_log: FaultLog,
     /// The publication of checkpoints.
     pub(crate) audit: Audit,
     /// The public base URL of this gateway.
@@ -170,6 +172,9 @@ async fn finish(State(app): State<App>, request: Request, next: Next) -> Respons
     };
     if response.extensions().get::<refusal::FoundDamage>().is_some() {
         app.direct.audit_log().monitor().verify_now();
+    }
+    if let Some(fault) = response.extensions().get() {
+        app.fault_log.record(fault, app.clock.now().instant);
     }
     tracing::info!(%method, path, status = response.status().as_u16(), "request");
     let headers = response.headers_mut();

@@ -80,6 +80,7 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Listen {
     /// Address and port. Port 0 selects a free one.
+    #[serde(deserialize_with = "address")]
     pub(crate) address: SocketAddr,
     /// PEM file of the certificate chain. Without it the gateway serves plain HTTP, on loopback only.
     pub(crate) certificate: Option<PathBuf>,
@@ -93,6 +94,7 @@ pub(crate) struct Listen {
     #[serde(deserialize_with = "at_least_one")]
     pub(crate) requests_per_minute: u32,
     /// Networks of reverse proxies, whose `X-Forwarded-For` has the address of the client.
+    #[serde(deserialize_with = "networks")]
     pub(crate) trusted_proxies: Vec<IpNet>,
 }
 
@@ -350,6 +352,25 @@ where
     D: Deserializer<'de>,
 {
     parsed(from).map(Some)
+}
+
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map_err(|_| {
+        let hint = "use an IP address with a port, such as \"127.0.0.1:8080\"";
+        D::Error::custom(format!("invalid address {text:?}: {hint}"))
+    })
+}
+
+pub(crate) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    let parse = |text: String| {
+        text.parse().map_err(|_| {
+            let hint = "use an IP address with a prefix length, such as \"10.0.0.0/8\"";
+            D::Error::custom(format!("invalid network {text:?}: {hint}"))
+        })
+    };
+    texts.into_iter().map(parse).collect()
 }
 
 fn at_least_one<'de, T, D>(from: D) -> Result<T, D::Error>

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use webhook::Dispatcher;
 use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
-use crate::api::{self, Clients, Parts};
+use crate::api::{self, Clients, FaultLog, Parts};
 use crate::audit_log::{own_name, record, record_configuration};
 use crate::checkpoints::Audit;
 use crate::config::{Channel, Config, ConfigError};
@@ -55,6 +55,10 @@ impl Gateway {
         for exposed in config.exposed_secrets() {
             tracing::warn!("{exposed}");
         }
+        // first, so that an address in use leaves no key file and no store
+        let server = bind(&config).await?;
+        let address = server.local_addr();
+        let public = public_host(&config, address)?;
         let keys = open_keys(&config)?;
         let clients = Clients::new(&config.client, &keys, config.listen.requests_per_minute)?;
         let (hosts, simulator) = match config.hosts() {
@@ -98,9 +102,6 @@ impl Gateway {
         let shutdown = Shutdown(shutdown);
         let hub = Hub::new(direct.clone(), shutdown.clone());
 
-        let server = bind(&config).await?;
-        let address = server.local_addr();
-        let public = public_host(&config, address)?;
         let routes = api::router(Arc::new(Parts {
             direct: direct.clone(),
             hub: hub.clone(),
@@ -112,6 +113,7 @@ impl Gateway {
             trusted_proxies: config.listen.trusted_proxies,
             dispatcher: dispatcher.clone(),
             consent: (config.sessions.policy, config.controller),
+            fault_log: FaultLog::default(),
             audit: config.audit.clone(),
             public: public.clone(),
         }));

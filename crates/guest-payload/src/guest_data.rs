@@ -48,7 +48,7 @@ impl GuestData {
 
     /// Changes consent. Attributes of purposes that are then off are dropped.
     ///
-    /// A withdrawal is always accepted at once, since withdrawing must be as easy as giving (GDPR Art. 7(3)). It ends no
+    /// No policy refuses a withdrawal, since withdrawing must be as easy as giving (GDPR Art. 7(3)). It ends no
     /// session: it switches the purpose off. A GPC signal remains in effect. The other purposes are decided again under
     /// `policy`, which may be newer than the recorded one.
     ///

@@ -185,7 +185,7 @@ impl GuestSession {
         }
     }
 
-    /// Records a change of consent. A withdrawal is always accepted.
+    /// Records a change of consent. No policy refuses a withdrawal.
     ///
     /// # Errors
     /// If the session has ended, or a grant is older than the choice it would replace.

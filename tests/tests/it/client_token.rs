@@ -84,6 +84,27 @@ async fn secret_in_basic_is_accepted_raw_and_form_encoded() {
 }
 
 #[tokio::test]
+async fn client_id_of_the_form_must_be_that_of_basic() {
+    let world = World::start().await;
+    let (id, secret) = NEIGHBOR;
+    let credentials = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
+    for (in_form, expected) in [(id, 200), (CLIENT.0, 400)] {
+        let call = Call::post("/oauth/token").form(&format!("{GRANT}&client_id={in_form}"));
+        let answer = api(&world).send(call.header("authorization", &credentials)).await;
+        assert_eq!(answer.status, expected, "{in_form}: {}", answer.text);
+        if expected == 400 {
+            assert_eq!(answer.json()["error"], "invalid_request");
+            let text = answer.json()["error_description"].as_str().unwrap().to_owned();
+            assert!(
+                text.starts_with("invalid client_id: not the one in HTTP Basic"),
+                "{text}"
+            );
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn failed_authentications_are_limited_per_client_and_address() {
     let world = World::start().await;
     let api = api(&world);

@@ -42,6 +42,9 @@ fn is_loopback(host: &str) -> bool {
     host.parse::<Host>().is_ok()
 }
 
+/// Longest value that an error repeats, in characters.
+const MAX_SHOWN: usize = 64;
+
 pub(super) fn clock(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
     Ok(ok(&json!({"utc": rfc3339(context.now.utc)})))
 }
@@ -54,9 +57,14 @@ pub(super) fn advance(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
         advance: String,
     }
     let body: Option<Body> = serde_json::from_slice(context.request.body()).ok();
-    let by = body.and_then(|body| duration::parse(&body.advance));
     let valid = r#"invalid body: use {"advance":"14m"}, with a whole number of ms, s, m, h or d"#;
-    let by = by.ok_or_else(|| Problem::bad_request(valid))?;
+    let body = body.ok_or_else(|| Problem::bad_request(valid))?;
+    let by = duration::parse(&body.advance).ok_or_else(|| {
+        let given: String = body.advance.chars().take(MAX_SHOWN).collect();
+        Problem::bad_request(format!(
+            "invalid time {given:?}: use a whole number with ms, s, m, h or d, such as 14m"
+        ))
+    })?;
     let beyond = "cannot move the clock beyond the year 9000: use a shorter time";
     let utc = advanced(context.now, by).ok_or_else(|| Problem::bad_request(beyond))?;
     context.cloud.emit(Output::Advance(by));

@@ -129,7 +129,12 @@ fn credentials(headers: &HeaderMap, form: &Form<'_>) -> Result<Option<Presented>
                 presented: vec![(id.to_string(), (&**secret).into())],
             }))
         }
-        (Some(header), None, None) => Ok(basic(header)),
+        (Some(header), None, None) => match (basic(header), form.get("client_id")) {
+            (Some(basic), Some(id)) if !basic.presented.iter().any(|(presented, _)| presented == id) => Err(
+                "invalid client_id: not the one in HTTP Basic, leave it out of the form (RFC 6749 section 2.3)",
+            ),
+            (basic, _) => Ok(basic),
+        },
         (None, _, None) => Ok(None),
         _ => Err("invalid credentials: sent in more than one way, use HTTP Basic or the form, once"),
     }

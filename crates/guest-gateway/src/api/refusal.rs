@@ -1,6 +1,7 @@
 //! Error responses: Genesys' error body, a stable code, and a remedy.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::response::{IntoResponse, Response};
 use genesys_api::{Detail, Problem, entropy, error_chain};
@@ -21,7 +22,54 @@ pub(crate) struct Refusal {
     problem: Box<Problem>,
     allow: Option<&'static str>,
     is_damage: bool,
+    fault: Option<StoreFault>,
 }
+
+/// The fault because of which the store refused a request, with its causes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct StoreFault(String);
+
+/// Logs faults: each at once, and those like it for ten seconds as one number.
+#[derive(Debug, Default)]
+pub(crate) struct FaultLog(Mutex<Option<Repeated>>);
+
+#[derive(Debug)]
+struct Repeated {
+    fault: StoreFault,
+    since: Instant,
+    count: u64,
+}
+
+impl FaultLog {
+    pub(super) fn record(&self, fault: &StoreFault, now: Instant) {
+        match self.next(fault, now) {
+            None => {}
+            Some(0) => tracing::error!("{}", fault.0),
+            Some(like_the_last) => tracing::error!(like_the_last, "{}", fault.0),
+        }
+    }
+
+    /// Returns the number of faults that were like the last one and were not logged, if this one is to be logged.
+    fn next(&self, fault: &StoreFault, now: Instant) -> Option<u64> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = &mut *last
+            && last.fault == *fault
+            && now.saturating_duration_since(last.since) < LOG_INTERVAL
+        {
+            last.count += 1;
+            return None;
+        }
+        let before = last.replace(Repeated {
+            fault: fault.clone(),
+            since: now,
+            count: 0,
+        });
+        Some(before.map_or(0, |before| before.count))
+    }
+}
+
+/// Time in which a fault is logged once. Our choice.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Marks a response to a request that found the store damaged.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +83,7 @@ impl Refusal {
             problem,
             allow: None,
             is_damage: false,
+            fault: None,
         }
     }
 
@@ -104,8 +153,11 @@ impl From<Error> for Refusal {
         };
         match &error {
             _ if code == ErrorCode::ServiceUnavailable => {
-                tracing::error!("{}", error_chain(&error));
-                refusal.retry_after(Duration::from_secs(5))
+                let refusal = refusal.retry_after(Duration::from_secs(5));
+                Self {
+                    fault: Some(StoreFault(error_chain(&error))),
+                    ..refusal
+                }
             }
             Error::ConsentRequired(refused) => refused.missing().fold(refusal, |refusal, (purpose, rule)| {
                 refusal.detail(rule, &format!("consent.{purpose}"))
@@ -183,6 +235,9 @@ impl IntoResponse for Refusal {
         if self.is_damage {
             response.extensions_mut().insert(FoundDamage);
         }
+        if let Some(fault) = self.fault {
+            response.extensions_mut().insert(fault);
+        }
         response
     }
 }
@@ -194,6 +249,22 @@ mod tests {
     use guest_suite::store::Conflict;
 
     use super::*;
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an Instant can be had from nowhere else"
+    )]
+    fn fault_is_logged_once_in_ten_seconds_and_counted() {
+        let (log, start) = (FaultLog::default(), Instant::now());
+        let (full, busy) = (StoreFault("full".to_owned()), StoreFault("busy".to_owned()));
+        assert_eq!(log.next(&full, start), Some(0));
+        for request in 1..10 {
+            assert_eq!(log.next(&full, start + Duration::from_secs(request)), None);
+        }
+        assert_eq!(log.next(&full, start + LOG_INTERVAL), Some(9));
+        assert_eq!(log.next(&busy, start + LOG_INTERVAL), Some(0), "another fault");
+    }
 
     #[test]
     fn fault_that_passes_has_a_time_to_wait() {

@@ -9,7 +9,7 @@ use guest_payload::{
 
 use super::{Failure, counted, print_line};
 
-/// Show, explain, check and compare consent policies
+/// List, show, explain, lint, test and compare consent policies
 ///
 /// A policy is named by the id of one that ships, or by the path of a file that ends in .toml. Nothing here is legal
 /// advice.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::{Config, at_least_one};
+use super::{Config, at_least_one, networks};
 
 /// `[store]`
 #[derive(Debug, Deserialize)]
@@ -38,6 +38,7 @@ impl Default for Store {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Webhooks {
     /// Private networks that webhooks may reach.
+    #[serde(deserialize_with = "networks")]
     pub(crate) allow_networks: Vec<IpNet>,
     /// Pending events of one webhook.
     #[serde(deserialize_with = "at_least_one")]

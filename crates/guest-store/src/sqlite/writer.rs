@@ -131,7 +131,7 @@ impl Writer {
             .and_then(|()| self.probe_space(prepared))
             .and_then(|()| prepared.execute("BEGIN IMMEDIATE", []));
         let ran = begun
-            .map_err(rolled_back)
+            .map_err(|error| rolled_back(error, self.fault))
             .and_then(|_| self.run_all(prepared, batch));
         let stored = match ran {
             Ok(true) => self.finish(prepared, &before).map(|()| true),
@@ -190,7 +190,10 @@ impl Writer {
             prepared.execute("COMMIT", [])
         });
         match probed {
-            Ok(_) => self.fault = None,
+            Ok(_) => {
+                tracing::info!("changes can be stored again");
+                self.fault = None;
+            }
             Err(error) if fault(&error) == StoreErrorKind::Poisoned => return Err(error),
             Err(_) => {}
         }
@@ -203,10 +206,12 @@ impl Writer {
         prepared: &mut Prepared<'_>,
         before: &(Head, RowState),
     ) -> Result<(), StoreErrorKind> {
-        self.write_changes(prepared, &before.0).map_err(rolled_back)?;
+        let known = self.fault;
+        self.write_changes(prepared, &before.0)
+            .map_err(|error| rolled_back(error, known))?;
         match prepared.execute("COMMIT", []) {
             Ok(_) => Ok(()),
-            Err(error) => self.resolve(prepared, before, rolled_back(error)),
+            Err(error) => self.resolve(prepared, before, rolled_back(error, known)),
         }
     }
 
@@ -295,9 +300,11 @@ fn write_count(prepared: &mut Prepared<'_>, name: &str, value: u64) -> rusqlite:
     prepared.execute(sql, params![name, i64::try_from(value).unwrap_or(i64::MAX)])
 }
 
-/// Logs the error of a transaction that is rolled back, and returns its kind.
-fn rolled_back(error: rusqlite::Error) -> StoreErrorKind {
-    tracing::warn!(%error, "a transaction of the store is rolled back");
+/// Logs the error of a transaction that is rolled back, unless a passing fault is known, and returns its kind.
+fn rolled_back(error: rusqlite::Error, known: Option<StoreErrorKind>) -> StoreErrorKind {
+    if known.is_none() {
+        tracing::warn!(%error, "a transaction of the store is rolled back");
+    }
     fault(&error)
 }
 
@@ -361,10 +368,13 @@ impl<'c> Transaction<'_, 'c> {
             *self.head = before.0;
             self.rows.restore(before.1);
             self.guests.roll_back(changed_guests);
+            let is_known = self.fault.is_some();
             *self.fault = unwritable(error.kind()).or(*self.fault);
             // SQLite rolls back the whole transaction after some errors, as when the disk is full
             if !self.prepared.in_transaction() {
-                tracing::warn!(%error, "a transaction of the store was rolled back");
+                if !is_known {
+                    tracing::warn!(%error, "a transaction of the store was rolled back: changes are refused until that passes");
+                }
                 let kind = match error.kind() {
                     kind @ (StoreErrorKind::Full | StoreErrorKind::Poisoned) => kind,
                     _ => StoreErrorKind::Unavailable,

@@ -117,7 +117,7 @@ impl Direct {
         Ok(Created { session, tokens })
     }
 
-    /// Records a change of consent. A withdrawal is always accepted: the attributes of the purpose are deleted here and
+    /// Records a change of consent. No policy refuses a withdrawal: the attributes of the purpose are deleted here and
     /// absent from later events.
     ///
     /// # Errors

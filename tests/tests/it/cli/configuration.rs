@@ -199,7 +199,13 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "allow_networks = []",
         "allow_networks = [\"10/8\"]",
         "allow_networks",
-        "",
+        "invalid network \"10/8\": use an IP address",
+    ),
+    (
+        "[listen]\n",
+        "[listen]\ntrusted_proxies = [\"proxy.example\"]\n",
+        "trusted_proxies",
+        "invalid network \"proxy.example\"",
     ),
     ("allow_networks = []", "queue = 0", "queue = 0", "at least 1"),
     ("[store]\n", "[store]\nmax_size = \"5 GB\"\n", "max_size", "GiB"),
@@ -365,6 +371,12 @@ async fn second_gateway_on_the_same_store_or_port_is_refused() {
     let ended = run(["serve", "--config", &other.write()]).await;
     assert_eq!(ended.code, Some(2), "{}", ended.err);
     assert!(ended.error_line().contains(address), "{}", ended.error_line());
+    for name in ["guest-gateway.db", "guest-gateway.keys"] {
+        assert!(
+            !other.path(name).exists(),
+            "{name} was created by a gateway that did not start"
+        );
+    }
     assert_eq!(serving.process.interrupt().await.code, Some(0));
 }
 

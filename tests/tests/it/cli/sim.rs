@@ -47,6 +47,19 @@ impl Asked {
     }
 }
 
+#[tokio::test]
+async fn silent_port_is_reported() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = silent.local_addr().unwrap().to_string();
+    let ended = run(["sim", "fault", "drop", "--at", &at]).await;
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));
+    let line = ended.error_line();
+    assert!(
+        line.contains("within 3s") && line.contains("start a simulator"),
+        "{line}"
+    );
+}
+
 /// A guest who sends this text, and leaves.
 async fn chat(at: &str, words: &str) -> String {
     let arguments = ["chat", "--sim", at, "--deployment", DEPLOYMENT];
@@ -142,7 +155,10 @@ async fn sim_commands_inject_faults_and_list_violations() {
             vec!["fault", "refuse-handshake", "--session", "x"],
             "leave the session out",
         ),
-        (vec!["advance", "soon"], r#"{"advance":"14m"}"#),
+        (
+            vec!["advance", "soon"],
+            "invalid time \"soon\": use a whole number",
+        ),
         (vec!["advance", "9999999d"], "the year 9000"),
     ] {
         let sent = sim.refused(&arguments).await;

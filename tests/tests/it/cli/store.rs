@@ -336,6 +336,10 @@ async fn file_at_its_largest_size_refuses_changes_until_the_limit_is_raised() {
     }
     let answer = api.send(create.clone()).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);
+    for _ in 0..50 {
+        let answer = api.send(create.clone()).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);
+    }
     let health = api.send(Call::get("/health")).await;
     assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE, "{}", health.text);
     let pid = serving.process.id().to_string();
@@ -355,6 +359,14 @@ async fn file_at_its_largest_size_refuses_changes_until_the_limit_is_raised() {
     }
     until(async || api.send(create.clone()).await.status == StatusCode::CREATED).await;
     assert_eq!(api.send(Call::get("/health")).await.status, StatusCode::OK);
-    assert_eq!(serving.process.interrupt().await.code, Some(0));
+    let ended = serving.process.interrupt().await;
+    assert_eq!(ended.code, Some(0));
+    let of_level = |level| ended.err.lines().filter(|line| line.contains(level)).count();
+    let logged = (of_level(" WARN "), of_level(" ERROR "));
+    assert!(
+        (1..10).contains(&logged.0) && (1..10).contains(&logged.1),
+        "{}",
+        ended.err
+    );
     succeeded(&store(&example, &["check"]).await);
 }

@@ -76,6 +76,22 @@ fn script_waits_for_no_answer_to_a_refused_file() {
 }
 
 #[test]
+fn script_that_waits_for_a_greeting_shows_that() {
+    let mut guest = Fixture::connected(SCRIPT);
+    let lines = guest.line("/wait");
+    assert_eq!(
+        lines,
+        [
+            "> /wait",
+            "* waiting for a greeting, at most 30 s: nothing was sent yet"
+        ]
+    );
+    assert!(!guest.chat.wants_input());
+    guest.event(message("Welcome", ""));
+    assert!(guest.chat.wants_input());
+}
+
+#[test]
 fn script_waits_for_a_missing_answer() {
     let mut guest = Fixture::connected(SCRIPT);
     guest.send("hello", 1);

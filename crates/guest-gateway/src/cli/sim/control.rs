@@ -1,6 +1,7 @@
 //! Control of a running simulator: its clock, faults, violations and state.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
@@ -11,6 +12,9 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 
 use super::super::{Failure, print_line};
+
+/// Longest time of a request to a simulator, which is on this machine. Our choice.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -78,18 +82,22 @@ impl Address {
             Self::Known(host) => return Ok(host),
             Self::Either { plain, secure } => (plain, secure),
         };
-        let client = Client::builder(Tls::system().map_err(unusable)?).build();
+        let client = client(Tls::system())?;
         let request = Request::get(plain.uri("/sim/clock")).body(Bytes::new());
         match client.send(request.map_err(Failure::failed)?).await {
             Ok(_) => Ok(plain),
-            Err(error) if error.kind() == ErrorKind::Connect => Err(unreachable(&error)),
+            Err(error) if matches!(error.kind(), ErrorKind::Connect | ErrorKind::Timeout) => {
+                Err(unreachable(&error))
+            }
             Err(_) => Ok(secure),
         }
     }
 }
 
-fn unusable(error: TlsError) -> Failure {
-    Failure::usage(error_chain(&error))
+fn client(tls: Result<Tls, TlsError>) -> Result<Client, Failure> {
+    let tls = tls.map_err(|error| Failure::usage(error_chain(&error)))?;
+    let client = Client::builder(tls).connect_timeout(TIMEOUT).deadline(TIMEOUT);
+    Ok(client.build())
 }
 
 fn unreachable(error: &Error) -> Failure {
@@ -129,7 +137,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         false => Tls::system(),
     };
-    let client = Client::builder(tls.map_err(unusable)?).build();
+    let client = client(tls)?;
     let method = match body {
         Some(_) => Method::POST,
         None => Method::GET,
