@@ -41,7 +41,7 @@ pub(crate) use snapshots::{
 };
 pub(crate) use units::{
     concurrent_units_are_each_stored_once, event_reaches_subscribed_webhooks, failed_unit_stores_nothing,
-    totals_add_up,
+    shared_token_is_swapped, totals_add_up,
 };
 pub(crate) use webhooks::{webhook_count_is_limited, webhooks_are_put_and_removed};
 
@@ -99,6 +99,7 @@ macro_rules! conformance_tests {
             session_queries_return_matching_pages
             sessions_of_a_guest_are_found
             settlement_counts_failures
+            shared_token_is_swapped
             entries_page_by_subject
             request_is_stored_with_its_creation
             request_of_removed_resource_has_no_link

@@ -17,6 +17,7 @@ mod pages;
 mod seal;
 mod secrets;
 mod session;
+mod shared_token;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod stats;
@@ -37,6 +38,7 @@ pub use pages::SessionPages;
 pub use seal::SealKey;
 pub use secrets::SessionSecrets;
 pub use session::{Session, TokenHash};
+pub use shared_token::SharedToken;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Keys, Rekey, SqliteStore};
 pub use stats::{QueueStats, Stats};

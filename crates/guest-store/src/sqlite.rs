@@ -18,6 +18,7 @@ mod row_sums;
 mod rows;
 mod schema;
 mod schema_check;
+mod shared_tokens;
 mod startup;
 mod subjects;
 mod wal;
@@ -38,8 +39,9 @@ use time::OffsetDateTime;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
-    Committed, EntryQuery, Leases, Limits, SealKey, Session, SessionQuery, Settlement, Stats, Store,
-    StoreError, StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry, StoredRequest, Unit, Webhook,
+    Committed, EntryQuery, Leases, Limits, SealKey, Session, SessionQuery, Settlement, SharedToken, Stats,
+    Store, StoreError, StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry, StoredRequest, Unit,
+    Webhook,
 };
 use error::SqliteError;
 use live_guests::LiveGuests;
@@ -217,6 +219,11 @@ impl Store for SqliteStore {
     fn request(&self, owner: &str, key: &IdempotencyKey) -> StoreFuture<'_, Option<StoredRequest>> {
         let (owner, key) = (owner.to_owned(), key.clone());
         self.read(move |reader| reader.request(&owner, &key))
+    }
+
+    fn shared_token(&self, name: &str) -> StoreFuture<'_, Option<SharedToken>> {
+        let name = name.to_owned();
+        self.read(move |reader| reader.shared_token(&name))
     }
 
     fn webhooks(&self) -> StoreFuture<'_, Vec<Webhook>> {

@@ -10,8 +10,8 @@ use genesys_api::{GuestId, IdempotencyKey, SessionId, WebhookId};
 use time::OffsetDateTime;
 
 use crate::{
-    Event, KeyedRequest, Leases, Session, Settlement, Stats, StoreError, StoreErrorKind, StoredRequest,
-    Webhook,
+    Event, KeyedRequest, Leases, Session, Settlement, SharedToken, Stats, StoreError, StoreErrorKind,
+    StoredRequest, Webhook,
 };
 
 /// The future of a store's operation. Dropping it before the operation is queued stores nothing; later it does not
@@ -53,6 +53,12 @@ pub trait Store: Debug + Send + Sync {
     /// # Errors
     /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if a row cannot be read.
     fn request(&self, owner: &str, key: &IdempotencyKey) -> StoreFuture<'_, Option<StoredRequest>>;
+
+    /// Returns the token with this name, or its lease.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if its row cannot be read.
+    fn shared_token(&self, name: &str) -> StoreFuture<'_, Option<SharedToken>>;
 
     /// Returns all webhooks in the order of their ids. One whose row cannot be read is skipped and logged as an error.
     fn webhooks(&self) -> StoreFuture<'_, Vec<Webhook>>;
@@ -160,6 +166,8 @@ pub enum Change {
     /// A new webhook (version 0) or a changed one of the same owner. The pending events of a disabled one join the
     /// snapshots of their sessions, which are due when it is enabled again.
     PutWebhook(Webhook),
+    /// A changed token that processes share, or its lease.
+    PutToken(SharedToken),
     /// Removal of the oldest requests with keys, at most 10,000.
     RemoveRequests {
         /// Later requests stay.

@@ -4,14 +4,43 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
+
 use super::Make;
 use super::samples::{
     at, bad_draft, draft, event, events, refused, session, store_sessions, stored, unit, webhook,
 };
 use crate::outbox::event_id;
 use crate::{
-    Change, Conflict, EntryQuery, Limits, Payload, SessionQuery, StoreErrorKind, Unit, Webhook, verify,
+    Change, Conflict, EntryQuery, Limits, Payload, SessionQuery, SharedToken, StoreErrorKind, Unit, Webhook,
+    verify,
 };
+
+/// Of several processes that change a shared token, one succeeds.
+pub(crate) async fn shared_token_is_swapped(make: Make) {
+    let store = make(Limits::default());
+    assert!(store.shared_token("a").await.expect("readable").is_none());
+    let token = |name: &str, version, content: &str| {
+        unit(Change::PutToken(SharedToken {
+            name: name.to_owned(),
+            version,
+            content: Some(content.into()),
+            leased_until: Some(at(7)),
+        }))
+    };
+    stored(&*store, token("a", 0, "canary-1")).await;
+    let changed = StoreErrorKind::Conflict(Conflict::VersionChanged);
+    assert_eq!(refused(&*store, token("a", 0, "canary-2")).await, changed);
+    stored(&*store, token("a", 1, "canary-3")).await;
+    stored(&*store, token("b", 0, "canary-4")).await;
+    let found = store.shared_token("a").await.expect("readable").expect("stored");
+    let content = found.content.as_ref().map(|content| content.expose_secret());
+    assert_eq!(
+        (content, found.version, found.leased_until),
+        (Some("canary-3"), 2, Some(at(7)))
+    );
+    assert!(!format!("{found:?}").contains("canary"));
+}
 
 /// Totals add up, and a refused unit adds nothing.
 pub(crate) async fn totals_add_up(make: Make) {

@@ -48,6 +48,7 @@ impl Transaction<'_, '_> {
         match change {
             Change::CreateSession(session) => self.put_session(session, true).map(Some),
             Change::UpdateSession(session) => self.put_session(session, false).map(Some),
+            Change::PutToken(token) => self.put_token(token).map(Some),
             Change::PutWebhook(webhook) => self.put_webhook(webhook).map(Some),
             Change::RemoveRequests { before } => {
                 self.remove_requests(micros(*before))?;

@@ -11,7 +11,9 @@ use super::prepared::{Prepared, each_page};
 use super::reader::Reader;
 use super::rows::{session, session_columns, subject_aad, webhook_aads};
 use super::schema::{VERSION, seal_aad};
-use super::{Keys, SqliteStore, keyed_requests, lock, log, row_sums, schema, startup, unavailable};
+use super::{
+    Keys, SqliteStore, keyed_requests, lock, log, row_sums, schema, shared_tokens, startup, unavailable,
+};
 use crate::seal::LookupHash;
 use crate::{Limits, SealKey, StoreError, StoreErrorKind};
 
@@ -107,6 +109,7 @@ fn rekey(connection: &Connection, keys: &Keys, to: &SealKey) -> Result<(), Sqlit
     rekey_sessions(&mut prepared, from, to)?;
     rekey_subjects(&mut prepared, from, to)?;
     rekey_webhooks(&mut prepared, from, to)?;
+    shared_tokens::remove_all(&mut prepared)?;
     keyed_requests::rekey(&mut prepared, from, to)?;
     let mut reader = Reader {
         prepared: &mut prepared,

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use audit::VerifierKey;
 use genesys_api::{IdempotencyKey, SessionId};
 use guest_store::{
-    Change, Committed, EntryQuery, Leases, Session, SessionQuery, Settlement, Stats, StoreErrorKind,
-    StoreFuture, StoredCheckpoint, StoredEntry, StoredRequest, Unit, Webhook,
+    Change, Committed, EntryQuery, Leases, Session, SessionQuery, Settlement, SharedToken, Stats,
+    StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry, StoredRequest, Unit, Webhook,
 };
 use guest_suite::contract::ErrorCode;
 use guest_suite::store::LogState;
@@ -59,6 +59,10 @@ impl Store for FaultyStore {
 
     fn request(&self, owner: &str, key: &IdempotencyKey) -> StoreFuture<'_, Option<StoredRequest>> {
         self.store.request(owner, key)
+    }
+
+    fn shared_token(&self, name: &str) -> StoreFuture<'_, Option<SharedToken>> {
+        self.store.shared_token(name)
     }
 
     fn webhooks(&self) -> StoreFuture<'_, Vec<Webhook>> {

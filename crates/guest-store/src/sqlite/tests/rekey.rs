@@ -1,7 +1,7 @@
 //! Replacement of the seal key.
 
 use super::*;
-use crate::{KeyedRequest, Resource};
+use crate::{KeyedRequest, Resource, SharedToken};
 
 fn new_key() -> SealKey {
     SealKey::new(&[7; 32])
@@ -71,6 +71,13 @@ async fn every_value_is_under_the_new_key() {
         at: at(),
     });
     store.commit(keyed).await.unwrap();
+    let token = SharedToken {
+        name: "a".to_owned(),
+        version: 0,
+        content: Some("t".into()),
+        leased_until: None,
+    };
+    store.commit(Change::PutToken(token).into()).await.unwrap();
     assert_eq!(rekey(&path), Err(StoreErrorKind::Locked));
     drop(store);
 
@@ -83,6 +90,10 @@ async fn every_value_is_under_the_new_key() {
     assert_eq!(
         (session.guest.as_str(), &session.document[..]),
         ("g-1", &b"x"[..])
+    );
+    assert!(
+        store.shared_token("a").await.unwrap().is_none(),
+        "it is requested again"
     );
     let request = store.request("o", &key).await.unwrap().unwrap();
     assert_eq!(request.digest, Some([9; 32]));

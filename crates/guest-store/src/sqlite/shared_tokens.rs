@@ -1,0 +1,78 @@
+//! Statements of shared tokens, which are rows of `meta`.
+
+use rusqlite::params;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use super::error::SqliteError;
+use super::prepared::Prepared;
+use super::reader::Reader;
+use super::rows::{micros, time};
+use super::writer::Transaction;
+use crate::{Conflict, SealKey, SharedToken, StoreErrorKind};
+
+impl Transaction<'_, '_> {
+    /// Returns the new version.
+    pub(super) fn put_token(&mut self, token: &SharedToken) -> Result<u64, SqliteError> {
+        let stored = self.reader().shared_token(&token.name)?;
+        if stored.map_or(0, |stored| stored.version) != token.version {
+            return Err(Conflict::VersionChanged.into());
+        }
+        let version = token.version + 1;
+        let value = json!({
+            "version": version,
+            "content": token.content.as_ref().map(|content| content.expose_secret()),
+            "leasedUntil": token.leased_until.map(micros),
+        });
+        let name = row_name(&token.name);
+        let sealed = self.keys.seal.seal(aad(&name), value.to_string().as_bytes());
+        let sql = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
+        self.prepared.execute(sql, params![name, sealed])?;
+        Ok(version)
+    }
+}
+
+impl Reader<'_, '_> {
+    pub(super) fn shared_token(&mut self, name: &str) -> Result<Option<SharedToken>, SqliteError> {
+        let row = row_name(name);
+        let sql = "SELECT value FROM meta WHERE name = ?1";
+        let Some(sealed) = self.prepared.row(sql, [&row], |row| row.get(0))? else {
+            return Ok(None);
+        };
+        match read(&self.keys.seal, name, &row, sealed) {
+            Err(error) if error.is_corrupt() => {
+                tracing::error!(
+                    name,
+                    "an access token cannot be read and is requested again: verify the store"
+                );
+                Ok(None)
+            }
+            read => read.map(Some),
+        }
+    }
+}
+
+fn read(seal: &SealKey, name: &str, row: &str, sealed: Vec<u8>) -> Result<SharedToken, SqliteError> {
+    let plain = seal.open(aad(row), sealed).ok_or(StoreErrorKind::Corrupt)?;
+    // the error of the parser would hold a part of the token
+    let value: Value = serde_json::from_slice(&plain).map_err(|_| StoreErrorKind::Corrupt)?;
+    Ok(SharedToken {
+        name: name.to_owned(),
+        version: value["version"].as_u64().ok_or(StoreErrorKind::Corrupt)?,
+        content: value["content"].as_str().map(Into::into),
+        leased_until: value["leasedUntil"].as_i64().map(time).transpose()?,
+    })
+}
+
+/// Removes the tokens before the seal key is replaced. Processes request new ones.
+pub(super) fn remove_all(prepared: &mut Prepared<'_>) -> rusqlite::Result<usize> {
+    prepared.execute("DELETE FROM meta WHERE name >= 'token ' AND name < 'token!'", [])
+}
+
+fn row_name(name: &str) -> String {
+    format!("token {name}")
+}
+
+fn aad(row: &str) -> String {
+    format!("meta/{row}/value")
+}
