@@ -10,7 +10,9 @@ use guest_payload::{ConsentChange, Signals};
 use guest_sessions::RefreshedTokens;
 use guest_sessions::client::{GatewayConnection, GatewayRefresher, calls};
 use session_metrics::EndReason;
-use token_window::{Jitter, Refresh, RefreshError, RefreshRequest, Refresher, TokenManager, Tokens, Window};
+use token_window::{
+    Jitter, Refresh, RefreshDriver, RefreshError, RefreshRequest, Refresher, TokenManager, Tokens, Window,
+};
 use ws_transport::AdmittedOrigin;
 
 use crate::direct::{Conversation, Direct};
@@ -40,6 +42,7 @@ impl GuestSession {
     /// `sent` is the time at which the creation was requested.
     pub(crate) fn start(
         mode: Mode,
+        driver: &RefreshDriver,
         socket: Option<String>,
         issued: RefreshedTokens,
         sent: &Now,
@@ -47,7 +50,7 @@ impl GuestSession {
         let id = issued.id.clone();
         let tokens = issued.try_into().map_err(reply)?;
         let refresh = Refresh::new(tokens, Window::default(), Jitter::of(id.as_str()), sent.instant);
-        let (session, clock) = (id.clone(), mode.clock().clone());
+        let session = id.clone();
         let manager = match mode.clone() {
             Mode::Direct { direct, owner } => {
                 let refresher = DirectRefresher {
@@ -55,14 +58,12 @@ impl GuestSession {
                     owner,
                     session,
                 };
-                TokenManager::spawn_with(refresh, refresher, clock)
+                driver.manage(refresh, refresher)
             }
-            Mode::Remote { client, .. } => {
-                TokenManager::spawn_with(refresh, GatewayRefresher { client, session }, clock)
-            }
+            Mode::Remote { client, .. } => driver.manage(refresh, GatewayRefresher { client, session }),
         };
         Ok(Self {
-            manager,
+            manager: manager.map_err(|full| Error::Full { limit: full.capacity })?,
             mode,
             id,
             socket,

@@ -1,5 +1,7 @@
 //! Guest sessions in both modes.
 
+use std::sync::{Arc, OnceLock};
+
 use genesys_api::{Clock, Host, IdempotencyKey};
 use genesys_auth::{Authenticator, Credentials};
 use genesys_http::{Client, Tls, TlsError};
@@ -7,6 +9,7 @@ use guest_conversation::client::ConnectLimiter;
 use guest_payload::Policy;
 use guest_sessions::client::{RestClient, calls};
 use session_metrics::Snapshot;
+use token_window::{DriverLimits, RefreshDriver};
 use webhook::{Secret, Subscription};
 
 use crate::direct::{Direct, DirectConfig};
@@ -14,9 +17,12 @@ use crate::session::GuestSession;
 use crate::{Error, NewGuest};
 
 /// Guest sessions of Genesys Cloud web messaging. Clones share everything.
+///
+/// One task keeps the tokens of all sessions fresh. It runs in the runtime in which the first session was created.
 #[derive(Clone, Debug)]
 pub struct GuestSessions {
     mode: Mode,
+    driver: Arc<OnceLock<RefreshDriver>>,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +81,7 @@ impl GuestSessions {
                 client: RestClient::new(config.http, config.host, config.credentials),
                 limiter: ConnectLimiter::default(),
             },
+            driver: Arc::default(),
         }
     }
 
@@ -94,6 +101,7 @@ impl GuestSessions {
                 direct,
                 owner: owner.to_owned(),
             },
+            driver: Arc::default(),
         }
     }
 
@@ -119,7 +127,9 @@ impl GuestSessions {
                 (Some(created.websocket_url), created.tokens)
             }
         };
-        GuestSession::start(self.mode.clone(), socket, tokens, &sent)
+        let spawn = || RefreshDriver::spawn(DriverLimits::default(), self.mode.clock().clone());
+        let driver = self.driver.get_or_init(spawn);
+        GuestSession::start(self.mode.clone(), driver, socket, tokens, &sent)
     }
 
     /// Registers a webhook and returns its secret, or `None` if the same webhook exists.
