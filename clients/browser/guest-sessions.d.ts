@@ -532,6 +532,19 @@ export interface HeldSession {
   state: State;
 }
 
+/** A message, in the shape of the frame `message`. A guest's own messages are among them, with the id that `message.accepted` has as `messageId`. */
+export interface HistoryMessage {
+  /** As in the frame `message`: see `frames.schema.json`. */
+  content?: Array<Record<string, unknown>>;
+  from: {
+    kind: "agent" | "bot" | "guest";
+    name?: string;
+  };
+  id: string;
+  text: string;
+  timestamp: string;
+}
+
 /** Way in which consent was collected. Default: `unstated`. */
 export type How = "banner" | "chat" | "form" | "phone" | "unstated";
 
@@ -603,6 +616,13 @@ export interface MessageFailed {
 
 /** Assigned by the client and unique in the session. The reply repeats it. A second frame with the same id is a duplicate. */
 export type MessageId = string;
+
+/** Messages of a conversation. */
+export interface MessagePage {
+  messages: HistoryMessage[];
+  /** Number of the next older page. */
+  nextPage?: number;
+}
 
 export interface Metrics {
   /** Share of the ended sessions that never had a message of the guest. Null before a session ended. */
@@ -973,6 +993,8 @@ export interface GuestConversationOptions {
    * `sessionStorage`. `null` keeps them in memory only.
    */
   storage?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | null;
+  /** Replaces the global `fetch`. */
+  fetch?: typeof globalThis.fetch;
   /** Replaces the global `WebSocket`. Required where there is none, as in Node 18 and 20. */
   WebSocket?: new (url: string, protocols: string[]) => WebSocketLike;
   /** Replaces `Math.random`. */
@@ -1070,6 +1092,11 @@ export class GuestConversation {
     form: Pick<Form, "cannedResponseId">,
     fields: Record<string, string | Pick<Answer, "text" | "payload">[]>,
   ): string;
+  /**
+   * Reads the conversation: a page of at most 50 messages, newest first, or the messages from one on, oldest first, at most
+   * 200. `shown`: whether the client emitted or returned the message before.
+   */
+  history(query?: { page?: number } | { from: string }): Promise<{ messages: (HistoryMessage & { shown: boolean })[]; nextPage?: number }>;
   /** Sends a typing indicator. Call it at every key: its rate is limited. */
   typing(): void;
   addEventListener<K extends keyof GuestConversationEvents>(
@@ -1116,6 +1143,9 @@ export function fetchAuditTrail(options: CallOptions, id: string, query?: { limi
 
 /** Change the consent of a session. */
 export function changeConsent(options: CallOptions, id: string, body: ChangeConsent): Promise<SessionView>;
+
+/** The conversation of a session. */
+export function fetchMessages(options: CallOptions, id: string, query?: { page?: number; from?: string }): Promise<MessagePage>;
 
 /** Rotate both tokens of a session. */
 export function refreshSession(options: CallOptions, id: string, body: Refresh): Promise<Rotated>;

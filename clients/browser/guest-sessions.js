@@ -56,6 +56,7 @@ const OPERATIONS = {
   endSession: ["DELETE", "/api/v2/webmessaging/guest-sessions/{id}"],
   fetchAuditTrail: ["GET", "/api/v2/webmessaging/guest-sessions/{id}/audit"],
   changeConsent: ["PATCH", "/api/v2/webmessaging/guest-sessions/{id}/consent", "application/json"],
+  fetchMessages: ["GET", "/api/v2/webmessaging/guest-sessions/{id}/messages"],
   refreshSession: ["POST", "/api/v2/webmessaging/guest-sessions/{id}/refresh", "application/json"],
   eraseGuest: ["POST", "/api/v2/webmessaging/guests/erasures", "application/json"],
   fetchGuest: ["POST", "/api/v2/webmessaging/guests/query", "application/json"],
@@ -268,6 +269,30 @@ export class GuestConversation extends EventTarget {
     this.#emit("delivery", { id, state: "sending", stored });
     if (this.#state === "open") this.#transmit(id);
     return id;
+  }
+
+  /**
+   * Reads the conversation from Genesys: a page of at most 50 messages, newest first, or the messages from one on, oldest
+   * first. `shown` of a message: whether the client emitted or returned it before.
+   */
+  async history({ page, from } = {}) {
+    const { id, websocketUrl } = this.#session;
+    const url = websocketUrl.replace(/^ws/, "http");
+    const baseUrl = url.slice(0, url.indexOf("/api/v2/webmessaging/"));
+    const read = () => {
+      const { accessToken } = this.#session;
+      return call("fetchMessages", { baseUrl, accessToken, fetch: this.#options.fetch }, { path: { id }, query: { page, from } });
+    };
+    let answer;
+    try {
+      answer = await read();
+    } catch (error) {
+      if (error.status !== 401 || this.#options.refresh === undefined) throw error;
+      if (!(await this.#refresh())) throw error;
+      answer = await read();
+    }
+    const messages = answer.messages.map((message) => ({ ...message, shown: !this.#isNew(message.id) }));
+    return { ...answer, messages };
   }
 
   /** Sends a typing indicator. Call it at every key: its rate is limited. */
@@ -666,6 +691,11 @@ export function fetchAuditTrail(options, id, query) {
 /** Change the consent of a session. */
 export function changeConsent(options, id, body) {
   return call("changeConsent", options, { path: { id }, body });
+}
+
+/** The conversation of a session. */
+export function fetchMessages(options, id, query) {
+  return call("fetchMessages", options, { path: { id }, query });
 }
 
 /** Rotate both tokens of a session. */

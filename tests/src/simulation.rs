@@ -12,10 +12,12 @@
 
 mod invariants;
 mod network;
+mod page;
 mod plan;
 mod state;
 
 pub use invariants::BrokenInvariant;
+pub use page::{PageReport, replay_pages, run_pages};
 pub use plan::Plan;
 pub use state::Report;
 use state::Simulation;

@@ -270,3 +270,32 @@ test("form is answered with texts, choices and several values of one field", asy
     [["street", "1 Harbor Street", "1 Harbor Street"], ["drinks", "Tea", "tea"], ["drinks", "Water", "water"]],
   );
 });
+
+test("history is read with the token of the session, and names what was shown", async () => {
+  const asked = [];
+  let token = "the-access-token";
+  const fetch = async (url, { headers }) => {
+    asked.push(url);
+    const valid = headers.authorization === `Bearer ${token}`;
+    const body = valid ? { messages: [{ id: "a2" }, { id: "a1" }], nextPage: 2 } : { code: "credentials.expired" };
+    return new Response(JSON.stringify(body), { status: valid ? 200 : 401 });
+  };
+  const session = { ...SESSION, websocketUrl: "wss://gateway.example/base/api/v2/webmessaging/guest-sessions/a/socket" };
+  const { WebSocket, sockets } = server((socket) => socket.accept());
+  const refresh = async () => ({ accessToken: token });
+  const conversation = new GuestConversation(session, { clock: new VirtualClock(), WebSocket, storage: null, fetch, refresh });
+  const events = record(conversation);
+  conversation.connect();
+  await settle();
+  sockets[0].receive({ type: "message", sequence: 1, id: "a1", text: "x", from: { kind: "bot" }, timestamp: "2026-01-01T00:00:00Z" });
+  const { messages, nextPage } = await conversation.history();
+  assert.deepEqual([messages, nextPage], [[{ id: "a2", shown: false }, { id: "a1", shown: true }], 2]);
+  assert.equal(asked[0], "https://gateway.example/base/api/v2/webmessaging/guest-sessions/a/messages");
+  // what the history has shown is not emitted
+  sockets[0].receive({ type: "message", sequence: 2, id: "a2", text: "y", from: { kind: "bot" }, timestamp: "2026-01-01T00:00:00Z" });
+  assert.equal(events.filter(([name]) => name === "message").length, 1);
+  token = "the-next-token";
+  await conversation.history({ from: "a1" });
+  assert.ok(asked[1].endsWith("/messages?from=a1"), asked[1]);
+  assert.equal(asked.length, 3, "the token was refreshed once");
+});

@@ -28,6 +28,8 @@ pub struct WebMessaging {
     /// [`Message::at`](crate::Message::at) of the last message that an earlier process emitted. Later ones are read in
     /// the history and emitted first, in order. It needs [`Self::api`]. Default: 5 s before the session is configured.
     pub resume_after: Option<OffsetDateTime>,
+    /// Id of the message that was delivered last: with it, later messages of the same time are delivered, too.
+    pub resume_message: Option<String>,
     /// Result of exchanging the authorization code of a signed-in guest. It is valid for 15 minutes at most, and each
     /// connection needs it: see [`ConnectionEvent::TokenNeeded`](crate::ConnectionEvent::TokenNeeded). Default: none.
     pub jwt: Option<SecretString>,
@@ -49,6 +51,7 @@ impl WebMessaging {
             close_mode: CloseMode::Leave,
             api: None,
             resume_after: None,
+            resume_message: None,
             jwt: None,
             rules: DeploymentRules::default(),
             journey: None,

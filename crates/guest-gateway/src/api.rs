@@ -5,6 +5,7 @@ mod audit;
 mod documents;
 mod failures;
 mod guests;
+mod messages;
 mod oauth;
 mod query;
 mod refusal;
@@ -107,6 +108,7 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::FetchDocument => documents::route(method, documents::OPENAPI),
         Operation::FetchEventsSchema => documents::route(method, documents::EVENTS),
         Operation::FetchFramesSchema => documents::route(method, documents::FRAMES),
+        Operation::FetchMessages => on(method, messages::fetch),
         Operation::FetchMetrics => on(method, sessions::metrics),
         Operation::FetchSession => on(method, sessions::fetch),
         Operation::FetchToken => on(method, oauth::token),

@@ -11,6 +11,7 @@
 //! [`Relay`] is a state machine. `driver` runs it on the conversation and the channels of the sockets.
 
 mod driver;
+mod history;
 mod replay;
 mod session;
 mod subscribers;
@@ -22,13 +23,15 @@ use std::time::Duration;
 
 use genesys_api::SessionId;
 use guest_conversation::{MessageId, OutgoingMessage};
+use guest_sessions::HistoryQuery;
 use guest_suite::direct::{Admitted, Direct};
 use time::OffsetDateTime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use ws_transport::AdmittedOrigin;
 use ws_transport::server::Payload;
 
 use self::driver::Driver;
+pub use self::history::HistoryAnswer;
 pub use self::replay::ReplayBudget;
 pub use self::session::{Relay, Stop};
 
@@ -76,6 +79,11 @@ pub(crate) enum Command {
         socket: SocketId,
         outgoing: mpsc::Sender<Outgoing>,
         position: Option<Position>,
+    },
+    /// Read a part of the history.
+    History {
+        query: HistoryQuery,
+        reply: oneshot::Sender<HistoryAnswer>,
     },
     /// Extend the lifetime of the sockets, because the tokens were rotated.
     Extend(OffsetDateTime),
@@ -161,12 +169,41 @@ impl Hub {
     ) -> SocketHandle {
         let (queue, outgoing) = mpsc::channel(SOCKET_QUEUE);
         let socket = SocketId(self.sockets.fetch_add(1, Ordering::Relaxed));
-        let mut attach = Command::Attach {
+        let attach = Command::Attach {
             socket,
             outgoing: queue,
             position,
         };
-        let commands = loop {
+        SocketHandle {
+            commands: self.send(admitted, id, origin, attach).await,
+            outgoing,
+            socket,
+        }
+    }
+
+    /// Reads a part of the history by the session's relay, which is started if there is none. `None` if it stops first.
+    pub(crate) async fn history(
+        &self,
+        admitted: Admitted,
+        id: &SessionId,
+        origin: AdmittedOrigin,
+        query: HistoryQuery,
+    ) -> Option<HistoryAnswer> {
+        let (reply, answer) = oneshot::channel();
+        self.send(admitted, id, origin, Command::History { query, reply })
+            .await;
+        answer.await.ok()
+    }
+
+    /// Sends a command to the session's relay, which is started if there is none. Returns its channel.
+    async fn send(
+        &self,
+        admitted: Admitted,
+        id: &SessionId,
+        origin: AdmittedOrigin,
+        mut command: Command,
+    ) -> mpsc::Sender<Command> {
+        loop {
             let running = {
                 let mut relays = self.lock();
                 match relays.get(id).filter(|commands| !commands.is_closed()) {
@@ -174,25 +211,20 @@ impl Hub {
                     None => {
                         let (commands, received) = mpsc::channel(COMMAND_QUEUE);
                         // the channel is empty, so there is room
-                        let _ = commands.try_send(attach);
+                        let _ = commands.try_send(command);
                         relays.insert(id.clone(), commands.clone());
                         let budget = self.budget.clone();
                         let driver = Driver::new(self.direct.clone(), &admitted, id.clone(), origin, budget);
                         tokio::spawn(self.clone().run(driver, id.clone(), admitted, received));
-                        break commands;
+                        return commands;
                     }
                 }
             };
-            match running.send(attach).await {
-                Ok(()) => break running,
+            match running.send(command).await {
+                Ok(()) => return running,
                 // the relay has just ended
-                Err(mpsc::error::SendError(command)) => attach = command,
+                Err(mpsc::error::SendError(unsent)) => command = unsent,
             }
-        };
-        SocketHandle {
-            commands,
-            outgoing,
-            socket,
         }
     }
 

@@ -5,6 +5,7 @@ mod audit_query;
 mod client_frame;
 mod generated;
 mod guest;
+mod history;
 mod problem;
 mod secret;
 mod server_frame;
@@ -23,6 +24,7 @@ pub use guest::{
     ConsentEntry, ErasedGuest, ErasureRecord, GuestErasureBody, GuestQueryBody, GuestReport, HeldSession,
     Recipient,
 };
+pub use history::{HistoryQuery, HistoryQueryError, MessagePage};
 pub use server_frame::{MessageBody, Sender, SenderKind, ServerFrame, SessionEventName};
 pub use session::{
     AuditLines, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, RefreshBody, RefreshedTokens,

@@ -10,18 +10,20 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use end_to_end::simulation::{BrokenInvariant, replay, run};
+use end_to_end::simulation::{BrokenInvariant, replay, replay_pages, run, run_pages};
 use indicatif::{ProgressBar, ProgressStyle};
 
 const USAGE: &str =
-    "usage: cargo xtask simulate --seeds N [--from SEED]   runs N simulations, from seed 0 or SEED on
-       cargo xtask simulate --seed SEED              runs one, and prints its events";
+    "usage: cargo xtask simulate --seeds N [--from SEED]   runs N simulations of the guest and N of its pages, from seed 0 or SEED on
+       cargo xtask simulate --seed SEED              runs one of the guest, and prints its events
+       cargo xtask simulate --pages SEED             runs one of its pages, and prints its events";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
         ["--seed", seed] => seed.parse().ok().map(one),
+        ["--pages", seed] => seed.parse().ok().map(pages),
         ["--seeds", count] => count.parse().ok().map(|count| many(0, count)),
         ["--seeds", count, "--from", from] => count
             .parse()
@@ -57,6 +59,23 @@ fn one(seed: u64) -> bool {
     }
 }
 
+fn pages(seed: u64) -> bool {
+    let (lines, outcome) = replay_pages(seed, true);
+    for line in lines {
+        println!("{line}");
+    }
+    match outcome {
+        Ok(report) => {
+            println!("{report:#?}");
+            true
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            false
+        }
+    }
+}
+
 fn many(from: u64, count: u64) -> bool {
     let bar = ProgressBar::new(count).with_style(
         ProgressStyle::with_template("{wide_bar} {pos}/{len} runs, {per_sec}, {eta} to go")
@@ -72,7 +91,8 @@ fn many(from: u64, count: u64) -> bool {
                 let Some(seed) = (done < count).then(|| from.wrapping_add(done)) else {
                     return broken;
                 };
-                if let Err(error) = run(seed) {
+                let outcome = run(seed).map(drop).and_then(|()| run_pages(seed).map(drop));
+                if let Err(error) = outcome {
                     bar.suspend(|| eprintln!("{error}"));
                     broken.push(error);
                 }

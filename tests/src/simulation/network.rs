@@ -50,6 +50,12 @@ impl<T> Network<T> {
         self.in_transit = delayed.collect();
     }
 
+    /// Loses the matching packets in transit.
+    pub(super) fn remove(&mut self, is_lost: impl Fn(&T) -> bool) {
+        self.in_transit
+            .retain(|Reverse(arrival)| !is_lost(&arrival.packet));
+    }
+
     pub(super) fn next_at(&self) -> Option<Instant> {
         self.in_transit.peek().map(|Reverse(arrival)| arrival.at)
     }

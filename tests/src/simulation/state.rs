@@ -8,22 +8,23 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use genesys_api::{Host, Now, parse_rfc3339};
-use genesys_sim::Cloud;
+use genesys_sim::{Cloud, Rules, TranscriptEntry};
 use guest_conversation::{
     ConnectionEvent, Conversation, Event, GuestMachine as _, Machine as _, MessageId, OutgoingMessage,
     WebMessaging,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use time::OffsetDateTime;
 use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 use self::transport::Transport;
 use super::plan::{Input, Plan};
 
 /// Time after the last fault: long enough for the slowest reconnect and two reads of the history.
-const RECOVERY: Duration = Duration::from_secs(600);
+pub(super) const RECOVERY: Duration = Duration::from_secs(600);
 /// More steps than any correct run takes.
-const MAX_STEPS: usize = 400_000;
+pub(super) const MAX_STEPS: usize = 400_000;
 /// Figures of one run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -57,7 +58,7 @@ pub(super) struct Simulation {
     /// Number of times that each message was sent.
     pub(super) sent: BTreeMap<MessageId, u32>,
     /// Transcript of the cloud.
-    pub(super) transcript: Vec<genesys_sim::TranscriptEntry>,
+    pub(super) transcript: Vec<TranscriptEntry>,
     /// Number of restarts of the application.
     pub(super) process: u32,
     /// Counters of the cloud when its transcript was last read.
@@ -66,8 +67,8 @@ pub(super) struct Simulation {
     base: Host,
     transport: Transport,
     rng: fastrand::Rng,
-    start: Instant,
-    now: Now,
+    pub(super) start: Instant,
+    pub(super) now: Now,
     /// Lead of the cloud's clock over the guest's.
     ahead: Duration,
     trace: DefaultHasher,
@@ -77,10 +78,14 @@ pub(super) struct Simulation {
 
 impl Simulation {
     pub(super) fn new(plan: &Plan) -> Self {
+        Self::with_rules(plan, plan.rules())
+    }
+
+    pub(super) fn with_rules(plan: &Plan, rules: Rules) -> Self {
         let base: Host = "https://cloud.example".parse().expect("a host");
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&plan.seed.to_be_bytes());
-        let cloud = Cloud::new(plan.rules(), base.clone(), seed);
+        let cloud = Cloud::new(rules, base.clone(), seed);
         let now = epoch();
         let mut rng = fastrand::Rng::with_seed(!plan.seed);
         let token = SecretString::from(uuid(&mut rng).to_string());
@@ -114,33 +119,73 @@ impl Simulation {
         for steps in 1..MAX_STEPS {
             self.settle();
             let act = inputs.front().map(|(after, _)| self.start + *after);
-            let next = [
-                act,
-                self.transport.next_at(),
-                self.conversation.poll_timeout().map(|(at, _)| at),
-                self.cloud.poll_timeout().map(|(at, _)| at - self.ahead),
-            ];
-            let next = next.into_iter().flatten().min().filter(|at| *at <= end);
-            let Some(at) = next else {
+            let next = act.into_iter().chain(self.next_at()).min();
+            let Some(at) = next.filter(|at| *at <= end) else {
                 return Some(self.report(steps));
             };
-            let passed = at.saturating_duration_since(self.now.instant);
-            self.now.instant += passed;
-            self.now.utc += passed;
+            self.pass_to(at);
             if act == Some(at) {
                 if let Some((_, act)) = inputs.pop_front() {
                     self.act(act);
                 }
-            } else if !self.arrive() {
-                self.conversation.handle_timeout(self.now);
-                self.cloud.handle_timeout(self.cloud_now());
+                self.read_transcript();
+            } else {
+                self.step();
             }
-            self.read_transcript();
         }
         None
     }
 
-    fn act(&mut self, act: Input) {
+    /// The next time at which something happens by itself.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        let next = [
+            self.transport.next_at(),
+            self.conversation.poll_timeout().map(|(at, _)| at),
+            self.cloud.poll_timeout().map(|(at, _)| at - self.ahead),
+        ];
+        next.into_iter().flatten().min()
+    }
+
+    /// Moves the clock.
+    pub(super) fn pass_to(&mut self, at: Instant) {
+        let passed = at.saturating_duration_since(self.now.instant);
+        self.now.instant += passed;
+        self.now.utc += passed;
+    }
+
+    /// Delivers a packet that is due, or handles the timeouts.
+    pub(super) fn step(&mut self) {
+        if !self.arrive() {
+            self.conversation.handle_timeout(self.now);
+            self.cloud.handle_timeout(self.cloud_now());
+        }
+        self.read_transcript();
+    }
+
+    /// Ends the process of the guest. What it sent before arrives.
+    pub(super) fn stop_process(&mut self) {
+        self.note(&"stop");
+        self.process += 1;
+        self.transport.disconnect(self.now.instant, &mut self.rng);
+        self.conversation = Conversation::new(contract(&self.cloud, &self.token, &self.base));
+    }
+
+    /// Connects a process that resumes after a message of this time and id.
+    pub(super) fn start_process(&mut self, resume: (Option<OffsetDateTime>, Option<String>)) {
+        self.note(&"start");
+        self.conversation = Conversation::new(WebMessaging {
+            resume_after: resume.0,
+            resume_message: resume.1,
+            ..contract(&self.cloud, &self.token, &self.base)
+        });
+        self.conversation.engine_mut().connect(self.now);
+    }
+
+    pub(super) fn trace(&self) -> u64 {
+        self.trace.finish()
+    }
+
+    pub(super) fn act(&mut self, act: Input) {
         match act {
             Input::Break(how) => {
                 self.note(&("break", how as u8));
@@ -150,12 +195,8 @@ impl Simulation {
                 self.cloud.remove_faults(None);
             }
             Input::Restart => {
-                self.note(&"restart");
-                self.process += 1;
-                self.transport.disconnect(self.now.instant, &mut self.rng);
-                let mut next = Conversation::new(contract(&self.cloud, &self.token, &self.base));
-                next.engine_mut().connect(self.now);
-                self.conversation = next;
+                self.stop_process();
+                self.start_process((None, None));
             }
             Input::Message(text) => {
                 let id = MessageId::from(uuid(&mut self.rng));
@@ -187,8 +228,15 @@ impl Simulation {
         if counted != self.counted {
             self.counted = counted;
             let record = self.cloud.transcript(self.token.expose_secret());
-            if !record.is_empty() {
-                self.transcript = record;
+            // the cloud keeps the latest entries only
+            if let Some(first) = record.first() {
+                let known = |entry: &TranscriptEntry| {
+                    let mut same = record.iter().take_while(|other| other.at == entry.at);
+                    same.any(|other| other.text == entry.text && other.by_guest == entry.by_guest)
+                };
+                self.transcript
+                    .retain(|entry| entry.at < first.at || entry.at == first.at && !known(entry));
+                self.transcript.extend(record);
             }
         }
     }
@@ -201,7 +249,7 @@ impl Simulation {
         }
     }
 
-    fn note(&mut self, what: &(impl Hash + fmt::Debug)) {
+    pub(super) fn note(&mut self, what: &(impl Hash + fmt::Debug)) {
         let after = self.now.instant - self.start;
         (after, what).hash(&mut self.trace);
         if let Some(log) = &mut self.log {

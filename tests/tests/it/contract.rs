@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use self::faults::{destroy, slow};
 use self::fixture::{Fixture, token_form, webhook, with_upgrade};
 use crate::api::{Answer, Api, Call, QUERY, SESSIONS, guest, path_of};
+use crate::conversation::history::{chatty_world, messages};
 use crate::document::DOCUMENT;
 use crate::guests::until;
 use crate::page::{Page, upgrade};
@@ -77,6 +78,7 @@ impl Fixtures {
                 broken.api.send(ready[operation].clone()).await
             }
             ("openSocket", _) => self.socket(status, &call).await?,
+            ("fetchMessages", 200..400 | 401..) => self.messages(status, call).await?,
             (_, 400) if value["requestBody"].is_null() => {
                 let known = call.path().to_owned();
                 healthy.send(call.with_path(&format!("{known}?novelty=1"))).await
@@ -191,6 +193,29 @@ impl Fixtures {
         })
     }
 
+    async fn messages(&self, status: u16, call: Call) -> Option<Answer> {
+        let api = &self.healthy.api;
+        Some(match status {
+            200 => api.send(call).await,
+            401 => api.send(Call::get(call.path())).await,
+            403 => api.send(call.header("origin", "https://elsewhere.example")).await,
+            404 => {
+                api.send(call.with_path(&format!("{SESSIONS}/unknown/messages")))
+                    .await
+            }
+            409 => {
+                let session = call.path().trim_end_matches("/messages").to_owned();
+                self.healthy.send(Call::new(Method::DELETE, &session)).await;
+                api.send(call).await
+            }
+            503 => {
+                let (broken, ready) = &self.broken;
+                broken.api.send(ready["fetchMessages"].clone()).await
+            }
+            _ => return None,
+        })
+    }
+
     async fn conflict(&self, operation: &str, call: Call) -> Option<Answer> {
         let healthy = &self.healthy;
         Some(match operation {
@@ -254,6 +279,7 @@ async fn operations_answer_with_every_documented_status_and_field() {
     let mut missing = Vec::new();
     full_answers(&fixtures.healthy, &mut seen).await;
     DOCUMENT.seen("checkHealth", 200, &health_with_warnings().await, &mut seen);
+    DOCUMENT.seen("fetchMessages", 200, &long_history().await, &mut seen);
     for (operation, status) in DOCUMENT.answers() {
         match fixtures.provoke(&operation, status).await {
             Some(answer) if answer.status == status => {
@@ -305,6 +331,21 @@ async fn full_answers(fixture: &Fixture, seen: &mut BTreeSet<String>) {
     let of_guest = json!({ "guestId": session["guestId"] });
     let answer = fixture.send(Call::post(QUERY).json(&of_guest)).await;
     DOCUMENT.seen("fetchGuest", 200, &answer.json(), seen);
+}
+
+/// The first page of a history that has several, with content.
+async fn long_history() -> Value {
+    let world = chatty_world().await;
+    let api = Api::of(&world, CLIENT).await;
+    let session = api.create(&guest()).await;
+    let mut page = Page::of(&session).await;
+    page.message("flood").await;
+    while page.until("message").await["text"] != "54" {}
+    page.message("offer").await;
+    page.until("message").await;
+    let answer = api.send(messages(&session, "")).await.json();
+    world.stop().await;
+    answer
 }
 
 /// The health of a gateway whose checkpoints cannot be sent.

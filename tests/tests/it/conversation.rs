@@ -2,6 +2,7 @@
 
 mod content;
 mod end;
+pub(crate) mod history;
 mod resume;
 mod sockets;
 mod upstream;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use end_to_end::simulation::{Plan, run, run_plan};
+use end_to_end::simulation::{Plan, run, run_pages, run_plan};
 use guest_conversation::State;
 
 #[test]
@@ -80,4 +80,33 @@ fn simulation_ends_in_the_expected_state_for_each_fault() {
             report.faults
         );
     }
+}
+
+#[test]
+fn simulation_of_pages_loses_and_doubles_nothing_without_a_gap_in_two_hundred_runs() {
+    let (mut shown, mut gaps, mut connections, mut starts, mut stalled) = (0, 0, 0, 0, 0);
+    for seed in 0..200 {
+        match run_pages(seed) {
+            Ok(report) => {
+                shown += report.shown;
+                gaps += report.gaps;
+                connections += report.connections;
+                starts += report.starts;
+                stalled += report.stalled;
+            }
+            Err(breach) => panic!("{breach}"),
+        }
+    }
+    // the runs had losses on both sides, histories longer than a recovery reads, and slow pages
+    let had = [
+        shown > 2_000,
+        connections > 500,
+        gaps > 10,
+        starts > 210,
+        stalled > 0,
+    ];
+    let report =
+        format!("{shown} shown, {connections} connections, {gaps} gaps, {starts} starts, {stalled} stalled");
+    assert_eq!(had, [true; 5], "{report}");
+    assert_eq!(run_pages(7).unwrap().trace, run_pages(7).unwrap().trace);
 }

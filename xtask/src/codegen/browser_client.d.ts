@@ -51,6 +51,8 @@ export interface GuestConversationOptions {
    * `sessionStorage`. `null` keeps them in memory only.
    */
   storage?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | null;
+  /** Replaces the global `fetch`. */
+  fetch?: typeof globalThis.fetch;
   /** Replaces the global `WebSocket`. Required where there is none, as in Node 18 and 20. */
   WebSocket?: new (url: string, protocols: string[]) => WebSocketLike;
   /** Replaces `Math.random`. */
@@ -148,6 +150,11 @@ export class GuestConversation {
     form: Pick<Form, "cannedResponseId">,
     fields: Record<string, string | Pick<Answer, "text" | "payload">[]>,
   ): string;
+  /**
+   * Reads the conversation: a page of at most 50 messages, newest first, or the messages from one on, oldest first, at most
+   * 200. `shown`: whether the client emitted or returned the message before.
+   */
+  history(query?: { page?: number } | { from: string }): Promise<{ messages: (HistoryMessage & { shown: boolean })[]; nextPage?: number }>;
   /** Sends a typing indicator. Call it at every key: its rate is limited. */
   typing(): void;
   addEventListener<K extends keyof GuestConversationEvents>(

@@ -202,6 +202,30 @@ export class GuestConversation extends EventTarget {
     return id;
   }
 
+  /**
+   * Reads the conversation from Genesys: a page of at most 50 messages, newest first, or the messages from one on, oldest
+   * first. `shown` of a message: whether the client emitted or returned it before.
+   */
+  async history({ page, from } = {}) {
+    const { id, websocketUrl } = this.#session;
+    const url = websocketUrl.replace(/^ws/, "http");
+    const baseUrl = url.slice(0, url.indexOf("/api/v2/webmessaging/"));
+    const read = () => {
+      const { accessToken } = this.#session;
+      return call("fetchMessages", { baseUrl, accessToken, fetch: this.#options.fetch }, { path: { id }, query: { page, from } });
+    };
+    let answer;
+    try {
+      answer = await read();
+    } catch (error) {
+      if (error.status !== 401 || this.#options.refresh === undefined) throw error;
+      if (!(await this.#refresh())) throw error;
+      answer = await read();
+    }
+    const messages = answer.messages.map((message) => ({ ...message, shown: !this.#isNew(message.id) }));
+    return { ...answer, messages };
+  }
+
   /** Sends a typing indicator. Call it at every key: its rate is limited. */
   typing() {
     const now = this.#options.clock.now();

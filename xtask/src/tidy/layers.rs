@@ -74,7 +74,8 @@ const TABLE: &[Row] = &[
     row("genesys-sim", Layer::Simulator, &["genesys-api", "genesys-http"]),
     row("end-to-end", Layer::Tooling, &[
         "genesys-api", "genesys-sim", "audit", "guest-conversation", "guest-sessions", "guest-store", "web-messaging",
-        "ws-transport",
+        // the relay between the two sides of a simulation
+        "ws-transport", "guest-gateway",
     ]),
     // all of its dependencies are for its examples and tests
     row("examples", Layer::Tooling, &[]),

@@ -92,6 +92,8 @@ pub(super) struct Reading {
     latest: Instant,
     /// Newest time of the service when it began. A reading back to it misses no message.
     known: OffsetDateTime,
+    /// Whether the message was read with which the conversation resumes.
+    pub(super) resumed: bool,
     /// Time of the oldest entry that was read.
     pub(super) oldest: Option<OffsetDateTime>,
     /// Entries that were not seen before, newest first.
@@ -358,6 +360,7 @@ impl HistoryReader {
             refreshed: false,
             latest: now.instant.max(not_before) + TIMEOUT,
             known,
+            resumed: false,
             oldest: None,
             entries: Vec::new(),
             deferred,

@@ -90,6 +90,7 @@ impl Conversation {
             history.lower_bound = match self.config.resume_after {
                 // messages of an older conversation are not part of this one
                 _ if new_session => LowerBound::Read(OffsetDateTime::UNIX_EPOCH),
+                Some(last) if self.config.resume_message.is_some() => LowerBound::Emitted(last),
                 Some(last) => LowerBound::Emitted(last.saturating_add(time::Duration::NANOSECOND)),
                 None => LowerBound::Configured(now.instant),
             };
@@ -246,7 +247,9 @@ impl Conversation {
         for message in page.messages {
             reading.oldest = Some(reading.oldest.map_or(message.at, |oldest| oldest.min(message.at)));
             history.newest = history.newest.max(message.at);
-            if message.at < lower_bound {
+            // of the time of the message that was delivered last, it and those before it were delivered
+            reading.resumed |= self.config.resume_message.as_ref() == Some(&message.id);
+            if message.at < lower_bound || reading.resumed && message.at == lower_bound {
                 self.engine.recent.insert(&message.id);
             }
             if self.engine.recent.contains(&message.id) || message.at < lower_bound {

@@ -90,6 +90,16 @@ impl Engine {
         known
     }
 
+    /// Handles a message whose delivery the service does not know. Returns whether it was sent and unacknowledged. The event
+    /// is emitted then.
+    pub fn handle_unknown(&mut self, id: MessageId) -> bool {
+        let known = self.outbox.mark_unknown(id);
+        if known {
+            self.report_unknown();
+        }
+        known
+    }
+
     pub(crate) fn fail_waiting(&mut self, reason: &FailureReason) -> Vec<MessageId> {
         let failed = self.outbox.fail_waiting(reason);
         self.emit_failed(&failed, reason);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::response::{IntoResponse, Response};
 use genesys_api::{Detail, Problem, entropy, error_chain};
-use guest_sessions::{AuditQueryError, BodyError, DetailCode, ErrorCode};
+use guest_sessions::{AuditQueryError, BodyError, DetailCode, ErrorCode, HistoryQueryError};
 use guest_suite::Error;
 use guest_suite::store::StoreErrorKind;
 use http::header::{ALLOW, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE};
@@ -118,6 +118,11 @@ impl Refusal {
         Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
     }
 
+    /// 503 of a fault that passes.
+    pub(super) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::ServiceUnavailable, message).retry_after(Duration::from_secs(5))
+    }
+
     /// The dotted code.
     pub(super) fn code(&self) -> &str {
         &self.problem.code
@@ -188,6 +193,13 @@ fn field(code: ErrorCode) -> Option<&'static str> {
 
 impl From<AuditQueryError> for Refusal {
     fn from(error: AuditQueryError) -> Self {
+        let detail = DetailCode::FieldValue;
+        Self::new(detail.error_code(), error.to_string()).detail(detail.as_str(), error.parameter())
+    }
+}
+
+impl From<HistoryQueryError> for Refusal {
+    fn from(error: HistoryQueryError) -> Self {
         let detail = DetailCode::FieldValue;
         Self::new(detail.error_code(), error.to_string()).detail(detail.as_str(), error.parameter())
     }

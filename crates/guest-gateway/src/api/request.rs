@@ -222,7 +222,7 @@ async fn read(body: Body) -> Result<Bytes, Refusal> {
     })
 }
 
-fn bearer_token(headers: &HeaderMap) -> Result<&str, Refusal> {
+pub(super) fn bearer_token(headers: &HeaderMap) -> Result<&str, Refusal> {
     let mut headers = headers.get_all(AUTHORIZATION).iter();
     let (Some(header), None) = (headers.next(), headers.next()) else {
         return Err(Refusal::new(

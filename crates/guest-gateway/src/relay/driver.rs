@@ -1,20 +1,21 @@
 //! The driver of a relay: its conversation with Genesys Cloud, its commands, and the channels of its sockets.
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 
 use genesys_api::{SessionId, entropy};
-use guest_conversation::Event;
+use guest_conversation::{Event, Request};
 use guest_sessions::ErrorCode;
 use guest_suite::Error;
 use guest_suite::direct::{Admitted, Conversation, Direct};
 use session_metrics::EndReason;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use ws_transport::AdmittedOrigin;
 
 use super::replay::ReplayBudget;
-use super::{Command, LastDelivered, Outgoing, Position, Relay, Shutdown, SocketId, Stop};
+use super::{Command, HistoryAnswer, LastDelivered, Outgoing, Position, Relay, Shutdown, SocketId, Stop};
 
 pub(super) struct Driver {
     direct: Direct,
@@ -23,6 +24,9 @@ pub(super) struct Driver {
     origin: AdmittedOrigin,
     relay: Relay,
     sockets: Vec<(SocketId, mpsc::Sender<Outgoing>)>,
+    /// Requests for the history, by number.
+    readers: HashMap<u64, oneshot::Sender<HistoryAnswer>>,
+    requests: u64,
 }
 
 impl Driver {
@@ -45,6 +49,8 @@ impl Driver {
             id,
             origin,
             sockets: Vec::new(),
+            readers: HashMap::new(),
+            requests: 0,
         }
     }
 
@@ -122,6 +128,7 @@ impl Driver {
     ) -> Stop {
         let clock = self.direct.clock().clone();
         loop {
+            self.read_history(conversation);
             let blocked = self.pump();
             let stalls_at = self.relay.poll_timeout();
             tokio::select! {
@@ -144,6 +151,11 @@ impl Driver {
                         conversation.with(|machine, _| self.relay.handle_message(socket, id, &message, machine));
                     }
                     Command::Typing => conversation.typing(),
+                    Command::History { query, reply } => {
+                        self.requests += 1;
+                        self.readers.insert(self.requests, reply);
+                        self.relay.handle_history_request(self.requests, query);
+                    }
                 },
                 () = any_has_room(&blocked), if !blocked.is_empty() => {}
                 () = clock.sleep_until(stalls_at.unwrap_or_else(|| clock.now().instant)), if stalls_at.is_some() => {
@@ -164,6 +176,21 @@ impl Driver {
         });
         self.sockets.push((socket, outgoing));
         relay.handle_attach(socket, position);
+    }
+
+    /// Requests the next page of the history, and passes answers on.
+    fn read_history(&mut self, conversation: &Conversation) {
+        while let Some(page) = self.relay.poll_history_page() {
+            if let Err(error) = conversation.request(Request::ReadHistory { page }) {
+                self.relay.handle_history_refused(error.to_string());
+            }
+        }
+        while let Some((request, answer)) = self.relay.poll_history_answer() {
+            if let Some(reader) = self.readers.remove(&request) {
+                // it may have given up
+                let _ = reader.send(answer);
+            }
+        }
     }
 
     /// Passes outputs to all sockets that have room. Returns those that have none for the next one.

@@ -8,11 +8,12 @@ use guest_conversation::{
     ConnectionEvent, Conversation, DeliveryStatus, Direction, Ending, Event, FailureReason,
     GuestMachine as _, Message, MessageId, OutgoingMessage, SendError, SessionEvent, SessionInfo,
 };
-use guest_sessions::{ErrorCode, ServerFrame, SessionEventName};
+use guest_sessions::{ErrorCode, HistoryQuery, ServerFrame, SessionEventName};
 use session_metrics::EndReason;
 use time::OffsetDateTime;
 use ws_transport::server::Payload;
 
+use super::history::{HistoryAnswer, HistoryRequests};
 use super::replay::{Replay, ReplayBudget, Subject};
 use super::subscribers::{Stage, Subscriber, Subscribers};
 use super::{LastDelivered, Outgoing, Position, SocketId};
@@ -34,6 +35,7 @@ pub struct Relay {
     loss_reported: bool,
     /// Id of the last message to the guest.
     last_message: Option<String>,
+    history: HistoryRequests,
 }
 
 /// The reason for which a relay stops.
@@ -65,6 +67,7 @@ impl Relay {
             session: None,
             recovered: false,
             loss_reported: false,
+            history: HistoryRequests::default(),
         }
     }
 
@@ -96,6 +99,26 @@ impl Relay {
         if let Some(answer) = self.send(conversation, id, message) {
             self.subscribers.reply(socket, self.replay.last, answer);
         }
+    }
+
+    /// Requests a part of the history for a client. The number of the request is that of its answer.
+    pub fn handle_history_request(&mut self, request: u64, query: HistoryQuery) {
+        self.history.push(request, query);
+    }
+
+    /// The page of the history to request from the conversation.
+    pub fn poll_history_page(&mut self) -> Option<u32> {
+        self.history.poll_page()
+    }
+
+    /// The requested page cannot be read.
+    pub fn handle_history_refused(&mut self, reason: String) {
+        self.history.handle_failed(reason);
+    }
+
+    /// The next answer to a request for the history, with its number.
+    pub fn poll_history_answer(&mut self) -> Option<(u64, HistoryAnswer)> {
+        self.history.poll_answer()
     }
 
     /// Whether events may be handled: as long as no socket that makes progress would miss the oldest frame for it.
@@ -312,6 +335,8 @@ impl Relay {
                     gap(Some(sequence), after.as_deref(), before.as_deref())
                 });
             }
+            SessionEvent::History(page) => self.history.handle_page(*page),
+            SessionEvent::HistoryFailed { reason } => self.history.handle_failed(reason),
             SessionEvent::Recovered => {
                 self.recovered = true;
                 self.decide();

@@ -7,6 +7,7 @@ use audit::Entry;
 use audit::proof::{ConsistencyProof, InclusionProof};
 use bytes::Bytes;
 use genesys_api::{Call, GuestId, Host, IdempotencyKey, ReplyError, SessionId, WebhookId, json};
+use guest_conversation::Message;
 use guest_payload::{ConsentChange, NewSession, Signals};
 use http::{HeaderValue, Request, Response};
 use secrecy::SecretString;
@@ -14,12 +15,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use session_metrics::Snapshot;
+use time::OffsetDateTime;
 use webhook::Subscription;
 
+use super::conversation::message;
 use crate::{
     AuditLines, AuditQuery, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, ErasedGuest,
-    GuestErasureBody, GuestQueryBody, GuestReport, Operation, ProofQuery, RefreshBody, RefreshedTokens,
-    SessionInfo, SubscriptionBody, Webhook,
+    GuestErasureBody, GuestQueryBody, GuestReport, HistoryQuery, MessagePage, Operation, ProofQuery,
+    RefreshBody, RefreshedTokens, SessionInfo, SubscriptionBody, Webhook,
 };
 
 /// A call of the contract. `Debug` shows no body, which may contain a secret.
@@ -104,6 +107,36 @@ pub fn create_session(new: &NewSession, key: IdempotencyKey) -> GatewayCall<Crea
         key: Some(key),
         ..GatewayCall::new(Operation::CreateSession, "", parse_json).with_body(new)
     }
+}
+
+/// Reads messages of a conversation, as the guest: with the access token of the session.
+pub fn fetch_messages(id: &SessionId, query: &HistoryQuery) -> GatewayCall<History> {
+    let parse: Parse<History> = |_, response| {
+        parse_with(response, "messages", |bytes| {
+            let page: MessagePage<'_> = serde_json::from_slice(bytes).ok()?;
+            let messages = page.messages.iter();
+            Some(History {
+                messages: messages
+                    .map(|body| message(body, None, OffsetDateTime::UNIX_EPOCH))
+                    .collect(),
+                next_page: page.next_page,
+            })
+        })
+    };
+    GatewayCall {
+        id: id.as_str().to_owned(),
+        ..with_query(Operation::FetchMessages, query, parse)
+    }
+}
+
+/// Messages of a conversation.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct History {
+    /// The messages, in the order of the query.
+    pub messages: Vec<Message>,
+    /// Number of the next older page, if there is one.
+    pub next_page: Option<u32>,
 }
 
 /// Reads a session.

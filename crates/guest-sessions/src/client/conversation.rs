@@ -170,19 +170,7 @@ impl GatewayConversation {
         if !self.engine.is_new(&body.id) {
             return;
         }
-        let message = Box::new(Message {
-            id: body.id.to_string(),
-            text: body.text.to_string(),
-            from,
-            at: time_or_now(&body.timestamp, now),
-            direction: if is_own {
-                Direction::Inbound
-            } else {
-                Direction::Outbound
-            },
-            content: body.content.to_vec(),
-            sequence: Some(sequence),
-        });
+        let message = Box::new(message(body, Some(sequence), now.utc));
         match is_own {
             true => self.engine.emit(SessionEvent::OwnMessage(message)),
             false => self.engine.emit(Event::Message(message)),
@@ -223,6 +211,9 @@ impl GatewayConversation {
                     self.engine.emit(Event::Delivery { id, status });
                 }
             }
+            ServerFrame::MessageFailed { id, code, .. }
+                if ErrorCode::from_name(&code) == Some(ErrorCode::InDoubt)
+                    && self.engine.handle_unknown(id) => {}
             ServerFrame::MessageFailed { id, code, message } => {
                 let refusal = ServiceRefusal::new(&*code, &message);
                 let reason = FailureReason::Refused(Box::new(refusal.clone()));
@@ -465,6 +456,23 @@ impl GuestMachine for GatewayConversation {
 /// Whether a refusal is about an expired access token.
 fn is_expired(refusal: &ServiceRefusal) -> bool {
     refusal.code == ErrorCode::CredentialsExpired.as_str()
+}
+
+/// The message of a frame, or of the history. `at` is its time if it has none.
+pub(super) fn message(body: &MessageBody<'_>, sequence: Option<u64>, at: OffsetDateTime) -> Message {
+    let from = Author::from(&body.from);
+    Message {
+        id: body.id.to_string(),
+        text: body.text.to_string(),
+        at: parse_rfc3339(&body.timestamp).unwrap_or(at),
+        direction: match from.kind {
+            AuthorKind::Guest => Direction::Inbound,
+            _ => Direction::Outbound,
+        },
+        from,
+        content: body.content.to_vec(),
+        sequence,
+    }
 }
 
 fn time_or_now(text: &str, now: Now) -> OffsetDateTime {

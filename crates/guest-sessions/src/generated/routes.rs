@@ -37,6 +37,8 @@ pub enum Operation {
     FetchAuditTrail,
     /// `PATCH /api/v2/webmessaging/guest-sessions/{id}/consent`.
     ChangeConsent,
+    /// `GET /api/v2/webmessaging/guest-sessions/{id}/messages`.
+    FetchMessages,
     /// `POST /api/v2/webmessaging/guest-sessions/{id}/refresh`.
     RefreshSession,
     /// `GET /api/v2/webmessaging/guest-sessions/{id}/socket`.
@@ -78,6 +80,7 @@ impl Operation {
             Self::EndSession => Method::DELETE,
             Self::FetchAuditTrail => Method::GET,
             Self::ChangeConsent => Method::PATCH,
+            Self::FetchMessages => Method::GET,
             Self::RefreshSession => Method::POST,
             Self::OpenSocket => Method::GET,
             Self::EraseGuest => Method::POST,
@@ -110,6 +113,7 @@ impl Operation {
             Self::EndSession => "/api/v2/webmessaging/guest-sessions/{id}",
             Self::FetchAuditTrail => "/api/v2/webmessaging/guest-sessions/{id}/audit",
             Self::ChangeConsent => "/api/v2/webmessaging/guest-sessions/{id}/consent",
+            Self::FetchMessages => "/api/v2/webmessaging/guest-sessions/{id}/messages",
             Self::RefreshSession => "/api/v2/webmessaging/guest-sessions/{id}/refresh",
             Self::OpenSocket => "/api/v2/webmessaging/guest-sessions/{id}/socket",
             Self::EraseGuest => "/api/v2/webmessaging/guests/erasures",
@@ -132,6 +136,7 @@ impl Operation {
             Self::FetchAuditEntries => &["limit", "from", "since"],
             Self::FetchAuditProof => &["entry", "size"],
             Self::FetchAuditTrail => &["limit", "before", "since"],
+            Self::FetchMessages => &["page", "from"],
             Self::OpenSocket => &["access_token"],
             _ => &[],
         }
@@ -220,6 +225,11 @@ pub static ROUTES: &[Route] = &[
         path: "/api/v2/webmessaging/guest-sessions/{id}/consent",
         allow: "PATCH",
         operations: &[(Method::PATCH, Operation::ChangeConsent)],
+    },
+    Route {
+        path: "/api/v2/webmessaging/guest-sessions/{id}/messages",
+        allow: "GET",
+        operations: &[(Method::GET, Operation::FetchMessages)],
     },
     Route {
         path: "/api/v2/webmessaging/guest-sessions/{id}/refresh",

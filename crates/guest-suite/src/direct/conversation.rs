@@ -61,12 +61,16 @@ impl Direct {
         // the conversation sends attributes, so that it is opened only once their disclosure is recorded
         let record = self.reach(record, SessionStage::Connected).await?;
         record.ensure_live(self.clock().now())?;
-        let live = guard.read_marker().map(|marker| marker.at);
-        let read_marker = record.document.read_marker.max(live);
+        let stored = &record.document;
+        let (read_marker, resume_message) = match guard.read_marker() {
+            Some(live) if stored.read_marker <= Some(live.at) => (Some(live.at), Some(live.message)),
+            _ => (stored.read_marker, stored.read_message.clone()),
+        };
         let session = WebMessaging {
             rules,
             api: Some(config.hosts.api.clone()),
             resume_after: Some(read_marker.unwrap_or(record.row.created_at)),
+            resume_message,
             attributes: custom_attributes(&record.document.data)?,
             jwt,
             ..WebMessaging::new(deployment.clone(), record.row.secrets.genesys_token.clone())

@@ -161,7 +161,7 @@ impl Transport {
 
 impl Simulation {
     /// Polls both ends until neither has output.
-    pub(super) fn settle(&mut self) {
+    pub(in crate::simulation) fn settle(&mut self) {
         loop {
             while let Some(command) = self.conversation.poll_command() {
                 self.run_command(command);

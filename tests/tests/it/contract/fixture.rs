@@ -63,6 +63,7 @@ impl Fixture {
                 .json(&json!({ "guestId": subject["guestId"] }))
                 .header("idempotency-key", IdempotencyKey::random().as_str()),
             "fetchToken" => call.form(&token_form("")),
+            "fetchMessages" => call.bearer(subject["accessToken"].as_str().unwrap()),
             "openSocket" => {
                 with_upgrade(call, subject["accessToken"].as_str().unwrap()).header("origin", ORIGIN)
             }

@@ -20,7 +20,7 @@ async fn world_through(proxy: &Proxy) -> World {
 }
 
 /// The same, with these lines in the configuration's `[genesys]`.
-async fn world_with(proxy: &Proxy, genesys: &str) -> World {
+pub(super) async fn world_with(proxy: &Proxy, genesys: &str) -> World {
     let world = World::configured(Rules::default(), |toml| {
         let host = toml
             .lines()
