@@ -47,7 +47,7 @@ fn frame(event: &Event) -> Option<Value> {
             json!({ "id": id.to_string(), "state": state })
         }
         // between this backend and the gateway, or between the gateway and Genesys
-        Event::Connection(Reconnecting { .. } | UpstreamLost) => json!({ "state": "reconnecting" }),
+        Event::Connection(Reconnecting { .. } | UpstreamLost { .. }) => json!({ "state": "reconnecting" }),
         Event::Connection(Restored(_) | UpstreamRestored) => json!({ "state": "restored" }),
         Event::Ended(ending) => json!({ "state": "ended", "reason": ending.to_string() }),
         _ => return None,

@@ -1275,6 +1275,8 @@ export class GuestChat extends HTMLElement {
   #consent = null;
   #transcript = null;
   #typingTimer;
+  /** State and outage of the conversation, as the gateway reported them last. */
+  #status;
   #cause = null;
   #isAtEnd = true;
   #parts = {};
@@ -1485,7 +1487,7 @@ export class GuestChat extends HTMLElement {
     on("typing", (frame) => this.#showTyping(frame));
     on("delivery", (delivery) => this.#transcript.deliver(delivery));
     on("gap", (gap) => this.#keepPlace(() => this.#transcript.gap(gap)));
-    on("event", (event) => this.#showEvent(event));
+    on("conversation", (status) => this.#showStatus(status));
     on("ended", (ended) => this.#ended(ended));
     addEventListener("offline", () => this.#showState(conversation.state), { signal });
     addEventListener("online", () => this.#showState(conversation.state), { signal });
@@ -1516,11 +1518,17 @@ export class GuestChat extends HTMLElement {
     else this.#parts.banner.replaceChildren();
   }
 
-  #showEvent({ name, detail }) {
+  #showStatus({ state, expiresAt, outage }) {
     const texts = this.#texts;
-    if (name === "session.expiring") this.#notice(texts.expiring);
-    if (name === "conversation.ended" && detail === "read-only") this.#close(texts.readOnly);
-    else if (name === "conversation.ended") this.#keepPlace(() => this.#transcript.separate(texts.left));
+    const before = this.#status;
+    this.#status = { state, outage };
+    if (expiresAt !== undefined) this.#notice(texts.expiring);
+    else if (outage !== undefined) this.#notice(texts.reconnecting);
+    else if (before?.outage !== undefined) this.#parts.banner.replaceChildren();
+    if (state === before?.state) return;
+    if (state === "read_only") this.#close(texts.readOnly);
+    else if (state === "ended") this.#keepPlace(() => this.#transcript.separate(texts.left));
+    else if (before?.state === "read_only") this.#reopen();
   }
 
   #ended({ cause, detail }) {

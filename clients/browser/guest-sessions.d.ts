@@ -216,12 +216,26 @@ export interface ConsentRecords {
 /** Content beside the text, in the shapes of Genesys. Types that are not listed arrive as Genesys sent them: ignore a `contentType` that is unknown. */
 export type Content = AttachmentContent | ButtonResponseContent | CardContent | CarouselContent | DatePickerContent | FormContent | ListPickerContent | QuickReplyContent | TextContent;
 
-/** An event of the conversation. */
-export interface ConversationEvent {
-  detail?: string;
-  name: "session.reconnecting" | "session.restored" | "conversation.ended" | "session.expiring";
-  sequence: number;
-  type: "event";
+/** The state of the conversation. It is sent after the handshake, and again whenever it changes. In an outage it comes before `handshake.accepted`, and messages that are sent then wait. */
+export interface Conversation {
+  /** What the guest can do now. */
+  actions: GuestAction[];
+  /** Expiry of the session, if it is less than 5 minutes away. A message extends it. */
+  expiresAt?: string;
+  outage?: Outage;
+  /** `ended`: the agent or the bot has left, and a message continues the conversation. `read_only`: no more messages can be sent. `cleared`: remove what is shown of it. */
+  state: "cleared" | "ended" | "open" | "read_only";
+  type: "conversation";
+}
+
+/** Clears the conversation, if the action `clear` is offered: it ends for the agent, its history is deleted, and the session ends. */
+export interface ConversationClear {
+  type: "conversation.clear";
+}
+
+/** Starts a new conversation after a read-only one, if the action `start_new` is offered. */
+export interface ConversationStart {
+  type: "conversation.start";
 }
 
 export interface CreateSession {
@@ -436,10 +450,12 @@ export interface FormContent {
 }
 
 /** Frames of the gateway: */
-export type GatewayFrame = HandshakeAccepted | MessageAccepted | MessageFailed | Message | Typing | ConversationEvent | ReplayIncomplete | Refused | SessionEnded | Pong;
+export type GatewayFrame = HandshakeAccepted | MessageAccepted | MessageFailed | Message | Typing | Conversation | ReplayIncomplete | Refused | SessionEnded | Pong;
 
 /** A string of the IAB Global Privacy Platform. It is stored and not evaluated. */
 export type Gpp = string;
+
+export type GuestAction = "clear" | "send" | "start_new";
 
 /** The guest's answer to content: choices of one message, or a form. The texts and payloads have at most 16 KiB together, the texts at most 4,096 bytes. */
 export interface GuestAnswer {
@@ -454,7 +470,7 @@ export interface GuestErasure {
 }
 
 /** Frames of the guest's page: */
-export type GuestFrame = Handshake | GuestMessage | GuestAnswer | GuestTyping | Ping;
+export type GuestFrame = Handshake | GuestMessage | GuestAnswer | GuestTyping | ConversationStart | ConversationClear | Ping;
 
 /** A text of the guest. */
 export interface GuestMessage {
@@ -659,6 +675,15 @@ export interface OtherContent {
   [name: string]: unknown | undefined;
 }
 
+/** Genesys cannot be used. It is reported within 20 s, and again when it changes. Messages wait. */
+export interface Outage {
+  /** Time of the next attempt. Without it an attempt is under way. */
+  nextAttemptAt?: string;
+  /** `genesys.refused`: the deployment, its origin or its configuration is refused. `genesys.throttled`: the rate is limited. `genesys.unreachable`: there is no answer. */
+  reason: "genesys.refused" | "genesys.throttled" | "genesys.unreachable";
+  since: string;
+}
+
 /** A ping. The gateway answers with a pong. */
 export interface Ping {
   id?: string;
@@ -740,6 +765,7 @@ export interface Refresh {
 }
 
 export type RefusalCode =
+  | "action.unavailable"
   | "authentication.required"
   | "bad.credentials"
   | "bad.frame"
@@ -900,10 +926,11 @@ export interface TokenRequest {
   [name: string]: unknown | undefined;
 }
 
-/** An agent or a bot is typing. */
+/** An agent or a bot is typing. It is not replayed. */
 export interface Typing {
+  /** Time in milliseconds for which to show it, unless a message arrives before. */
+  duration: number;
   from: Sender;
-  sequence: number;
   type: "typing";
 }
 
@@ -1050,9 +1077,9 @@ export type ConversationUpdate<T> = Event & { readonly detail: T };
 
 export interface GuestConversationEvents {
   accepted: ConversationUpdate<HandshakeAccepted>;
+  conversation: ConversationUpdate<Conversation>;
   delivery: ConversationUpdate<Delivery>;
   ended: ConversationUpdate<Ended>;
-  event: ConversationUpdate<ConversationEvent>;
   /** Messages are missing before the next one. */
   gap: ConversationUpdate<ReplayIncomplete>;
   message: ConversationUpdate<Message>;
@@ -1097,6 +1124,10 @@ export class GuestConversation {
    * 200. `shown`: whether the client emitted or returned the message before.
    */
   history(query?: { page?: number } | { from: string }): Promise<{ messages: (HistoryMessage & { shown: boolean })[]; nextPage?: number }>;
+  /** Starts a new conversation after a read-only one. The event `conversation` offers it as the action `start_new`. */
+  startNew(): void;
+  /** Clears the conversation: it ends, and its history is deleted. `conversation` offers it as the action `clear`. */
+  clear(): void;
   /** Sends a typing indicator. Call it at every key: its rate is limited. */
   typing(): void;
   addEventListener<K extends keyof GuestConversationEvents>(

@@ -106,7 +106,7 @@ export function storage(limit = Infinity) {
 /** Events of a conversation, in order, as `[name, detail]`. */
 export function record(conversation) {
   const events = [];
-  for (const name of ["accepted", "delivery", "ended", "event", "gap", "message", "refused", "state", "typing"]) {
+  for (const name of ["accepted", "conversation", "delivery", "ended", "gap", "message", "refused", "state", "typing"]) {
     conversation.addEventListener(name, ({ detail }) => events.push([name, detail]));
   }
   return events;

@@ -33,6 +33,9 @@ pub struct WebMessaging {
     /// Result of exchanging the authorization code of a signed-in guest. It is valid for 15 minutes at most, and each
     /// connection needs it: see [`ConnectionEvent::TokenNeeded`](crate::ConnectionEvent::TokenNeeded). Default: none.
     pub jwt: Option<SecretString>,
+    /// Whether a refused deployment, origin or request is tried again, each minute, for as long as the conversation is
+    /// open: an administrator may correct it. Default: no, the conversation ends.
+    pub retry_refusals: bool,
     /// Configuration of the deployment. Default: see [`DeploymentRules`].
     pub rules: DeploymentRules,
     /// Pages that led the guest here. They are analytics: only for a guest who has consented. A signed-in guest's journey
@@ -53,6 +56,7 @@ impl WebMessaging {
             resume_after: None,
             resume_message: None,
             jwt: None,
+            retry_refusals: false,
             rules: DeploymentRules::default(),
             journey: None,
         }

@@ -18,7 +18,7 @@ use genesys_api::Now;
 use genesys_api::wire::RawFrame;
 use secrecy::SecretString;
 use time::OffsetDateTime;
-use web_messaging::{Body, CustomAttributes, DEPLOYMENT_QUERY, ServerFrame};
+use web_messaging::{Body, CustomAttributes, DEPLOYMENT_QUERY, ErrorCode, Remedy, ServerFrame};
 use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, Machine, SocketUrl, Transmit};
 
 use self::attribute_sync::AttributeSync;
@@ -28,12 +28,15 @@ use self::history::HistoryReader;
 pub use self::request::{Request, RequestError};
 use crate::attachments::{AttachmentId, Attachments, Stage};
 use crate::engine::{Closed, Due, Engine, earliest};
-use crate::event::{Ending, Loss, SessionEvent};
+use crate::event::{Ending, Loss, ServiceRefusal, SessionEvent};
 use crate::machine::GuestMachine;
 use crate::outbox::SendError;
 use crate::state::{Command, Job, JobOutcome, Progress, Reason, State};
 use crate::timeline::{REQUEST_LIMIT, TimelineEvent};
 use crate::{CloseMode, Event, MessageId, OutgoingMessage, WebMessaging};
+
+/// Time until a refused deployment is tried again. Our choice.
+const REFUSED_WAIT: Duration = Duration::from_secs(60);
 
 /// A guest's conversation with Genesys Cloud.
 ///
@@ -90,6 +93,12 @@ impl Conversation {
     /// no later frame has other values. Values that have arrived stay with the conversation.
     pub fn update_attributes(&mut self, attributes: CustomAttributes) {
         self.attributes.replace(attributes);
+    }
+
+    /// Whether the deployment lets the guest clear the conversation: [`Request::Clear`].
+    #[must_use]
+    pub fn can_clear(&self) -> bool {
+        self.config.rules.clear
     }
 
     /// Changes the effect of [`GuestMachine::end`](crate::GuestMachine::end) at Genesys Cloud.
@@ -181,7 +190,11 @@ impl Machine for Conversation {
     fn handle_closed(&mut self, close: CloseInfo, now: Now, random: u64) {
         match self.engine.handle_closed(close, now) {
             Some(Closed::ByUs) => self.finish(Ending::ByUs),
-            Some(Closed::Lost(loss)) => self.reconnect_after(loss, None, now, random),
+            Some(Closed::Lost(loss)) => {
+                let is_refused = matches!(&loss, Loss::Rejected(refusal) if is_final(refusal));
+                let wait = is_refused.then_some(REFUSED_WAIT);
+                self.reconnect_after(loss, wait, now, random);
+            }
             None => {}
         }
     }
@@ -191,11 +204,12 @@ impl Machine for Conversation {
             return;
         }
         self.engine.timeline.handle_time(now);
-        if matches!(status, 401 | 403) {
-            self.finish(Ending::Refused { status });
-        } else {
-            self.reconnect_after(Loss::Refused { status }, retry_after, now, random);
+        let is_final = matches!(status, 401 | 403);
+        if is_final && !self.config.retry_refusals {
+            return self.finish(Ending::Refused { status });
         }
+        let retry_after = retry_after.or(is_final.then_some(REFUSED_WAIT));
+        self.reconnect_after(Loss::Refused { status }, retry_after, now, random);
     }
 
     fn handle_outcome(&mut self, outcome: JobOutcome, now: Now) {
@@ -351,4 +365,10 @@ impl GuestMachine for Conversation {
             self.perform(due, now);
         }
     }
+}
+
+/// Whether a refusal is about the request and not about a passing fault of the service.
+fn is_final(refusal: &ServiceRefusal) -> bool {
+    let code = refusal.code.parse().map(ErrorCode::new);
+    code.is_ok_and(|code| code.remedy(&refusal.message) != Remedy::Retry)
 }

@@ -214,6 +214,13 @@ impl Engine {
         slot.is_ok()
     }
 
+    /// Waits longer for the requested session: the peer answers, and cannot configure it yet.
+    pub fn extend_wait(&mut self, by: Duration, now: Now) {
+        if let Some(Wait::Answer(until)) = self.phase.wait() {
+            *until = (now.instant + by).max(*until);
+        }
+    }
+
     fn set_wait(&mut self, next: Wait) {
         if let Some(wait) = self.phase.wait() {
             *wait = next;
@@ -257,6 +264,13 @@ impl Engine {
         self.fail_waiting(&FailureReason::ReadOnly)
     }
 
+    /// Handles a read-only conversation that was left for a new one.
+    pub fn handle_writable(&mut self) {
+        if self.is_open() && self.state() == State::ReadOnly {
+            self.enter(Stage::Configured);
+        }
+    }
+
     /// Handles a received frame. Returns whether it is to be read.
     pub fn handle_frame(&mut self, now: Now) -> bool {
         if !self.is_open() {
@@ -274,7 +288,11 @@ impl Engine {
     /// Handles a sign of life of the peer.
     pub fn handle_alive(&mut self) {
         if let Phase::Open { heartbeat, .. } = &mut self.phase {
+            let was_silent = heartbeat.has_missed();
             heartbeat.handle_alive();
+            if was_silent {
+                self.emit(ConnectionEvent::Responding);
+            }
         }
     }
 
@@ -403,6 +421,7 @@ impl Engine {
                 if missed {
                     self.timeline
                         .record(TimelineEvent::Warning("a ping was not answered", None));
+                    self.emit(ConnectionEvent::Silent);
                 }
                 self.transmits.push_back(Transmit::Ping);
                 let overdue = self.outbox.mark_overdue_unknown(pings);

@@ -67,8 +67,17 @@ pub enum ConnectionEvent {
         /// Tokens requested in a row, this one included; at most three.
         attempt: u8,
     },
-    /// The gateway lost Genesys Cloud and reconnects (`guest-sessions` only).
-    UpstreamLost,
+    /// The peer did not answer a ping for 5 s. The connection is dropped 15 s later, unless [`Self::Responding`] follows.
+    Silent,
+    /// The peer answers again.
+    Responding,
+    /// The gateway cannot reach Genesys Cloud, or is refused, and tries again. Messages wait (`guest-sessions` only).
+    UpstreamLost {
+        /// Stable code of the cause.
+        reason: &'static str,
+        /// Time of the next attempt, if it is known.
+        next_attempt_at: Option<OffsetDateTime>,
+    },
     /// The gateway is connected to Genesys Cloud again (`guest-sessions` only).
     UpstreamRestored,
 }

@@ -11,9 +11,12 @@
 //! [`Relay`] is a state machine. `driver` runs it on the conversation and the channels of the sockets.
 
 mod driver;
+mod frame;
 mod history;
 mod replay;
 mod session;
+mod status;
+mod stop;
 mod subscribers;
 
 use std::collections::HashMap;
@@ -22,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use genesys_api::SessionId;
-use guest_conversation::{MessageId, OutgoingMessage};
+use guest_conversation::{MessageId, OutgoingMessage, Request};
 use guest_sessions::HistoryQuery;
 use guest_suite::direct::{Admitted, Direct};
 use time::OffsetDateTime;
@@ -33,7 +36,8 @@ use ws_transport::server::Payload;
 use self::driver::Driver;
 pub use self::history::HistoryAnswer;
 pub use self::replay::ReplayBudget;
-pub use self::session::{Relay, Stop};
+pub use self::session::Relay;
+pub use self::stop::Stop;
 
 /// Frames queued for one socket. Further ones wait in the replay buffer.
 pub(crate) const SOCKET_QUEUE: usize = 64;
@@ -94,6 +98,11 @@ pub(crate) enum Command {
         socket: SocketId,
     },
     Typing,
+    /// Make a request of the guest. A refusal is answered on this socket.
+    Request {
+        request: Request,
+        socket: SocketId,
+    },
 }
 
 /// A number of a guest's socket, unique in the process.
@@ -146,6 +155,14 @@ pub(crate) struct SocketHandle {
     pub(crate) outgoing: mpsc::Receiver<Outgoing>,
     /// The socket's number, for its commands.
     pub(crate) socket: SocketId,
+}
+
+impl SocketHandle {
+    /// A request of the guest on this socket.
+    pub(crate) fn request(&self, request: Request) -> Command {
+        let socket = self.socket;
+        Command::Request { request, socket }
+    }
 }
 
 impl Hub {

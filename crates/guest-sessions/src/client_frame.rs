@@ -15,6 +15,12 @@ use web_messaging::message::{AnswerError, AnswerItem, MessageId, OutgoingMessage
 )]
 #[non_exhaustive]
 pub enum ClientFrame<'a> {
+    /// Clears the conversation: it ends for the agent, and its history is deleted.
+    #[serde(rename = "conversation.clear")]
+    ConversationClear {},
+    /// Starts a new conversation after a read-only one.
+    #[serde(rename = "conversation.start")]
+    ConversationStart {},
     /// The first frame.
     Handshake {
         /// The session of the URL.
@@ -54,7 +60,11 @@ impl<'a> ClientFrame<'a> {
     /// # Errors
     /// See [`BadFrame`]. No error repeats the text.
     pub fn parse(text: &'a str) -> Result<Self, BadFrame> {
-        serde_json::from_str(text).map_err(|_| BadFrame::of(text))
+        let frame = serde_json::from_str(text).map_err(|_| BadFrame::of(text))?;
+        if let Self::Message(message) = &frame {
+            message.check()?;
+        }
+        Ok(frame)
     }
 
     /// The frame as JSON.
@@ -86,6 +96,13 @@ impl<'a> GuestMessage<'a> {
             id,
             text: is_text.then(|| message.text()),
             content: (!is_text).then_some(content),
+        }
+    }
+
+    fn check(&self) -> Result<(), BadFrame> {
+        match (&self.text, &self.content) {
+            (Some(_), None) => Ok(()),
+            _ => self.message().map(drop),
         }
     }
 
@@ -126,7 +143,9 @@ pub enum BadFrame {
     #[error("invalid frame: it must be a JSON object with a type")]
     NotAFrame,
     /// A type that the contract does not have.
-    #[error("invalid frame: its type is unknown, send handshake, message, ping or typing")]
+    #[error(
+        "invalid frame: its type is unknown, send handshake, message, typing, ping, conversation.start or conversation.clear"
+    )]
     UnknownType,
 }
 
@@ -143,6 +162,8 @@ impl BadFrame {
             ),
             "message" => return MESSAGE,
             "ping" => ("ping", "id (text, optional)"),
+            "conversation.clear" => ("conversation.clear", "no field but type"),
+            "conversation.start" => ("conversation.start", "no field but type"),
             "typing" => ("typing", "no field but type"),
             _ => return Self::UnknownType,
         };
@@ -243,6 +264,8 @@ mod tests {
                 "message",
             ),
             (r#"{"type":"typing","on":true}"#, "typing"),
+            (r#"{"type":"conversation.clear","on":true}"#, "conversation.clear"),
+            (r#"{"type":"conversation.start","id":"x"}"#, "conversation.start"),
             (r#"{"type":"ping","id":7}"#, "ping"),
             (
                 r#"{"type":"handshake","guestSessionId":"a b","timestamp":""}"#,
@@ -266,10 +289,14 @@ mod tests {
             ClientFrame::parse(r#"{"type":"shout"}"#).unwrap_err(),
             BadFrame::UnknownType
         );
-        assert!(matches!(
-            ClientFrame::parse(r#"{"type":"typing"}"#),
-            Ok(ClientFrame::Typing {})
-        ));
+        for frame in [
+            ClientFrame::ConversationClear {},
+            ClientFrame::ConversationStart {},
+            ClientFrame::Typing {},
+        ] {
+            let json = frame.to_json();
+            assert_eq!(ClientFrame::parse(&json).unwrap().to_json(), json);
+        }
         assert!(matches!(
             ClientFrame::parse(r#"{"type":"ping"}"#),
             Ok(ClientFrame::Ping { id: None })

@@ -3,6 +3,7 @@
 mod access_token;
 mod audit_query;
 mod client_frame;
+mod conversation_status;
 mod generated;
 mod guest;
 mod history;
@@ -19,13 +20,14 @@ pub mod client;
 pub use access_token::{PROTOCOL, TokenPlacement, offered_token, query_token};
 pub use audit_query::{AuditQuery, AuditQueryError, ProofQuery};
 pub use client_frame::{BadFrame, ClientFrame, GuestMessage};
+pub use conversation_status::{ConversationState, ConversationStatus, GuestAction, Outage, OutageReason};
 pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};
 pub use guest::{
     ConsentEntry, ErasedGuest, ErasureRecord, GuestErasureBody, GuestQueryBody, GuestReport, HeldSession,
     Recipient,
 };
 pub use history::{HistoryQuery, HistoryQueryError, MessagePage};
-pub use server_frame::{MessageBody, Sender, SenderKind, ServerFrame, SessionEventName};
+pub use server_frame::{MessageBody, Sender, SenderKind, ServerFrame};
 pub use session::{
     AuditLines, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, RefreshBody, RefreshedTokens,
     SessionInfo,

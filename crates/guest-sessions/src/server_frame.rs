@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use web_messaging::content::items;
 use web_messaging::message::{Author, AuthorKind, Content, Message, MessageId};
 
+use crate::ConversationStatus;
+
 /// A frame of the gateway.
 ///
 /// `sequence` numbers the events of an epoch, from 1 and by one. The epoch changes when the gateway restarts, or opens the
@@ -27,16 +29,8 @@ pub enum ServerFrame<'a> {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after: Option<u64>,
     },
-    /// A change of the session.
-    Event {
-        /// Sequence number.
-        sequence: u64,
-        /// The change.
-        name: SessionEventName,
-        /// Described at each [`SessionEventName`].
-        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-        detail: Option<Text<'a>>,
-    },
+    /// The state of the conversation.
+    Conversation(ConversationStatus),
     /// The session is configured at Genesys Cloud.
     #[serde(rename = "handshake.accepted")]
     HandshakeAccepted {
@@ -118,13 +112,13 @@ pub enum ServerFrame<'a> {
         /// Sequence number.
         sequence: u64,
     },
-    /// The sender is typing: shown for 5 s, or until the next message.
+    /// The sender is typing.
     Typing {
-        /// Sequence number.
-        sequence: u64,
         /// Sender.
         #[serde(borrow)]
         from: Sender<'a>,
+        /// Time in milliseconds for which to show it, unless a message arrives before.
+        duration: u64,
     },
 }
 
@@ -146,7 +140,7 @@ impl<'a> ServerFrame<'a> {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Error { .. } => "error",
-            Self::Event { .. } => "event",
+            Self::Conversation(_) => "conversation",
             Self::HandshakeAccepted { .. } => "handshake.accepted",
             Self::Message { .. } => "message",
             Self::MessageAccepted { .. } => "message.accepted",
@@ -172,23 +166,6 @@ impl<'a> ServerFrame<'a> {
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("frames are plain structs with text keys")
     }
-}
-
-/// The name of a change of the session.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
-pub enum SessionEventName {
-    /// The agent or the bot ended the conversation. `detail` is `read-only` if no more messages may be sent.
-    #[serde(rename = "conversation.ended")]
-    ConversationEnded,
-    /// The session expires soon. `detail` is its expiry in RFC 3339.
-    #[serde(rename = "session.expiring")]
-    SessionExpiring,
-    /// The gateway lost its connection to Genesys Cloud and reconnects. Messages wait.
-    #[serde(rename = "session.reconnecting")]
-    SessionReconnecting,
-    /// The gateway is connected to Genesys Cloud again.
-    #[serde(rename = "session.restored")]
-    SessionRestored,
 }
 
 #[derive(Deserialize)]
@@ -294,6 +271,7 @@ impl From<&Sender<'_>> for Author {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ConversationState, GuestAction, Outage, OutageReason};
 
     const CONTENT: &str = r#"[{"contentType":"QuickReply","quickReply":{"text":"Red","payload":"RED"}},{"contentType":"Story","story":{"url":"x"}}]"#;
 
@@ -333,17 +311,22 @@ mod tests {
                 },
             },
             ServerFrame::Typing {
-                sequence: 3,
                 from: Sender {
                     kind: SenderKind::Agent,
                     name: None,
                 },
+                duration: 5_000,
             },
-            ServerFrame::Event {
-                sequence: 4,
-                name: SessionEventName::ConversationEnded,
-                detail: Some("read-only".into()),
-            },
+            ServerFrame::Conversation(ConversationStatus {
+                state: ConversationState::ReadOnly,
+                actions: vec![GuestAction::StartNew, GuestAction::Clear],
+                expires_at: Some("2026-11-22T12:05:00.000Z".into()),
+                outage: Some(Outage {
+                    reason: OutageReason::Unreachable,
+                    since: "2026-11-22T12:00:00.000Z".into(),
+                    next_attempt_at: Some("2026-11-22T12:00:30.000Z".into()),
+                }),
+            }),
             ServerFrame::Error {
                 code: "bad.frame".into(),
                 message: "x".into(),
@@ -378,7 +361,7 @@ mod tests {
         ));
         for text in [
             r#"{"type":"novelty"}"#,
-            r#"{"type":"event","sequence":1,"name":"novelty"}"#,
+            r#"{"type":"conversation","state":"novelty","actions":[]}"#,
             "",
             "null",
         ] {

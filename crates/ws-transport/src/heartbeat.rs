@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 /// Detects a silent peer within 35 s.
 ///
 /// It counts pings that nothing answered, not time that passed: a clock that was moved, or a laptop that slept, costs
-/// one ping and never the socket. A ping is sent each 15 s. A peer that sent nothing since
-/// the one before last is gone.
+/// one ping and never the socket. A ping is sent each 15 s, and another one 5 s after a ping that was not answered. A
+/// peer that sent nothing since the one before last is gone.
 #[derive(Clone, Debug)]
 pub struct Heartbeat {
-    next: Instant,
+    /// Time of the last ping.
+    pinged: Instant,
     unanswered: u8,
     pings: u64,
 }
@@ -27,14 +28,14 @@ impl Heartbeat {
     /// Time between two pings (15 s, as in Genesys' mobile SDK).
     const INTERVAL: Duration = genesys_api::limits::PING;
 
-    /// Time that the peer has to answer the second of two pings. Our choice.
+    /// Time that the peer has to answer before another ping is sent. Our choice.
     const GRACE: Duration = Duration::from_secs(5);
 
     /// A heartbeat of a socket that opened at `now`.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self {
-            next: now + Self::INTERVAL,
+            pinged: now,
             unanswered: 0,
             pings: 0,
         }
@@ -47,27 +48,25 @@ impl Heartbeat {
 
     /// Returns the action that is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<HeartbeatAction> {
-        if now < self.next {
+        if now < self.poll_timeout() {
             return None;
         }
+        self.pinged = now;
         if self.unanswered >= 2 {
-            self.next = now + Self::INTERVAL;
             return Some(HeartbeatAction::Drop);
         }
         self.unanswered += 1;
         self.pings += 1;
-        self.next = now
-            + if self.unanswered == 2 {
-                Self::GRACE
-            } else {
-                Self::INTERVAL
-            };
         Some(HeartbeatAction::Ping)
     }
 
     /// Deadline of the next [`Self::handle_timeout`].
     pub fn poll_timeout(&self) -> Instant {
-        self.next
+        self.pinged
+            + match self.unanswered {
+                1 => Self::GRACE,
+                _ => Self::INTERVAL,
+            }
     }
 
     /// Whether the ping before the last was not answered.
@@ -114,6 +113,8 @@ mod tests {
         let later = start + Duration::from_secs(14 * 60);
         assert_eq!(heartbeat.handle_timeout(later), Some(HeartbeatAction::Ping));
         assert_eq!(heartbeat.handle_timeout(later), None);
+        assert_eq!(heartbeat.poll_timeout(), later + Heartbeat::GRACE);
+        heartbeat.handle_alive();
         assert_eq!(heartbeat.poll_timeout(), later + Heartbeat::INTERVAL);
     }
 

@@ -185,7 +185,7 @@ impl Run {
                 self.upstream.step();
             } else {
                 self.pages.step(&mut self.gateway, &mut self.upstream);
-                self.gateway.handle_timeout(now.instant);
+                self.gateway.handle_timeout(now);
             }
         }
         false

@@ -5,7 +5,7 @@ mod end;
 pub(crate) mod history;
 mod resume;
 mod sockets;
-mod upstream;
+pub(crate) mod upstream;
 
 use genesys_sim::{Agent, Rules};
 use guest_suite::contract::TokenPlacement;
@@ -57,6 +57,7 @@ async fn resume(session: &Value, after: u64) -> (Page, Value) {
     let mut page = Page::open(upgrade(url)).await.unwrap();
     page.send_frame(&resuming(session, &epoch, after)).await;
     let accepted = page.until("handshake.accepted").await;
+    page.until("conversation").await;
     (page, accepted)
 }
 
@@ -225,7 +226,7 @@ async fn typing_is_relayed_in_both_directions() {
     let typing = page.until("typing").await;
     assert_eq!(
         typing,
-        json!({ "type": "typing", "sequence": 1, "from": { "kind": "bot", "name": "Robot" } })
+        json!({ "type": "typing", "from": { "kind": "bot", "name": "Robot" }, "duration": 3_000 })
     );
     drop(upstream);
     world.stop().await;

@@ -111,6 +111,7 @@ impl Page {
         let accepted = page.until("handshake.accepted").await;
         assert_eq!(accepted["guestSessionId"], session["id"]);
         page.epoch = accepted["epoch"].clone();
+        page.until("conversation").await;
         page
     }
 

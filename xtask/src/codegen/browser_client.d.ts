@@ -108,9 +108,9 @@ export type ConversationUpdate<T> = Event & { readonly detail: T };
 
 export interface GuestConversationEvents {
   accepted: ConversationUpdate<HandshakeAccepted>;
+  conversation: ConversationUpdate<Conversation>;
   delivery: ConversationUpdate<Delivery>;
   ended: ConversationUpdate<Ended>;
-  event: ConversationUpdate<ConversationEvent>;
   /** Messages are missing before the next one. */
   gap: ConversationUpdate<ReplayIncomplete>;
   message: ConversationUpdate<Message>;
@@ -155,6 +155,10 @@ export class GuestConversation {
    * 200. `shown`: whether the client emitted or returned the message before.
    */
   history(query?: { page?: number } | { from: string }): Promise<{ messages: (HistoryMessage & { shown: boolean })[]; nextPage?: number }>;
+  /** Starts a new conversation after a read-only one. The event `conversation` offers it as the action `start_new`. */
+  startNew(): void;
+  /** Clears the conversation: it ends, and its history is deleted. `conversation` offers it as the action `clear`. */
+  clear(): void;
   /** Sends a typing indicator. Call it at every key: its rate is limited. */
   typing(): void;
   addEventListener<K extends keyof GuestConversationEvents>(

@@ -226,6 +226,16 @@ export class GuestConversation extends EventTarget {
     return { ...answer, messages };
   }
 
+  /** Starts a new conversation after a read-only one. The event `conversation` offers it as the action `start_new`. */
+  startNew() {
+    this.#sendFrame({ type: "conversation.start" });
+  }
+
+  /** Clears the conversation: it ends, and its history is deleted. `conversation` offers it as the action `clear`. */
+  clear() {
+    this.#sendFrame({ type: "conversation.clear" });
+  }
+
   /** Sends a typing indicator. Call it at every key: its rate is limited. */
   typing() {
     const now = this.#options.clock.now();
@@ -341,12 +351,19 @@ export class GuestConversation extends EventTarget {
       case "replay.incomplete":
         this.#emit("gap", frame);
         break;
+      case "conversation":
+        // in an outage of Genesys it comes before the answer to the handshake, and messages wait
+        if (this.#state === "connecting") {
+          this.#options.clock.clearTimeout(this.#timer);
+          this.#watchHeartbeat(generation);
+        }
+        this.#emit("conversation", frame);
+        break;
       case "message":
         if (frame.from.kind !== "guest") this.#position.messageId = frame.id;
         if (this.#isNew(frame.id)) this.#emit("message", frame);
         break;
       case "typing":
-      case "event":
       case "error":
         this.#emit(frame.type === "error" ? "refused" : frame.type, frame);
         break;

@@ -76,7 +76,9 @@ fn connection_state(event: &ConnectionEvent) -> Option<Line> {
                 "rate limited by the service: the next message is sent {delay}"
             ))
         }
-        ConnectionEvent::UpstreamLost => Line::error("the gateway has lost its connection to Genesys Cloud"),
+        ConnectionEvent::UpstreamLost { reason, .. } => Line::error(&format!(
+            "the gateway is not connected to Genesys Cloud ({reason}), messages wait"
+        )),
         ConnectionEvent::UpstreamRestored => Line::info("the gateway is connected to Genesys Cloud again"),
         _ => return None,
     })

@@ -291,6 +291,9 @@ impl Conversation {
                 self.engine.enter(Stage::Configured);
                 return self.engine.emit(SessionEvent::Refused(refusal));
             }
+            Some(Stage::Configuring(_) | Stage::SigningIn(_)) if self.config.retry_refusals => {
+                return self.engine.disconnect(Loss::Rejected(refusal));
+            }
             Some(Stage::Configuring(_) | Stage::SigningIn(_)) => {
                 return self.finish(Ending::Rejected(refusal));
             }

@@ -265,6 +265,10 @@ async fn connection_to_a_silent_service_is_dropped() {
     });
     assert!(matches!(
         connection.next_event().await,
+        Some(Event::Connection(ConnectionEvent::Silent))
+    ));
+    assert!(matches!(
+        connection.next_event().await,
         Some(Event::Connection(ConnectionEvent::Reconnecting {
             cause: Loss::Silent,
             ..

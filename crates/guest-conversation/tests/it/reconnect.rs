@@ -98,6 +98,8 @@ fn silent_peer_is_dropped_within_35_seconds_without_losing_the_message() {
             break;
         }
         assert_eq!(peer.transmits(), [Transmit::Ping]);
+        let reported = matches!(peer.events()[..], [Event::Connection(ConnectionEvent::Silent)]);
+        assert_eq!(reported, peer.now.instant - silent_since == 20 * SECOND);
     }
     assert!(peer.now.instant - silent_since <= 35 * SECOND);
     peer.drop_socket();
@@ -107,6 +109,26 @@ fn silent_peer_is_dropped_within_35_seconds_without_losing_the_message() {
             cause: Loss::Silent,
             ..
         })]
+    ));
+}
+
+#[test]
+fn peer_that_answers_late_is_reported_as_responding() {
+    let mut peer = VirtualPeer::web_messaging();
+    for _ in 0..2 {
+        let (at, _) = peer.conversation.poll_timeout().unwrap();
+        peer.pass(at - peer.now.instant);
+        assert_eq!(peer.transmits(), [Transmit::Ping]);
+    }
+    assert!(matches!(
+        peer.events()[..],
+        [Event::Connection(ConnectionEvent::Silent)]
+    ));
+    peer.conversation.handle_alive();
+    peer.conversation.handle_alive();
+    assert!(matches!(
+        peer.events()[..],
+        [Event::Connection(ConnectionEvent::Responding)]
     ));
 }
 

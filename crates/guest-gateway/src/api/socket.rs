@@ -7,6 +7,7 @@ use audit::Pseudonym;
 use axum::body::Body;
 use axum::response::Response;
 use genesys_api::{Gcra, Rate, SessionId};
+use guest_conversation::Request;
 use guest_sessions::{ClientFrame, ErrorCode, PROTOCOL, ServerFrame, offered_token, query_token};
 use guest_suite::Error;
 use guest_suite::direct::Admitted;
@@ -268,10 +269,12 @@ impl Connection<'_> {
                 },
                 Err(problem) => return self.refuse_frame(&problem.to_string()).await,
             },
+            Ok(ClientFrame::ConversationClear {}) => handle.request(Request::Clear),
+            Ok(ClientFrame::ConversationStart {}) => handle.request(Request::StartNew),
             Ok(ClientFrame::Typing {}) => Command::Typing,
             Ok(ClientFrame::Ping { id }) => return self.send(ServerFrame::Pong { id }.to_json()).await,
             Ok(_) => {
-                let text = "invalid frame: the handshake is complete, send message, typing or ping";
+                let text = "invalid frame: the handshake is complete, send another type";
                 return self.refuse_frame(text).await;
             }
             Err(problem) => return self.refuse_frame(&problem.to_string()).await,

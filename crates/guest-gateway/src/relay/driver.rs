@@ -43,9 +43,15 @@ impl Driver {
             None => LastDelivered::Nothing,
         };
         Self {
-            direct,
             owner: admitted.owner().to_owned(),
-            relay: Relay::new(id.clone(), entropy::uuid().to_string(), delivered, budget),
+            relay: Relay::new(
+                id.clone(),
+                entropy::uuid().to_string(),
+                delivered,
+                budget,
+                direct.clock().now(),
+            ),
+            direct,
             id,
             origin,
             sockets: Vec::new(),
@@ -82,7 +88,7 @@ impl Driver {
             Stop::Shutdown => {
                 if let Some(conversation) = conversation.take() {
                     for event in Box::pin(close(conversation, &shutdown)).await {
-                        self.relay.handle_event(event);
+                        self.relay.handle_event(event, self.direct.clock().now());
                     }
                 }
             }
@@ -90,13 +96,14 @@ impl Driver {
         // sockets attached meanwhile are notified too
         commands.close();
         while let Ok(command) = commands.try_recv() {
-            if let Command::Attach {
-                socket,
-                outgoing,
-                position,
-            } = command
-            {
-                self.attach(socket, outgoing, position);
+            match command {
+                Command::Attach {
+                    socket,
+                    outgoing,
+                    position,
+                } => self.attach(socket, outgoing, position),
+                Command::Send { id, socket, .. } => self.relay.handle_unsendable(socket, id),
+                _ => {}
             }
         }
         self.relay.handle_stop(stop);
@@ -127,6 +134,8 @@ impl Driver {
         commands: &mut mpsc::Receiver<Command>,
     ) -> Stop {
         let clock = self.direct.clock().clone();
+        self.relay
+            .set_can_clear(conversation.with(|machine, _| machine.can_clear()));
         loop {
             self.read_history(conversation);
             let blocked = self.pump();
@@ -137,7 +146,7 @@ impl Driver {
                         let text = "cannot continue: the connection to Genesys was lost, reconnect and resume";
                         return Stop::Failed(ErrorCode::ServiceUnavailable, text.to_owned());
                     };
-                    if let Some(stop) = self.relay.handle_event(event) {
+                    if let Some(stop) = self.relay.handle_event(event, clock.now()) {
                         return stop;
                     }
                 }
@@ -150,16 +159,19 @@ impl Driver {
                     Command::Send { id, message, socket } => {
                         conversation.with(|machine, _| self.relay.handle_message(socket, id, &message, machine));
                     }
+                    Command::Request { request, socket } => conversation.with(|machine, now| {
+                        self.relay.handle_request(socket, request, machine, now);
+                    }),
                     Command::Typing => conversation.typing(),
                     Command::History { query, reply } => {
                         self.requests += 1;
                         self.readers.insert(self.requests, reply);
-                        self.relay.handle_history_request(self.requests, query);
+                        self.relay.history.push(self.requests, query);
                     }
                 },
                 () = any_has_room(&blocked), if !blocked.is_empty() => {}
                 () = clock.sleep_until(stalls_at.unwrap_or_else(|| clock.now().instant)), if stalls_at.is_some() => {
-                    self.relay.handle_timeout(clock.now().instant);
+                    self.relay.handle_timeout(clock.now());
                 }
             }
         }
@@ -180,12 +192,12 @@ impl Driver {
 
     /// Requests the next page of the history, and passes answers on.
     fn read_history(&mut self, conversation: &Conversation) {
-        while let Some(page) = self.relay.poll_history_page() {
+        while let Some(page) = self.relay.history.poll_page() {
             if let Err(error) = conversation.request(Request::ReadHistory { page }) {
-                self.relay.handle_history_refused(error.to_string());
+                self.relay.history.handle_failed(error.to_string());
             }
         }
-        while let Some((request, answer)) = self.relay.poll_history_answer() {
+        while let Some((request, answer)) = self.relay.history.poll_answer() {
             if let Some(reader) = self.readers.remove(&request) {
                 // it may have given up
                 let _ = reader.send(answer);
@@ -223,12 +235,12 @@ impl Driver {
         let clock = self.direct.clock().clone();
         loop {
             let blocked = self.pump();
-            let Some(stalls_at) = self.relay.poll_timeout() else {
+            let Some(stalls_at) = self.relay.stalls_at() else {
                 return;
             };
             tokio::select! {
                 () = any_has_room(&blocked) => {}
-                () = clock.sleep_until(stalls_at) => self.relay.handle_timeout(clock.now().instant),
+                () = clock.sleep_until(stalls_at) => self.relay.handle_timeout(clock.now()),
             }
         }
     }

@@ -3,18 +3,21 @@
 
 use std::time::Instant;
 
-use genesys_api::{SessionId, rfc3339};
+use genesys_api::{Now, SessionId, rfc3339};
 use guest_conversation::{
     ConnectionEvent, Conversation, DeliveryStatus, Direction, Ending, Event, FailureReason,
-    GuestMachine as _, Message, MessageId, OutgoingMessage, SendError, SessionEvent, SessionInfo,
+    GuestMachine as _, Message, MessageId, OutgoingMessage, Request, SendError, SessionEvent, SessionInfo,
 };
-use guest_sessions::{ErrorCode, HistoryQuery, ServerFrame, SessionEventName};
+use guest_sessions::{ErrorCode, ServerFrame};
 use session_metrics::EndReason;
 use time::OffsetDateTime;
 use ws_transport::server::Payload;
 
-use super::history::{HistoryAnswer, HistoryRequests};
+use super::frame::{error_frame, failed_frame, gap, unknown_status};
+use super::history::HistoryRequests;
 use super::replay::{Replay, ReplayBudget, Subject};
+use super::status::Status;
+use super::stop::Stop;
 use super::subscribers::{Stage, Subscriber, Subscribers};
 use super::{LastDelivered, Outgoing, Position, SocketId};
 
@@ -31,29 +34,25 @@ pub struct Relay {
     session: Option<SessionInfo>,
     /// Whether the messages were read that an earlier relay did not deliver.
     recovered: bool,
-    /// Whether the sockets were notified of a lost connection to Genesys, and not yet of its return.
-    loss_reported: bool,
+    status: Status,
+    /// The socket that requested the clearing of the conversation.
+    clearing: Option<SocketId>,
     /// Id of the last message to the guest.
     last_message: Option<String>,
-    history: HistoryRequests,
-}
-
-/// The reason for which a relay stops.
-#[derive(Debug)]
-#[expect(clippy::exhaustive_enums, reason = "the driver handles each")]
-pub enum Stop {
-    /// The session has ended.
-    Ended(EndReason),
-    /// The gateway cannot continue the conversation now, for this reason. The session is unchanged.
-    Failed(ErrorCode, String),
-    /// The gateway shuts down.
-    Shutdown,
+    /// Requests of clients for the history.
+    pub(super) history: HistoryRequests,
 }
 
 impl Relay {
     /// A relay of a conversation that is not configured yet. `epoch` is fresh and random.
     #[must_use]
-    pub fn new(id: SessionId, epoch: String, delivered: LastDelivered, budget: ReplayBudget) -> Self {
+    pub fn new(
+        id: SessionId,
+        epoch: String,
+        delivered: LastDelivered,
+        budget: ReplayBudget,
+        now: Now,
+    ) -> Self {
         Self {
             id,
             epoch,
@@ -66,14 +65,18 @@ impl Relay {
             delivered,
             session: None,
             recovered: false,
-            loss_reported: false,
             history: HistoryRequests::default(),
+            status: Status::new(now),
+            clearing: None,
         }
     }
 
     /// Subscribes a socket, whose guest has received the events up to `position`.
     pub fn handle_attach(&mut self, socket: SocketId, position: Option<Position>) {
         self.subscribers.attach(socket, position);
+        if self.session.is_none() && self.status.is_outage() {
+            self.subscribers.reply(socket, 0, self.status.frame());
+        }
         self.answer_handshakes();
     }
 
@@ -101,24 +104,48 @@ impl Relay {
         }
     }
 
-    /// Requests a part of the history for a client. The number of the request is that of its answer.
-    pub fn handle_history_request(&mut self, request: u64, query: HistoryQuery) {
-        self.history.push(request, query);
+    /// Answers a message of the guest that a relay without a conversation cannot send.
+    pub fn handle_unsendable(&mut self, socket: SocketId, id: MessageId) {
+        let text = "the conversation stopped before it was sent: send it again";
+        let failed = failed_frame(id, ErrorCode::NotSent, text);
+        self.subscribers.reply(socket, self.replay.last, failed);
     }
 
-    /// The page of the history to request from the conversation.
-    pub fn poll_history_page(&mut self) -> Option<u32> {
-        self.history.poll_page()
+    /// Makes a request of the guest. A refusal is answered on this socket.
+    pub fn handle_request(
+        &mut self,
+        socket: SocketId,
+        request: Request,
+        conversation: &mut Conversation,
+        now: Now,
+    ) {
+        let clears = matches!(request, Request::Clear);
+        match conversation.request(request, now) {
+            Ok(()) if clears => self.clearing = Some(socket),
+            Ok(()) => {}
+            Err(error) => self.refuse_action(socket, &error.to_string()),
+        }
     }
 
-    /// The requested page cannot be read.
-    pub fn handle_history_refused(&mut self, reason: String) {
-        self.history.handle_failed(reason);
+    fn refuse_action(&mut self, socket: SocketId, text: &str) {
+        let refused = error_frame(ErrorCode::ActionUnavailable, text);
+        self.subscribers.reply(socket, self.replay.last, refused);
     }
 
-    /// The next answer to a request for the history, with its number.
-    pub fn poll_history_answer(&mut self) -> Option<(u64, HistoryAnswer)> {
-        self.history.poll_answer()
+    /// Sets whether the deployment lets guests clear the conversation.
+    pub fn set_can_clear(&mut self, can_clear: bool) {
+        self.status.can_clear = can_clear;
+    }
+
+    /// Sends the status of the conversation to all sockets, if it changed.
+    fn publish_status(&mut self) {
+        if let Some(frame) = self.status.take_changed() {
+            match self.session {
+                Some(_) => self.broadcast(&frame),
+                None if self.status.is_outage() => self.subscribers.notify(&frame),
+                None => {}
+            }
+        }
     }
 
     /// Whether events may be handled: as long as no socket that makes progress would miss the oldest frame for it.
@@ -152,14 +179,23 @@ impl Relay {
         self.subscribers.handle_blocked(socket, now);
     }
 
-    /// Drops the sockets that made no progress for 10 s.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        self.subscribers.handle_timeout(now);
+    /// Drops the sockets that made no progress for 10 s, and reports the begin or the end of an outage.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.subscribers.handle_timeout(now.instant);
+        self.status.handle_timeout(now);
+        self.publish_status();
+    }
+
+    /// The time at which a socket makes too little progress, or an outage begins or ends.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let deadlines = [self.subscribers.poll_timeout(), self.status.poll_timeout()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// The time at which a socket makes too little progress.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub fn stalls_at(&self) -> Option<Instant> {
         self.subscribers.poll_timeout()
     }
 
@@ -214,21 +250,25 @@ impl Relay {
             // a later socket joins an existing session
             session.new_session = false;
             let accepted = Payload::from(accepted.to_json());
+            let status = self.status.frame();
             subscriber.stage = Stage::Live;
             match position {
                 None => {
                     subscriber.cursor = self.replay.last;
                     subscriber.send_after(0, accepted);
+                    subscriber.send_after(0, status);
                 }
                 Some(position) if position.epoch.as_deref() == Some(self.epoch.as_str()) => {
                     subscriber.cursor = position.sequence.min(self.replay.last);
                     subscriber.send_after(0, accepted);
+                    subscriber.send_after(0, status);
                     if subscriber.cursor + 1 < self.replay.first() {
                         skip(subscriber, &self.replay, position.message);
                     }
                 }
                 Some(position) => {
                     subscriber.send_after(0, accepted);
+                    subscriber.send_after(0, status);
                     subscriber.stage = Stage::Unresolved(position.message);
                 }
             }
@@ -261,7 +301,14 @@ impl Relay {
     }
 
     /// Handles an event of the conversation. Returns the reason if the relay stops.
-    pub fn handle_event(&mut self, event: Event) -> Option<Stop> {
+    pub fn handle_event(&mut self, event: Event, now: Now) -> Option<Stop> {
+        self.status.handle_event(&event, now);
+        let stop = self.relay_event(event);
+        self.publish_status();
+        stop
+    }
+
+    fn relay_event(&mut self, event: Event) -> Option<Stop> {
         match event {
             Event::Connection(event) => self.handle_connection_event(event),
             Event::Session(event) => self.handle_session_event(event),
@@ -278,7 +325,10 @@ impl Relay {
                 _ => self.broadcast(&unknown_status(id)),
             },
             Event::Message(message) => self.message(&message),
-            Event::Ended(ending) => return Some(stop(ending)),
+            Event::Ended(Ending::ClosedByServer { .. }) if self.clearing.is_some() => {
+                return Some(Stop::Ended(EndReason::Guest));
+            }
+            Event::Ended(ending) => return Some(Stop::from(ending)),
             _ => {}
         }
         None
@@ -289,17 +339,17 @@ impl Relay {
             ConnectionEvent::Ready(session)
             | ConnectionEvent::Restored(session)
             | ConnectionEvent::SignedIn(session) => {
-                if std::mem::take(&mut self.loss_reported) {
-                    self.event(SessionEventName::SessionRestored, None);
+                if self.session.is_none() {
+                    // the answers to the handshakes include it
+                    self.status.take_changed();
                 }
                 // messages of an earlier session are not part of this one
                 self.recovered |= session.new_session;
                 self.session = Some(session);
                 self.answer_handshakes();
             }
-            ConnectionEvent::Reconnecting { .. } if !self.loss_reported => {
-                self.loss_reported = true;
-                self.event(SessionEventName::SessionReconnecting, None);
+            ConnectionEvent::Reconnecting { cause, after, .. } => {
+                tracing::warn!(session = %self.id, %cause, ?after, "not connected to Genesys, trying again");
             }
             ConnectionEvent::Throttled { retry_after } => {
                 tracing::warn!(session = %self.id, ?retry_after, "rate limited by Genesys");
@@ -310,20 +360,18 @@ impl Relay {
 
     fn handle_session_event(&mut self, event: SessionEvent) {
         match event {
-            SessionEvent::Typing { from, .. } => {
-                self.publish(Subject::Other, |sequence| ServerFrame::Typing {
-                    sequence,
+            SessionEvent::Typing { from, during } => {
+                let typing = ServerFrame::Typing {
                     from: (&from).into(),
-                })
+                    duration: u64::try_from(during.as_millis()).unwrap_or(u64::MAX),
+                };
+                self.broadcast(&typing.to_json().into());
             }
             SessionEvent::ConversationEnded { read_only } => {
                 if let Some(session) = &mut self.session {
                     session.read_only |= read_only;
                 }
-                let detail = read_only.then(|| "read-only".to_owned());
-                self.event(SessionEventName::ConversationEnded, detail);
             }
-            SessionEvent::Expiring { at } => self.event(SessionEventName::SessionExpiring, at.map(rfc3339)),
             SessionEvent::HistoryUnread {
                 reason,
                 after,
@@ -344,6 +392,9 @@ impl Relay {
             SessionEvent::OwnMessage(message) => self.message(&message),
             SessionEvent::Refused(refusal) => {
                 tracing::warn!(session = %self.id, %refusal, "Genesys refused a frame");
+                if let Some(socket) = self.clearing.take() {
+                    self.refuse_action(socket, &refusal.to_string());
+                }
             }
             // the relay requested nothing else
             _ => {}
@@ -363,14 +414,6 @@ impl Relay {
                 sequence,
                 message: message.into(),
             }
-        });
-    }
-
-    fn event(&mut self, name: SessionEventName, detail: Option<String>) {
-        self.publish(Subject::Other, |sequence| ServerFrame::Event {
-            sequence,
-            name,
-            detail: detail.map(Into::into),
         });
     }
 
@@ -429,52 +472,9 @@ fn skip(subscriber: &mut Subscriber, replay: &Replay, last: Option<String>) {
     subscriber.send_after(0, gap.to_json().into());
 }
 
-fn gap<'a>(sequence: Option<u64>, after: Option<&'a str>, before: Option<&'a str>) -> ServerFrame<'a> {
-    let text = "cannot replay all missed messages: read the history of the conversation";
-    ServerFrame::ReplayIncomplete {
-        sequence,
-        read_from: after.map(Into::into),
-        read_until: before.map(Into::into),
-        message: text.into(),
-    }
-}
-
-fn stop(ending: Ending) -> Stop {
-    match ending {
-        Ending::SessionExpired => Stop::Ended(EndReason::Expired),
-        // the suite ended it and gives the reason
-        Ending::SessionEnded { reason } => {
-            Stop::Ended(EndReason::from_name(&reason).unwrap_or(EndReason::ServerClosed))
-        }
-        Ending::ByUs => Stop::Shutdown,
-        Ending::ClosedByServer { .. } | Ending::LoggedOut => Stop::Ended(EndReason::ServerClosed),
-        // caused by the deployment, its domains or the configuration, not by the session
-        ending => Stop::Failed(ErrorCode::GenesysRefused, ending.to_string()),
-    }
-}
-
 /// Whether a message is sent: a new one, or one that failed and is sent again under its id.
 fn may_send(status: Option<&DeliveryStatus>) -> bool {
     matches!(status, None | Some(DeliveryStatus::Failed(_)))
-}
-
-fn error_frame(code: ErrorCode, message: &str) -> Payload {
-    ServerFrame::error(code.as_str(), message).to_json().into()
-}
-
-fn failed_frame(id: MessageId, code: ErrorCode, message: &str) -> Payload {
-    let frame = ServerFrame::MessageFailed {
-        id,
-        code: code.as_str().into(),
-        message: message.into(),
-    };
-    frame.to_json().into()
-}
-
-fn unknown_status(id: MessageId) -> Payload {
-    let text =
-        "cannot determine the delivery status: the connection to Genesys was lost before the acknowledgement";
-    failed_frame(id, ErrorCode::InDoubt, text)
 }
 
 #[cfg(test)]

@@ -154,6 +154,15 @@ impl Subscribers {
         }
     }
 
+    /// Sends a frame without a number to all sockets whose handshake is pending.
+    pub(super) fn notify(&mut self, frame: &Payload) {
+        for subscriber in &mut self.0 {
+            if matches!(subscriber.stage, Stage::Handshake(_)) {
+                subscriber.send_after(0, frame.clone());
+            }
+        }
+    }
+
     /// Sends a frame without a number to one socket.
     pub(super) fn reply(&mut self, socket: SocketId, after: u64, frame: Payload) {
         let mut subscribers = self.0.iter_mut();

@@ -5,16 +5,18 @@
 //! to drop duplicates. There are no history and no attachments. An access token that expired is requested from the
 //! application.
 
+mod status;
+
 use std::time::{Duration, Instant};
 
 use genesys_api::wire::{RawFrame, Text, sanitize};
-use genesys_api::{Now, limits, parse_rfc3339, retry, rfc3339};
+use genesys_api::{Now, parse_rfc3339, retry, rfc3339};
 use guest_conversation::attachments::AttachmentId;
 use guest_conversation::engine::{Closed, Due, Engine};
 use guest_conversation::{
-    Author, AuthorKind, Command, ConnectionEvent, DeliveryStatus, Direction, Ending, Event, FailureReason,
-    GuestMachine, Job, JobOutcome, Loss, Machine, Message, MessageId, OutgoingMessage, Reason, SendError,
-    ServiceRefusal, SessionEvent, SessionInfo, State,
+    Author, AuthorKind, Command, DeliveryStatus, Direction, Ending, Event, FailureReason, GuestMachine, Job,
+    JobOutcome, Loss, Machine, Message, MessageId, OutgoingMessage, Reason, SendError, ServiceRefusal,
+    SessionEvent, SessionInfo, State,
 };
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -22,13 +24,15 @@ use time::OffsetDateTime;
 use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, SocketUrl, Transmit};
 
 use super::gateway_session::GatewaySession;
-use crate::{ClientFrame, ErrorCode, GuestMessage, MessageBody, ServerFrame, SessionEventName};
+use crate::{ClientFrame, ConversationStatus, ErrorCode, GuestMessage, MessageBody, ServerFrame};
 
 /// A guest's conversation over the gateway's socket.
 #[derive(Debug)]
 pub struct GatewayConversation {
     engine: Engine,
     session: GatewaySession,
+    /// The last status that the gateway sent.
+    status: Option<Box<ConversationStatus>>,
     /// The last error of the gateway: a close that follows is about it.
     last_error: Option<ServiceRefusal>,
 }
@@ -40,6 +44,7 @@ impl GatewayConversation {
         Self {
             engine: Engine::default(),
             session,
+            status: None,
             last_error: None,
         }
     }
@@ -143,24 +148,6 @@ impl GatewayConversation {
         }
     }
 
-    fn handle_session_event(&mut self, name: SessionEventName, detail: Option<&str>) {
-        match name {
-            SessionEventName::ConversationEnded => {
-                let read_only = detail == Some("read-only");
-                self.engine.emit(SessionEvent::ConversationEnded { read_only });
-                if read_only {
-                    self.handle_read_only();
-                }
-            }
-            SessionEventName::SessionExpiring => {
-                let at = detail.and_then(parse_rfc3339);
-                self.engine.emit(SessionEvent::Expiring { at });
-            }
-            SessionEventName::SessionReconnecting => self.engine.emit(ConnectionEvent::UpstreamLost),
-            SessionEventName::SessionRestored => self.engine.emit(ConnectionEvent::UpstreamRestored),
-        }
-    }
-
     fn handle_message(&mut self, body: &MessageBody<'_>, sequence: u64, now: Now) {
         let from = Author::from(&body.from);
         let is_own = from.kind == AuthorKind::Guest;
@@ -226,14 +213,11 @@ impl GatewayConversation {
                 message,
                 retry_after,
             } => self.handle_error(ServiceRefusal::new(&*code, &message), retry_after, now),
-            ServerFrame::Message { sequence, .. }
-            | ServerFrame::Typing { sequence, .. }
-            | ServerFrame::Event { sequence, .. }
-                if !self.session.is_new(sequence) => {}
+            ServerFrame::Message { sequence, .. } if !self.session.is_new(sequence) => {}
             ServerFrame::Message { sequence, message } => self.handle_message(&message, sequence, now),
-            ServerFrame::Typing { from, .. } => self.engine.emit(SessionEvent::Typing {
+            ServerFrame::Typing { from, duration } => self.engine.emit(SessionEvent::Typing {
                 from: Author::from(&from),
-                during: limits::TYPING_SHOWN,
+                during: Duration::from_millis(duration),
             }),
             ServerFrame::ReplayIncomplete {
                 sequence,
@@ -249,7 +233,7 @@ impl GatewayConversation {
                     });
                 }
             }
-            ServerFrame::Event { name, detail, .. } => self.handle_session_event(name, detail.as_deref()),
+            ServerFrame::Conversation(status) => self.handle_status(status, now),
             ServerFrame::SessionEnded { reason, .. } => {
                 // during a shutdown it is the result of it
                 self.finish(match self.engine.state() {

@@ -4,6 +4,8 @@
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorCode {
+    /// The conversation does not offer this action now: `actions` of the frame `conversation` lists those that it does.
+    ActionUnavailable,
     /// The request has no token.
     AuthenticationRequired,
     /// The token is not valid here, or belongs to another session.
@@ -48,7 +50,7 @@ pub enum ErrorCode {
     MessageEmpty,
     /// Genesys Cloud refuses the message.
     MessageRefused,
-    /// The message has more than 4,096 bytes.
+    /// The text has more than 4,096 bytes, or the answer more than 16 KiB.
     MessageTooLong,
     /// The path does not support this method: Allow lists the others.
     MethodNotAllowed,
@@ -89,6 +91,7 @@ impl ErrorCode {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
+            "action.unavailable" => Self::ActionUnavailable,
             "authentication.required" => Self::AuthenticationRequired,
             "bad.credentials" => Self::BadCredentials,
             "bad.frame" => Self::BadFrame,
@@ -136,6 +139,7 @@ impl ErrorCode {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::ActionUnavailable => "action.unavailable",
             Self::AuthenticationRequired => "authentication.required",
             Self::BadCredentials => "bad.credentials",
             Self::BadFrame => "bad.frame",

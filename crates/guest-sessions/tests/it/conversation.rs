@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use guest_conversation::{
     Command, ConnectionEvent, DeliveryStatus, Ending, Event, GuestMachine as _, Machine as _,
-    OutgoingMessage, Reason, SessionEvent, State,
+    OutgoingMessage, Reason, Request, RequestError, SessionEvent, State,
 };
 use guest_sessions::client::GatewayConversation;
 use guest_sessions::{ClientFrame, GuestMessage, ServerFrame, TokenPlacement};
@@ -75,8 +75,8 @@ fn access_token_is_sent_where_configured() {
 fn expiry_is_announced_by_the_gateway() {
     let mut peer = VirtualPeer::ready();
     peer.receive(
-        &json!({"type": "event", "sequence": 1, "name": "session.expiring",
-        "detail": "2026-11-22T12:05:00.000Z"}),
+        &json!({"type": "conversation", "state": "open", "actions": ["send"],
+        "expiresAt": "2026-11-22T12:05:00.000Z"}),
     );
     assert!(matches!(
         peer.events()[..],
@@ -323,9 +323,79 @@ fn debug_shows_no_token() {
 fn session_expiring_at_extreme_times_does_not_panic() {
     for at in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z"] {
         let mut peer = VirtualPeer::ready();
-        peer.receive(&json!({"type": "event", "sequence": 1, "name": "session.expiring", "detail": at}));
+        peer.receive(&json!({"type": "conversation", "state": "open", "actions": [], "expiresAt": at}));
         peer.pass(60 * SECOND);
     }
+}
+
+#[test]
+fn status_is_reported_by_its_differences() {
+    let mut peer = VirtualPeer::ready();
+    let status = |state: &str, outage: Option<&str>| {
+        let mut frame = json!({"type": "conversation", "state": state, "actions": ["send", "clear"]});
+        if let Some(reason) = outage {
+            frame["outage"] = json!({"reason": reason, "since": "2026-11-22T12:00:00.000Z",
+                "nextAttemptAt": "2026-11-22T12:00:30.000Z"});
+        }
+        frame
+    };
+    peer.receive(&status("open", None));
+    assert!(peer.events().is_empty());
+    for reason in ["genesys.unreachable", "genesys.refused", "genesys.throttled"] {
+        let frame = status("open", Some(reason));
+        peer.receive(&frame);
+        peer.receive(&frame);
+        let events = peer.events();
+        assert!(
+            matches!(&events[..], [Event::Connection(ConnectionEvent::UpstreamLost { reason: reported, next_attempt_at: Some(_) })]
+                if *reported == reason),
+            "{events:?}"
+        );
+    }
+    peer.receive(&status("ended", None));
+    let events = peer.events();
+    assert!(
+        matches!(
+            events[..],
+            [
+                Event::Connection(ConnectionEvent::UpstreamRestored),
+                Event::Session(SessionEvent::ConversationEnded { read_only: false })
+            ]
+        ),
+        "{events:?}"
+    );
+    peer.conversation.request(&Request::Clear).unwrap();
+    assert_eq!(peer.frames()[0], json!({"type": "conversation.clear"}));
+    let refused = peer.conversation.request(&Request::StartNew);
+    assert_eq!(refused, Err(RequestError::NotAllowed));
+    peer.receive(&status("cleared", None));
+    assert!(matches!(
+        peer.events()[..],
+        [Event::Session(SessionEvent::Cleared)]
+    ));
+    peer.receive(&json!({"type": "conversation", "state": "read_only", "actions": ["start_new"]}));
+    assert_eq!(peer.conversation.state(), State::ReadOnly);
+    peer.conversation.request(&Request::StartNew).unwrap();
+    assert_eq!(peer.frames()[0], json!({"type": "conversation.start"}));
+    peer.receive(&json!({"type": "conversation", "state": "open", "actions": ["send"]}));
+    assert_eq!(peer.conversation.state(), State::Configured);
+}
+
+#[test]
+fn handshake_waits_while_the_gateway_reports_an_outage() {
+    let mut peer = VirtualPeer::new(session());
+    peer.connect();
+    peer.receive(
+        &json!({"type": "conversation", "state": "open", "actions": ["send"],
+        "outage": {"reason": "genesys.unreachable", "since": "2026-11-22T12:00:00.000Z"}}),
+    );
+    for _ in 0..10 {
+        peer.pass(10 * SECOND);
+        peer.receive(&json!({"type": "pong"}));
+    }
+    assert_eq!(peer.conversation.state(), State::Configuring);
+    peer.receive(&handshake_accepted(0));
+    assert_eq!(peer.conversation.state(), State::Configured);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use audit::Actor;
 use genesys_api::SessionId;
 use guest_conversation::WebMessaging;
 pub use guest_conversation::client::SessionConnection as Conversation;
-use guest_conversation::client::Settings;
+use guest_conversation::client::{LiveGuard, Settings};
 use session_metrics::SessionStage;
 use ws_transport::{AdmittedOrigin, SocketUrl};
 
@@ -34,21 +34,30 @@ impl Direct {
         // before the session is read, so that no end is missed
         let guard = self.shared.live.guard(id);
         let record = self.load(owner, id).await?;
-        let at = self.clock().now().utc;
-        self.connect_admitted(Admitted { record, guard, at }, origin)
-            .await
+        self.open_conversation(record, guard, origin, false).await
     }
 
-    /// As [`Direct::connect`], for an admitted guest.
+    /// As [`Direct::connect`], for an admitted guest. If Genesys Cloud refuses the deployment or the origin, the
+    /// conversation stays open and tries again, as with [`WebMessaging::retry_refusals`].
     ///
     /// # Errors
-    /// As [`Direct::connect`].
+    /// As [`Direct::connect`], but for [`Error::NotAdmitted`].
     pub async fn connect_admitted(
         &self,
         admitted: Admitted,
         origin: AdmittedOrigin,
     ) -> Result<Conversation, Error> {
         let Admitted { record, guard, .. } = admitted;
+        self.open_conversation(record, guard, origin, true).await
+    }
+
+    async fn open_conversation(
+        &self,
+        record: SessionRow,
+        guard: LiveGuard,
+        origin: AdmittedOrigin,
+        retry_refusals: bool,
+    ) -> Result<Conversation, Error> {
         record.ensure_live(self.clock().now())?;
         let record = self.reevaluated(record).await?;
         let config = &self.shared.config;
@@ -56,7 +65,10 @@ impl Direct {
         let url = SocketUrl::of_host(&config.hosts.messaging, web_messaging::PATH)
             .expect("a host and a plain path are a socket URL");
         let published = self.shared.deployments.published(deployment).await;
-        let rules = published.admit(origin.origin())?;
+        let rules = match published.admit(origin.origin()) {
+            Err(_) if retry_refusals => published.rules(),
+            admitted => admitted?,
+        };
         let jwt = self.jwt(&record).await?;
         // the conversation sends attributes, so that it is opened only once their disclosure is recorded
         let record = self.reach(record, SessionStage::Connected).await?;
@@ -73,6 +85,7 @@ impl Direct {
             resume_message,
             attributes: custom_attributes(&record.document.data)?,
             jwt,
+            retry_refusals,
             ..WebMessaging::new(deployment.clone(), record.row.secrets.genesys_token.clone())
         };
         let settings = Settings {

@@ -95,7 +95,14 @@ impl Published {
             let origin = origin.clone();
             return Err(NotAdmitted::Origin { origin });
         }
-        Ok(configuration.map(|known| known.rules).unwrap_or_default())
+        Ok(self.rules())
+    }
+
+    /// The rules of the deployment: the defaults if its configuration could not be read.
+    #[must_use]
+    pub fn rules(&self) -> DeploymentRules {
+        let configuration = self.configuration.as_ref();
+        configuration.map(|known| known.rules).unwrap_or_default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use genesys_api::Now;
 use guest_conversation::{Event, Message};
 use guest_gateway::relay::{LastDelivered, Relay, ReplayBudget, Stop};
 use time::OffsetDateTime;
@@ -38,18 +39,18 @@ impl Gateway {
             created_at: upstream.now.utc,
             failed: None,
         };
-        gateway.open();
+        gateway.open(upstream.now);
         gateway
     }
 
-    fn open(&mut self) {
+    fn open(&mut self, now: Now) {
         let delivered = match &self.stored {
             None => LastDelivered::Nothing,
             Some((_, id)) => LastDelivered::Message(id.clone()),
         };
         self.starts += 1;
         let (id, epoch) = ("gs-1".parse().expect("an id"), format!("e-{}", self.starts));
-        self.relay = Some(Relay::new(id, epoch, delivered, ReplayBudget::default()));
+        self.relay = Some(Relay::new(id, epoch, delivered, ReplayBudget::default(), now));
         self.marker = self.stored.clone();
         self.store_at = None;
     }
@@ -57,7 +58,7 @@ impl Gateway {
     /// Starts the stopped gateway. Its conversation resumes after the read marker.
     pub(super) fn start(&mut self, upstream: &mut Simulation) {
         if self.relay.is_none() {
-            self.open();
+            self.open(upstream.now);
             let (at, message) = match self.stored.clone() {
                 Some((at, message)) => (at, Some(message)),
                 None => (self.created_at, None),
@@ -107,14 +108,14 @@ impl Gateway {
                     None => self.store_at = Some(now + STORE_INTERVAL),
                 }
             }
-            if let Some(stop) = relay.handle_event(event.clone()) {
+            if let Some(stop) = relay.handle_event(event.clone(), upstream.now) {
                 self.failed = Some(stop);
             }
         }
         self.fed > from
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    pub(super) fn handle_timeout(&mut self, now: Now) {
         if let Some(relay) = &mut self.relay {
             relay.handle_timeout(now);
         }

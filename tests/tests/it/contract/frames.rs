@@ -1,16 +1,19 @@
 //! Every frame that the gateway can send, with every field.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::api::{Api, Call, SESSIONS, guest};
+use crate::conversation::upstream::world_through;
 use crate::conversation::world_at;
 use crate::document::{frame_properties, see_frame};
 use crate::genesys::Genesys;
 use crate::page::{Page, Received, handshake, upgrade};
-use crate::world::{CLIENT, World};
+use crate::proxy::Proxy;
+use crate::world::CLIENT;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../spec/web-messaging/golden/server");
 
@@ -29,7 +32,12 @@ async fn documented_frames_are_sent_with_all_fields() {
 }
 
 async fn with_the_simulator() -> Vec<Value> {
-    let world = World::start().await;
+    let rules = genesys_sim::Rules {
+        session_duration: Duration::from_secs(1_800),
+        ..genesys_sim::Rules::default()
+    };
+    let proxy = Proxy::start().await;
+    let world = world_through(&proxy, rules).await;
     let api = Api::of(&world, CLIENT).await;
     let session = api.create(&guest()).await;
     let mut page = Page::open(upgrade(session["websocketUrl"].as_str().unwrap()))
@@ -47,8 +55,14 @@ async fn with_the_simulator() -> Vec<Value> {
     until(&mut page, "error", &mut received).await;
     page.send_frame(&json!({ "type": "ping", "id": "1" })).await;
     until(&mut page, "pong", &mut received).await;
-    page.message("/disconnect").await;
-    until(&mut page, "event", &mut received).await;
+    // the session expires soon, then Genesys is lost
+    world.clock.advance(Duration::from_secs(1_501));
+    until(&mut page, "conversation", &mut received).await;
+    while !received.last().unwrap()["expiresAt"].is_string() {
+        until(&mut page, "conversation", &mut received).await;
+    }
+    proxy.cut();
+    until(&mut page, "conversation", &mut received).await;
     let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
     api.ask(Call::new(Method::DELETE, &path)).await;
     until(&mut page, "session.ended", &mut received).await;

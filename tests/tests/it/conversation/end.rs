@@ -28,10 +28,10 @@ async fn agent_disconnect_makes_the_conversation_read_only() {
     let mut page = Page::of(&session).await;
     exchange_messages(&mut page, "hello").await;
     page.message("/disconnect").await;
-    let event = page.until("event").await;
+    let status = page.until("conversation").await;
     assert_eq!(
-        (&event["name"], &event["detail"]),
-        (&json!("conversation.ended"), &json!("read-only"))
+        status,
+        json!({ "type": "conversation", "state": "read_only", "actions": ["start_new", "clear"] })
     );
 
     let id = page.message("anybody there?").await;
@@ -58,12 +58,13 @@ async fn agent_disconnect_can_leave_the_conversation_writable() {
     .await;
     let mut page = Page::of(&session(&world).await).await;
     page.message("/disconnect").await;
-    let event = page.until("event").await;
+    let status = page.until("conversation").await;
     assert_eq!(
-        (&event["name"], &event["detail"]),
-        (&json!("conversation.ended"), &Value::Null)
+        (&status["state"], &status["actions"][0]),
+        (&json!("ended"), &json!("send"))
     );
-    exchange_messages(&mut page, "one more thing").await;
+    page.message("one more thing").await;
+    assert_eq!(page.until("conversation").await["state"], "open");
     world.stop().await;
 }
 
@@ -141,7 +142,15 @@ async fn session_ends_when_genesys_expires_it() {
     let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
     let mut page = Page::of(&session).await;
     exchange_messages(&mut page, "hello").await;
-    world.clock.advance(Duration::from_secs(1_801));
+    world.clock.advance(Duration::from_secs(1_501));
+    // 5 minutes before
+    loop {
+        let status = page.until("conversation").await;
+        if status["expiresAt"].is_string() {
+            break;
+        }
+    }
+    world.clock.advance(Duration::from_secs(301));
     assert_eq!(page.until("session.ended").await["reason"], "expired");
     assert_eq!(page.receive().await, Received::Closed(Some(1000)));
     let state = state(&api, &session).await;
@@ -149,5 +158,48 @@ async fn session_ends_when_genesys_expires_it() {
         (&state["state"], &state["endReason"]),
         (&json!("ended"), &json!("expired"))
     );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn guest_starts_a_new_conversation_and_clears_it() {
+    let world = World::start().await;
+    let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
+    let mut page = Page::of(&session).await;
+    // there is none to leave
+    page.send_frame(&json!({ "type": "conversation.start" })).await;
+    assert_eq!(page.until("error").await["code"], "action.unavailable");
+    page.message("/disconnect").await;
+    assert_eq!(page.until("conversation").await["state"], "read_only");
+    page.send_frame(&json!({ "type": "conversation.start" })).await;
+    let status = page.until("conversation").await;
+    assert_eq!(
+        status,
+        json!({ "type": "conversation", "state": "open", "actions": ["send", "clear"] })
+    );
+    exchange_messages(&mut page, "again").await;
+    page.send_frame(&json!({ "type": "conversation.clear" })).await;
+    let status = page.until("conversation").await;
+    assert_eq!(
+        (&status["state"], &status["actions"]),
+        (&json!("cleared"), &json!([]))
+    );
+    assert_eq!(page.until("session.ended").await["reason"], "guest");
+    assert_eq!(page.receive().await, Received::Closed(Some(1000)));
+    assert_eq!(state(&api, &session).await["endReason"], "guest");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn clearing_that_the_deployment_forbids_is_not_offered() {
+    let rules = Rules {
+        conversation_clear: false,
+        ..Rules::default()
+    };
+    let world = World::with(rules, "").await;
+    let mut page = Page::of(&session(&world).await).await;
+    page.send_frame(&json!({ "type": "conversation.clear" })).await;
+    assert_eq!(page.until("error").await["code"], "action.unavailable");
+    exchange_messages(&mut page, "still there").await;
     world.stop().await;
 }

@@ -146,7 +146,12 @@ async fn history_is_for_the_guest_of_the_session_only() {
 async fn unreachable_genesys_is_no_empty_history() {
     let proxy = Proxy::start().await;
     let closed = ClosedPort::reserve();
-    let world = upstream::world_with(&proxy, &format!("api = \"http://{}\"", closed.address())).await;
+    let world = upstream::world_with(
+        &proxy,
+        Rules::default(),
+        &format!("api = \"http://{}\"", closed.address()),
+    )
+    .await;
     let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
     let refused = api.send(messages(&session, "")).await;
     assert_eq!(

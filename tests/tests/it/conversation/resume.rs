@@ -36,12 +36,12 @@ async fn page_that_loses_its_socket_during_a_reply_misses_nothing() {
     let session = session(&world).await;
     let mut page = Page::of(&session).await;
     let id = page.message("hello").await;
-    let mut frames = vec![numbered(&mut page).await, numbered(&mut page).await];
+    let mut frames = vec![numbered(&mut page).await];
     assert_eq!(
         (&frames[0]["type"], &frames[0]["id"]),
         (&json!("message.accepted"), &json!(id))
     );
-    assert_eq!(frames[1]["type"], "typing");
+    page.until("typing").await;
     drop(page);
 
     world.clock.advance(delay);
@@ -52,14 +52,13 @@ async fn page_that_loses_its_socket_during_a_reply_misses_nothing() {
         (&accepted["newSession"], &accepted["readOnly"]),
         (&json!(false), &json!(false))
     );
-    assert_eq!(numbered(&mut page).await, frames[1]);
     frames.push(numbered(&mut page).await);
-    assert_eq!(frames[2]["text"], "You said: hello");
+    assert_eq!(frames[1]["text"], "You said: hello");
     assert_in_order(&frames, 1);
 
     // a page that has read everything receives nothing again
-    let (mut other, accepted) = resume(&session, 3).await;
-    assert_eq!(accepted["sequence"], 3);
+    let (mut other, accepted) = resume(&session, 2).await;
+    assert_eq!(accepted["sequence"], 2);
     other.send_frame(&json!({ "type": "ping" })).await;
     assert_eq!(other.receive().await, Received::Frame(json!({ "type": "pong" })));
     let sent = other.message("bye").await;
@@ -67,7 +66,7 @@ async fn page_that_loses_its_socket_during_a_reply_misses_nothing() {
         let accepted = numbered(page).await;
         assert_eq!(
             (&accepted["id"], &accepted["sequence"]),
-            (&json!(sent), &json!(4))
+            (&json!(sent), &json!(3))
         );
     }
     world.stop().await;

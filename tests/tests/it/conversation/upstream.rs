@@ -15,13 +15,13 @@ use crate::proxy::{ClosedPort, Proxy};
 use crate::world::{CLIENT, World};
 
 /// A gateway that reaches its simulator through a proxy.
-async fn world_through(proxy: &Proxy) -> World {
-    world_with(proxy, "").await
+pub(crate) async fn world_through(proxy: &Proxy, rules: Rules) -> World {
+    world_with(proxy, rules, "").await
 }
 
 /// The same, with these lines in the configuration's `[genesys]`.
-pub(super) async fn world_with(proxy: &Proxy, genesys: &str) -> World {
-    let world = World::configured(Rules::default(), |toml| {
+pub(super) async fn world_with(proxy: &Proxy, rules: Rules, genesys: &str) -> World {
+    let world = World::configured(rules, |toml| {
         let host = toml
             .lines()
             .find(|line| line.starts_with("host = "))
@@ -37,20 +37,24 @@ pub(super) async fn world_with(proxy: &Proxy, genesys: &str) -> World {
 #[tokio::test]
 async fn gateway_reconnects_to_genesys_and_the_conversation_continues() {
     let proxy = Proxy::start().await;
-    let world = world_through(&proxy).await;
+    let world = world_through(&proxy, Rules::default()).await;
     let mut page = Page::of(&session(&world).await).await;
     exchange_messages(&mut page, "one").await;
     proxy.close(true);
     proxy.cut();
-    let lost = page.until("event").await;
-    assert_eq!(lost["name"], "session.reconnecting");
+    let lost = page.until("conversation").await;
+    assert_eq!(lost["outage"]["reason"], "genesys.unreachable");
+    assert!(lost["outage"]["since"].is_string() && lost["outage"]["nextAttemptAt"].is_string());
+    assert_eq!(lost["actions"], json!(["send"]));
     // messages in the meantime wait
     let id = page.message("two").await;
     proxy.close(false);
-    let mut names = Vec::new();
+    let mut outages = Vec::new();
     let reply = loop {
         match page.receive().await {
-            Received::Frame(frame) if frame["type"] == "event" => names.push(frame["name"].clone()),
+            Received::Frame(frame) if frame["type"] == "conversation" => {
+                outages.push(frame["outage"]["since"].clone());
+            }
             Received::Frame(frame) if frame["type"] == "message.accepted" => {
                 assert_eq!(frame["id"], id.as_str())
             }
@@ -60,11 +64,10 @@ async fn gateway_reconnects_to_genesys_and_the_conversation_continues() {
         }
     };
     assert_eq!(reply["text"], "You said: two");
-    assert_eq!(
-        names,
-        ["session.restored"],
-        "one loss is reported once, for any number of attempts"
-    );
+    assert_eq!(outages.pop(), Some(Value::Null));
+    for since in outages {
+        assert_eq!(since, lost["outage"]["since"], "an outage has one begin");
+    }
     let counters = world.simulator.counters();
     assert_eq!((counters.sessions, counters.guest_messages), (1, 2));
     world.stop().await;
@@ -73,19 +76,26 @@ async fn gateway_reconnects_to_genesys_and_the_conversation_continues() {
 #[tokio::test]
 async fn client_is_notified_of_a_lost_upstream() {
     let proxy = Proxy::start().await;
-    let world = world_through(&proxy).await;
+    let world = world_through(&proxy, Rules::default()).await;
     let mut session = world.suite().create(newcomer(&world.clock)).await.unwrap();
     soon(session.connect(page_origin())).await.unwrap();
     talk(&mut session, "one").await;
     proxy.cut();
     assert!(matches!(
         next(&mut session).await,
-        Event::Connection(ConnectionEvent::UpstreamLost)
+        Event::Connection(ConnectionEvent::UpstreamLost {
+            reason: "genesys.unreachable",
+            ..
+        })
     ));
-    assert!(matches!(
-        next(&mut session).await,
-        Event::Connection(ConnectionEvent::UpstreamRestored)
-    ));
+    // further attempts are reported as well
+    loop {
+        match next(&mut session).await {
+            Event::Connection(ConnectionEvent::UpstreamLost { .. }) => {}
+            Event::Connection(ConnectionEvent::UpstreamRestored) => break,
+            other => panic!("{other:?}"),
+        }
+    }
     talk(&mut session, "two").await;
     world.stop().await;
 }
@@ -94,7 +104,7 @@ async fn client_is_notified_of_a_lost_upstream() {
 const SETTLE: Duration = Duration::from_secs(3);
 
 async fn restored(page: &mut Page) {
-    while page.until("event").await["name"] != "session.restored" {}
+    while page.until("conversation").await["outage"].is_object() {}
 }
 
 /// Number of acknowledgements, refusals and replies that a page receives for a message.
@@ -123,7 +133,7 @@ async fn status(page: &mut Page, id: &str, text: &str) -> (usize, usize, usize) 
 #[tokio::test]
 async fn message_before_the_loss_is_acknowledged_and_answered_once() {
     let proxy = Proxy::start().await;
-    let world = world_through(&proxy).await;
+    let world = world_through(&proxy, Rules::default()).await;
     let mut page = Page::of(&session(&world).await).await;
     exchange_messages(&mut page, "one").await;
     proxy.drop_replies();
@@ -146,7 +156,7 @@ async fn message_before_the_loss_is_acknowledged_and_answered_once() {
 #[tokio::test]
 async fn message_lost_on_the_way_arrives_once() {
     let proxy = Proxy::start().await;
-    let world = world_through(&proxy).await;
+    let world = world_through(&proxy, Rules::default()).await;
     let mut page = Page::of(&session(&world).await).await;
     exchange_messages(&mut page, "one").await;
     proxy.drop_requests(true);
@@ -165,7 +175,12 @@ async fn message_lost_on_the_way_arrives_once() {
 async fn unreadable_history_is_reported_as_unknown_delivery_and_gap() {
     let proxy = Proxy::start().await;
     let closed = ClosedPort::reserve();
-    let world = world_with(&proxy, &format!("api = \"http://{}\"", closed.address())).await;
+    let world = world_with(
+        &proxy,
+        Rules::default(),
+        &format!("api = \"http://{}\"", closed.address()),
+    )
+    .await;
     let session = session(&world).await;
     let mut page = Page::of(&session).await;
     let frames = exchange_messages(&mut page, "one").await;
@@ -207,12 +222,89 @@ async fn refusal_by_the_deployment_is_reported_and_ends_nothing() {
         let url = session["websocketUrl"].as_str().unwrap();
         let mut page = Page::open(upgrade(url)).await.unwrap();
         page.send_frame(&handshake(&session)).await;
-        assert_eq!(page.until("error").await["code"], "genesys.refused");
-        assert_eq!(page.receive().await, Received::Closed(Some(1011)));
+        let status = page.until("conversation").await;
+        assert_eq!(status["outage"]["reason"], "genesys.refused", "{status}");
+        assert!(status["outage"]["nextAttemptAt"].is_string(), "{status}");
+        // the socket stays open
+        page.send_frame(&json!({ "type": "ping" })).await;
+        page.until("pong").await;
     }
     let path = path_of(&session, "");
     assert_eq!(api.ask(Call::get(&path)).await["endedAt"], Value::Null);
-    until(async || world.gateway.conversations() == 0).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn page_that_connects_in_an_outage_gets_its_state_and_its_messages_wait() {
+    let proxy = Proxy::start().await;
+    let world = world_through(&proxy, Rules::default()).await;
+    let session = session(&world).await;
+    proxy.close(true);
+    let mut page = Page::open(upgrade(session["websocketUrl"].as_str().unwrap()))
+        .await
+        .unwrap();
+    page.send_frame(&handshake(&session)).await;
+    let status = page.until("conversation").await;
+    assert_eq!(status["outage"]["reason"], "genesys.unreachable", "{status}");
+    let id = page.message("from the outage").await;
+    // another one during it
+    let mut other = Page::open(upgrade(session["websocketUrl"].as_str().unwrap()))
+        .await
+        .unwrap();
+    other.send_frame(&handshake(&session)).await;
+    let status = other.until("conversation").await;
+    assert_eq!(status["outage"]["reason"], "genesys.unreachable", "{status}");
+    proxy.close(false);
+    world.clock.advance(Duration::from_secs(60));
+    page.until("handshake.accepted").await;
+    assert_eq!(page.until("message.accepted").await["id"], id.as_str());
+    other.until("handshake.accepted").await;
+    assert_eq!(world.simulator.counters().guest_messages, 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn silent_genesys_is_an_outage_within_20_seconds() {
+    let genesys = Genesys::start().await;
+    let world = world_at(&genesys).await;
+    let session = session(&world).await;
+    // it accepts the connection, and answers nothing
+    let open = async {
+        let mut page = Page::open(upgrade(session["websocketUrl"].as_str().unwrap()))
+            .await
+            .unwrap();
+        page.send_frame(&handshake(&session)).await;
+        page
+    };
+    let (mut page, upstream) = tokio::join!(open, genesys.accept());
+    world.clock.advance(Duration::from_secs(10));
+    let status = page.until("conversation").await;
+    assert_eq!(status["outage"]["reason"], "genesys.unreachable", "{status}");
+    drop(upstream);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn rate_limit_of_genesys_is_an_outage_until_it_has_passed() {
+    let genesys = Genesys::start().await;
+    let world = world_at(&genesys).await;
+    let session = session(&world).await;
+    let (mut page, mut upstream) = tokio::join!(Page::of(&session), genesys.configured());
+    let id = page.message("hello").await;
+    let sent = upstream.receive().await.unwrap();
+    upstream
+        .send_frame(&json!({
+            "type": "response", "class": "TooManyRequestsErrorMessage", "code": 429, "tracingId": sent["tracingId"],
+            "body": { "retryAfter": 30, "errorCode": 4029, "errorMessage": "Message rate too high for this session" },
+        }))
+        .await;
+    let status = page.until("conversation").await;
+    assert_eq!(status["outage"]["reason"], "genesys.throttled", "{status}");
+    world.clock.advance(Duration::from_secs(31));
+    assert_eq!(page.until("conversation").await["outage"], Value::Null);
+    let (accepted, _) = tokio::join!(page.until("message.accepted"), upstream.take_message());
+    assert_eq!(accepted["id"], id.as_str());
+    drop(upstream);
     world.stop().await;
 }
 

@@ -1,0 +1,164 @@
+//! The state of a conversation and the outages of Genesys Cloud, as pages see them.
+
+use std::time::{Duration, Instant};
+
+use genesys_api::{Now, rfc3339};
+use guest_conversation::{ConnectionEvent, Event, Loss, SessionEvent};
+use guest_sessions::{ConversationState, ConversationStatus, GuestAction, Outage, OutageReason, ServerFrame};
+use time::OffsetDateTime;
+use ws_transport::server::Payload;
+
+/// Time to configure a session before it is an outage. Our choice.
+const CONNECT_GRACE: Duration = Duration::from_secs(10);
+
+/// The status of one conversation.
+#[derive(Debug)]
+pub(super) struct Status {
+    state: ConversationState,
+    /// Whether the deployment lets guests clear the conversation.
+    pub(super) can_clear: bool,
+    expires_at: Option<OffsetDateTime>,
+    outage: Option<Outage>,
+    /// Time at which an outage begins, or ends.
+    deadline: Option<(Instant, Change)>,
+    /// The status that was sent last.
+    sent: Option<ConversationStatus>,
+}
+
+/// A change of the outage at a deadline.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Change {
+    /// The session is not configured.
+    Begin,
+    /// The limit of the rate has passed.
+    End,
+}
+
+impl Status {
+    pub(super) fn new(now: Now) -> Self {
+        Self {
+            state: ConversationState::Open,
+            can_clear: false,
+            expires_at: None,
+            outage: None,
+            deadline: Some((now.instant + CONNECT_GRACE, Change::Begin)),
+            sent: None,
+        }
+    }
+
+    /// Applies an event of the conversation.
+    pub(super) fn handle_event(&mut self, event: &Event, now: Now) {
+        match event {
+            Event::Connection(event) => self.handle_connection_event(event, now),
+            Event::Session(SessionEvent::Cleared) => self.state = ConversationState::Cleared,
+            Event::Session(SessionEvent::ConversationEnded { read_only: true }) => {
+                self.state = ConversationState::ReadOnly;
+            }
+            Event::Session(SessionEvent::ConversationEnded { read_only: false }) => {
+                self.state = ConversationState::Ended;
+            }
+            Event::Session(SessionEvent::Expiring { at }) => self.expires_at = *at,
+            // a message extends the session, and continues a conversation that the agent has left
+            event if event.stage().is_some() => {
+                self.expires_at = None;
+                if self.state == ConversationState::Ended {
+                    self.state = ConversationState::Open;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_connection_event(&mut self, event: &ConnectionEvent, now: Now) {
+        match event {
+            ConnectionEvent::Ready(session) | ConnectionEvent::Restored(session) => {
+                (self.outage, self.deadline) = (None, None);
+                let is_new = matches!(event, ConnectionEvent::Ready(_)) || session.new_session;
+                match (session.read_only, self.state) {
+                    (true, _) => self.state = ConversationState::ReadOnly,
+                    (false, ConversationState::ReadOnly) => self.state = ConversationState::Open,
+                    (false, _) if is_new => self.state = ConversationState::Open,
+                    _ => {}
+                }
+            }
+            ConnectionEvent::Reconnecting { after, cause, .. } => {
+                self.deadline = None;
+                self.begin(reason_of(cause), Some(now.utc + *after), now);
+            }
+            ConnectionEvent::Silent => self.begin(OutageReason::Unreachable, None, now),
+            ConnectionEvent::Responding => (self.outage, self.deadline) = (None, None),
+            ConnectionEvent::Throttled { retry_after } => {
+                self.begin(OutageReason::Throttled, Some(now.utc + *retry_after), now);
+                self.deadline = Some((now.instant + *retry_after, Change::End));
+            }
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, reason: OutageReason, next_attempt_at: Option<OffsetDateTime>, now: Now) {
+        let since = self.outage.take().map(|outage| outage.since);
+        self.outage = Some(Outage {
+            reason,
+            since: since.unwrap_or_else(|| rfc3339(now.utc).into()),
+            next_attempt_at: next_attempt_at.map(|at| rfc3339(at).into()),
+        });
+    }
+
+    /// The next deadline.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline.map(|(at, _)| at)
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Now) {
+        match self.deadline.take_if(|(at, _)| *at <= now.instant) {
+            Some((_, Change::Begin)) => self.begin(OutageReason::Unreachable, None, now),
+            Some((_, Change::End)) => self.outage = None,
+            None => {}
+        }
+    }
+
+    /// The frame, if it changed since it was taken last.
+    pub(super) fn take_changed(&mut self) -> Option<Payload> {
+        let status = self.status();
+        if self.sent.as_ref() == Some(&status) {
+            return None;
+        }
+        self.sent = Some(status);
+        Some(self.frame())
+    }
+
+    /// Whether an outage prevents the answer to handshakes.
+    pub(super) fn is_outage(&self) -> bool {
+        self.outage.is_some()
+    }
+
+    pub(super) fn frame(&self) -> Payload {
+        ServerFrame::Conversation(self.status()).to_json().into()
+    }
+
+    fn status(&self) -> ConversationStatus {
+        let connected = self.outage.is_none();
+        let mut actions = match self.state {
+            ConversationState::Open | ConversationState::Ended => vec![GuestAction::Send],
+            ConversationState::ReadOnly if connected => vec![GuestAction::StartNew],
+            ConversationState::ReadOnly | ConversationState::Cleared => Vec::new(),
+        };
+        if self.can_clear && connected && self.state != ConversationState::Cleared {
+            actions.push(GuestAction::Clear);
+        }
+        ConversationStatus {
+            state: self.state,
+            actions,
+            expires_at: self.expires_at.map(|at| rfc3339(at).into()),
+            outage: self.outage.clone(),
+        }
+    }
+}
+
+fn reason_of(cause: &Loss) -> OutageReason {
+    match cause {
+        Loss::Refused { status: 429 } => OutageReason::Throttled,
+        Loss::Refused { status: 400..=499 } | Loss::Rejected(_) => OutageReason::Refused,
+        _ => OutageReason::Unreachable,
+    }
+}
