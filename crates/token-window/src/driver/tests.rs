@@ -60,7 +60,7 @@ fn limits(tokens: usize, in_flight: usize, per_minute: u32) -> DriverLimits {
 #[tokio::test(start_paused = true)]
 async fn attempts_are_limited_in_number_and_rate() {
     let (clock, service) = (Clock::system(), Arc::new(Service::default()));
-    let driver = RefreshDriver::spawn(limits(100, 4, 75), clock.clone());
+    let driver = RefreshDriver::spawn(limits(100, 4, 25), clock.clone());
     let client = || Client(Arc::clone(&service), clock.clone());
     let managers: Vec<_> = (0..100)
         .map(|_| driver.manage(start(&clock), client()).unwrap())
@@ -73,7 +73,8 @@ async fn attempts_are_limited_in_number_and_rate() {
     clock.sleep(HOUR - Duration::from_secs(15 * 60)).await;
     let attempts = || service.attempts.load(Ordering::SeqCst);
     let in_first_minute = attempts();
-    assert!((1..=75).contains(&in_first_minute), "{in_first_minute}");
+    // the limit at once, and the limit within the minute
+    assert!((1..=50).contains(&in_first_minute), "{in_first_minute}");
     clock.sleep(Duration::from_secs(240)).await;
     assert_eq!(attempts(), 100);
     assert_eq!(service.most_in_flight.load(Ordering::SeqCst), 4);
