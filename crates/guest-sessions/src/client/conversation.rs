@@ -34,7 +34,7 @@ pub struct GatewayConversation {
     /// The last status that the gateway sent.
     status: Option<Box<ConversationStatus>>,
     /// The last error of the gateway: a close that follows is about it.
-    last_error: Option<ServiceRefusal>,
+    last_error: Option<Box<ServiceRefusal>>,
 }
 
 impl GatewayConversation {
@@ -109,7 +109,7 @@ impl GatewayConversation {
 
     fn handle_error(&mut self, refusal: ServiceRefusal, retry_after: Option<u64>, now: Now) {
         let code = ErrorCode::from_name(&refusal.code);
-        self.last_error = Some(refusal.clone());
+        self.last_error = Some(Box::new(refusal.clone()));
         let configuring = self.engine.state() == State::Configuring;
         match (code, retry_after) {
             (_, Some(seconds)) => {
@@ -302,7 +302,7 @@ impl Machine for GatewayConversation {
     }
 
     fn handle_closed(&mut self, close: CloseInfo, now: Now, random: u64) {
-        let error = self.last_error.take();
+        let error = self.last_error.take().map(|error| *error);
         match self.engine.handle_closed(close, now) {
             None => {}
             Some(Closed::ByUs) => self.finish(Ending::ByUs),
