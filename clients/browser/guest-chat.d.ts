@@ -1,3 +1,4 @@
+export * from "./guest-sessions.js";
 import type { ConversationState, Ended, GuestConversation, Message } from "./guest-sessions.js";
 
 /** A purpose of consent. */

@@ -1103,8 +1103,11 @@ export class GuestConversation {
   reconnect(): void;
   /** Closes the conversation. The session stays: only the backend can end it. */
   close(): void;
-  /** Sends a text of at most 4,096 bytes. Returns its id, which `delivery` events name with its status. */
-  send(text: string): string;
+  /**
+   * Sends a text of at most 4,096 bytes, or the content of an answer as `unacknowledged` lists it. Returns the id, which
+   * `delivery` events name with its status.
+   */
+  send(message: string | { content: GuestAnswer["content"] }): string;
   /**
    * Answers a message with one or several of its choices. `payload` is that of a quick reply or of a card's action, the
    * `dateTime` of a time, or the `id` of a list's item. Returns the id of the answer.

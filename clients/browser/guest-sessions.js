@@ -227,8 +227,13 @@ export class GuestConversation extends EventTarget {
     this.#end("closed");
   }
 
-  /** Sends a text. Returns its id, which `delivery` events name with its status. */
-  send(text) {
+  /**
+   * Sends a text, or the content of an answer as `unacknowledged` lists it. Returns the id, which `delivery` events name with
+   * its status.
+   */
+  send(message) {
+    if (Array.isArray(message?.content)) return this.#queue({ content: message.content });
+    const text = message;
     if (typeof text !== "string" || text === "") throw new TypeError("invalid message: empty or not a string");
     if (new TextEncoder().encode(text).length > 4_096) throw new RangeError("invalid message: more than 4,096 bytes");
     return this.#queue({ text });
@@ -334,7 +339,7 @@ export class GuestConversation extends EventTarget {
   #wake() {
     if (this.#state === "open") this.#ping(this.#generation, PROBE_TIMEOUT);
     if (this.#state === "reconnecting" && this.#attempt !== null) {
-      // a network that comes and goes makes no more attempts than the shortest backoff
+      // repeated `online` events cause at most one attempt per shortest backoff
       this.#schedule(Math.max(0, this.#attemptedAt + this.#options.minDelay - this.#options.clock.now()));
     }
   }
@@ -484,7 +489,7 @@ export class GuestConversation extends EventTarget {
       if (action !== undefined && mayBeToken && ++this.#refreshes > 3) return this.#end("refused", refusal.code);
       this.#open();
     };
-    // jitter, so that the pages of a gateway do not reconnect at once; at least half, so that no luck makes a flood
+    // jitter spreads the reconnects of a gateway's pages; the delay is at least half of the ceiling
     const ceiling = Math.min(maxDelay, minDelay * 2 ** (this.#failures - 1));
     this.#schedule((ceiling / 2) * (1 + random()));
   }

@@ -110,7 +110,7 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
         generate: browser_client::generate,
     },
     Artifact {
-        sources: guest_chat::MODULES,
+        sources: guest_chat::SOURCES,
         output: "clients/browser/guest-chat.js",
         generate: guest_chat::generate,
     },

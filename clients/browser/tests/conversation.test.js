@@ -94,7 +94,7 @@ test("attempt follows at once when the machine is online and when the page becom
     await clock.advance(0);
     assert.equal(sockets.length, before + 1, name);
   }
-  // a network that comes and goes is no reason for a flood
+  // repeated `online` events cause at most one attempt per shortest backoff
   const before = sockets.length;
   for (let times = 0; times < 100; times += 1) {
     page.dispatchEvent(new Event("online"));
@@ -298,4 +298,29 @@ test("history is read with the token of the session, and names what was shown", 
   await conversation.history({ from: "a1" });
   assert.ok(asked[1].endsWith("/messages?from=a1"), asked[1]);
   assert.equal(asked.length, 3, "the token was refreshed once");
+});
+
+test("answer that was queued before a reload is sent again with its payload", async () => {
+  const kept = storage();
+  start((socket) => socket.drop(), { storage: kept }).conversation.choose({ id: "m" }, "QuickReply", { text: "Tea", payload: "tea" });
+  const { sockets, conversation, events } = start((socket) => socket.accept(), { storage: kept });
+  const [{ id, content }] = conversation.unacknowledged;
+  conversation.connect();
+  await settle();
+  sockets[0].receive({ type: "message.failed", id, sequence: 1, code: "message.refused", message: "x" });
+  const again = conversation.send({ content });
+  assert.notEqual(again, id);
+  const buttonResponse = { type: "QuickReply", text: "Tea", payload: "tea", originatingMessageId: "m" };
+  const answer = [{ contentType: "ButtonResponse", buttonResponse }];
+  assert.deepEqual(messages(sockets), [{ type: "message", id, content: answer }, { type: "message", id: again, content: answer }]);
+  assert.deepEqual(deliveries(events), ["sending", "failed", "sending"]);
+});
+
+test("invalid message is refused before it is queued", () => {
+  const { conversation } = start(() => {});
+  for (const message of ["", null, undefined, 7, {}, { content: "a" }, { text: "a" }]) {
+    assert.throws(() => conversation.send(message), TypeError);
+  }
+  assert.throws(() => conversation.send("a".repeat(4_097)), RangeError);
+  assert.deepEqual(conversation.unacknowledged, []);
 });

@@ -223,3 +223,78 @@ async fn guest_chat_shows_and_answers_every_kind_of_content() {
     let violations = world.as_ref().unwrap().simulator.violations();
     assert!(violations.is_empty(), "{violations:?}");
 }
+
+/// A client of the page whose socket never opens.
+const PAGE_CLIENT: &str = "const { GuestConversation } = await import('/guest-chat.js');
+    class Silent { readyState = 0; close() {} }
+    const session = { id: 'x', websocketUrl: 'ws://x', accessToken: 'x' };
+    const client = new GuestConversation(session, { WebSocket: Silent });";
+
+#[tokio::test]
+async fn guest_chat_closes_the_clients_that_it_made() {
+    let Some(mut visit) = Visit::start("guest-chat that is started again").await else {
+        return;
+    };
+    visit.click(".consent button[type=button]").await;
+    visit.read("Welcome to the shop! What can I show you?").await;
+    let restart = "(async () => {
+        const chat = document.querySelector('guest-chat');
+        const first = chat.conversation;
+        const opened = new Promise((resolve) => chat.addEventListener('guest-chat-state', resolve));
+        chat.texts = { send: 'Senden' };
+        await opened;
+        return [first === chat.conversation, first.state];
+    })()";
+    assert_eq!(visit.browser.evaluate(restart).await, json!([false, "ended"]));
+    visit.see("button[aria-label=Senden]").await;
+    visit.write("Once more").await;
+
+    // an element that is removed before its source answers connects when it is inserted again
+    let removed = format!(
+        "(async () => {{
+            {PAGE_CLIENT}
+            const chat = document.createElement('guest-chat');
+            document.body.append(chat);
+            let answer;
+            const started = chat.start(() => new Promise((resolve) => (answer = resolve)));
+            chat.remove();
+            answer(client);
+            await started;
+            const states = [client.state];
+            document.body.append(chat);
+            states.push(client.state);
+            // the page made this client: it stays open
+            await chat.start(() => null);
+            return [...states, client.state];
+        }})()"
+    );
+    assert_eq!(
+        visit.browser.evaluate(&removed).await,
+        json!(["idle", "connecting", "connecting"])
+    );
+}
+
+#[tokio::test]
+async fn guest_chat_sends_an_answer_from_before_a_reload_again_with_its_payload() {
+    let Some(mut visit) = Visit::start("guest-chat that sends an answer again").await else {
+        return;
+    };
+    visit.see(".consent form").await;
+    let again = format!(
+        "(async () => {{
+            const buttonResponse = {{ type: 'QuickReply', text: 'Tea', payload: 'tea', originatingMessageId: 'm' }};
+            const content = [{{ contentType: 'ButtonResponse', buttonResponse }}];
+            sessionStorage.setItem('guest-sessions:x', JSON.stringify([{{ id: 'a', content }}]));
+            {PAGE_CLIENT}
+            await document.querySelector('guest-chat').start(client);
+            const failed = new Event('delivery');
+            failed.detail = {{ id: 'a', state: 'failed' }};
+            client.dispatchEvent(failed);
+            {ROOT}.querySelector('.own.failed .meta button').click();
+            const sent = client.unacknowledged.at(-1);
+            return [sent.id === 'a', sent.content?.[0].buttonResponse.payload, {ROOT}.querySelector('.own .text').textContent];
+        }})()"
+    );
+    assert_eq!(visit.browser.evaluate(&again).await, json!([false, "tea", "Tea"]));
+    visit.check_quiet();
+}

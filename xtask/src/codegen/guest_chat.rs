@@ -1,24 +1,28 @@
-//! The component `<guest-chat>` as one file: its modules and its styles, joined. It imports the client.
+//! The component `<guest-chat>` as one file: the browser client, its own modules and its styles, joined.
 
 use std::error::Error;
 use std::fmt::Write;
 
 use super::facts::Sources;
+use super::{CLIENT, CONTRACT, CONTRACT_ERRORS, browser_client};
 
-/// The modules, each after those that it needs when it is evaluated.
-pub(crate) const MODULES: &[&str] = &[
+/// The sources of the client, and the modules, each after those that it needs when it is evaluated.
+pub(crate) const SOURCES: &[&str] = &[
+    CONTRACT,
+    CONTRACT_ERRORS,
+    CLIENT,
     "clients/browser/src/guest-chat/texts.js",
     "clients/browser/src/guest-chat/dom.js",
     "clients/browser/src/guest-chat/form.js",
     "clients/browser/src/guest-chat/content.js",
     "clients/browser/src/guest-chat/consent.js",
     "clients/browser/src/guest-chat/transcript.js",
-    "clients/browser/src/guest-chat/element.js",
+    ELEMENT,
     STYLES,
 ];
 
 const STYLES: &str = "clients/browser/src/guest-chat/styles.css";
-/// The module whose exports are those of the file.
+/// The module whose exports are those of the file, with those of the client.
 const ELEMENT: &str = "clients/browser/src/guest-chat/element.js";
 
 pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
@@ -29,9 +33,10 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
         )
         .into());
     }
-    let mut code = String::from("import { GuestConversation } from \"./guest-sessions.js\";\n");
+    let mut code = browser_client::generate(sources)?;
     write!(code, "\nconst STYLES = `\n{styles}`;\n")?;
-    for path in MODULES.iter().filter(|path| **path != STYLES) {
+    let is_module = |path: &&&str| ![CONTRACT, CONTRACT_ERRORS, CLIENT, STYLES].contains(*path);
+    for path in SOURCES.iter().filter(is_module) {
         code.push('\n');
         code.push_str(module(sources.text(path)?, *path == ELEMENT).trim());
         code.push('\n');

@@ -24,6 +24,10 @@ export class GuestChat extends HTMLElement {
   #source = null;
   #options = {};
   #conversation = null;
+  // whether this element made the client, and closes it
+  #isOwn = false;
+  // shows the session that `source` returned while the element was not in the document
+  #deferred = null;
   #listening = null;
   #start = 0;
   #consent = null;
@@ -46,6 +50,9 @@ export class GuestChat extends HTMLElement {
   }
 
   connectedCallback() {
+    const deferred = this.#deferred;
+    this.#deferred = null;
+    if (deferred !== null) return deferred();
     if (this.#conversation?.state !== "ended" || this.#cause !== "closed") return;
     this.#reopen();
     this.#conversation.reconnect();
@@ -115,10 +122,15 @@ export class GuestChat extends HTMLElement {
     }
     if (start !== this.#start) return;
     if (opened === null) return this.#askConsent();
-    banner.replaceChildren();
-    this.#consent = choices;
-    this.#attach(typeof opened.connect === "function" ? opened : conversationOf(opened));
-    if (hadFocus) this.focus();
+    const attach = () => {
+      banner.replaceChildren();
+      this.#consent = choices;
+      this.#isOwn = typeof opened.connect !== "function";
+      this.#attach(this.#isOwn ? conversationOf(opened) : opened);
+      if (hadFocus) this.focus();
+    };
+    if (this.isConnected) attach();
+    else this.#deferred = attach;
   }
 
   /** Asks for consent, again with the purposes that the gateway requires. */
@@ -245,7 +257,9 @@ export class GuestChat extends HTMLElement {
     on("ended", (ended) => this.#ended(ended));
     addEventListener("offline", () => this.#showState(conversation.state), { signal });
     addEventListener("online", () => this.#showState(conversation.state), { signal });
-    for (const { id, text, content } of conversation.unacknowledged) this.#transcript.addOwn(id, text ?? answerText(content), null);
+    for (const { id, text, content } of conversation.unacknowledged) {
+      this.#transcript.addOwn(id, text ?? answerText(content), () => conversation.send(text ?? { content }));
+    }
     if (conversation.state === "ended") conversation.reconnect();
     else conversation.connect();
     this.#showState(conversation.state);
@@ -255,6 +269,8 @@ export class GuestChat extends HTMLElement {
   #detach() {
     this.#listening?.abort();
     this.#listening = null;
+    this.#deferred = null;
+    if (this.#isOwn) this.#conversation?.close();
     this.#conversation = null;
     this.#transcript?.clear();
     this.#transcript = null;

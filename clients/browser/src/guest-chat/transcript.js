@@ -45,11 +45,11 @@ export class Transcript {
     this.#view.announce(fill(this.#texts.saidBy, { name: this.#name(message.from), text: message.text }));
   }
 
-  /** Adds a message of the guest that `send` sent, and sends again. It is null for one from before a reload. */
+  /** Adds a message of the guest. `send` sends it again, and returns its new id. */
   addOwn(id, text, send) {
     if (this.#entries.has(id)) return;
     const node = this.#node({ id, text }, true, "sending", new Date());
-    this.#entries.set(id, { id, node, at: null, author: "own", text, send: send ?? (() => this.#view.conversation.send(text)) });
+    this.#entries.set(id, { id, node, at: null, author: "own", text, send });
     this.#parts.list.append(node);
     this.#arrange();
   }
