@@ -1,24 +1,79 @@
 //! A bounded buffer of numbered frames, for delivery to slow sockets and for replay after a reconnect.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use guest_conversation::MessageId;
 use ws_transport::server::Payload;
 
-/// Most bytes of a session, as long as the budget of all sessions is not exceeded.
+/// Most bytes of a session, as long as all sessions together hold at most [`SHARED_BYTES`].
 const BYTES: usize = 256 * 1024;
-/// Most bytes of a session otherwise.
+/// Least bytes that a session may keep.
 const LEAST_BYTES: usize = 8 * 1024;
+/// Bytes of all sessions beyond which each may keep its share: as many again, divided by the sessions.
+const SHARED_BYTES: usize = TOTAL_BYTES / 2;
 /// Bytes of all sessions beyond which each may keep only the least.
 const TOTAL_BYTES: usize = 256 * 1024 * 1024;
+/// Shortest time between two warnings that the sessions together hold too much.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// Bytes of an entry beside its frame.
 const ENTRY_BYTES: usize = 128;
 
 /// The bytes that all replay buffers of a process hold. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct ReplayBudget(Arc<AtomicUsize>);
+pub struct ReplayBudget(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    bytes: AtomicUsize,
+    sessions: AtomicUsize,
+    warned_at: Mutex<Option<Instant>>,
+}
+
+impl ReplayBudget {
+    fn bytes(&self) -> usize {
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    fn sessions(&self) -> usize {
+        self.0.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Most bytes that each session may keep now.
+    fn limit(&self) -> usize {
+        let bytes = self.bytes();
+        if bytes <= SHARED_BYTES {
+            BYTES
+        } else if bytes <= TOTAL_BYTES {
+            (SHARED_BYTES / self.sessions().max(1)).clamp(LEAST_BYTES, BYTES)
+        } else {
+            LEAST_BYTES
+        }
+    }
+
+    /// Warns if sessions are limited to their share, at most once in a [`WARNING_INTERVAL`]. Returns whether it did.
+    pub(super) fn warn(&self, now: Instant) -> bool {
+        let limit = self.limit();
+        if limit == BYTES {
+            return false;
+        }
+        let mut warned_at = self.0.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned_at.is_some_and(|at| now < at + WARNING_INTERVAL) {
+            return false;
+        }
+        *warned_at = Some(now);
+        let (bytes, sessions) = (self.bytes(), self.sessions());
+        tracing::warn!(
+            bytes,
+            sessions,
+            limit,
+            "replay buffers are short: pages that reconnect may have to read the history, lower sessions.limit"
+        );
+        true
+    }
+}
 
 /// A replay buffer. It numbers frames from 1 on and keeps the latest.
 #[derive(Debug)]
@@ -27,7 +82,7 @@ pub(super) struct Replay {
     pub(super) last: u64,
     entries: VecDeque<Entry>,
     bytes: usize,
-    budget: ReplayBudget,
+    pub(super) budget: ReplayBudget,
 }
 
 /// The subject of a frame.
@@ -62,6 +117,7 @@ impl Entry {
 
 impl Replay {
     pub(super) fn new(budget: ReplayBudget) -> Self {
+        budget.0.sessions.fetch_add(1, Ordering::Relaxed);
         Self {
             last: 0,
             entries: VecDeque::new(),
@@ -86,21 +142,20 @@ impl Replay {
             subject,
         };
         self.bytes += entry.bytes();
-        self.budget.0.fetch_add(entry.bytes(), Ordering::Relaxed);
+        self.budget.0.bytes.fetch_add(entry.bytes(), Ordering::Relaxed);
         self.entries.push_back(entry);
         let is_needed = |number| needed.is_some_and(|needed| number > needed);
         while self.is_full() && !is_needed(self.first()) {
             let dropped = self.entries.pop_front().map_or(0, |dropped| dropped.bytes());
             self.bytes -= dropped;
-            self.budget.0.fetch_sub(dropped, Ordering::Relaxed);
+            self.budget.0.bytes.fetch_sub(dropped, Ordering::Relaxed);
         }
         frame
     }
 
     /// Whether it holds more than its limit.
     pub(super) fn is_full(&self) -> bool {
-        let exceeded = self.budget.0.load(Ordering::Relaxed) > TOTAL_BYTES;
-        self.bytes > if exceeded { LEAST_BYTES } else { BYTES }
+        self.bytes > self.budget.limit()
     }
 
     /// The number of the first frame that it keeps, or of the next one.
@@ -136,7 +191,8 @@ impl Replay {
 
 impl Drop for Replay {
     fn drop(&mut self) {
-        self.budget.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.0.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.0.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -203,10 +259,38 @@ mod tests {
             push(&mut replay, None, &"x".repeat(LEAST_BYTES / 2));
         }
         assert_eq!(replay.first(), 1);
-        budget.0.fetch_add(TOTAL_BYTES, Ordering::Relaxed);
+        budget.0.bytes.fetch_add(TOTAL_BYTES, Ordering::Relaxed);
         push(&mut replay, None, "");
         assert_eq!(after(&replay, 0), [4, 5]);
         drop(replay);
-        assert_eq!(budget.0.load(Ordering::Relaxed), TOTAL_BYTES);
+        assert_eq!((budget.bytes(), budget.sessions()), (TOTAL_BYTES, 0));
+    }
+
+    #[test]
+    fn session_above_its_share_shrinks_and_the_others_keep_theirs() {
+        let budget = ReplayBudget::default();
+        let mut replays: Vec<Replay> = (0..2048).map(|_| Replay::new(budget.clone())).collect();
+        let share = SHARED_BYTES / replays.len();
+        let text = "x".repeat(share / 4);
+        let [large, small, ..] = &mut replays[..] else {
+            unreachable!("there are 2048");
+        };
+        for _ in 0..6 {
+            push(large, None, &text);
+        }
+        for _ in 0..2 {
+            push(small, None, &text);
+        }
+        let start = genesys_api::Clock::system().now().instant;
+        assert!(!budget.warn(start));
+        // held by sessions without events
+        budget.0.bytes.fetch_add(SHARED_BYTES, Ordering::Relaxed);
+        push(large, None, &text);
+        push(small, None, &text);
+        assert!(large.bytes <= share && large.bytes > share / 2, "{}", large.bytes);
+        assert_eq!(after(small, 0), [1, 2, 3]);
+        assert!(budget.warn(start));
+        assert!(!budget.warn(start + WARNING_INTERVAL / 2));
+        assert!(budget.warn(start + WARNING_INTERVAL));
     }
 }

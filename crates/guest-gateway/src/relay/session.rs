@@ -304,6 +304,7 @@ impl Relay {
     pub fn handle_event(&mut self, event: Event, now: Now) -> Option<Stop> {
         self.status.handle_event(&event, now);
         let stop = self.relay_event(event);
+        self.replay.budget.warn(now.instant);
         self.publish_status();
         stop
     }
