@@ -9,7 +9,7 @@ use guest_conversation::MessageId;
 use ws_transport::server::Payload;
 
 /// Most bytes of a session, as long as all sessions together hold at most [`SHARED_BYTES`].
-const BYTES: usize = 256 * 1024;
+pub(super) const BYTES: usize = 256 * 1024;
 /// Least bytes that a session may keep.
 const LEAST_BYTES: usize = 8 * 1024;
 /// Bytes of all sessions beyond which each may keep its share: as many again, divided by the sessions.

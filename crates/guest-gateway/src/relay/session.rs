@@ -179,9 +179,12 @@ impl Relay {
         self.subscribers.handle_blocked(socket, now);
     }
 
-    /// Drops the sockets that made no progress for 10 s, and reports the begin or the end of an outage.
+    /// Drops the sockets that made no progress for 10 s, or that delay others and take less than 256 KiB in 30 s. Reports the begin or the end of an outage.
     pub fn handle_timeout(&mut self, now: Now) {
-        self.subscribers.handle_timeout(now.instant);
+        let dropped = self.subscribers.handle_timeout(now.instant, &self.replay);
+        if dropped > 0 {
+            tracing::info!(session = %self.id, dropped, "dropped sockets that are too slow");
+        }
         self.status.handle_timeout(now);
         self.publish_status();
     }
@@ -480,7 +483,199 @@ fn may_send(status: Option<&DeliveryStatus>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use genesys_api::Clock;
+    use guest_conversation::{Author, AuthorKind};
+    use serde_json::Value;
+
     use super::*;
+
+    const PROMPT: SocketId = SocketId(1);
+    const SLOW: SocketId = SocketId(2);
+
+    fn relay(delivered: LastDelivered, now: Now) -> Relay {
+        let (id, epoch) = ("gs-1".parse().unwrap(), "e-2".to_owned());
+        Relay::new(id, epoch, delivered, ReplayBudget::default(), now)
+    }
+
+    fn ready(new_session: bool) -> Event {
+        Event::Connection(ConnectionEvent::Ready(SessionInfo {
+            new_session,
+            read_only: false,
+            expires_at: None,
+        }))
+    }
+
+    fn message(id: &str, text: &str) -> Event {
+        Event::Message(Box::new(Message {
+            id: id.to_owned(),
+            text: text.to_owned(),
+            from: Author {
+                kind: AuthorKind::Human,
+                name: None,
+            },
+            at: OffsetDateTime::UNIX_EPOCH,
+            direction: Direction::Outbound,
+            content: Vec::new(),
+            sequence: None,
+        }))
+    }
+
+    fn position(epoch: &str, sequence: u64, message: Option<&str>) -> Option<Position> {
+        Some(Position {
+            epoch: Some(epoch.to_owned()),
+            sequence,
+            message: message.map(str::to_owned),
+        })
+    }
+
+    /// Kinds of the frames that wait for a socket, of a message its id.
+    fn frames(relay: &mut Relay, socket: SocketId) -> Vec<String> {
+        let mut frames = Vec::new();
+        while let Some(Outgoing::Frame(frame)) = relay.poll_output(socket) {
+            let frame: Value = serde_json::from_str(&frame).unwrap();
+            let field = if frame["type"] == "message" { "id" } else { "type" };
+            frames.push(frame[field].as_str().unwrap().to_owned());
+        }
+        frames
+    }
+
+    #[test]
+    fn relay_decides_by_epoch_and_last_message_whether_events_are_missing() {
+        let now = Clock::system().now();
+        let delivered = || LastDelivered::Message("m1".to_owned());
+        for (delivered, position, expected) in [
+            (delivered(), position("e-1", 7, Some("m1")), &["m2", "m3"][..]),
+            (
+                delivered(),
+                position("e-1", 7, Some("m0")),
+                &["replay.incomplete", "m2", "m3"],
+            ),
+            (delivered(), position("e-1", 7, Some("m2")), &["m2", "m3"]),
+            (
+                delivered(),
+                position("e-1", 7, None),
+                &["replay.incomplete", "m2", "m3"],
+            ),
+            (LastDelivered::Nothing, position("e-1", 7, None), &["m2", "m3"]),
+            (
+                LastDelivered::Unknown,
+                position("e-1", 7, None),
+                &["replay.incomplete", "m2", "m3"],
+            ),
+            (delivered(), position("e-2", 1, Some("m2")), &["m3"]),
+            (delivered(), position("e-2", 99, Some("m3")), &[]),
+            (delivered(), None, &[]),
+        ] {
+            let mut relay = relay(delivered, now);
+            relay.handle_event(ready(false), now);
+            relay.handle_event(message("m2", "b"), now);
+            relay.handle_event(message("m3", "c"), now);
+            relay.handle_attach(PROMPT, position.clone());
+            let mut received = frames(&mut relay, PROMPT);
+            relay.handle_event(Event::Session(SessionEvent::Recovered), now);
+            received.extend(frames(&mut relay, PROMPT));
+            assert_eq!(received[2..], *expected, "{position:?}: {received:?}");
+        }
+    }
+
+    #[test]
+    fn gap_precedes_the_frames_that_were_queued_during_the_recovery() {
+        let now = Clock::system().now();
+        let mut relay = relay(LastDelivered::Message("m1".to_owned()), now);
+        relay.handle_event(ready(false), now);
+        relay.handle_attach(PROMPT, position("e-1", 7, Some("m0")));
+        relay.handle_event(message("m2", "b"), now);
+        relay.handle_unsendable(PROMPT, genesys_api::entropy::uuid().into());
+        relay.handle_event(message("m3", "c"), now);
+        relay.handle_event(Event::Session(SessionEvent::Recovered), now);
+        let received = frames(&mut relay, PROMPT);
+        assert_eq!(
+            received[2..],
+            ["replay.incomplete", "m2", "message.failed", "m3"],
+            "{received:?}"
+        );
+    }
+
+    /// Two live sockets, and events until the slow one, which takes nothing, delays the prompt one.
+    fn full_relay(now: Now) -> Relay {
+        let mut relay = relay(LastDelivered::Nothing, now);
+        relay.handle_event(ready(true), now);
+        relay.handle_attach(PROMPT, None);
+        relay.handle_attach(SLOW, None);
+        while relay.poll_output(SLOW).is_some() {}
+        feed(&mut relay, now);
+        relay
+    }
+
+    /// Handles events as long as the relay accepts them. Returns their number.
+    fn feed(relay: &mut Relay, now: Now) -> usize {
+        let (mut events, text) = (0, "x".repeat(4096));
+        while relay.accepts_events() && events < 1000 {
+            relay.handle_event(message("m", &text), now);
+            frames(relay, PROMPT);
+            events += 1;
+        }
+        events
+    }
+
+    fn later(now: Now, after: Duration) -> Now {
+        Now {
+            instant: now.instant + after,
+            utc: now.utc + after,
+        }
+    }
+
+    #[test]
+    fn full_buffer_delays_events_until_the_slow_socket_has_taken_the_oldest_frame() {
+        let now = Clock::system().now();
+        let mut relay = full_relay(now);
+        assert!(!relay.accepts_events());
+        let first = relay.replay.first();
+        assert_eq!(first, 1, "the slow socket needs it");
+        assert!(relay.poll_output(SLOW).is_some());
+        assert!(relay.accepts_events());
+        assert_eq!(feed(&mut relay, now), 1);
+        assert_eq!(relay.replay.first(), first + 1);
+        relay.handle_detach(SLOW);
+        assert_eq!(feed(&mut relay, now), 1000, "no one needs an old frame");
+    }
+
+    /// Passes 40 s in which the slow socket takes so many frames each 5 s.
+    fn pass_time(relay: &mut Relay, mut now: Now, frames: usize) {
+        relay.handle_blocked(SLOW, now.instant);
+        for _ in 0..8 {
+            now = later(now, Duration::from_secs(5));
+            for _ in 0..frames {
+                relay.poll_output(SLOW);
+                feed(relay, now);
+            }
+            if relay.has_output(SLOW) {
+                relay.handle_blocked(SLOW, now.instant);
+            }
+            if relay.poll_timeout().is_some_and(|at| at <= now.instant) {
+                relay.handle_timeout(now);
+            }
+        }
+    }
+
+    #[test]
+    fn socket_that_takes_little_is_dropped_while_another_one_waits() {
+        let now = Clock::system().now();
+        // 4 KiB in 5 s, and 60 KiB in 5 s
+        for (taken, stays) in [(1, false), (15, true)] {
+            let mut relay = full_relay(now);
+            pass_time(&mut relay, now, taken);
+            assert_eq!(relay.is_attached(SLOW), stays, "{taken}");
+            assert!(relay.is_attached(PROMPT));
+            assert_eq!(relay.accepts_events(), !stays, "{taken}");
+        }
+        let mut relay = full_relay(now);
+        relay.handle_detach(PROMPT);
+        pass_time(&mut relay, now, 1);
+        assert!(relay.is_attached(SLOW), "no other socket waits");
+    }
 
     #[test]
     fn failed_message_can_be_sent_again_under_its_id() {

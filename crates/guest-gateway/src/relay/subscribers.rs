@@ -13,6 +13,11 @@ use super::{Outgoing, Position, SocketId};
 const SOCKETS: usize = genesys_api::limits::CONNECTIONS_PER_SESSION as usize;
 /// Time without progress after which a socket with waiting frames is dropped. Our choice.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Period in which a socket that always has waiting frames takes at least [`PACE_BYTES`]. A slower one is dropped while it
+/// delays the other sockets. Our choice.
+const PACE_PERIOD: Duration = Duration::from_secs(30);
+/// Least bytes of a [`PACE_PERIOD`]: a full replay buffer.
+const PACE_BYTES: usize = super::replay::BYTES;
 /// Most frames without a number that wait for one socket.
 const UNNUMBERED: usize = 256;
 
@@ -33,6 +38,15 @@ pub(super) struct Subscriber {
     closing: Option<(u16, &'static str)>,
     /// Time since which it takes nothing although frames wait.
     blocked_since: Option<Instant>,
+    /// `None` if no frame waits.
+    pace: Option<Pace>,
+}
+
+/// The bytes that a socket took since a time, all of it with waiting frames.
+#[derive(Debug)]
+struct Pace {
+    since: Instant,
+    bytes: usize,
 }
 
 /// The progress of a subscription.
@@ -47,14 +61,15 @@ pub(super) enum Stage {
 }
 
 impl Subscriber {
-    /// Adds a frame without a number, after the frame with the number `after`.
+    /// Adds a frame without a number, after the frame with the number `after`, and before those with a later position.
     pub(super) fn send_after(&mut self, after: u64, frame: Payload) {
         if self.unnumbered.len() == UNNUMBERED {
             self.closing = Some((1013, "the socket is too slow: reconnect and resume"));
             self.unnumbered.clear();
             self.cursor = u64::MAX;
         }
-        self.unnumbered.push_back((after, frame));
+        let at = self.unnumbered.partition_point(|(other, _)| *other <= after);
+        self.unnumbered.insert(at, (after, frame));
     }
 
     fn has_output(&self, replay: &Replay) -> bool {
@@ -71,6 +86,23 @@ impl Subscriber {
 
     fn is_live(&self) -> bool {
         matches!(self.stage, Stage::Live)
+    }
+
+    /// Whether the replay buffer is full and this socket needs its oldest frame.
+    fn holds(&self, replay: &Replay) -> bool {
+        replay.is_full() && self.is_live() && self.cursor < replay.first()
+    }
+
+    /// Takes the next output and counts it.
+    fn take_output(&mut self, replay: &Replay) -> Option<Outgoing> {
+        self.blocked_since = None;
+        let output = self.poll_output(replay);
+        if !self.has_output(replay) {
+            self.pace = None;
+        } else if let (Some(pace), Some(Outgoing::Frame(frame))) = (&mut self.pace, &output) {
+            pace.bytes = pace.bytes.saturating_add(frame.len());
+        }
+        output
     }
 
     fn poll_output(&mut self, replay: &Replay) -> Option<Outgoing> {
@@ -116,6 +148,7 @@ impl Subscribers {
             extend: None,
             closing: None,
             blocked_since: None,
+            pace: None,
         });
     }
 
@@ -194,8 +227,7 @@ impl Subscribers {
     pub(super) fn poll_output(&mut self, socket: SocketId, replay: &Replay) -> Option<Outgoing> {
         let mut subscribers = self.0.iter_mut();
         let subscriber = subscribers.find(|subscriber| subscriber.socket == socket)?;
-        subscriber.blocked_since = None;
-        let output = subscriber.poll_output(replay);
+        let output = subscriber.take_output(replay);
         if matches!(output, Some(Outgoing::Close(..))) {
             self.detach(socket);
         }
@@ -207,19 +239,40 @@ impl Subscribers {
         let mut subscribers = self.0.iter_mut();
         if let Some(subscriber) = subscribers.find(|subscriber| subscriber.socket == socket) {
             subscriber.blocked_since.get_or_insert(now);
+            subscriber.pace.get_or_insert(Pace { since: now, bytes: 0 });
         }
     }
 
-    /// Drops the sockets that made no progress for too long.
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
-        let is_stalled = |since: Instant| since + STALL_TIMEOUT <= now;
-        self.0
-            .retain(|subscriber| !subscriber.blocked_since.is_some_and(is_stalled));
+    /// Drops the sockets that made no progress for too long, and those that take too little while another one that has
+    /// taken all frames waits for them. Returns their number.
+    pub(super) fn handle_timeout(&mut self, now: Instant, replay: &Replay) -> usize {
+        let others_wait = self
+            .0
+            .iter()
+            .any(|it| it.is_live() && it.cursor >= replay.last && it.closing.is_none());
+        let before = self.0.len();
+        self.0.retain_mut(|subscriber| {
+            let is_stalled = |since: Instant| since + STALL_TIMEOUT <= now;
+            let holds = subscriber.holds(replay);
+            let mut is_slow = false;
+            if let Some(pace) = &mut subscriber.pace
+                && pace.since + PACE_PERIOD <= now
+            {
+                is_slow = pace.bytes < PACE_BYTES;
+                *pace = Pace { since: now, bytes: 0 };
+            }
+            !(subscriber.blocked_since.is_some_and(is_stalled) || is_slow && holds && others_wait)
+        });
+        before - self.0.len()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let blocked = self.0.iter().filter_map(|subscriber| subscriber.blocked_since);
-        blocked.min().map(|since| since + STALL_TIMEOUT)
+        let deadlines = self.0.iter().flat_map(|subscriber| {
+            let stalls_at = subscriber.blocked_since.map(|since| since + STALL_TIMEOUT);
+            let judged_at = subscriber.pace.as_ref().map(|pace| pace.since + PACE_PERIOD);
+            [stalls_at, judged_at]
+        });
+        deadlines.flatten().min()
     }
 }
 
@@ -287,11 +340,12 @@ mod tests {
         subscribers.handle_blocked(SOCKET, start + STALL_TIMEOUT / 2);
         assert_eq!(subscribers.poll_timeout(), Some(start + STALL_TIMEOUT));
         assert!(subscribers.poll_output(SOCKET, &replay).is_some());
-        assert_eq!(subscribers.poll_timeout(), None, "it made progress");
+        let judged_at = Some(start + PACE_PERIOD);
+        assert_eq!(subscribers.poll_timeout(), judged_at, "it made progress");
         subscribers.handle_blocked(SOCKET, start + STALL_TIMEOUT);
-        subscribers.handle_timeout(start + STALL_TIMEOUT + STALL_TIMEOUT / 2);
+        subscribers.handle_timeout(start + STALL_TIMEOUT + STALL_TIMEOUT / 2, &replay);
         assert!(subscribers.contains(SOCKET));
-        subscribers.handle_timeout(start + 2 * STALL_TIMEOUT);
+        subscribers.handle_timeout(start + 2 * STALL_TIMEOUT, &replay);
         assert!(!subscribers.contains(SOCKET));
     }
 
