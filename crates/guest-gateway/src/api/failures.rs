@@ -11,7 +11,7 @@ use genesys_api::{Gcra, Rate};
 /// Failures at once, and in each minute after them. Our choice.
 const FAILURES: u32 = 10;
 const PERIOD: Duration = Duration::from_secs(60);
-/// Largest number of counts that are in use in a minute, of each kind. Our choice.
+/// Largest number of counts of each kind. Our choice.
 const MAX_COUNTS: usize = 16_384;
 
 /// Counts failed authentications per known client and address prefix, and per prefix.
@@ -23,9 +23,9 @@ const MAX_COUNTS: usize = 16_384;
 /// - [`count`](Self::count) returns the answer to a failure. It depends on the failures of the prefix only, so it does not
 ///   show which ids are known.
 ///
-/// A count is kept until it equals a new one. With 16,384 counts the next ones are of a wider prefix, 24 bits of IPv4 and 48
-/// of IPv6. If as many of those are in use, further prefixes are refused for at most a minute. So no failure displaces the
-/// count of another, and the memory is bounded by about 10 MB.
+/// A count is kept until it equals a new one, at most two minutes after its last failure. With 16,384 counts the next ones are
+/// of a wider prefix, 24 bits of IPv4 and 48 of IPv6. With as many of those, further prefixes are refused until counts are
+/// dropped. So no failure displaces the count of another, and the memory is bounded by about 10 MB.
 #[derive(Debug, Default)]
 pub(super) struct FailureLimiter {
     hasher: RandomState,
@@ -99,7 +99,7 @@ fn masked(address: IpAddr, v4: u32, v6: u32) -> IpAddr {
     }
 }
 
-/// A bounded map of counts. A count that was not used for a period equals a new one, and is dropped in the period after it.
+/// A bounded map of counts. A count that was not used for a period equals a new one, and is dropped at the end of the next.
 #[derive(Debug)]
 struct Counts<K> {
     /// The start of the period.
@@ -131,7 +131,7 @@ impl<K: Copy + Eq + Hash> Counts<K> {
             }
             self.since = Some(now);
         }
-        let is_full = self.recent.len() >= MAX_COUNTS;
+        let is_full = self.recent.len() + self.older.len() >= MAX_COUNTS;
         let count = match self.older.remove(&key) {
             Some(count) => count,
             None if is_full && !self.recent.contains_key(&key) => return None,
@@ -239,14 +239,31 @@ mod tests {
             let _ = limiter.count(None, network(other, 32), now);
             assert!(limiter.check("spa", HOME, now).is_err());
         }
-        let most = 2 * MAX_COUNTS;
-        assert!(limiter.clients.len() <= most && limiter.prefixes.len() <= most);
-        assert!(limiter.clients_of_wide_prefixes.len() <= most);
+        assert!(limiter.clients.len() <= MAX_COUNTS && limiter.prefixes.len() <= MAX_COUNTS);
+        assert!(limiter.clients_of_wide_prefixes.len() <= MAX_COUNTS);
         // with both maps full
         assert_eq!(limiter.check("spa", network(99_999, 40), now), Err(PERIOD));
         assert!(limiter.check("spa", HOME, now).is_err());
-        // a minute later there is room
-        assert_eq!(limiter.check("spa", network(99_999, 40), now + PERIOD), Ok(()));
+        // two minutes later there is room
+        assert_eq!(
+            limiter.check("spa", network(99_999, 40), now + PERIOD * 2),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn number_of_counts_is_bounded_over_many_periods() {
+        let (mut limiter, start) = start();
+        for period in 0..4 {
+            let now = start + PERIOD * period;
+            // those of the periods before, and as many new ones
+            for other in 0..(period + 1) * MAX_COUNTS as u32 {
+                let _ = limiter.count(Some("spa"), network(other, 48), now);
+            }
+            assert!(limiter.clients.len() <= MAX_COUNTS, "{period}");
+            assert!(limiter.clients_of_wide_prefixes.len() <= MAX_COUNTS, "{period}");
+            assert!(limiter.prefixes.len() <= MAX_COUNTS, "{period}");
+        }
     }
 
     #[test]
