@@ -11,6 +11,9 @@ use crate::CallError;
 
 /// Most hosts with failing calls that are tracked. A new one replaces the one that has not failed for longest.
 const HOSTS: usize = 1024;
+/// Time for which a failed call stops the retries of the next ones. Our choice: an outage of 10 minutes then causes two
+/// retries, however seldom calls are made.
+const DOWN: Duration = Duration::from_secs(600);
 
 /// One breaker for each host and operation with recent failures.
 #[derive(Default)]
@@ -31,8 +34,8 @@ struct Entry {
     breaker: Breaker,
     /// Error of the last failed call.
     cause: Option<CallError>,
-    /// Whether the last call failed although it was sent.
-    is_down: bool,
+    /// When the last call failed by a fault of the service. `None` after an attempt that succeeded.
+    down_since: Option<Instant>,
 }
 
 impl Breakers {
@@ -86,7 +89,7 @@ impl Breakers {
             operations.entries.entry(operation).or_insert_with(|| Entry {
                 breaker: Breaker::new(now),
                 cause: None,
-                is_down: false,
+                down_since: None,
             });
         }
         let Some(operations) = failing.get_mut(host) else {
@@ -96,7 +99,7 @@ impl Breakers {
             return;
         };
         entry.breaker.record(permit, failed, now, entropy::number());
-        entry.is_down &= failed;
+        entry.down_since = entry.down_since.filter(|_| failed);
         if entry.breaker.is_idle() {
             operations.entries.remove(operation);
             if operations.entries.is_empty() {
@@ -106,18 +109,27 @@ impl Breakers {
     }
 
     /// Keeps the error of a call, for the error of an open breaker. After a fault of the service, no call of the operation
-    /// is retried until one succeeds.
-    pub(crate) fn explain(&self, host: &Host, operation: &'static str, error: &CallError, is_fault: bool) {
+    /// is retried until one succeeds, or none has failed for 10 minutes.
+    pub(crate) fn explain(
+        &self,
+        host: &Host,
+        operation: &'static str,
+        error: &CallError,
+        is_fault: bool,
+        now: Instant,
+    ) {
         let mut failing = self.lock();
         if let Some(entry) = entry(&mut failing, host, operation) {
             entry.cause = Some(error.clone());
-            entry.is_down |= is_fault;
+            entry.down_since = entry.down_since.max(is_fault.then_some(now));
         }
     }
 
-    /// Whether the last call of the operation failed by a fault of the service.
-    pub(crate) fn is_down(&self, host: &Host, operation: &'static str) -> bool {
-        entry(&mut self.lock(), host, operation).is_some_and(|entry| entry.is_down)
+    /// Whether the last call of the operation failed by a fault of the service in the last 10 minutes.
+    pub(crate) fn is_down(&self, host: &Host, operation: &'static str, now: Instant) -> bool {
+        entry(&mut self.lock(), host, operation)
+            .and_then(|entry| entry.down_since)
+            .is_some_and(|since| now.saturating_duration_since(since) < DOWN)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Host, Operations>> {

@@ -89,12 +89,12 @@ impl Client {
             let wait = failure
                 .wait(&self.shared.retry, attempt, repeatable, now)
                 .filter(|wait| now.instant + *wait < deadline)
-                .filter(|_| !failure.is_fault() || !breakers.is_down(host, operation))
+                .filter(|_| !failure.is_fault() || !breakers.is_down(host, operation, now.instant))
                 .filter(|_| self.allows_retry_of(&failure));
             let Some(wait) = wait else {
                 let (retryable, is_fault) = (failure.is_retryable(repeatable, now), failure.is_fault());
                 let error = CallError::new(failure.with_retry_date(now), host, attempt, retryable, unknown);
-                breakers.explain(host, operation, &error, is_fault);
+                breakers.explain(host, operation, &error, is_fault, now.instant);
                 return Err(error);
             };
             tracing::debug!(%host, attempt, ?wait, "call failed, retrying");

@@ -14,7 +14,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// [`Client::with_rate_limiter`](crate::Client::with_rate_limiter).
 ///
 /// Genesys Cloud limits each access token, and all users of an organization together. A call that has to wait is logged as
-/// a warning, at most one a minute, and one whose slot comes after its deadline fails at once.
+/// a warning, at most one a minute. It fails when it is the next one and its slot comes after its deadline, at the latest at its
+/// deadline.
 #[derive(Clone, Debug)]
 pub struct RateLimiter {
     shared: Arc<Shared>,

@@ -371,6 +371,20 @@ async fn operation_whose_last_call_failed_is_retried_after_a_success() {
     );
 }
 
+#[tokio::test]
+async fn operation_that_failed_long_ago_is_retried() {
+    let replies = [503, 503, 503, 503, 503, 200];
+    let (server, _) = scripted(replies.map(|status| answer(status, "{}")).into()).await;
+    let clock = Clock::system();
+    let client = retrying(clock.clone());
+    let failed = client.call(&Read, &server.host, None).await.unwrap_err();
+    clock.advance(Duration::from_secs(500));
+    let again = client.call(&Read, &server.host, None).await.unwrap_err();
+    assert_eq!((failed.attempts(), again.attempts()), (3, 1));
+    clock.advance(Duration::from_secs(3_600));
+    client.call(&Read, &server.host, None).await.unwrap();
+}
+
 /// 10 minutes at any rate from one call a minute to 100 a second.
 #[tokio::test]
 async fn outage_of_ten_minutes_causes_at_most_1_1_requests_per_call_and_two_retries() {
