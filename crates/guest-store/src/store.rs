@@ -54,10 +54,7 @@ pub trait Store: Debug + Send + Sync {
     /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if a row cannot be read.
     fn request(&self, owner: &str, key: &IdempotencyKey) -> StoreFuture<'_, Option<StoredRequest>>;
 
-    /// Returns the token with this name, or its lease.
-    ///
-    /// # Errors
-    /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if its row cannot be read.
+    /// Returns the token with this name, or its lease. One whose row cannot be read is logged as an error and not returned.
     fn shared_token(&self, name: &str) -> StoreFuture<'_, Option<SharedToken>>;
 
     /// Returns all webhooks in the order of their ids. One whose row cannot be read is skipped and logged as an error.

@@ -11,6 +11,9 @@ use super::rows::{micros, time};
 use super::writer::Transaction;
 use crate::{Conflict, SealKey, SharedToken, StoreErrorKind};
 
+/// The start of the names of the rows.
+const PREFIX: &str = "token ";
+
 impl Transaction<'_, '_> {
     /// Returns the new version.
     pub(super) fn put_token(&mut self, token: &SharedToken) -> Result<u64, SqliteError> {
@@ -18,18 +21,46 @@ impl Transaction<'_, '_> {
         if stored.map_or(0, |stored| stored.version) != token.version {
             return Err(Conflict::VersionChanged.into());
         }
-        let version = token.version + 1;
-        let value = json!({
-            "version": version,
-            "content": token.content.as_ref().map(|content| content.expose_secret()),
-            "leasedUntil": token.leased_until.map(micros),
-        });
-        let name = row_name(&token.name);
-        let sealed = self.keys.seal.seal(aad(&name), value.to_string().as_bytes());
-        let sql = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
-        self.prepared.execute(sql, params![name, sealed])?;
-        Ok(version)
+        Ok(write(self.prepared, &self.keys.seal, token)?)
     }
+}
+
+/// Releases the leases of a process that stopped. An unreadable token stays, which its read logs.
+pub(super) fn release_leases(prepared: &mut Prepared<'_>, seal: &SealKey) -> Result<(), SqliteError> {
+    let sql = "SELECT name, value FROM meta WHERE name >= 'token ' AND name < 'token!'";
+    let rows: Vec<(String, Vec<u8>)> = prepared.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    for (row, sealed) in rows {
+        let name = row.strip_prefix(PREFIX).unwrap_or_default();
+        if let Ok(
+            token @ SharedToken {
+                leased_until: Some(_),
+                ..
+            },
+        ) = read(seal, name, &row, sealed)
+        {
+            let released = SharedToken {
+                leased_until: None,
+                ..token
+            };
+            write(prepared, seal, &released)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the new version.
+fn write(prepared: &mut Prepared<'_>, seal: &SealKey, token: &SharedToken) -> rusqlite::Result<u64> {
+    let version = token.version + 1;
+    let value = json!({
+        "version": version,
+        "content": token.content.as_ref().map(|content| content.expose_secret()),
+        "leasedUntil": token.leased_until.map(micros),
+    });
+    let name = row_name(&token.name);
+    let sealed = seal.seal(aad(&name), value.to_string().as_bytes());
+    let sql = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
+    prepared.execute(sql, params![name, sealed])?;
+    Ok(version)
 }
 
 impl Reader<'_, '_> {
@@ -70,7 +101,7 @@ pub(super) fn remove_all(prepared: &mut Prepared<'_>) -> rusqlite::Result<usize>
 }
 
 fn row_name(name: &str) -> String {
-    format!("token {name}")
+    format!("{PREFIX}{name}")
 }
 
 fn aad(row: &str) -> String {

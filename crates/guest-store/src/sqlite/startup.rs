@@ -13,6 +13,7 @@ use super::prepared::Prepared;
 use super::row_sums::Rows;
 use super::schema::{APPLICATION, VERSION, check_keys, create};
 use super::schema_check;
+use super::shared_tokens;
 use super::writer::{Head, last_transaction};
 use crate::{StoreError, StoreErrorKind};
 
@@ -48,6 +49,7 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<(Head, Row
         log.rows = rows.sums();
         write_head(&mut Prepared::new(&transaction), &log, &keys.seal)?;
     }
+    shared_tokens::release_leases(&mut Prepared::new(&transaction), &keys.seal)?;
     transaction.commit()?;
     if migrate::vacuum_is_due(connection)? {
         tracing::warn!(
