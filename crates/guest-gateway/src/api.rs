@@ -175,9 +175,8 @@ async fn finish(State(app): State<App>, request: Request, next: Next) -> Respons
     if response.extensions().get::<refusal::FoundDamage>().is_some() {
         app.direct.audit_log().monitor().verify_now();
     }
-    if let Some(fault) = response.extensions().get() {
-        app.fault_log.record(fault, app.clock.now().instant);
-    }
+    let fault = response.extensions().get();
+    app.fault_log.record(fault, app.clock.now().instant);
     tracing::info!(%method, path, status = response.status().as_u16(), "request");
     let headers = response.headers_mut();
     let no_store = HeaderValue::from_static("no-store");

@@ -29,7 +29,7 @@ pub(crate) struct Refusal {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct StoreFault(String);
 
-/// Logs faults: each at once, and those like it for ten seconds as one number.
+/// Logs faults: each at once, and its repetitions within ten seconds as one number, with the next response after them.
 #[derive(Debug, Default)]
 pub(crate) struct FaultLog(Mutex<Option<Repeated>>);
 
@@ -41,30 +41,34 @@ struct Repeated {
 }
 
 impl FaultLog {
-    pub(super) fn record(&self, fault: &StoreFault, now: Instant) {
-        match self.next(fault, now) {
-            None => {}
-            Some(0) => tracing::error!("{}", fault.0),
-            Some(like_the_last) => tracing::error!(like_the_last, "{}", fault.0),
+    /// Records the fault of a response, if it has one.
+    pub(super) fn record(&self, fault: Option<&StoreFault>, now: Instant) {
+        let (repeated, is_new) = self.next(fault, now);
+        if let Some(Repeated { fault, count, .. }) = repeated.filter(|repeated| repeated.count > 0) {
+            tracing::error!(repetitions = count, "{}", fault.0);
+        }
+        if let Some(fault) = fault.filter(|_| is_new) {
+            tracing::error!("{}", fault.0);
         }
     }
 
-    /// Returns the number of faults that were like the last one and were not logged, if this one is to be logged.
-    fn next(&self, fault: &StoreFault, now: Instant) -> Option<u64> {
+    /// Returns the last fault with its repetitions if it has ended, and whether this fault is to be logged.
+    fn next(&self, fault: Option<&StoreFault>, now: Instant) -> (Option<Repeated>, bool) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = &mut *last
-            && last.fault == *fault
+            && fault.is_none_or(|fault| last.fault == *fault)
             && now.saturating_duration_since(last.since) < LOG_INTERVAL
         {
-            last.count += 1;
-            return None;
+            last.count += u64::from(fault.is_some());
+            return (None, false);
         }
-        let before = last.replace(Repeated {
+        let next = fault.map(|fault| Repeated {
             fault: fault.clone(),
             since: now,
             count: 0,
         });
-        Some(before.map_or(0, |before| before.count))
+        let is_new = next.is_some();
+        (std::mem::replace(&mut *last, next), is_new)
     }
 }
 
@@ -270,12 +274,26 @@ mod tests {
     fn fault_is_logged_once_in_ten_seconds_and_counted() {
         let (log, start) = (FaultLog::default(), Instant::now());
         let (full, busy) = (StoreFault("full".to_owned()), StoreFault("busy".to_owned()));
-        assert_eq!(log.next(&full, start), Some(0));
-        for request in 1..10 {
-            assert_eq!(log.next(&full, start + Duration::from_secs(request)), None);
+        let next = |fault: Option<&StoreFault>, seconds| {
+            let (repeated, is_new) = log.next(fault, start + Duration::from_secs(seconds));
+            (
+                repeated.map(|repeated| (repeated.fault.0, repeated.count)),
+                is_new,
+            )
+        };
+        let last = |fault: &str, count| Some((fault.to_owned(), count));
+        assert_eq!(next(Some(&full), 0), (None, true));
+        for second in 1..10 {
+            assert_eq!(next(Some(&full), second), (None, false));
+            assert_eq!(next(None, second), (None, false), "a response without a fault");
         }
-        assert_eq!(log.next(&full, start + LOG_INTERVAL), Some(9));
-        assert_eq!(log.next(&busy, start + LOG_INTERVAL), Some(0), "another fault");
+        assert_eq!(next(Some(&full), 10), (last("full", 9), true));
+        assert_eq!(next(Some(&full), 11), (None, false));
+        assert_eq!(next(Some(&busy), 11), (last("full", 1), true), "another fault");
+        assert_eq!(next(Some(&busy), 12), (None, false));
+        // the end of a burst is reported with the next response
+        assert_eq!(next(None, 21), (last("busy", 1), false));
+        assert_eq!(next(None, 32), (None, false));
     }
 
     #[test]
