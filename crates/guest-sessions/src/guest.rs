@@ -1,9 +1,10 @@
 //! Bodies of `/api/v2/webmessaging/guests`: requests of a data subject.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
 use genesys_api::strict_json::{BodyError, Object};
-use genesys_api::{ChannelId, GuestId, SessionId, timestamp};
+use genesys_api::{ChannelId, GuestId, IdempotencyKey, IdempotencyKeyError, SessionId, timestamp};
 use guest_payload::Attributes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,6 +35,62 @@ impl GuestQueryBody {
         body.finish()?;
         Ok(Self { guest_id, after })
     }
+}
+
+/// The key of an erasure, with at least 22 characters: 128 random bits in base64. The entries of the erasure are found with
+/// the key and the guest's id, so a shorter one could be found by a search.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ErasureKey(IdempotencyKey);
+
+impl ErasureKey {
+    /// Shortest key, in characters.
+    pub const MIN_LENGTH: usize = 22;
+
+    /// A new key: a random UUID.
+    #[cfg(feature = "client")]
+    #[must_use]
+    pub fn random() -> Self {
+        Self(IdempotencyKey::random())
+    }
+
+    /// The key as that of a request.
+    #[must_use]
+    pub fn as_key(&self) -> &IdempotencyKey {
+        &self.0
+    }
+}
+
+impl TryFrom<IdempotencyKey> for ErasureKey {
+    type Error = ErasureKeyError;
+
+    fn try_from(key: IdempotencyKey) -> Result<Self, ErasureKeyError> {
+        match key.as_str().len() >= Self::MIN_LENGTH {
+            true => Ok(Self(key)),
+            false => Err(ErasureKeyError::TooShort),
+        }
+    }
+}
+
+impl FromStr for ErasureKey {
+    type Err = ErasureKeyError;
+
+    fn from_str(text: &str) -> Result<Self, ErasureKeyError> {
+        text.parse::<IdempotencyKey>()?.try_into()
+    }
+}
+
+/// An invalid key of an erasure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErasureKeyError {
+    /// Not a key.
+    #[error(transparent)]
+    Invalid(#[from] IdempotencyKeyError),
+    /// Short enough for a search over all keys.
+    #[error(
+        "invalid Idempotency-Key: shorter than 22 characters, send a new random UUID, and the same one to repeat this erasure"
+    )]
+    TooShort,
 }
 
 /// The body of `POST …/guests/erasures`.
@@ -213,4 +270,20 @@ fn names(details: &BTreeMap<String, audit::Value>, name: &str) -> Vec<String> {
         _ => None,
     };
     list.iter().filter_map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_erasure_key_is_refused() {
+        assert_eq!(
+            "x".repeat(21).parse::<ErasureKey>(),
+            Err(ErasureKeyError::TooShort)
+        );
+        assert!("".parse::<ErasureKey>().is_err());
+        let key: ErasureKey = "x".repeat(22).parse().unwrap();
+        assert_eq!(key.as_key().as_str(), "x".repeat(22));
+    }
 }

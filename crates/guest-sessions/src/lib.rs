@@ -23,8 +23,8 @@ pub use client_frame::{BadFrame, ClientFrame, GuestMessage};
 pub use conversation_status::{ConversationState, ConversationStatus, GuestAction, Outage, OutageReason};
 pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};
 pub use guest::{
-    ConsentEntry, ErasedGuest, ErasureRecord, GuestErasureBody, GuestQueryBody, GuestReport, HeldSession,
-    Recipient,
+    ConsentEntry, ErasedGuest, ErasureKey, ErasureKeyError, ErasureRecord, GuestErasureBody, GuestQueryBody,
+    GuestReport, HeldSession, Recipient,
 };
 pub use history::{HistoryQuery, HistoryQueryError, MessagePage};
 pub use server_frame::{MessageBody, Sender, SenderKind, ServerFrame};

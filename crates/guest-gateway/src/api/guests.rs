@@ -2,17 +2,14 @@
 
 use audit::Actor;
 use axum::response::Response;
-use genesys_api::{GuestId, IdempotencyKey};
-use guest_sessions::{DetailCode, GuestErasureBody, GuestQueryBody};
+use genesys_api::GuestId;
+use guest_sessions::{DetailCode, ErasureKey, GuestErasureBody, GuestQueryBody};
 use guest_suite::direct::GuestRequest;
 use http::StatusCode;
 
 use super::request::{Call, Caller};
 use super::{Refusal, json_answer};
 use crate::config::GUESTS;
-
-/// Shortest key of an erasure: 128 random bits in base64.
-const MIN_KEY: usize = 22;
 
 pub(super) async fn fetch(mut call: Call) -> Result<Response, Refusal> {
     let (caller, body) = call.admit_json(GUESTS).await?;
@@ -32,15 +29,15 @@ pub(super) async fn erase(mut call: Call) -> Result<Response, Refusal> {
 }
 
 /// Returns the key of an erasure. Without it a lost response could not be had again.
-fn erasure_key(call: &Call) -> Result<IdempotencyKey, Refusal> {
-    let (detail, reason) = match call.idempotency_key()? {
-        Some(key) if key.as_str().len() >= MIN_KEY => return Ok(key),
-        Some(_) => (DetailCode::FieldValue, "shorter than 22 characters"),
-        None => (DetailCode::FieldMissing, "missing"),
+fn erasure_key(call: &Call) -> Result<ErasureKey, Refusal> {
+    let (detail, message) = match call.idempotency_key()?.map(ErasureKey::try_from) {
+        Some(Ok(key)) => return Ok(key),
+        Some(Err(error)) => (DetailCode::FieldValue, error.to_string()),
+        None => {
+            let message = "invalid Idempotency-Key: missing, send a new random UUID, and the same one to repeat this erasure";
+            (DetailCode::FieldMissing, message.to_owned())
+        }
     };
-    let message = format!(
-        "invalid Idempotency-Key: {reason}, send a new random UUID, and the same one to repeat this erasure"
-    );
     Err(Refusal::new(detail.error_code(), message).detail(detail.as_str(), "Idempotency-Key"))
 }
 

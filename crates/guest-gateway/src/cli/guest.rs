@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use audit::Actor;
 use clap::Subcommand;
-use genesys_api::{GuestId, Hosts, IdempotencyKey, SessionId, rfc3339};
+use genesys_api::{GuestId, Hosts, SessionId, rfc3339};
 use guest_sessions::client::{RestClient, calls};
-use guest_sessions::{ErasedGuest, ErrorCode, GuestReport, HeldSession};
+use guest_sessions::{ErasedGuest, ErasureKey, ErrorCode, GuestReport, HeldSession};
 use guest_suite::Error;
 use guest_suite::direct::{Direct, DirectConfig, GuestRequest};
 
@@ -60,7 +60,7 @@ pub(super) enum Command {
         guest: GuestId,
         /// The key of an erasure that failed or whose proof was lost
         #[arg(long)]
-        key: Option<IdempotencyKey>,
+        key: Option<ErasureKey>,
         #[command(flatten)]
         source: Source,
     },
@@ -83,10 +83,10 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Export { guest, out, source } => export(&source, &guest, &out).await,
         Command::Erase { guest, key, source } => {
-            let key = key.unwrap_or_else(IdempotencyKey::random);
+            let key = key.unwrap_or_else(ErasureKey::random);
             note(&format!(
                 "Key of this erasure: {}. If the proof is lost, repeat the command with --key.",
-                key.as_str()
+                key.as_key().as_str()
             ));
             let erased = erase(&source, &guest, key).await?;
             for record in &erased.sessions {
@@ -161,7 +161,7 @@ async fn export(source: &Source, guest: &GuestId, out: &Path) -> Result<(), Fail
     Ok(())
 }
 
-async fn erase(source: &Source, guest: &GuestId, key: IdempotencyKey) -> Result<ErasedGuest, Failure> {
+async fn erase(source: &Source, guest: &GuestId, key: ErasureKey) -> Result<ErasedGuest, Failure> {
     match source.open(GUESTS)? {
         Opened::Stopped(config) => {
             let (direct, request) = stopped(config, guest, "guest-gateway guest erase").await?;
@@ -170,7 +170,7 @@ async fn erase(source: &Source, guest: &GuestId, key: IdempotencyKey) -> Result<
                 .await
                 .map_err(|error| failed(guest, error))
         }
-        Opened::Running(client) => call(&client, &calls::erase_guest(guest, key)).await,
+        Opened::Running(client) => call(&client, &calls::erase_guest(guest, &key)).await,
     }
 }
 

@@ -21,8 +21,8 @@ use webhook::Subscription;
 use super::conversation::message;
 use crate::{
     AuditLines, AuditQuery, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, ErasedGuest,
-    GuestErasureBody, GuestQueryBody, GuestReport, HistoryQuery, MessagePage, Operation, ProofQuery,
-    RefreshBody, RefreshedTokens, SessionInfo, SubscriptionBody, Webhook,
+    ErasureKey, GuestErasureBody, GuestQueryBody, GuestReport, HistoryQuery, MessagePage, Operation,
+    ProofQuery, RefreshBody, RefreshedTokens, SessionInfo, SubscriptionBody, Webhook,
 };
 
 /// A call of the contract. `Debug` shows no body, which may contain a secret.
@@ -252,13 +252,12 @@ pub fn fetch_guest(guest: &GuestId, after: Option<&SessionId>) -> GatewayCall<Gu
 }
 
 /// Erases every session of a guest. Idempotent by its key: a repetition erases what remains and brings the whole proof.
-/// The key has at least 22 characters, as those of [`IdempotencyKey::random`].
-pub fn erase_guest(guest: &GuestId, key: IdempotencyKey) -> GatewayCall<ErasedGuest> {
+pub fn erase_guest(guest: &GuestId, key: &ErasureKey) -> GatewayCall<ErasedGuest> {
     let body = GuestErasureBody {
         guest_id: guest.clone(),
     };
     GatewayCall {
-        key: Some(key),
+        key: Some(key.as_key().clone()),
         ..GatewayCall::new(Operation::EraseGuest, "", parse_json).with_body(&body)
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use audit::{Actor, Draft, Pseudonym};
-use genesys_api::{GuestId, IdempotencyKey, SessionId};
-use guest_sessions::{ErasedGuest, ErasureRecord, ErrorCode, GuestReport, HeldSession};
+use genesys_api::{GuestId, SessionId};
+use guest_sessions::{ErasedGuest, ErasureKey, ErasureRecord, ErrorCode, GuestReport, HeldSession};
 use guest_store::{Change, Session, SessionPages, SessionQuery, StoredEntry, Trail, trail};
 use session_metrics::EndReason;
 
@@ -27,8 +27,8 @@ pub struct GuestRequest {
 impl GuestRequest {
     /// The subject of the entries about an erasure with this key. It depends on no key of the store, and the key of the
     /// request has enough entropy, so a search over all guests does not find it.
-    fn erasure_subject(&self, key: &IdempotencyKey) -> Pseudonym {
-        let key = Pseudonym::of(&[0; 32], key.as_str());
+    fn erasure_subject(&self, key: &ErasureKey) -> Pseudonym {
+        let key = Pseudonym::of(&[0; 32], key.as_key().as_str());
         let scope = self.owner.as_deref().unwrap_or_default();
         Pseudonym::of(key.as_bytes(), &format!("{scope} {}", self.guest))
     }
@@ -103,16 +103,12 @@ impl Direct {
     /// process take turns.
     ///
     /// After a failure or a lost result, a repetition with the same key erases what remains, and returns the whole proof.
-    /// The key is random, such as [`IdempotencyKey::random`]: one who has it and the guest's id finds those entries.
+    /// The key is random, such as [`ErasureKey::random`]: one who has it and the guest's id finds those entries.
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`] if no session of the guest is held and none was erased with this key, or the store's:
     /// [`Unreadable`](guest_store::StoreErrorKind::Unreadable) if the row of a session cannot be read. Nothing is then erased.
-    pub async fn erase_guest(
-        &self,
-        request: &GuestRequest,
-        key: &IdempotencyKey,
-    ) -> Result<ErasedGuest, Error> {
+    pub async fn erase_guest(&self, request: &GuestRequest, key: &ErasureKey) -> Result<ErasedGuest, Error> {
         let _only_one = self.shared.erasing.lock().await;
         let subject = request.erasure_subject(key);
         let mut ids = BTreeMap::new();

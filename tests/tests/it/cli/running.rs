@@ -387,6 +387,9 @@ async fn guest_is_shown_exported_and_erased_of_a_running_and_a_stopped_gateway()
     assert_eq!(mode & 0o777, 0o600);
     let taken = of_stopped(&export).await;
     assert_eq!(taken.code, Some(2), "{}", taken.err);
+    let short = of_stopped(&["guest", "erase", "--key", "x"]).await;
+    assert_eq!(short.code, Some(2), "{}", short.err);
+    assert!(short.err.contains("shorter than 22 characters"), "{}", short.err);
     let erased = of_stopped(&["guest", "erase"]).await;
     assert_eq!(erased.code, Some(0), "{}", erased.err);
     assert!(erased.out.contains("Keep this checkpoint"), "{}", erased.out);
