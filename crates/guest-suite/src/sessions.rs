@@ -1,6 +1,6 @@
 //! Guest sessions in both modes.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use genesys_api::{Clock, Host, IdempotencyKey};
 use genesys_auth::{Authenticator, Credentials};
@@ -18,11 +18,12 @@ use crate::{Error, NewGuest};
 
 /// Guest sessions of Genesys Cloud web messaging. Clones share everything.
 ///
-/// One task keeps the tokens of all sessions fresh. It runs in the runtime in which the first session was created.
+/// One task keeps the tokens of all sessions fresh. It runs in the runtime in which the first session was created. If that
+/// has ended, the next session starts another task.
 #[derive(Clone, Debug)]
 pub struct GuestSessions {
     mode: Mode,
-    driver: Arc<OnceLock<RefreshDriver>>,
+    driver: Arc<Mutex<Option<RefreshDriver>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -127,9 +128,15 @@ impl GuestSessions {
                 (Some(created.websocket_url), created.tokens)
             }
         };
+        GuestSession::start(self.mode.clone(), &self.driver(), socket, tokens, &sent)
+    }
+
+    /// The task that runs, or a new one.
+    fn driver(&self) -> RefreshDriver {
+        let mut driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = driver.take().filter(|driver| !driver.is_stopped());
         let spawn = || RefreshDriver::spawn(DriverLimits::default(), self.mode.clock().clone());
-        let driver = self.driver.get_or_init(spawn);
-        GuestSession::start(self.mode.clone(), driver, socket, tokens, &sent)
+        driver.insert(running.unwrap_or_else(spawn)).clone()
     }
 
     /// Registers a webhook and returns its secret, or `None` if the same webhook exists.

@@ -86,6 +86,12 @@ impl RefreshDriver {
         }
     }
 
+    /// Whether the task has ended, because its runtime was shut down.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.commands.is_closed()
+    }
+
     /// Keeps the token of `refresh` fresh until the last clone of the manager is dropped.
     ///
     /// # Errors
@@ -361,7 +367,7 @@ impl Driver {
             return;
         };
         let Ok((_, (attempt, outcome))) = ended else {
-            // the refresher panicked: the end of the channels stops its manager
+            // the refresher panicked: the end of the session stops its manager
             self.remove(slot);
             return;
         };

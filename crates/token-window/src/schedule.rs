@@ -81,6 +81,20 @@ impl Schedule {
         Ok(())
     }
 
+    /// Sets the deadline of `key`, unless it has an earlier one.
+    ///
+    /// # Errors
+    /// If `key` is not below the capacity.
+    pub fn insert_earlier(&mut self, key: u32, deadline: Instant) -> Result<(), Full> {
+        let offset = deadline.saturating_duration_since(self.start);
+        match self.entries.get(key as usize) {
+            Some(entry) if entry.previous != UNSET && entry.deadline <= ticks(offset, NANOS_PER_TICK - 1) => {
+                Ok(())
+            }
+            _ => self.insert(key, deadline),
+        }
+    }
+
     /// Removes the deadline of `key`; `false` if it had none.
     pub fn remove(&mut self, key: u32) -> bool {
         let Some(&entry) = self.entries.get(key as usize) else {

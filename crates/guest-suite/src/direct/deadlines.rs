@@ -1,6 +1,6 @@
 //! The deadlines of live sessions: end of the idle timeout, and next re-evaluation of consent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,6 +48,8 @@ struct Wheel {
     sessions: Vec<Option<Arc<str>>>,
     numbers: HashMap<Arc<str>, u32>,
     free: Vec<u32>,
+    /// The numbers whose deadline has passed and that have only the one of the next try.
+    due: HashSet<u32>,
 }
 
 impl Deadlines {
@@ -58,6 +60,7 @@ impl Deadlines {
             sessions: Vec::new(),
             numbers: HashMap::new(),
             free: Vec::new(),
+            due: HashSet::new(),
         };
         Self {
             wheel: wheel.into(),
@@ -67,7 +70,8 @@ impl Deadlines {
         }
     }
 
-    /// Sets the deadline of a session.
+    /// Sets the deadline of a session, unless it has an earlier one: `at` may be of a row that was changed meanwhile. A
+    /// deadline that is too early only leads to another read.
     pub(super) fn set(&self, id: &SessionId, at: OffsetDateTime, now: Now) {
         let mut wheel = self.lock();
         let number = wheel.number(id.as_str());
@@ -77,7 +81,10 @@ impl Deadlines {
             false => now.deadline(at),
         };
         // the memory for the session ends before the capacity
-        let _ = wheel.schedule.insert(number, deadline);
+        let _ = match wheel.due.remove(&number) {
+            true => wheel.schedule.insert(number, deadline),
+            false => wheel.schedule.insert_earlier(number, deadline),
+        };
     }
 
     /// Removes the deadline of a session.
@@ -85,6 +92,7 @@ impl Deadlines {
         let mut wheel = self.lock();
         if let Some(number) = wheel.numbers.remove(id.as_str()) {
             wheel.schedule.remove(number);
+            wheel.due.remove(&number);
             wheel.sessions[number as usize] = None;
             wheel.free.push(number);
         }
@@ -114,6 +122,7 @@ impl Deadlines {
             let id = wheel.sessions[number as usize].clone();
             if let Some(id) = id.and_then(|id| id.parse().ok()) {
                 let _ = wheel.schedule.insert(number, now + RETRY);
+                wheel.due.insert(number);
                 return Some(id);
             }
         }
@@ -280,6 +289,8 @@ mod tests {
         for id in &ids {
             deadlines.set(id, now.utc + minute, now);
         }
+        assert!(deadlines.pop_due(now.instant).is_none());
+        deadlines.remove(&ids[0]);
         deadlines.set(&ids[0], now.utc + minute * 3, now);
         deadlines.remove(&ids[1]);
         deadlines.remove(&ids[1]);
@@ -292,5 +303,24 @@ mod tests {
         deadlines.set(&ids[1], now.utc + minute * 3, now);
         assert_eq!(deadlines.lock().sessions.len(), 3);
         assert_eq!(due(3), Some(ids[1].clone()));
+    }
+
+    #[test]
+    fn deadline_of_an_earlier_read_replaces_no_earlier_deadline() {
+        let clock = Clock::system();
+        let now = clock.now();
+        let deadlines = Deadlines::new(now.instant);
+        let id: SessionId = "a".parse().unwrap();
+        let minute = Duration::from_secs(60);
+        let due = |minutes| deadlines.pop_due(now.instant + minute * minutes + Duration::from_secs(1));
+        deadlines.set(&id, now.utc, now);
+        assert_eq!(due(0), Some(id.clone()));
+        // a change is committed while the session is read, then the deadline of the row before it is set
+        deadlines.set(&id, now.utc + minute * 5, now);
+        deadlines.set(&id, now.utc + minute * 30, now);
+        assert_eq!((due(4), due(5)), (None, Some(id.clone())));
+        // the deadline that was met is replaced by a later one
+        deadlines.set(&id, now.utc + minute * 30, now);
+        assert_eq!((due(7), due(29), due(30)), (None, None, Some(id)));
     }
 }

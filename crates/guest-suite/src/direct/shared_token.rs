@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 /// Longest time for which one process requests the token while the others wait. Our choice: twice the deadline of a call.
 const LEASE: Duration = Duration::from_secs(60);
-/// Time between two looks at a token that another process requests. Our choice.
+/// Time between two reads of a token that another process requests. Our choice.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A source of access tokens for an [`Authenticator`](genesys_auth::Authenticator): the login host, behind a store. One of
@@ -99,7 +99,10 @@ impl TokenSource for SharedTokenSource {
             let now = clock.now();
             match self.next_step(rejected, now).await {
                 Ok(Step::Use(response)) => return Ok(response),
-                Ok(Step::Wait(wait)) => clock.sleep(wait).await,
+                Ok(Step::Wait(wait)) => {
+                    tracing::debug!("waiting for the access token that another process requests");
+                    clock.sleep(wait).await;
+                }
                 Ok(Step::Fetch(lease)) => return self.request(lease, now).await,
                 Err(error) => {
                     tracing::warn!(%error, "cannot read a shared access token, requesting another one");
@@ -305,9 +308,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lease_of_a_process_that_stopped_ends() {
+    async fn lease_of_a_process_that_stopped_delays_no_successor() {
         let (host, requests) = login_host().await;
-        let (clock, store) = (Clock::system(), open(":memory:"));
+        let (clock, folder) = (Clock::system(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("guest.db");
+        lease(&open(&path), &host, &clock).await;
+        let start = clock.now().instant;
+        assert_eq!(
+            token(&authenticator(&open(&path), &host, &clock)).await,
+            "canary-1"
+        );
+        assert!(clock.now().instant - start < POLL_INTERVAL);
+        assert_eq!(requests.load(Ordering::SeqCst), 1);
+    }
+
+    /// Leases the token, as a process that requests it does.
+    async fn lease(store: &Arc<dyn Store>, host: &Host, clock: &Clock) {
         let lease = SharedToken {
             name: format!("{host} client"),
             version: 0,
@@ -315,6 +331,13 @@ mod tests {
             leased_until: Some(clock.now().utc + LEASE),
         };
         store.commit(Change::PutToken(lease).into()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn lease_of_a_process_without_an_answer_ends() {
+        let (host, requests) = login_host().await;
+        let (clock, store) = (Clock::system(), open(":memory:"));
+        lease(&store, &host, &clock).await;
         let authenticator = authenticator(&store, &host, &clock);
         let mut waiting = tokio::spawn(async move { token(&authenticator).await });
         let start = clock.now().instant;
