@@ -374,7 +374,7 @@ pub struct QuickReply {
 /// answers.
 ///
 /// # Errors
-/// If it is no list. An item in another shape is [`Content::Other`].
+/// If it is not a list. An item in another shape is [`Content::Other`].
 pub fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Content>, D::Error> {
     let items = Option::<Vec<RawJson<'de>>>::deserialize(deserializer)?.unwrap_or_default();
     let mut content = Vec::with_capacity(items.len());

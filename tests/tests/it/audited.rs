@@ -89,10 +89,20 @@ impl Log {
             .collect();
         self.actions
             .extend(new.iter().map(|entry| entry.draft.action.to_string()));
-        let lines: Vec<String> = new.iter().map(line).collect();
+        let mut lines: Vec<String> = new.iter().map(line).collect();
+        let mut expected: Vec<String> = expected.iter().map(|&line| line.to_owned()).collect();
+        for lines in [&mut lines, &mut expected] {
+            // sessions are ended and re-evaluated concurrently
+            lines.chunk_by_mut(is_same_action).for_each(<[_]>::sort);
+        }
         assert_eq!(lines, expected);
         new
     }
+}
+
+#[expect(clippy::ptr_arg, reason = "an argument of chunk_by_mut")]
+fn is_same_action(line: &String, next: &String) -> bool {
+    line.split(' ').next() == next.split(' ').next()
 }
 
 fn line(entry: &Entry) -> String {

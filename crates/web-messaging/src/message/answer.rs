@@ -81,14 +81,14 @@ pub struct FilledField<'a> {
     pub component: AnswerItem<'a>,
 }
 
-/// Content that is no answer of a guest.
+/// Content that a guest cannot send.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerError {
     /// There is no item.
     #[error("invalid content: it has no item; send a button response or a form")]
     Empty,
-    /// An item of a form is no answer to a field.
+    /// A form has an item other than the answer to a field.
     #[error("invalid content: a form is answered with button responses of the type Form")]
     Field,
     /// A form is beside other items.

@@ -141,7 +141,7 @@ async fn answer_matches_the_bots_button_rule_and_is_delivered_once() {
 }
 
 #[tokio::test]
-async fn answer_that_is_none_is_refused() {
+async fn content_other_than_an_answer_is_refused() {
     let world = world().await;
     let session = session(&world).await;
     let red = choice("QuickReply", "Red", "RED");

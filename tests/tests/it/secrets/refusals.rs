@@ -144,6 +144,7 @@ async fn refused_frames(session: &Value, seen: &mut Seen) {
         page.send_unchecked(&frame).await;
         seen.keep("an error frame", page.until("error").await.to_string());
     }
-    page.message(&MESSAGE.repeat(120)).await;
+    page.send_unchecked(&json!({ "type": "message", "id": "m-long", "text": MESSAGE.repeat(120) }))
+        .await;
     seen.keep("a failed message", page.until("message.failed").await.to_string());
 }
