@@ -178,3 +178,45 @@ impl GuestSessions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! The task that refreshes.
+
+    use std::time::Duration;
+
+    use genesys_api::Hosts;
+    use secrecy::ExposeSecret as _;
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    #[test]
+    fn session_is_refreshed_after_the_runtime_of_the_first_ended() {
+        let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+        let first = runtime();
+        let config = DirectConfig::new(Hosts::of_domain("mypurecloud.de").unwrap())
+            .unwrap()
+            .with_channel("shop-chat".parse().unwrap(), "d-1".parse().unwrap());
+        let direct = first.block_on(Direct::open(config)).unwrap();
+        let (sessions, clock) = (GuestSessions::of(direct.clone(), "shop"), direct.clock().clone());
+        let create = async || {
+            let body = br#"{"channelConfigurationId": "shop-chat", "guestAttributes": {"region": "EU"},
+                "consent": {"marketing": true, "personalization": true, "analytics": false}}"#;
+            let guest = NewGuest::parse(body, Default::default(), clock.now().utc).unwrap();
+            sessions.create(guest).await.unwrap()
+        };
+        drop(first.block_on(create()));
+        drop(first);
+        runtime().block_on(async {
+            let session = create().await;
+            let secret = async || {
+                let token = session.tokens().token().await.unwrap();
+                token.secret.expose_secret().to_owned()
+            };
+            let before = secret().await;
+            clock.advance(Duration::from_secs(3_600));
+            assert_ne!(secret().await, before);
+        });
+    }
+}

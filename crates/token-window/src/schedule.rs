@@ -268,6 +268,21 @@ mod tests {
     }
 
     #[test]
+    fn earlier_deadline_is_kept() {
+        let start = epoch();
+        let second = |seconds| start + Duration::from_secs(seconds);
+        let mut schedule = Schedule::new(1, start);
+        for (deadline, next) in [(2, 2), (3, 2), (1, 1), (2, 1)] {
+            schedule.insert_earlier(0, second(deadline)).unwrap();
+            assert_eq!(schedule.next_deadline(), Some(second(next)));
+        }
+        assert_eq!(schedule.pop_due(second(1)), Some(0));
+        schedule.insert_earlier(0, second(3)).unwrap();
+        assert_eq!(schedule.next_deadline(), Some(second(3)));
+        assert!(schedule.insert_earlier(1, start).is_err());
+    }
+
+    #[test]
     fn deadline_is_never_early_and_at_most_a_tick_late() {
         let start = epoch();
         let mut schedule = Schedule::new(1, start);
