@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use genesys_api::{SessionId, entropy};
-use guest_conversation::{Event, Request};
+use guest_conversation::{GuestMachine, Request};
 use guest_sessions::ErrorCode;
 use guest_suite::Error;
 use guest_suite::direct::{Admitted, Conversation, Direct};
@@ -86,10 +86,14 @@ impl Driver {
             }
             Stop::Failed(..) => conversation = None,
             Stop::Shutdown => {
-                if let Some(conversation) = conversation.take() {
-                    for event in Box::pin(close(conversation, &shutdown)).await {
-                        self.relay.handle_event(event, self.direct.clock().now());
-                    }
+                if let Some(open) = &mut conversation {
+                    open.with(GuestMachine::end);
+                    // an event that is not taken stays after the read marker, and comes again after the restart
+                    let is_closed = tokio::select! {
+                        _ = self.relay(open, &mut commands) => true,
+                        () = shutdown.close_deadline() => false,
+                    };
+                    conversation = conversation.filter(|_| is_closed);
                 }
             }
         }
@@ -262,10 +266,10 @@ async fn any_has_room(sockets: &[mpsc::Sender<Outgoing>]) {
     .await;
 }
 
-/// Closes the conversation with Genesys. Returns the events received meanwhile.
-async fn close(conversation: Conversation, shutdown: &Shutdown) -> Vec<Event> {
+/// Closes the conversation with Genesys.
+async fn close(conversation: Conversation, shutdown: &Shutdown) {
     tokio::select! {
-        events = conversation.close() => events,
-        () = shutdown.close_deadline() => Vec::new(),
+        _ = conversation.close() => {}
+        () = shutdown.close_deadline() => {}
     }
 }

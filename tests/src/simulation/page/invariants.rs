@@ -20,7 +20,7 @@ pub(super) fn check(plan: &Plan, run: &Run) -> Result<(), String> {
     Ok(())
 }
 
-/// A page shows each message of the agent once, in order, except around a reported gap.
+/// A page shows each message of the agent after its first handshake once, in order, except around a reported gap.
 fn agent(run: &Run, page: &Page, reordered: bool) -> Result<(), String> {
     let mut shown = BTreeSet::new();
     for message in page.shown() {
@@ -55,6 +55,9 @@ fn agent(run: &Run, page: &Page, reordered: bool) -> Result<(), String> {
         .collect();
     for (at, entry) in sent.iter().enumerate() {
         if texts.contains_key(&(&*entry.text, entry.at)) {
+            continue;
+        }
+        if page.ready_at.is_none_or(|ready| entry.at < ready) {
             continue;
         }
         // a gap before the next message that is shown, or at the end

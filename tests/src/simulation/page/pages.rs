@@ -5,12 +5,14 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use guest_conversation::{
-    Command, Event, GuestMachine as _, Machine as _, Message, MessageId, OutgoingMessage, SessionEvent,
+    Command, ConnectionEvent, Event, GuestMachine as _, Machine as _, Message, MessageId, OutgoingMessage,
+    SessionEvent,
 };
 use guest_gateway::relay::{Outgoing, Position, SocketId};
 use guest_sessions::client::{GatewayConversation, GatewaySession};
 use guest_sessions::{ClientFrame, ServerFrame};
 use secrecy::SecretString;
+use time::OffsetDateTime;
 use ws_transport::{AdmittedOrigin, CloseInfo, OriginPolicy, SocketUrl, Transmit};
 
 use super::Simulation;
@@ -36,6 +38,8 @@ pub(super) struct Page {
     link: Option<Link>,
     /// Its events, in order.
     pub(super) events: Vec<Event>,
+    /// Time of its first accepted handshake. Messages before it are in the history only.
+    pub(super) ready_at: Option<OffsetDateTime>,
     /// The messages of its guest.
     pub(super) sent: BTreeMap<MessageId, String>,
 }
@@ -71,6 +75,7 @@ impl Pages {
                 conversation,
                 link: None,
                 events: Vec::new(),
+                ready_at: None,
                 sent: BTreeMap::new(),
             }
         };
@@ -341,6 +346,9 @@ impl Pages {
         while let Some(event) = page.conversation.poll_event() {
             moved = true;
             upstream.note(&format_args!("page {at}: {event:?}").to_string());
+            if let Event::Connection(ConnectionEvent::Ready(_)) = event {
+                page.ready_at = page.ready_at.or(Some(upstream.now.utc));
+            }
             page.events.push(event);
         }
         moved
