@@ -77,6 +77,15 @@ pub(crate) fn router(app: App) -> Router {
             MethodRouter::new().fallback(other),
             |methods, (method, operation)| methods.merge(handler(*operation, method)),
         );
+        let has_messages = route
+            .operations
+            .iter()
+            .any(|(_, operation)| *operation == Operation::FetchMessages);
+        let methods = if has_messages {
+            methods.layer(middleware::from_fn_with_state(app.clone(), messages::share))
+        } else {
+            methods
+        };
         router = router.route(route.path, methods);
     }
     router

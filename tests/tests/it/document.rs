@@ -140,8 +140,10 @@ impl Document {
         let item = self.item(asked.path);
         let operation = item.map_or(&Value::Null, |item| &item[method]);
         let elsewhere = &self.root["x-elsewhere"];
+        let preflight = json!({ "description": "The answer to a preflight request of a page (CORS)." });
         let expected = match (item, operation) {
             (None, _) => &elsewhere["404"],
+            (Some(_), Value::Null) if method == "options" && status == 204 => &preflight,
             (Some(_), Value::Null) => &elsewhere["405"],
             _ => &operation["responses"][status.to_string()],
         };

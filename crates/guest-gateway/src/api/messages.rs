@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use axum::response::Response;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 use genesys_api::SessionId;
 use guest_sessions::{ErrorCode, HistoryQuery, MessagePage};
-use http::StatusCode;
-use http::header::ORIGIN;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+};
+use http::{HeaderValue, Method, StatusCode};
 use secrecy::SecretString;
 use ws_transport::AdmittedOrigin;
 
@@ -58,6 +63,33 @@ pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
             "cannot read the history from Genesys: no answer in time, try again later",
         )),
     }
+}
+
+/// Lets pages of the allowed origins read the answers (CORS), and answers their preflight requests. Other `OPTIONS` are a 405.
+pub(super) async fn share(State(app): State<App>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let admitted = app.origins.admit(headers.get_all(ORIGIN).iter()).is_ok();
+    let origin = headers.get(ORIGIN).filter(|_| admitted).cloned();
+    let is_preflight =
+        request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if is_preflight && admitted {
+        let allowed = [
+            (ACCESS_CONTROL_ALLOW_METHODS, "GET"),
+            (ACCESS_CONTROL_ALLOW_HEADERS, "authorization"),
+            (ACCESS_CONTROL_MAX_AGE, "600"),
+        ];
+        (StatusCode::NO_CONTENT, allowed).into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    headers.append(VARY, HeaderValue::from_static("origin"));
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let exposed = HeaderValue::from_static("retry-after, inin-correlation-id");
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
+    response
 }
 
 fn parse(call: &Call) -> Result<(SecretString, HistoryQuery, AdmittedOrigin), Refusal> {

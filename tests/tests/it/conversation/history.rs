@@ -1,11 +1,12 @@
 //! The history of a conversation, read by its guest.
 
 use genesys_sim::Script;
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use super::*;
 use crate::api::{Answer, Call, SESSIONS};
 use crate::proxy::{ClosedPort, Proxy};
+use crate::world::ORIGIN;
 
 const SCRIPT: &str = r#"
 name: chatty
@@ -139,6 +140,39 @@ async fn history_is_for_the_guest_of_the_session_only() {
         0,
         "no conversation was opened"
     );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn history_is_shared_with_pages_of_the_allowed_origins_only() {
+    let world = World::start().await;
+    let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
+    let path = format!("{SESSIONS}/{}/messages", session["id"].as_str().unwrap());
+    for (origin, status, shared) in [
+        (ORIGIN, StatusCode::NO_CONTENT, Some(ORIGIN)),
+        ("https://elsewhere.example", StatusCode::METHOD_NOT_ALLOWED, None),
+    ] {
+        let preflight = Call::new(Method::OPTIONS, &path)
+            .header("origin", origin)
+            .header("access-control-request-method", "GET")
+            .header("access-control-request-headers", "authorization");
+        let answer = api.send(preflight).await;
+        assert_eq!(answer.status, status);
+        let allowed = |answer: &Answer| {
+            let allowed = answer.headers.get("access-control-allow-origin");
+            allowed.map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(allowed(&answer).as_deref(), shared);
+        assert_eq!(
+            answer.headers.contains_key("access-control-allow-headers"),
+            shared.is_some()
+        );
+        // also refusals: the page learns that its token has expired
+        let refused = api.send(Call::get(&path).header("origin", origin)).await;
+        assert!(refused.status.is_client_error());
+        assert_eq!(allowed(&refused).as_deref(), shared);
+        assert_eq!(refused.header("vary"), "origin");
+    }
     world.stop().await;
 }
 
