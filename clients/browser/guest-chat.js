@@ -1834,7 +1834,7 @@ class Transcript {
 
   /** Loads the earlier messages once the conversation is open, for a page that was reloaded. */
   connected({ newSession }) {
-    if (newSession || this.#view.conversation.history === undefined) this.#page = null;
+    if (newSession) this.#page = null;
     else if (!this.#isConnected) this.loadEarlier();
     this.#isConnected = true;
   }
@@ -1880,7 +1880,6 @@ class Transcript {
   async gap({ readFrom }) {
     const load = h("button", { type: "button", onclick: () => read() }, this.#texts.tryAgain);
     const note = this.separate(this.#texts.gap);
-    if (this.#view.conversation.history === undefined) return;
     const read = async () => {
       load.remove();
       try {
@@ -2233,6 +2232,7 @@ export class GuestChat extends HTMLElement {
     const parts = this.#parts;
     this.#conversation = conversation;
     this.#cause = null;
+    this.#status = undefined;
     this.#transcript = new Transcript(parts, this.#texts, {
       conversation,
       lang: this.lang || document.documentElement.lang || undefined,

@@ -142,6 +142,36 @@ async fn guest_chat_sends_what_was_written_before_a_reload_without_a_gateway() {
 }
 
 #[tokio::test]
+async fn guest_chat_shows_the_history_after_a_reload() {
+    let Some(mut visit) = Visit::start("guest-chat with its history after a reload").await else {
+        return;
+    };
+    visit.click(".consent button[type=button]").await;
+    visit.read("Welcome to the shop! What can I show you?").await;
+    let write = async |visit: &mut Visit, text: &str| {
+        visit.write(text).await;
+        visit.read(&format!("I received: {text}")).await;
+    };
+    write(&mut visit, "one").await;
+    write(&mut visit, "two").await;
+    visit.browser.open(&format!("{}/?reloaded", visit.origin)).await;
+    visit.read("I received: two").await;
+    let texts = format!("[...{ROOT}.querySelectorAll('.message .text')].map((text) => text.textContent)");
+    let mut expected = vec![
+        "Welcome to the shop! What can I show you?",
+        "one",
+        "I received: one",
+        "two",
+        "I received: two",
+    ];
+    assert_eq!(visit.browser.evaluate(&texts).await, json!(expected));
+    write(&mut visit, "three").await;
+    expected.extend(["three", "I received: three"]);
+    assert_eq!(visit.browser.evaluate(&texts).await, json!(expected));
+    visit.check_quiet();
+}
+
+#[tokio::test]
 async fn guest_chat_shows_and_answers_every_kind_of_content() {
     let Some(mut visit) = Visit::start("guest-chat with every kind of content").await else {
         return;
@@ -272,6 +302,7 @@ async fn guest_chat_closes_the_clients_that_it_made() {
         visit.browser.evaluate(&removed).await,
         json!(["idle", "connecting", "connecting"])
     );
+    visit.check_quiet();
 }
 
 #[tokio::test]

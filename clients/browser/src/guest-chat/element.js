@@ -228,6 +228,7 @@ export class GuestChat extends HTMLElement {
     const parts = this.#parts;
     this.#conversation = conversation;
     this.#cause = null;
+    this.#status = undefined;
     this.#transcript = new Transcript(parts, this.#texts, {
       conversation,
       lang: this.lang || document.documentElement.lang || undefined,

@@ -34,7 +34,7 @@ export class Transcript {
 
   /** Loads the earlier messages once the conversation is open, for a page that was reloaded. */
   connected({ newSession }) {
-    if (newSession || this.#view.conversation.history === undefined) this.#page = null;
+    if (newSession) this.#page = null;
     else if (!this.#isConnected) this.loadEarlier();
     this.#isConnected = true;
   }
@@ -80,7 +80,6 @@ export class Transcript {
   async gap({ readFrom }) {
     const load = h("button", { type: "button", onclick: () => read() }, this.#texts.tryAgain);
     const note = this.separate(this.#texts.gap);
-    if (this.#view.conversation.history === undefined) return;
     const read = async () => {
       load.remove();
       try {
