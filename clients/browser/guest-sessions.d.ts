@@ -780,6 +780,8 @@ export type RefusalCode =
 /** A frame was refused. After a fatal refusal the socket is closed with 1008. */
 export interface Refused {
   code: RefusalCode;
+  /** Id of the refused message, which has failed. */
+  id?: string;
   message: string;
   type: "error";
 }

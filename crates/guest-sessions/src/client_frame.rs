@@ -150,6 +150,12 @@ pub enum BadFrame {
 }
 
 impl BadFrame {
+    /// Id of a message's frame, however invalid the other fields are.
+    pub(crate) fn message_id(text: &str) -> Option<MessageId> {
+        let MessageTag { kind, id } = serde_json::from_str(text).ok()?;
+        (*kind == *"message").then_some(id)
+    }
+
     fn of(text: &str) -> Self {
         let Ok(Tag { kind }) = serde_json::from_str(text) else {
             return Self::NotAFrame;
@@ -175,6 +181,14 @@ impl BadFrame {
 struct Tag<'a> {
     #[serde(borrow, rename = "type")]
     kind: Text<'a>,
+}
+
+/// Other fields are skipped without a check of their escapes.
+#[derive(Deserialize)]
+struct MessageTag<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    id: MessageId,
 }
 
 #[cfg(test)]
@@ -248,6 +262,24 @@ mod tests {
             (r#","content":[]"#.to_owned(), AnswerError::Empty.into()),
         ] {
             assert_eq!(parse(&fields), Err(error), "{fields}");
+        }
+    }
+
+    #[test]
+    fn error_of_a_bad_message_frame_names_its_id() {
+        let id = "c0ffee00-0000-4000-8000-000000000001";
+        for rest in [r#""text":"bad \ud800 half""#, r#""text":7"#, r#""content":[]"#] {
+            let text = format!(r#"{{"type":"message",{rest},"id":"{id}"}}"#);
+            assert!(ClientFrame::parse(&text).is_err(), "{text}");
+            assert_eq!(BadFrame::message_id(&text), id.parse().ok(), "{text}");
+        }
+        for text in [
+            r#"{"type":"ping","id":"c0ffee00-0000-4000-8000-000000000001","x":1}"#,
+            r#"{"type":"message","id":7}"#,
+            r#"{"type":"message"}"#,
+            "",
+        ] {
+            assert_eq!(BadFrame::message_id(text), None, "{text}");
         }
     }
 

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use web_messaging::content::items;
 use web_messaging::message::{Author, AuthorKind, Content, Message, MessageId};
 
-use crate::ConversationStatus;
+use crate::client_frame::BadFrame;
+use crate::{ConversationStatus, ErrorCode};
 
 /// A frame of the gateway.
 ///
@@ -28,6 +29,9 @@ pub enum ServerFrame<'a> {
         /// Wait in seconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after: Option<u64>,
+        /// Id of the refused message, which has failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<MessageId>,
     },
     /// The state of the conversation.
     Conversation(ConversationStatus),
@@ -159,6 +163,18 @@ impl<'a> ServerFrame<'a> {
             code: code.into(),
             message: message.into(),
             retry_after: None,
+            id: None,
+        }
+    }
+
+    /// The refusal of an invalid frame, with its id if it is a message's.
+    #[must_use]
+    pub fn bad_frame(problem: &'a str, frame: &str) -> Self {
+        Self::Error {
+            code: ErrorCode::BadFrame.as_str().into(),
+            message: problem.into(),
+            retry_after: None,
+            id: BadFrame::message_id(frame),
         }
     }
 
@@ -331,6 +347,7 @@ mod tests {
                 code: "bad.frame".into(),
                 message: "x".into(),
                 retry_after: None,
+                id: None,
             },
             ServerFrame::SessionEnded {
                 reason: "guest.left".into(),

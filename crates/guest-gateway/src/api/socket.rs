@@ -173,7 +173,7 @@ impl Connection<'_> {
                     let text = "invalid frame: the first one must be a handshake";
                     return Err(CloseReason::error(ErrorCode::HandshakeExpected, text));
                 }
-                Err(problem) => self.refuse_frame(&problem.to_string()).await?,
+                Err(problem) => self.refuse_frame(&problem.to_string(), &text).await?,
             }
         };
         if named != *self.id {
@@ -267,26 +267,26 @@ impl Connection<'_> {
                     message: Box::new(message),
                     socket: handle.socket,
                 },
-                Err(problem) => return self.refuse_frame(&problem.to_string()).await,
+                Err(problem) => return self.refuse_frame(&problem.to_string(), text).await,
             },
             Ok(ClientFrame::ConversationClear {}) => handle.request(Request::Clear),
             Ok(ClientFrame::ConversationStart {}) => handle.request(Request::StartNew),
             Ok(ClientFrame::Typing {}) => Command::Typing,
             Ok(ClientFrame::Ping { id }) => return self.send(ServerFrame::Pong { id }.to_json()).await,
             Ok(_) => {
-                let text = "invalid frame: the handshake is complete, send another type";
-                return self.refuse_frame(text).await;
+                let problem = "invalid frame: the handshake is complete, send another type";
+                return self.refuse_frame(problem, text).await;
             }
-            Err(problem) => return self.refuse_frame(&problem.to_string()).await,
+            Err(problem) => return self.refuse_frame(&problem.to_string(), text).await,
         };
         let _ = handle.commands.send(command).await;
         Ok(())
     }
 
     /// Answers a bad frame with its problem. The socket is closed after the fifth.
-    async fn refuse_frame(&mut self, problem: &str) -> Result<(), CloseReason> {
+    async fn refuse_frame(&mut self, problem: &str, text: &str) -> Result<(), CloseReason> {
         self.bad_frames += 1;
-        let frame = ServerFrame::error(ErrorCode::BadFrame.as_str(), problem);
+        let frame = ServerFrame::bad_frame(problem, text);
         self.send(frame.to_json()).await?;
         match self.bad_frames {
             MAX_BAD_FRAMES => Err(CloseReason::Close(1008, "too many bad frames")),

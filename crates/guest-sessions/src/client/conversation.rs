@@ -211,7 +211,17 @@ impl GatewayConversation {
             ServerFrame::Error {
                 code,
                 message,
+                id: Some(id),
+                ..
+            } if self.engine.handle_failed(
+                id,
+                FailureReason::Refused(Box::new(ServiceRefusal::new(&*code, &message))),
+            ) => {}
+            ServerFrame::Error {
+                code,
+                message,
                 retry_after,
+                ..
             } => self.handle_error(ServiceRefusal::new(&*code, &message), retry_after, now),
             ServerFrame::Message { sequence, .. } if !self.session.is_new(sequence) => {}
             ServerFrame::Message { sequence, message } => self.handle_message(&message, sequence, now),

@@ -294,6 +294,27 @@ fn terminal_cause_is_never_retried() {
 }
 
 #[test]
+fn refused_message_frame_fails_its_message_only() {
+    let mut peer = VirtualPeer::ready();
+    peer.send(1, "x");
+    let id = peer.frames()[0]["id"].clone();
+    peer.events();
+    peer.receive(&json!({"type": "error", "code": "bad.frame", "message": "invalid", "id": id}));
+    let events = peer.events();
+    assert!(
+        matches!(
+            &events[..],
+            [Event::Delivery {
+                status: DeliveryStatus::Failed { .. },
+                ..
+            }]
+        ),
+        "{events:?}"
+    );
+    assert_ne!(peer.conversation.state(), State::Failed);
+}
+
+#[test]
 fn shutdown_keeps_its_limit_with_messages_in_flight() {
     let mut peer = VirtualPeer::ready();
     for n in 0..6 {

@@ -112,6 +112,10 @@ async fn invalid_frames_are_reported(session: &Value) {
 
 async fn unsendable_messages_are_reported(session: &Value) {
     let mut page = Page::of(session).await;
+    let id = entropy::uuid().to_string();
+    let lone_surrogate = format!(r#"{{"type":"message","id":"{id}","text":"bad \ud800 half"}}"#);
+    page.send(Message::text(lone_surrogate)).await;
+    assert_eq!(page.until("error").await["id"], *id);
     for (text, code) in [
         (String::new(), "message.empty"),
         ("x".repeat(4_097), "message.too.long"),
