@@ -32,7 +32,7 @@ export interface ChatOptions {
   changeConsent?: (choices: Choices) => Promise<void> | void;
 }
 
-/** The texts. README.md has the list. `{name}` and other words in braces are replaced. */
+/** The texts. `TEXTS` in guest-chat.js is the list. `{name}` and other words in braces are replaced. */
 export interface ChatTexts {
   purposes?: Partial<Record<Purpose, { name: string; detail?: string }>>;
   [name: string]: string | ChatTexts["purposes"];

@@ -270,7 +270,7 @@ export class GuestConversation extends EventTarget {
     if (this.#state === "ended") throw new Error("the conversation has ended: start a new one");
     if (this.#outbox.size >= MAX_UNACKNOWLEDGED) throw new RangeError("too many unacknowledged messages: wait for deliveries");
     const id = uuid();
-    this.#outbox.set(id, { ...message, epoch: null });
+    this.#outbox.set(id, { ...wellFormed(message), epoch: null });
     const stored = this.#store();
     this.#emit("delivery", { id, state: "sending", stored });
     if (this.#state === "open") this.#transmit(id);
@@ -380,11 +380,14 @@ export class GuestConversation extends EventTarget {
       }
       if (this.#state === "open") this.#watchHeartbeat(generation);
       if (frame.type === "error") refusal = frame;
+      else if (refusal?.id !== undefined) refusal = null;
       this.#handle(frame, generation);
     });
     socket.onclose = current(({ code }) => {
       // 1008 and 1011 follow an error that is final for this socket; without one, newer sockets replaced it
       if (code === 1008 && refusal === null) return this.#end("replaced");
+      // the refused messages have failed, and the others are sent by the next socket
+      if (refusal?.id !== undefined) refusal = null;
       this.#onDisconnect(opened, code === 1008 || code === 1011 ? refusal : null);
     });
   }
@@ -440,6 +443,7 @@ export class GuestConversation extends EventTarget {
         break;
       case "typing":
       case "error":
+        if (frame.id !== undefined) this.#acknowledge(frame.id, { id: frame.id, state: "failed", code: frame.code, message: frame.message });
         this.#emit(frame.type === "error" ? "refused" : frame.type, frame);
         break;
     }
@@ -594,7 +598,8 @@ export class GuestConversation extends EventTarget {
     if (!Array.isArray(stored)) return;
     const valid = stored.filter((entry) => typeof entry?.id === "string" && (typeof entry.text === "string" || Array.isArray(entry.content)));
     for (const { id, text, content, epoch } of valid.slice(0, MAX_UNACKNOWLEDGED)) {
-      this.#outbox.set(id, { ...(content === undefined ? { text } : { content }), epoch: typeof epoch === "string" ? epoch : null });
+      const message = wellFormed(content === undefined ? { text } : { content });
+      this.#outbox.set(id, { ...message, epoch: typeof epoch === "string" ? epoch : null });
     }
     this.#requeued = [...this.#outbox.keys()];
   }
@@ -646,6 +651,14 @@ function pageStorage() {
   } catch {
     return null;
   }
+}
+
+/** The value with U+FFFD for each lone surrogate of its strings: such a text is no valid JSON for the gateway. */
+function wellFormed(value) {
+  if (typeof value === "string") return value.toWellFormed?.() ?? value.replace(/\p{Surrogate}/gu, "\uFFFD");
+  if (Array.isArray(value)) return value.map(wellFormed);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, wellFormed(field)]));
 }
 
 /** `randomUUID` is available on secure pages only, random bytes on all. Node 18 has neither. An id is no secret. */
@@ -779,7 +792,7 @@ const STYLES = `
   --shadow: 0 1px 2px rgb(16 24 40 / 6%);
   color-scheme: light;
   display: block;
-  block-size: 100%;
+  block-size: min(640px, 100dvh - 32px);
   min-block-size: 320px;
   inline-size: 100%;
   color: var(--text);
@@ -1817,6 +1830,8 @@ class Transcript {
   // the next page of the history, or null at its end
   #page = 1;
   #isConnected = false;
+  // lead of Genesys' clock over this machine's in milliseconds, at least
+  #lead = null;
 
   constructor(parts, texts, view) {
     this.#parts = parts;
@@ -1848,8 +1863,9 @@ class Transcript {
   /** Adds a message of the guest. `send` sends it again, and returns its new id. */
   addOwn(id, text, send) {
     if (this.#entries.has(id)) return;
-    const node = this.#node({ id, text }, true, "sending", new Date());
-    this.#entries.set(id, { id, node, at: null, author: "own", text, send });
+    const sentAt = new Date();
+    const node = this.#node({ id, text }, true, "sending", sentAt);
+    this.#entries.set(id, { id, node, at: null, sentAt, status: "sending", author: "own", text, send });
     this.#parts.list.append(node);
     this.#arrange();
   }
@@ -1857,10 +1873,14 @@ class Transcript {
   deliver({ id, state, timestamp, message }) {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
-    if (timestamp !== undefined) entry.at = new Date(timestamp);
+    if (timestamp !== undefined) {
+      entry.at = new Date(timestamp);
+      this.#lead = Math.max(this.#lead ?? -Infinity, entry.at - Date.now());
+    }
     const status = state === "delivered" ? "sent" : state;
+    entry.status = status;
     const again = () => this.#sendAgain(id);
-    entry.node.querySelector(".meta").replaceWith(this.#meta(entry.at ?? new Date(), status, again));
+    entry.node.querySelector(".meta").replaceWith(this.#meta(entry.at ?? entry.sentAt, status, again));
     entry.node.classList.remove(...Object.keys(MARKS));
     entry.node.classList.add(status);
     if (status === "failed" || status === "unknown") this.#view.announce(`${this.#texts[status]}. ${message ?? ""}`);
@@ -1922,24 +1942,30 @@ class Transcript {
     if (this.#entries.has(message.id)) return false;
     const isOwn = message.from.kind === "guest";
     const at = new Date(message.timestamp);
-    const node = this.#node(message, isOwn, isOwn ? "sent" : null, at);
-    this.#entries.set(message.id, { id: message.id, node, at, author: isOwn ? "own" : (message.from.name ?? message.from.kind) });
+    const status = isOwn ? "sent" : null;
+    const node = this.#node(message, isOwn, status, at);
+    this.#entries.set(message.id, { id: message.id, node, at, status, author: isOwn ? "own" : (message.from.name ?? message.from.kind) });
     this.#parts.list.insertBefore(node, before);
     this.#arrange();
     return true;
   }
 
-  /** Adds a message by Genesys' time: they arrive in another order. A message that is being sent is later than all. */
+  /** Adds a message by Genesys' time: they arrive in another order. */
   #insertByTime(message) {
     const at = new Date(message.timestamp);
     const byNode = this.#byNode();
-    const later = [...this.#parts.list.children].find((node) => byNode.has(node) && (byNode.get(node).at ?? Infinity) > at);
+    const later = [...this.#parts.list.children].find((node) => byNode.has(node) && this.#time(byNode.get(node)) > at);
     return this.#insert(message, later ?? null);
   }
 
   /** Adds messages of the history. `shown` ones are there, the guest's own by another id. */
   #insertAll(messages) {
     for (const message of messages) if (!message.shown) this.#insertByTime(message);
+  }
+
+  /** Genesys' time of a message in milliseconds. That of one without a delivery follows from this machine's clock. */
+  #time({ at, sentAt }) {
+    return (at ?? sentAt).getTime() + (at === null ? (this.#lead ?? 0) : 0);
   }
 
   #byNode() {
@@ -1983,7 +2009,7 @@ class Transcript {
     this.#arrange();
   }
 
-  /** Groups the messages of one sender. */
+  /** Groups the messages of one sender. Those of one delivery status share a mark. */
   #arrange() {
     const { list, empty } = this.#parts;
     empty.hidden = list.childElementCount > 0;
@@ -1992,9 +2018,9 @@ class Transcript {
     for (const node of list.children) {
       const entry = byNode.get(node) ?? null;
       const sameSender = before !== null && entry !== null && before.author === entry.author;
-      const near = sameSender && Math.abs((entry.at ?? Date.now()) - (before.at ?? Date.now())) < GROUP_TIME;
+      const near = sameSender && Math.abs(this.#time(entry) - this.#time(before)) < GROUP_TIME;
       node.classList.toggle("continued", near);
-      before?.node.classList.toggle("followed", near);
+      before?.node.classList.toggle("followed", near && before.status === entry.status);
       entry?.node.classList.remove("followed");
       before = entry;
     }

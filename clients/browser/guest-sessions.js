@@ -270,7 +270,7 @@ export class GuestConversation extends EventTarget {
     if (this.#state === "ended") throw new Error("the conversation has ended: start a new one");
     if (this.#outbox.size >= MAX_UNACKNOWLEDGED) throw new RangeError("too many unacknowledged messages: wait for deliveries");
     const id = uuid();
-    this.#outbox.set(id, { ...message, epoch: null });
+    this.#outbox.set(id, { ...wellFormed(message), epoch: null });
     const stored = this.#store();
     this.#emit("delivery", { id, state: "sending", stored });
     if (this.#state === "open") this.#transmit(id);
@@ -380,11 +380,14 @@ export class GuestConversation extends EventTarget {
       }
       if (this.#state === "open") this.#watchHeartbeat(generation);
       if (frame.type === "error") refusal = frame;
+      else if (refusal?.id !== undefined) refusal = null;
       this.#handle(frame, generation);
     });
     socket.onclose = current(({ code }) => {
       // 1008 and 1011 follow an error that is final for this socket; without one, newer sockets replaced it
       if (code === 1008 && refusal === null) return this.#end("replaced");
+      // the refused messages have failed, and the others are sent by the next socket
+      if (refusal?.id !== undefined) refusal = null;
       this.#onDisconnect(opened, code === 1008 || code === 1011 ? refusal : null);
     });
   }
@@ -440,6 +443,7 @@ export class GuestConversation extends EventTarget {
         break;
       case "typing":
       case "error":
+        if (frame.id !== undefined) this.#acknowledge(frame.id, { id: frame.id, state: "failed", code: frame.code, message: frame.message });
         this.#emit(frame.type === "error" ? "refused" : frame.type, frame);
         break;
     }
@@ -594,7 +598,8 @@ export class GuestConversation extends EventTarget {
     if (!Array.isArray(stored)) return;
     const valid = stored.filter((entry) => typeof entry?.id === "string" && (typeof entry.text === "string" || Array.isArray(entry.content)));
     for (const { id, text, content, epoch } of valid.slice(0, MAX_UNACKNOWLEDGED)) {
-      this.#outbox.set(id, { ...(content === undefined ? { text } : { content }), epoch: typeof epoch === "string" ? epoch : null });
+      const message = wellFormed(content === undefined ? { text } : { content });
+      this.#outbox.set(id, { ...message, epoch: typeof epoch === "string" ? epoch : null });
     }
     this.#requeued = [...this.#outbox.keys()];
   }
@@ -646,6 +651,14 @@ function pageStorage() {
   } catch {
     return null;
   }
+}
+
+/** The value with U+FFFD for each lone surrogate of its strings: such a text is no valid JSON for the gateway. */
+function wellFormed(value) {
+  if (typeof value === "string") return value.toWellFormed?.() ?? value.replace(/\p{Surrogate}/gu, "\uFFFD");
+  if (Array.isArray(value)) return value.map(wellFormed);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, wellFormed(field)]));
 }
 
 /** `randomUUID` is available on secure pages only, random bytes on all. Node 18 has neither. An id is no secret. */

@@ -316,6 +316,50 @@ test("answer that was queued before a reload is sent again with its payload", as
   assert.deepEqual(deliveries(events), ["sending", "failed", "sending"]);
 });
 
+test("lone surrogates are replaced in texts, in answers and in what a reload finds", async (t) => {
+  const { toWellFormed } = String.prototype;
+  t.after(() => (String.prototype.toWellFormed = toWellFormed));
+  for (const native of [toWellFormed, undefined]) {
+    String.prototype.toWellFormed = native;
+    const kept = storage();
+    kept.entries.set("guest-sessions:a", JSON.stringify([{ id: "old", text: "\ud800" }]));
+    const { sockets, conversation } = start((socket) => socket.accept(), { storage: kept });
+    conversation.connect();
+    await settle();
+    conversation.send("bad \ud800 half \u{1f600} \udc00");
+    conversation.choose({ id: "m" }, "QuickReply", { text: "\ud800", payload: "\udfff" });
+    conversation.submit({ id: "m" }, { cannedResponseId: "c" }, { street: "\ude00\ud83d" });
+    const [old, text, answer, form] = messages(sockets);
+    assert.equal(old.text, "\ufffd");
+    assert.equal(text.text, "bad \ufffd half \u{1f600} \ufffd");
+    const { buttonResponse } = answer.content[0];
+    assert.deepEqual([buttonResponse.text, buttonResponse.payload], ["\ufffd", "\ufffd"]);
+    assert.equal(form.content[0].form.response[0].component.buttonResponse.text, "\ufffd\ufffd");
+  }
+});
+
+test("refused message has failed, and the conversation goes on after the fifth", async () => {
+  const kept = storage();
+  const { clock, sockets, conversation, events } = start((socket) => socket.accept(), { storage: kept });
+  conversation.connect();
+  await settle();
+  const ids = Array.from({ length: 5 }, () => conversation.send("x"));
+  for (const id of ids) sockets[0].receive({ type: "error", code: "bad.frame", message: "invalid", id });
+  const failed = events.filter(([name, { state }]) => name === "delivery" && state === "failed").map(([, { id, code }]) => [id, code]);
+  assert.deepEqual(failed, ids.map((id) => [id, "bad.frame"]));
+  assert.equal(kept.entries.size, 0);
+  sockets[0].drop(1008);
+  await clock.advance(SECOND);
+  assert.equal(conversation.state, "open");
+  assert.deepEqual(messages(sockets.slice(1)), []);
+  // an earlier refusal does not hide that newer sockets took the place
+  const id = conversation.send("x");
+  sockets[1].receive({ type: "error", code: "bad.frame", message: "invalid", id });
+  sockets[1].receive({ type: "pong" });
+  sockets[1].drop(1008);
+  assert.deepEqual(events.at(-1), ["ended", { cause: "replaced", detail: undefined }]);
+});
+
 test("invalid message is refused before it is queued", () => {
   const { conversation } = start(() => {});
   for (const message of ["", null, undefined, 7, {}, { content: "a" }, { text: "a" }]) {

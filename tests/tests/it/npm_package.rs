@@ -50,6 +50,24 @@ fn browser_client_passes_its_tests_in_node() {
 }
 
 #[test]
+fn browser_client_has_its_licenses_and_no_link_out_of_the_package() {
+    let read = |path: &str| fs::read_to_string(package().join(path)).unwrap();
+    for license in ["LICENSE-APACHE", "LICENSE-MIT"] {
+        assert_eq!(read(license), read(&format!("../../{license}")));
+    }
+    let manifest: Value = serde_json::from_str(&read("package.json")).unwrap();
+    let readme = read("README.md");
+    for link in readme
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+    {
+        let shipped = manifest["files"].as_array().unwrap().contains(&link.into());
+        assert!(shipped || link.starts_with("https://"), "{link}");
+    }
+}
+
+#[test]
 fn browser_client_is_imported_by_an_app_with_a_plain_manifest() {
     if !has_node() {
         return leave_out("the import of the browser client", NODE);

@@ -17,6 +17,8 @@ export class Transcript {
   // the next page of the history, or null at its end
   #page = 1;
   #isConnected = false;
+  // lead of Genesys' clock over this machine's in milliseconds, at least
+  #lead = null;
 
   constructor(parts, texts, view) {
     this.#parts = parts;
@@ -48,8 +50,9 @@ export class Transcript {
   /** Adds a message of the guest. `send` sends it again, and returns its new id. */
   addOwn(id, text, send) {
     if (this.#entries.has(id)) return;
-    const node = this.#node({ id, text }, true, "sending", new Date());
-    this.#entries.set(id, { id, node, at: null, author: "own", text, send });
+    const sentAt = new Date();
+    const node = this.#node({ id, text }, true, "sending", sentAt);
+    this.#entries.set(id, { id, node, at: null, sentAt, status: "sending", author: "own", text, send });
     this.#parts.list.append(node);
     this.#arrange();
   }
@@ -57,10 +60,14 @@ export class Transcript {
   deliver({ id, state, timestamp, message }) {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
-    if (timestamp !== undefined) entry.at = new Date(timestamp);
+    if (timestamp !== undefined) {
+      entry.at = new Date(timestamp);
+      this.#lead = Math.max(this.#lead ?? -Infinity, entry.at - Date.now());
+    }
     const status = state === "delivered" ? "sent" : state;
+    entry.status = status;
     const again = () => this.#sendAgain(id);
-    entry.node.querySelector(".meta").replaceWith(this.#meta(entry.at ?? new Date(), status, again));
+    entry.node.querySelector(".meta").replaceWith(this.#meta(entry.at ?? entry.sentAt, status, again));
     entry.node.classList.remove(...Object.keys(MARKS));
     entry.node.classList.add(status);
     if (status === "failed" || status === "unknown") this.#view.announce(`${this.#texts[status]}. ${message ?? ""}`);
@@ -122,24 +129,30 @@ export class Transcript {
     if (this.#entries.has(message.id)) return false;
     const isOwn = message.from.kind === "guest";
     const at = new Date(message.timestamp);
-    const node = this.#node(message, isOwn, isOwn ? "sent" : null, at);
-    this.#entries.set(message.id, { id: message.id, node, at, author: isOwn ? "own" : (message.from.name ?? message.from.kind) });
+    const status = isOwn ? "sent" : null;
+    const node = this.#node(message, isOwn, status, at);
+    this.#entries.set(message.id, { id: message.id, node, at, status, author: isOwn ? "own" : (message.from.name ?? message.from.kind) });
     this.#parts.list.insertBefore(node, before);
     this.#arrange();
     return true;
   }
 
-  /** Adds a message by Genesys' time: they arrive in another order. A message that is being sent is later than all. */
+  /** Adds a message by Genesys' time: they arrive in another order. */
   #insertByTime(message) {
     const at = new Date(message.timestamp);
     const byNode = this.#byNode();
-    const later = [...this.#parts.list.children].find((node) => byNode.has(node) && (byNode.get(node).at ?? Infinity) > at);
+    const later = [...this.#parts.list.children].find((node) => byNode.has(node) && this.#time(byNode.get(node)) > at);
     return this.#insert(message, later ?? null);
   }
 
   /** Adds messages of the history. `shown` ones are there, the guest's own by another id. */
   #insertAll(messages) {
     for (const message of messages) if (!message.shown) this.#insertByTime(message);
+  }
+
+  /** Genesys' time of a message in milliseconds. That of one without a delivery follows from this machine's clock. */
+  #time({ at, sentAt }) {
+    return (at ?? sentAt).getTime() + (at === null ? (this.#lead ?? 0) : 0);
   }
 
   #byNode() {
@@ -183,7 +196,7 @@ export class Transcript {
     this.#arrange();
   }
 
-  /** Groups the messages of one sender. */
+  /** Groups the messages of one sender. Those of one delivery status share a mark. */
   #arrange() {
     const { list, empty } = this.#parts;
     empty.hidden = list.childElementCount > 0;
@@ -192,9 +205,9 @@ export class Transcript {
     for (const node of list.children) {
       const entry = byNode.get(node) ?? null;
       const sameSender = before !== null && entry !== null && before.author === entry.author;
-      const near = sameSender && Math.abs((entry.at ?? Date.now()) - (before.at ?? Date.now())) < GROUP_TIME;
+      const near = sameSender && Math.abs(this.#time(entry) - this.#time(before)) < GROUP_TIME;
       node.classList.toggle("continued", near);
-      before?.node.classList.toggle("followed", near);
+      before?.node.classList.toggle("followed", near && before.status === entry.status);
       entry?.node.classList.remove("followed");
       before = entry;
     }
