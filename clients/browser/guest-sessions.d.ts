@@ -143,6 +143,8 @@ export interface ChangeConsent {
   /** true grants, false withdraws. */
   analytics?: boolean;
   consentTimestamp?: string;
+  /** Whether the guest's browser has a Global Privacy Control signal: `navigator.globalPrivacyControl`, or `Sec-GPC: 1` in its request to the backend. Default: false. The signal also counts if this request has the header `Sec-GPC`. */
+  gpc?: boolean;
   gpp?: Gpp;
   how?: How;
   /** true grants, false withdraws. */
@@ -178,12 +180,14 @@ export interface Consent {
 
 export interface ConsentChoices {
   actor?: Actor;
-  /** Age of the guest: 16, 13-15, 18+, "under 13" or unknown. */
+  /** Age of the guest in years, at most 150: 16, 13-15, 18+, "under 13" or unknown. */
   age?: string;
   /** true grants, false denies. null or absent is no choice. */
   analytics?: boolean | null;
   /** Time of the choice. Default: the time of the request. */
   consentTimestamp?: string;
+  /** Whether the guest's browser has a Global Privacy Control signal: `navigator.globalPrivacyControl`, or `Sec-GPC: 1` in its request to the backend. Default: false. The signal also counts if this request has the header `Sec-GPC`. */
+  gpc?: boolean;
   gpp?: Gpp;
   how?: How;
   /** true grants, false denies. null or absent is no choice. */
@@ -954,8 +958,9 @@ export interface WebhookBody {
   eventFilters: EventFilter[];
   headers?: Record<string, string>;
   method?: "POST";
+  /** Unique among the webhooks of the API client. No control characters, no space at either end. */
   name: string;
-  /** An https URL, or http on loopback. */
+  /** An https URL, or http on loopback, without credentials and fragment. */
   uri: string;
 }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
+use crate::consent::is_default;
 use crate::purpose::ByPurpose;
 use crate::{
     Age, AttributeError, Attributes, Choice, Consent, ConsentRecord, Evidence, EvidenceError, Gpp,
@@ -28,7 +29,8 @@ impl NewGuest {
     ///
     /// Unknown and repeated fields and values of the wrong type are refused. A choice that is `null` or missing is
     /// [`Choice::Unknown`]. Without `guestAttributes.region` the jurisdictions are empty. Without `consentTimestamp`
-    /// the guest chose when the body was `received`. The attributes include `region` as it was sent.
+    /// the guest chose when the body was `received`. The attributes include `region` as it was sent. `consent.gpc` adds to
+    /// the `signals` of the request's headers.
     ///
     /// # Errors
     /// If the body does not match the contract, or dates a choice more than five minutes after `received`. The error
@@ -53,6 +55,7 @@ impl NewGuest {
             }
         }
         let age = consent.optional("age").map(|field| field.parse()).transpose()?;
+        let signals = signals.or_in_body(&mut consent)?;
         let evidence = Evidence::parse(&mut consent, received)?;
         consent.finish()?;
         Ok(Self {
@@ -154,18 +157,27 @@ impl Signals {
     /// Reads the headers of a guest's request. Only `Sec-GPC: 1` is a signal.
     ///
     /// Source: the Global Privacy Control specification of the W3C. A backend that calls for a guest forwards the
-    /// header.
+    /// header, or sets `gpc` in the body.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         Self {
             gpc: headers.get_all(Self::HEADER).iter().any(|value| value == "1"),
         }
     }
+
+    /// These signals, and those of a consent object of the `guest-sessions` contract: `gpc`, true or false.
+    ///
+    /// # Errors
+    /// If `gpc` is not Boolean.
+    pub fn or_in_body(self, consent: &mut Object<'_>) -> Result<Self, BodyError> {
+        let gpc = consent.optional("gpc").map(|field| field.boolean()).transpose()?;
+        Ok(Self {
+            gpc: self.gpc || gpc == Some(true),
+        })
+    }
 }
 
 /// The body of `POST /api/v2/webmessaging/guest-sessions`, for a session that may be created.
-///
-/// The `Sec-GPC` header belongs to it: see [`Signals::HEADER`].
 impl Serialize for NewSession {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let record = self.data().consent();
@@ -192,6 +204,7 @@ impl Serialize for NewSession {
             consent: CreateConsent {
                 choices: record.purposes.each_ref().map(choice).into(),
                 age: record.age.years().map(|_| record.age.to_string()),
+                gpc: record.gpc,
                 evidence: Evidence {
                     chosen_at: record.recorded_at,
                     ..evidence.unwrap_or_else(|| Evidence::at(record.recorded_at))
@@ -218,6 +231,8 @@ struct CreateConsent {
     choices: ByPurpose<Option<bool>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     age: Option<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    gpc: bool,
     #[serde(flatten)]
     evidence: Evidence,
 }

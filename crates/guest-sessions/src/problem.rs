@@ -42,6 +42,8 @@ impl DetailCode {
 
 #[cfg(test)]
 mod tests {
+    use guest_payload::Signals;
+
     use super::*;
     use crate::ConsentChangeBody;
 
@@ -78,7 +80,7 @@ mod tests {
             ),
         ] {
             let received = time::OffsetDateTime::UNIX_EPOCH;
-            let error = ConsentChangeBody::parse(body.as_bytes(), received).unwrap_err();
+            let error = ConsentChangeBody::parse(body.as_bytes(), Signals::default(), received).unwrap_err();
             assert_eq!(
                 (ErrorCode::of_body(&error), DetailCode::of_body(&error)),
                 (code, detail),

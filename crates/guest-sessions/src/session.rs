@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use genesys_api::strict_json::{BodyError, Object};
 use genesys_api::{GuestId, SessionId, SessionState, timestamp};
-use guest_payload::{Choice, ConsentChange, ConsentRecord, Evidence, Purpose};
+use guest_payload::{Choice, ConsentChange, ConsentRecord, Evidence, Purpose, Signals};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 use time::OffsetDateTime;
@@ -117,12 +117,16 @@ pub struct ConsentChangeBody<'a>(pub &'a ConsentChange);
 
 impl ConsentChangeBody<'_> {
     /// Parses the body, which names at least one purpose. Without `consentTimestamp` the guest chose when the body was
-    /// `received`.
+    /// `received`. The returned signals are `signals`, those of the request's headers, and `gpc` of the body.
     ///
     /// # Errors
     /// If the body does not match the contract, or the choice is more than five minutes after `received`. No error
     /// repeats a value.
-    pub fn parse(bytes: &[u8], received: OffsetDateTime) -> Result<ConsentChange, BodyError> {
+    pub fn parse(
+        bytes: &[u8],
+        signals: Signals,
+        received: OffsetDateTime,
+    ) -> Result<(ConsentChange, Signals), BodyError> {
         let mut body = Object::parse(bytes)?;
         let mut choices = Vec::new();
         for purpose in Purpose::ALL {
@@ -130,18 +134,20 @@ impl ConsentChangeBody<'_> {
                 choices.push((purpose, field.boolean()?));
             }
         }
+        let signals = signals.or_in_body(&mut body)?;
         let change = ConsentChange::new(Evidence::parse(&mut body, received)?);
         body.finish()?;
         if choices.is_empty() {
             let expected = "marketing, personalization or analytics, each true or false";
             return Err(BodyError::empty(expected));
         }
-        Ok(choices
+        let change = choices
             .into_iter()
             .fold(change, |change, (purpose, granted)| match granted {
                 true => change.granting(purpose),
                 false => change.withdrawing(purpose),
-            }))
+            });
+        Ok((change, signals))
     }
 }
 
@@ -329,13 +335,17 @@ mod tests {
             body,
             r#"{"marketing":false,"consentTimestamp":"2026-11-22T12:30:00.000Z"}"#
         );
-        assert_eq!(ConsentChangeBody::parse(body.as_bytes(), at()), Ok(change));
+        assert_eq!(
+            ConsentChangeBody::parse(body.as_bytes(), Signals::default(), at()),
+            Ok((change, Signals::default()))
+        );
     }
 
     #[test]
     fn consent_change_names_at_least_one_purpose() {
-        let parse = |body: &str| ConsentChangeBody::parse(body.as_bytes(), at());
-        let change = parse(r#"{"marketing":false}"#).unwrap();
+        let parse = |body: &str| ConsentChangeBody::parse(body.as_bytes(), Signals::default(), at());
+        let (change, signals) = parse(r#"{"marketing":false,"gpc":true}"#).unwrap();
+        assert!(signals.gpc);
         assert_eq!(change.choice(Purpose::Marketing), Some(Choice::Denied));
         assert_eq!(
             (change.choice(Purpose::Analytics), change.evidence().chosen_at),
@@ -357,7 +367,7 @@ mod tests {
             (
                 r#"{"consent":{}}"#,
                 "the field \"consent\" is unknown: the fields here are marketing, personalization, analytics, \
-                 consentTimestamp, how, actor, notice, gpp",
+                 gpc, consentTimestamp, how, actor, notice, gpp",
             ),
         ] {
             assert_eq!(parse(body).unwrap_err().to_string(), expected);

@@ -300,6 +300,39 @@ async fn operations_answer_with_every_documented_status_and_field() {
     fixtures.healthy.world.stop().await;
 }
 
+#[tokio::test]
+async fn opt_out_signal_is_read_from_the_header_and_the_body() {
+    let fixture = Fixture::start().await;
+    let signed = |call: Call, header: bool| match header {
+        true => call.header("sec-gpc", "1"),
+        false => call,
+    };
+    for (header, field, expected) in [
+        (false, false, false),
+        (true, false, true),
+        (false, true, true),
+        (true, true, true),
+    ] {
+        let mut body = guest();
+        body["consent"]["gpc"] = field.into();
+        let created = fixture
+            .api
+            .ask(signed(Call::post(SESSIONS).json(&body), header))
+            .await;
+        let marketing = &created["consent"]["purposes"]["marketing"]["on"];
+        assert_eq!(
+            (&created["consent"]["gpc"], marketing),
+            (&json!(expected), &json!(!expected))
+        );
+        let plain = fixture.api.create(&guest()).await;
+        let change = json!({ "analytics": true, "gpc": field });
+        let call = Call::new(Method::PATCH, &path_of(&plain, "/consent")).json(&change);
+        let changed = fixture.api.ask(signed(call, header)).await;
+        assert_eq!(changed["consent"]["gpc"], expected, "{header} {field}: {changed}");
+    }
+    fixture.world.stop().await;
+}
+
 /// Answers with the fields that only a session with a past has.
 async fn full_answers(fixture: &Fixture, seen: &mut BTreeSet<String>) {
     let session = fixture.session().await;

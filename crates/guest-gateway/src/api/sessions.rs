@@ -62,8 +62,8 @@ pub(super) async fn refresh(mut call: Call) -> Result<Response, Refusal> {
 pub(super) async fn change_consent(mut call: Call) -> Result<Response, Refusal> {
     let (caller, body) = call.admit_json(WRITE).await?;
     let id = call.id("session")?;
-    let change = ConsentChangeBody::parse(&body, caller.now.utc)?;
     let signals = Signals::from_headers(call.request.headers());
+    let (change, signals) = ConsentChangeBody::parse(&body, signals, caller.now.utc)?;
     let changed = call
         .app
         .direct

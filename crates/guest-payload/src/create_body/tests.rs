@@ -138,7 +138,7 @@ fn error_names_the_field_and_repeats_no_value() {
         (
             &with_consent(r#"{"advertising":true}"#),
             "the field \"consent.advertising\" is unknown: the fields here are marketing, personalization, analytics, \
-             age, consentTimestamp, how, actor, notice, gpp",
+             age, gpc, consentTimestamp, how, actor, notice, gpp",
         ),
         (
             &with_consent(r#"{"consentTimestamp":"hunter2"}"#),
@@ -239,9 +239,10 @@ fn built_body_parses_into_the_same_guest() {
     let body = serde_json::to_string(&session).unwrap();
     assert_eq!(
         body,
-        r#"{"channelConfigurationId":"channel","guestId":"guest","guestAttributes":{"analytics.page":"/","region":"DE,US-CA","source":"web"},"consent":{"marketing":false,"personalization":null,"analytics":true,"consentTimestamp":"2026-11-22T12:30:01.000Z"}}"#
+        r#"{"channelConfigurationId":"channel","guestId":"guest","guestAttributes":{"analytics.page":"/","region":"DE,US-CA","source":"web"},"consent":{"marketing":false,"personalization":null,"analytics":true,"gpc":true,"consentTimestamp":"2026-11-22T12:30:01.000Z"}}"#
     );
     let guest = parse(body).unwrap();
+    assert!(guest.signals.gpc);
     assert_eq!(&guest.channel, session.channel());
     assert_eq!(guest.guest.as_ref(), session.guest());
     assert_eq!(guest.jurisdictions, session.data().consent().jurisdictions);
@@ -270,6 +271,33 @@ fn gpc_signal_is_exactly_1() {
     }
     headers.append("Sec-GPC", HeaderValue::from_static("1"));
     assert!(Signals::from_headers(&headers).gpc);
+}
+
+#[test]
+fn gpc_signal_is_in_the_header_or_in_the_body() {
+    let gpc = |header, consent: &str| {
+        let body = with_consent(consent);
+        let guest = NewGuest::parse(body.as_ref(), Signals { gpc: header }, received());
+        guest
+            .map(|guest| guest.signals.gpc)
+            .map_err(|error| error.to_string())
+    };
+    for (header, consent, expected) in [
+        (false, "{}", false),
+        (false, r#"{"gpc":false}"#, false),
+        (false, r#"{"gpc":true}"#, true),
+        (true, "{}", true),
+        // a field cannot take the guest's own signal back
+        (true, r#"{"gpc":false}"#, true),
+        (true, r#"{"gpc":true}"#, true),
+    ] {
+        assert_eq!(gpc(header, consent), Ok(expected), "{header} {consent}");
+    }
+    for value in ["null", "1", "\"1\""] {
+        let consent = format!(r#"{{"gpc":{value}}}"#);
+        let error = gpc(true, &consent).unwrap_err();
+        assert!(error.starts_with("consent.gpc must be true or false"), "{error}");
+    }
 }
 
 #[test]

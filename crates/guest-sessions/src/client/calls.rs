@@ -8,8 +8,8 @@ use audit::proof::{ConsistencyProof, InclusionProof};
 use bytes::Bytes;
 use genesys_api::{Call, GuestId, Host, IdempotencyKey, ReplyError, SessionId, WebhookId, json};
 use guest_conversation::Message;
-use guest_payload::{ConsentChange, NewSession, Signals};
-use http::{HeaderValue, Request, Response};
+use guest_payload::{ConsentChange, NewSession};
+use http::{Request, Response};
 use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,7 +32,6 @@ pub struct GatewayCall<T, const IDEMPOTENT: bool = true> {
     id: String,
     query: Option<String>,
     body: Option<Box<RawValue>>,
-    gpc: bool,
     key: Option<IdempotencyKey>,
     parse: Parse<T>,
 }
@@ -47,7 +46,6 @@ impl<T, const IDEMPOTENT: bool> GatewayCall<T, IDEMPOTENT> {
             id: id.to_owned(),
             query: None,
             body: None,
-            gpc: false,
             key: None,
             parse,
         }
@@ -74,10 +72,6 @@ impl<T, const IDEMPOTENT: bool> Call for GatewayCall<T, IDEMPOTENT> {
             Some(body) => json::with_body(method, host, &path, body),
             None => json::request(method, host, &path),
         };
-        if self.gpc {
-            let value = HeaderValue::from_static("1");
-            request.headers_mut().insert(Signals::HEADER, value);
-        }
         if let Some(key) = &self.key {
             let value = key.header_value();
             request.headers_mut().insert(IdempotencyKey::HEADER, value);
@@ -103,7 +97,6 @@ impl<T, const IDEMPOTENT: bool> fmt::Debug for GatewayCall<T, IDEMPOTENT> {
 /// unused.
 pub fn create_session(new: &NewSession, key: IdempotencyKey) -> GatewayCall<CreatedSession> {
     GatewayCall {
-        gpc: new.data().consent().gpc,
         key: Some(key),
         ..GatewayCall::new(Operation::CreateSession, "", parse_json).with_body(new)
     }
@@ -329,7 +322,7 @@ fn parse_with<T>(
 #[cfg(test)]
 mod tests {
     use genesys_api::{Problem, parse_rfc3339};
-    use guest_payload::{Choice, Consent, Evidence, NewGuest, Policy};
+    use guest_payload::{Choice, Consent, Evidence, NewGuest, Policy, Signals};
     use http::Method;
     use secrecy::ExposeSecret as _;
     use webhook::{EventName, Secret};
@@ -416,15 +409,15 @@ mod tests {
         for gpc in [false, true] {
             let session = new_session(gpc);
             let request = create_session(&session, key()).request(&host());
-            assert_eq!(Signals::from_headers(request.headers()).gpc, gpc);
             assert_eq!(request.headers()["content-type"], "application/json");
             assert_eq!(request.headers()["idempotency-key"], "\"k-0\"");
             let guest = NewGuest::parse(
                 request.body(),
-                Signals { gpc },
+                Signals::default(),
                 session.data().consent().recorded_at,
             )
             .unwrap();
+            assert_eq!(guest.signals, Signals { gpc });
             assert_eq!(&guest.channel, session.channel());
         }
     }

@@ -10,5 +10,7 @@ mod delivery;
 #[cfg(feature = "client")]
 mod peer;
 #[cfg(test)]
+mod schemas;
+#[cfg(test)]
 #[cfg(feature = "client")]
 mod server;

@@ -45,6 +45,7 @@ fn creation(fixture: &Fixture) -> Vec<Rejection> {
             "field.missing/language",
         ),
         ("/consent/gpp", json!(""), "field.value"),
+        ("/consent/gpc", json!("1"), "field.type"),
         ("/consent/consentTimestamp", json!("yesterday"), "field.value"),
         ("/consent/consentTimestamp", json!("2026-11-22"), "field.value"),
         (
