@@ -245,7 +245,7 @@ export interface ConversationStart {
 export interface CreateSession {
   channelConfigurationId: Id;
   consent: ConsentChoices;
-  /** At most 2,048 bytes, keys and values together. `source`, `region` and `timestamp` are functional. A key that begins with `marketing.`, `personalization.` or `analytics.` belongs to that purpose. Any other key belongs to personalization. */
+  /** A value has at most 1,024 characters, and keys and values together at most 2,048 bytes. `source`, `region` and `timestamp` are functional. A key that begins with `marketing.`, `personalization.` or `analytics.` belongs to that purpose. Any other key belongs to personalization. */
   guestAttributes: {
     /** Jurisdiction of the guest: ISO 3166-1 or 3166-2, EU or EEA. Several are separated by commas, and the most protective one applies. Without one, the strictest rules apply. */
     region?: string;
@@ -461,7 +461,7 @@ export type Gpp = string;
 
 export type GuestAction = "clear" | "send" | "start_new";
 
-/** The guest's answer to content: choices of one message, or a form. The texts and payloads have at most 16 KiB together, the texts at most 4,096 bytes. */
+/** The guest's answer to content: choices of one message, or a form. The texts and payloads have at most 16 KiB together, the texts at most 4,096 bytes. Choices are not compared with what the content offered. */
 export interface GuestAnswer {
   /** All choices have the same `type` and the same `originatingMessageId`. */
   content: AnswerContent[] | FilledFormContent[];

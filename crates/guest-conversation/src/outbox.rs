@@ -29,7 +29,7 @@ const OVERDUE_PINGS: u64 = 4;
 #[non_exhaustive]
 pub enum SendError {
     /// The message has no text.
-    #[error("invalid message: no content; send a text or an attachment")]
+    #[error("invalid message: it is empty, give it a text or content")]
     Empty,
     /// The conversation is over, or ending.
     #[error("cannot send: the conversation has ended; open a new one")]

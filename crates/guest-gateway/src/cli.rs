@@ -17,11 +17,13 @@ mod store;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
 use genesys_api::error_chain;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -161,6 +163,17 @@ fn print_line(line: &str) {
     if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
         let _ = OUTPUT_ERROR.set(error);
     }
+}
+
+/// Whether nothing more can be written to stdout: a line failed, or the reader of the pipe has gone.
+fn is_output_closed() -> bool {
+    let out = io::stdout();
+    let mut files = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    let is_gone = poll(&mut files, PollTimeout::ZERO).is_ok()
+        && files[0]
+            .revents()
+            .is_some_and(|events| events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP));
+    is_gone || OUTPUT_ERROR.get().is_some()
 }
 
 /// Writes a line for a person to stderr.

@@ -158,7 +158,7 @@ const MAX_COUNT: usize = 64;
 /// Maximum characters of a key.
 const MAX_KEY_LENGTH: usize = 64;
 /// Maximum characters of a value.
-const MAX_VALUE_LENGTH: usize = 1024;
+pub(crate) const MAX_VALUE_LENGTH: usize = 1024;
 
 /// Keys that the founding tutorial sends with every session.
 const FUNCTIONAL: [&str; 3] = ["region", "source", "timestamp"];

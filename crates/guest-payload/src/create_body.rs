@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
+use crate::attributes::MAX_VALUE_LENGTH;
 use crate::consent::is_default;
 use crate::purpose::ByPurpose;
 use crate::{
@@ -81,7 +82,10 @@ fn attributes(field: &Field<'_>) -> Result<(Jurisdictions, Attributes), BodyErro
         attributes
             .insert(attribute.name(), &*value)
             .map_err(|error| match error {
-                AttributeError::LongValue { .. } => attribute.rejected(error),
+                AttributeError::LongValue { length, .. } => attribute.invalid(format_args!(
+                    "{length} characters, at most {} are allowed",
+                    MAX_VALUE_LENGTH
+                )),
                 _ => field.rejected(error),
             })?;
     }

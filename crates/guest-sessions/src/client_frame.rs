@@ -168,9 +168,9 @@ impl BadFrame {
             ),
             "message" => return MESSAGE,
             "ping" => ("ping", "id (text, optional)"),
-            "conversation.clear" => ("conversation.clear", "no field but type"),
-            "conversation.start" => ("conversation.start", "no field but type"),
-            "typing" => ("typing", "no field but type"),
+            "conversation.clear" => ("conversation.clear", "its type"),
+            "conversation.start" => ("conversation.start", "its type"),
+            "typing" => ("typing", "its type"),
             _ => return Self::UnknownType,
         };
         Self::Fields { kind, fields }

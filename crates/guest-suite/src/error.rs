@@ -78,11 +78,21 @@ pub enum Error {
     #[error("cannot sign the guest in on the conversation: connect it, and try again once it is configured")]
     StepUp(#[source] RequestError),
     /// The store cannot be read or written.
-    #[error("cannot read or write the store: nothing was changed, try again, and check the log if it lasts")]
+    #[error("{}", store_message(.0))]
     Store(#[source] StoreError),
     /// There is no valid token.
     #[error(transparent)]
     Token(#[from] TokenError),
+}
+
+fn store_message(error: &StoreError) -> &'static str {
+    match error.kind() {
+        StoreErrorKind::Full => {
+            "cannot change the store: the disk is full or the store has its largest size, free space or raise the limit, then \
+             try again"
+        }
+        _ => "cannot read or write the store: nothing was changed, try again, and check the log if it lasts",
+    }
 }
 
 impl From<AuthorizedError> for Error {

@@ -137,6 +137,13 @@ impl Process {
         assert!(sent.unwrap().success());
     }
 
+    /// Closes the pipe of stdout, and waits for the end.
+    pub(crate) async fn without_reader(mut self) -> (Option<i32>, String) {
+        drop(self.out);
+        let status = soon(self.child.wait()).await.unwrap();
+        (status.code(), self.err.await.unwrap())
+    }
+
     /// Waits for the end.
     pub(crate) async fn ended(mut self) -> Ended {
         let clock = Clock::system();

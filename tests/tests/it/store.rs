@@ -164,6 +164,7 @@ async fn gateway_recovers_from_a_full_disk_without_a_restart() {
             refused.text
         );
         assert_eq!(refused.json()["code"], "service.unavailable");
+        assert!(refused.text.contains("the disk is full"), "{}", refused.text);
         let health = api.send(Call::get("/health")).await;
         assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(health.text.contains("the disk is full"), "{}", health.text);

@@ -196,7 +196,7 @@ fn message_line_shows_its_delivery_status() {
         .handle_not_queued(&OutgoingMessage::new(""), &SendError::Empty);
     assert_eq!(
         guest.lines(),
-        ["✗  (not delivered: invalid message: no content; send a text or an attachment)"]
+        ["✗  (not delivered: invalid message: it is empty, give it a text or content)"]
     );
 }
 

@@ -3,7 +3,8 @@
 use audit::Actor;
 use axum::response::Response;
 use genesys_api::GuestId;
-use guest_sessions::{DetailCode, ErasureKey, GuestErasureBody, GuestQueryBody};
+use guest_sessions::{DetailCode, ErasureKey, ErrorCode, GuestErasureBody, GuestQueryBody};
+use guest_suite::Error;
 use guest_suite::direct::GuestRequest;
 use http::StatusCode;
 
@@ -15,7 +16,12 @@ pub(super) async fn fetch(mut call: Call) -> Result<Response, Refusal> {
     let (caller, body) = call.admit_json(GUESTS).await?;
     let GuestQueryBody { guest_id, after } = GuestQueryBody::parse(&body)?;
     let request = request(caller, guest_id);
-    let report = call.app.direct.guest_report(&request, after).await?;
+    let report = call
+        .app
+        .direct
+        .guest_report(&request, after)
+        .await
+        .map_err(refusal)?;
     Ok(json_answer(StatusCode::OK, &report))
 }
 
@@ -24,7 +30,12 @@ pub(super) async fn erase(mut call: Call) -> Result<Response, Refusal> {
     let key = erasure_key(&call)?;
     let GuestErasureBody { guest_id } = GuestErasureBody::parse(&body)?;
     let request = request(caller, guest_id);
-    let erased = call.app.direct.erase_guest(&request, &key).await?;
+    let erased = call
+        .app
+        .direct
+        .erase_guest(&request, &key)
+        .await
+        .map_err(refusal)?;
     Ok(json_answer(StatusCode::OK, &erased))
 }
 
@@ -39,6 +50,16 @@ fn erasure_key(call: &Call) -> Result<ErasureKey, Refusal> {
         }
     };
     Err(Refusal::new(detail.error_code(), message).detail(detail.as_str(), "Idempotency-Key"))
+}
+
+fn refusal(error: Error) -> Refusal {
+    match error {
+        Error::Refused(ErrorCode::NotFound) => Refusal::new(
+            ErrorCode::NotFound,
+            "cannot find the guest: this API client has no session of it, check the guest's id and the credentials",
+        ),
+        error => error.into(),
+    }
 }
 
 /// A request about the sessions of the caller.

@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
     let app = call.app.clone();
-    let id: SessionId = call.id("session")?;
+    let id: SessionId = call.id()?;
     let presented = parse(&call);
     drop(call);
     let opened = match presented {

@@ -96,11 +96,8 @@ impl Refusal {
     }
 
     /// 404. A resource of another API client is not distinguished from one that does not exist.
-    pub(super) fn not_found(what: &str) -> Self {
-        Self::new(
-            ErrorCode::NotFound,
-            format!("invalid {what} id: unknown for this API client, check the id and the credentials"),
-        )
+    pub(super) fn not_found() -> Self {
+        Error::from(ErrorCode::NotFound).into()
     }
 
     pub(super) fn method_not_allowed(allow: &'static str) -> Self {

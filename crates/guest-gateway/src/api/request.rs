@@ -61,8 +61,8 @@ pub(super) struct Caller {
 
 impl Call {
     /// Parses the id in the path. An invalid id is refused like an unknown one.
-    pub(super) fn id<T: FromStr>(&self, what: &str) -> Result<T, Refusal> {
-        self.id.parse().map_err(|_| Refusal::not_found(what))
+    pub(super) fn id<T: FromStr>(&self) -> Result<T, Refusal> {
+        self.id.parse().map_err(|_| Refusal::not_found())
     }
 
     /// Returns the address of the client: the last one in `X-Forwarded-For` that is not of a trusted proxy, if a trusted

@@ -33,21 +33,21 @@ pub(super) async fn create(mut call: Call) -> Result<Response, Refusal> {
 
 pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
     let caller = call.admit(READ).await?;
-    let id = call.id("session")?;
+    let id = call.id()?;
     let session = call.app.direct.session(&caller.client, &id).await?;
     Ok(json_answer(StatusCode::OK, &session))
 }
 
 pub(super) async fn end(call: Call) -> Result<Response, Refusal> {
     let caller = call.admit(WRITE).await?;
-    let id = call.id("session")?;
+    let id = call.id()?;
     call.app.direct.end(&caller.client, &id, EndReason::Guest).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 pub(super) async fn refresh(mut call: Call) -> Result<Response, Refusal> {
     let (caller, body) = call.admit_json(WRITE).await?;
-    let id = call.id("session")?;
+    let id = call.id()?;
     let key = call.idempotency_key()?;
     let presented = RefreshBody::parse(&body)?.refresh_token;
     let tokens = call
@@ -61,7 +61,7 @@ pub(super) async fn refresh(mut call: Call) -> Result<Response, Refusal> {
 
 pub(super) async fn change_consent(mut call: Call) -> Result<Response, Refusal> {
     let (caller, body) = call.admit_json(WRITE).await?;
-    let id = call.id("session")?;
+    let id = call.id()?;
     let signals = Signals::from_headers(call.request.headers());
     let (change, signals) = ConsentChangeBody::parse(&body, signals, caller.now.utc)?;
     let changed = call
@@ -73,7 +73,7 @@ pub(super) async fn change_consent(mut call: Call) -> Result<Response, Refusal> 
 
 pub(super) async fn audit_trail(call: Call) -> Result<Response, Refusal> {
     let caller = call.admit(READ).await?;
-    let id = call.id("session")?;
+    let id = call.id()?;
     let query = AuditQuery::parse(call.request.uri().query().unwrap_or_default())?;
     let trail = call.app.direct.audit_trail(&caller.client, &id, query).await?;
     Ok(json_answer(StatusCode::OK, &trail.try_map(as_logged)?))

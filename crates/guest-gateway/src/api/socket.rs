@@ -33,7 +33,7 @@ const FRAMES_PER_SECOND: u32 = 20;
 /// checked before the upgrade, a token in the handshake frame after it. A refusal is audited.
 pub(super) async fn open(call: Call) -> Result<Response, Refusal> {
     let app = call.app.clone();
-    let id: SessionId = call.id("session")?;
+    let id: SessionId = call.id()?;
     let opened = upgrade(call, id.clone()).await;
     if let Err(refusal) = &opened {
         app.log_refused_socket(&id, refusal.code()).await?;

@@ -43,16 +43,16 @@ pub(super) async fn list(call: Call) -> Result<Response, Refusal> {
 
 pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
     let caller = call.admit(WEBHOOKS).await?;
-    let id: WebhookId = call.id("webhook")?;
+    let id: WebhookId = call.id()?;
     let mut registered = call.app.direct.webhooks(&caller.client).await?.into_iter();
     let found = registered.find(|known| known.id == id);
-    let found = found.ok_or_else(|| Refusal::not_found("webhook"))?;
+    let found = found.ok_or_else(Refusal::not_found)?;
     Ok(json_answer(StatusCode::OK, &found))
 }
 
 pub(super) async fn replace(mut call: Call) -> Result<Response, Refusal> {
     let (caller, body) = call.admit_json(WEBHOOKS).await?;
-    let id = call.id("webhook")?;
+    let id = call.id()?;
     let wanted = SubscriptionBody::parse(&body)?;
     check_network(&call.app, &wanted).await?;
     let replaced = call
@@ -65,7 +65,7 @@ pub(super) async fn replace(mut call: Call) -> Result<Response, Refusal> {
 
 pub(super) async fn remove(call: Call) -> Result<Response, Refusal> {
     let caller = call.admit(WEBHOOKS).await?;
-    let id = call.id("webhook")?;
+    let id = call.id()?;
     call.app.direct.remove_webhook(&caller.client, &id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use audit::Actor;
 use clap::Subcommand;
 use genesys_api::{GuestId, Hosts, SessionId, rfc3339};
+use genesys_auth::AuthorizedError;
 use guest_sessions::client::{RestClient, calls};
 use guest_sessions::{ErasedGuest, ErasureKey, ErrorCode, GuestReport, HeldSession};
+use guest_store::StoreErrorKind;
 use guest_suite::Error;
 use guest_suite::direct::{Direct, DirectConfig, GuestRequest};
 
 use super::audit::open_store;
-use super::remote::{Opened, Source, call};
+use super::remote::{Opened, Source, call, refused};
 use super::{Failure, counted, note, print_line};
 use crate::config::GUESTS;
 use crate::private_file;
@@ -52,8 +54,8 @@ pub(super) enum Command {
     /// a link to the guest. Backups that were made before still hold the guest: delete them after their
     /// retention, and erase the guest again after a backup was restored.
     ///
-    /// The key of the erasure is printed on stderr before anything is erased. With the same guest, key and --config or
-    /// --url the command erases what remains, and prints the proof again.
+    /// Without --key a key is chosen, and printed on stderr before anything is erased. With the same guest, key and
+    /// --config or --url the command erases what remains, and prints the proof again. Newer sessions of the guest stay.
     Erase {
         /// The guest's id
         #[arg(long, value_name = "ID")]
@@ -83,11 +85,6 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Export { guest, out, source } => export(&source, &guest, &out).await,
         Command::Erase { guest, key, source } => {
-            let key = key.unwrap_or_else(ErasureKey::random);
-            note(&format!(
-                "Key of this erasure: {}. If the proof is lost, repeat the command with --key.",
-                key.as_key().as_str()
-            ));
             let erased = erase(&source, &guest, key).await?;
             for record in &erased.sessions {
                 let id = record
@@ -161,17 +158,49 @@ async fn export(source: &Source, guest: &GuestId, out: &Path) -> Result<(), Fail
     Ok(())
 }
 
-async fn erase(source: &Source, guest: &GuestId, key: ErasureKey) -> Result<ErasedGuest, Failure> {
-    match source.open(GUESTS)? {
+async fn erase(source: &Source, guest: &GuestId, key: Option<ErasureKey>) -> Result<ErasedGuest, Failure> {
+    let is_new = key.is_none();
+    let key = key.unwrap_or_else(ErasureKey::random);
+    let announce = || {
+        if is_new {
+            note(&format!("Key of this erasure: {}.", key.as_key().as_str()));
+        }
+    };
+    let (failure, may_have_erased) = match source.open(GUESTS)? {
         Opened::Stopped(config) => {
             let (direct, request) = stopped(config, guest, "guest-gateway guest erase").await?;
-            direct
-                .erase_guest(&request, &key)
-                .await
-                .map_err(|error| failed(guest, error))
+            announce();
+            match direct.erase_guest(&request, &key).await {
+                Ok(erased) => return Ok(erased),
+                Err(error) => {
+                    // rows that cannot be read are found before anything is erased
+                    let may_have_erased = match &error {
+                        Error::Store(error) => !matches!(error.kind(), StoreErrorKind::Unreadable { .. }),
+                        _ => false,
+                    };
+                    (failed(guest, error), may_have_erased)
+                }
+            }
         }
-        Opened::Running(client) => call(&client, &calls::erase_guest(guest, &key)).await,
+        Opened::Running(client) => {
+            announce();
+            match client.call(&calls::erase_guest(guest, &key)).await {
+                Ok(erased) => return Ok(erased),
+                Err(error) => {
+                    let may_have_erased =
+                        matches!(&error, AuthorizedError::Call(error) if error.is_outcome_unknown());
+                    (refused(&client, error), may_have_erased)
+                }
+            }
+        }
+    };
+    if !may_have_erased {
+        return Err(failure);
     }
+    let (message, key) = (&failure.message, key.as_key().as_str());
+    Err(Failure::failed(format!(
+        "{message}; sessions may be erased already, repeat the command with --key {key} to erase the rest and have the proof"
+    )))
 }
 
 /// The sessions of a stopped gateway, and a request about those of all API clients.

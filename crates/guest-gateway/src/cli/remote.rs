@@ -75,7 +75,12 @@ fn connect(host: &Host, ca: Option<&Path>, scope: &str) -> Result<RestClient, Fa
 
 /// Sends a call, and repeats it within the limits of the client.
 pub(super) async fn call<C: Call + Sync>(client: &RestClient, call: &C) -> Result<C::Reply, Failure> {
-    client.call(call).await.map_err(|error| match &error {
+    client.call(call).await.map_err(|error| refused(client, error))
+}
+
+/// The failure of a call.
+pub(super) fn refused(client: &RestClient, error: AuthorizedError) -> Failure {
+    match &error {
         AuthorizedError::Auth(refused) if refused.kind() == AuthErrorKind::Credentials => {
             let host = client.host();
             Failure::failed(format!(
@@ -84,7 +89,7 @@ pub(super) async fn call<C: Call + Sync>(client: &RestClient, call: &C) -> Resul
             ))
         }
         _ => Failure::caused_by(error),
-    })
+    }
 }
 
 /// The system's certificate authorities, and the one in a file.

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Failure, Interrupt, print_line};
 use crate::Gateway;
 use crate::config::Config;
-use crate::resources::{needed_files, raise_open_files};
+use crate::resources::{file_size, needed_files, raise_open_files};
 
 /// Serve the guest-sessions API in front of Genesys Cloud
 ///
@@ -53,7 +53,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Raises the limit of open files, and warns of one that is too low for the connections.
+/// Raises the limit of open files, and warns of one that is too low for the connections, and of a limit of the size of files.
 fn raise_limits(config: &Config) {
     let needed = needed_files(config.listen.connections);
     match raise_open_files() {
@@ -65,6 +65,13 @@ fn raise_limits(config: &Config) {
         ),
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
+    }
+    if let Ok(Some(limit)) = file_size() {
+        tracing::warn!(
+            limit,
+            "the size of files is limited to these bytes, above which the store cannot grow: set `LimitFSIZE=infinity` in the \
+             unit of systemd, or run `ulimit -f unlimited`"
+        );
     }
 }
 

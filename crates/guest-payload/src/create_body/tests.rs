@@ -80,7 +80,7 @@ fn error_names_the_field_and_repeats_no_value() {
         ),
         (
             r#"{"channelConfigurationId":""}"#,
-            "channelConfigurationId: invalid channel configuration id: it is empty, give 1 to 128 characters, or \
+            "invalid channelConfigurationId: it is empty, give 1 to 128 characters, or \
              omit it to get a new one",
         ),
         (
@@ -89,7 +89,7 @@ fn error_names_the_field_and_repeats_no_value() {
         ),
         (
             r#"{"channelConfigurationId":"c","guestId":"a b"}"#,
-            "guestId: invalid guest id: the character at byte 1 is not one of A-Z a-z 0-9 . _ : -",
+            "invalid guestId: the character at byte 1 is not one of A-Z a-z 0-9 . _ : -",
         ),
         (
             r#"{"channelConfigurationId":"c"}"#,
@@ -125,7 +125,11 @@ fn error_names_the_field_and_repeats_no_value() {
         ),
         (
             &with_attributes(r#"{"":"x"}"#),
-            "guestAttributes: invalid attribute: the key is empty, use 1 to 64 characters",
+            "invalid guestAttributes: the key is empty, use 1 to 64 characters",
+        ),
+        (
+            &with_attributes(&format!(r#"{{"a":"{}"}}"#, "x".repeat(1_025))),
+            "invalid guestAttributes.a: 1025 characters, at most 1024 are allowed",
         ),
         (
             &with_consent(r#"{"marketing":"hunter2"}"#),

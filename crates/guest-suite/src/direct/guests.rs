@@ -78,13 +78,7 @@ impl Direct {
                 consent_history: Vec::new(),
                 recipients: Vec::new(),
             };
-            let query = Trail {
-                subject: row.row.pseudonym(),
-                before: None,
-                since: None,
-                limit: usize::MAX,
-            };
-            let (entries, _) = trail(&**self.store(), query).await?;
+            let entries = self.trail_of(row.row.pseudonym()).await?;
             for entry in entries.iter().rev() {
                 held.record(entry.parse()?);
             }
@@ -102,7 +96,8 @@ impl Direct {
     /// each. The subject of that entry is a hash of the key and the guest: it leads to no earlier entry. Erasures of this
     /// process take turns.
     ///
-    /// After a failure or a lost result, a repetition with the same key erases what remains, and returns the whole proof.
+    /// After a failure or a lost result, a repetition with the same key erases what remains, and returns the whole proof. A
+    /// session that was created after the first entry of that key is not part of the erasure, and stays.
     /// The key is random, such as [`ErasureKey::random`]: one who has it and the guest's id finds those entries.
     ///
     /// # Errors
@@ -111,8 +106,15 @@ impl Direct {
     pub async fn erase_guest(&self, request: &GuestRequest, key: &ErasureKey) -> Result<ErasedGuest, Error> {
         let _only_one = self.shared.erasing.lock().await;
         let subject = request.erasure_subject(key);
+        let begun = self.trail_of(subject).await?.last().map(|entry| entry.seq);
         let mut ids = BTreeMap::new();
         for row in self.rows_of_guest(request).await? {
+            if let Some(begun) = begun
+                && let Some(created) = self.trail_of(row.pseudonym()).await?.last()
+                && created.seq > begun
+            {
+                continue;
+            }
             if row.ended_at.is_none() {
                 self.end(&row.owner, &row.id, EndReason::Guest).await?;
             }
@@ -125,13 +127,7 @@ impl Direct {
                 Err(error) => return Err(error),
             };
         }
-        let query = Trail {
-            subject,
-            before: None,
-            since: None,
-            limit: usize::MAX,
-        };
-        let (entries, _) = trail(&**self.store(), query).await?;
+        let entries = self.trail_of(subject).await?;
         if entries.is_empty() {
             return Err(ErrorCode::NotFound.into());
         }
@@ -161,6 +157,17 @@ impl Direct {
             })
             .await?;
         Ok(entries.start)
+    }
+
+    /// The entries of a subject, newest first.
+    async fn trail_of(&self, subject: Pseudonym) -> Result<Vec<StoredEntry>, Error> {
+        let query = Trail {
+            subject,
+            before: None,
+            since: None,
+            limit: usize::MAX,
+        };
+        Ok(trail(&**self.store(), query).await?.0)
     }
 
     async fn rows_of_guest(&self, request: &GuestRequest) -> Result<Vec<Session>, Error> {

@@ -148,6 +148,23 @@ async fn audit_prove_prints_proofs_of_a_running_and_a_stopped_gateway() {
 }
 
 #[tokio::test]
+async fn audit_tail_ends_when_its_reader_has_gone() {
+    let serving = auditor().serve().await;
+    let mut tail = Process::start(signed_in(&[
+        "audit",
+        "tail",
+        "--lines",
+        "1",
+        "--url",
+        &serving.url,
+    ]));
+    tail.line().await;
+    // no entry follows
+    assert_eq!(tail.without_reader().await, (Some(0), String::new()));
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+}
+
+#[tokio::test]
 async fn audit_tail_follows_a_running_gateway() {
     let example = auditor();
     let serving = example.serve().await;
@@ -364,9 +381,16 @@ async fn guest_is_shown_exported_and_erased_of_a_running_and_a_stopped_gateway()
         .unwrap();
     let expected = format!("session of an earlier request erased: {entry}\n");
     assert!(again.out.starts_with(&expected), "{} {}", again.out, again.err);
+    assert_eq!(again.err, "", "a key that was given is not printed");
     let unknown = ask(&serving, &["guest", "erase", "--guest", guest]).await;
     assert_eq!(unknown.code, Some(1), "{}", unknown.err);
-    assert!(unknown.error_line().contains("not.found"), "{}", unknown.err);
+    let error = unknown.error_line();
+    assert!(error.contains("cannot find the guest"), "{error}");
+    assert!(
+        !unknown.err.contains("repeat"),
+        "nothing was erased: {}",
+        unknown.err
+    );
 
     assert_eq!(serving.process.interrupt().await.code, Some(0));
     let config = example.write();

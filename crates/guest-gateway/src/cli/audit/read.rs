@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 
 use super::{Failure, Subject, create_export, open_store, print_line, record_export, show};
 use crate::cli::remote::{Opened, Source, call};
-use crate::cli::{Interrupt, counted};
+use crate::cli::{Interrupt, counted, is_output_closed};
 use crate::config::AUDIT;
 
 /// Time between two requests of `tail`. Our choice.
@@ -145,7 +145,7 @@ pub(super) async fn export(
     Ok(())
 }
 
-/// Prints the last entries, or those since a time, and then each new one of a running gateway.
+/// Prints the last entries, or those since a time, and then each new one of a running gateway. A closed stdout ends it.
 pub(super) async fn tail(source: &Source, lines: u64, since: Option<OffsetDateTime>) -> Result<(), Failure> {
     let mut interrupt = Interrupt::listen()?;
     let clock = Clock::system();
@@ -160,6 +160,9 @@ pub(super) async fn tail(source: &Source, lines: u64, since: Option<OffsetDateTi
             if let Some(entry) = entry {
                 print_line(&show::line(&entry));
             }
+        }
+        if is_output_closed() {
+            return Ok(());
         }
         if page.more {
             continue;

@@ -100,7 +100,7 @@ fn space(folder: &Path, free: io::Result<u64>) -> Check {
             "disk",
             name,
             format!(
-                "the disk is full: {} MiB are free, and {} are needed",
+                "the disk is nearly full: {} MiB are free, and {} are needed",
                 free >> 20,
                 MIN_SPACE >> 20
             ),
@@ -171,9 +171,9 @@ mod tests {
         for (free, expected) in [
             (
                 0,
-                "✗ disk: /data: the disk is full: 0 MiB are free, and 64 are needed\n  fix: free space",
+                "✗ disk: /data: the disk is nearly full: 0 MiB are free, and 64 are needed\n  fix: free space",
             ),
-            ((64 << 20) - 1, "✗ disk: /data: the disk is full: 63 MiB"),
+            ((64 << 20) - 1, "✗ disk: /data: the disk is nearly full: 63 MiB"),
             (64 << 20, "✓ disk: /data: 64 MiB are free"),
         ] {
             let shown = space(folder, Ok(free)).to_string();
