@@ -211,11 +211,11 @@ fn evidence_and_age_are_parsed_or_named_in_an_error() {
         ),
         (
             r#"{"notice":{"version":"7","language":"hunter2 "}}"#,
-            "consent.notice.language: invalid notice language: use a tag such as de or de-CH",
+            "invalid consent.notice.language: use a tag such as de or de-CH",
         ),
         (
             r#"{"gpp":""}"#,
-            "consent.gpp: invalid GPP string: use 1 to 4096 visible ASCII characters",
+            "invalid consent.gpp: use 1 to 4096 visible ASCII characters",
         ),
     ] {
         let error = parse(with_consent(consent)).unwrap_err();

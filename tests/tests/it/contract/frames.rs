@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use genesys_api::entropy;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -51,7 +52,8 @@ async fn with_the_simulator() -> Vec<Value> {
     page.send_unchecked(&json!({ "type": "message", "id": session["id"], "text": "" }))
         .await;
     until(&mut page, "message.failed", &mut received).await;
-    page.send_unchecked(&json!({})).await;
+    let unreadable = json!({ "type": "message", "id": entropy::uuid().to_string(), "text": 7 });
+    page.send_unchecked(&unreadable).await;
     until(&mut page, "error", &mut received).await;
     page.send_frame(&json!({ "type": "ping", "id": "1" })).await;
     until(&mut page, "pong", &mut received).await;

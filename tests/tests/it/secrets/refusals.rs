@@ -144,7 +144,8 @@ async fn refused_frames(session: &Value, seen: &mut Seen) {
         page.send_unchecked(&frame).await;
         seen.keep("an error frame", page.until("error").await.to_string());
     }
-    page.send_unchecked(&json!({ "type": "message", "id": "m-long", "text": MESSAGE.repeat(120) }))
+    let id = genesys_api::entropy::uuid().to_string();
+    page.send_unchecked(&json!({ "type": "message", "id": id, "text": MESSAGE.repeat(120) }))
         .await;
     seen.keep("a failed message", page.until("message.failed").await.to_string());
 }
