@@ -60,7 +60,7 @@ impl Metrics {
         Some(())
     }
 
-    /// Counts a step of a [`Journey`], if there is one: a few atomic additions, no lock, no allocation.
+    /// Counts a step of a [`Journey`](crate::Journey), if there is one: a few atomic additions, no lock, no allocation.
     pub fn record(&self, event: impl Into<Option<Event>>) {
         let Some(Event(kind)) = event.into() else {
             return;

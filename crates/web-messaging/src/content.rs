@@ -215,7 +215,7 @@ pub enum CardAction {
         /// URL of the page.
         url: OwnedText,
     },
-    /// Sends an answer: see [`OutgoingMessage::Button`](crate::message::OutgoingMessage::Button).
+    /// Sends an answer: see [`OutgoingMessage::Choices`](crate::message::OutgoingMessage::Choices).
     Postback {
         /// Label.
         #[serde(default, deserialize_with = "null_as_default")]

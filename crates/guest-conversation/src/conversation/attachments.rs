@@ -18,8 +18,8 @@ const UPLOAD_FAILED: &str = "uploading a file failed";
 
 impl Conversation {
     /// Takes a file, to be uploaded as soon as the session and the limits allow; `id` is fresh and random.
-    /// [`SessionEvent::Attachment`] reports its state. Once it is uploaded, a message can be [sent](Self::send) with
-    /// it.
+    /// [`SessionEvent::Attachment`] reports its state. Once it is uploaded, a message can be
+    /// [sent](crate::GuestMachine::send) with it.
     ///
     /// # Errors
     /// If the service would refuse it, too much is being uploaded, or the session is not ready.

@@ -23,7 +23,7 @@ impl Direct {
     /// of the session, follow from the history. The first connection of a session is recorded before it is opened.
     ///
     /// # Errors
-    /// [`ErrorCode::NotFound`], [`ErrorCode::SessionEnded`], [`Error::InvalidValue`] if the configuration no longer has the
+    /// `ErrorCode::NotFound`, `ErrorCode::SessionEnded`, [`Error::InvalidValue`] if the configuration no longer has the
     /// session's channel, [`Error::NotAdmitted`] if Genesys Cloud would refuse the socket, or the store's.
     pub async fn connect(
         &self,

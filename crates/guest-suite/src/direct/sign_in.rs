@@ -31,7 +31,7 @@ impl Direct {
     /// Begins to sign in the guest of a session. The identity provider sends the guest back to `redirect_uri`.
     ///
     /// # Errors
-    /// [`Error::SignInOff`], [`ErrorCode::SessionEnded`], [`ErrorCode::NotFound`], [`Error::InvalidValue`], or the store's.
+    /// [`Error::SignInOff`], `ErrorCode::SessionEnded`, `ErrorCode::NotFound`, [`Error::InvalidValue`], or the store's.
     pub async fn begin_sign_in(
         &self,
         owner: &str,
@@ -119,7 +119,7 @@ impl SignIn {
     ///
     /// # Errors
     /// [`Error::SignInForged`] if the state is of another sign-in, [`Error::SignIn`] if Genesys Cloud refuses the code,
-    /// [`ErrorCode::SessionEnded`], or the store's.
+    /// `ErrorCode::SessionEnded`, or the store's.
     pub async fn exchange(self, state: &str, code: SecretString) -> Result<(), Error> {
         let Self {
             direct,
