@@ -13,7 +13,7 @@ use crate::workspace;
 const PACKAGE: &str = "clients/browser";
 
 /// Files that npm takes beyond the exported ones.
-const ALWAYS: [&str; 2] = ["README.md", "package.json"];
+const ALWAYS: [&str; 4] = ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "package.json"];
 
 pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     let folder = root.join(PACKAGE);
@@ -90,7 +90,9 @@ mod tests {
         let manifest =
             json!({ "exports": { ".": { "types": "./a.d.ts", "default": "./a.js" }, "./b": "./b.js" } });
         let files = Vec::from_iter(exported_files(&manifest));
-        assert_eq!(files, ["README.md", "a.d.ts", "a.js", "b.js", "package.json"]);
+        let licenses = ["LICENSE-APACHE", "LICENSE-MIT"];
+        let rest = ["README.md", "a.d.ts", "a.js", "b.js", "package.json"];
+        assert_eq!(files, [&licenses[..], &rest].concat());
     }
 
     #[test]
