@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use guest_conversation::{DeliveryStatus, FailureReason, GuestMachine as _};
 
-use crate::history::{answer, command, emitted, entry, page, peer, requested_call};
+use crate::history_peer::{answer, command, emitted, entry, page, peer, requested_call};
 use crate::virtual_peer::{VirtualPeer, echo, id, refused};
 
 const DELIVERY_DELAY: Duration = Duration::from_secs(3);

@@ -6,7 +6,7 @@ use genesys_api::rfc3339;
 use guest_conversation::{DeliveryStatus, GuestMachine as _, Machine as _, WebMessaging};
 use serde_json::{Value, json};
 
-use crate::history::{answer, command, emitted, entry, page, peer, requested_call, resumed};
+use crate::history_peer::{answer, command, emitted, entry, page, peer, requested_call, resumed};
 use crate::virtual_peer::{VirtualPeer, agent_message, echo, epoch, id, session_response, web_messaging};
 
 const MINUTE: Duration = Duration::from_secs(60);
