@@ -1,6 +1,8 @@
 //! The crate from outside: its socket client on a virtual clock, and on loopback sockets against the server's end.
 
 #[cfg(test)]
+mod boundary_values;
+#[cfg(test)]
 #[cfg(feature = "client")]
 mod conversation;
 #[cfg(test)]
