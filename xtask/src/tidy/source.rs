@@ -37,11 +37,6 @@ impl Source {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 
-    /// Whether the file holds nothing but tests.
-    pub(crate) fn is_test(&self) -> bool {
-        self.file_name() == "tests.rs" || self.path.contains("/tests/")
-    }
-
     /// Every attribute, outer and inner.
     pub(crate) fn attributes(&self) -> Vec<Attribute> {
         let mut attributes = Vec::new();
@@ -271,19 +266,5 @@ mod tests {
         assert_eq!(found, [(1, "warn"), (3, "allow")]);
         assert!(attributes[1].has_word("reason"));
         assert!(!attributes[0].has_word("reason"));
-    }
-
-    #[test]
-    fn test_file_is_recognized_by_its_path() {
-        for (path, is_test) in [
-            ("crates/audit/tests/vectors.rs", true),
-            ("crates/audit/src/tree/tests.rs", true),
-            ("tests/tests/road.rs", true),
-            ("tests/src/lib.rs", false),
-            ("crates/audit/src/tree.rs", false),
-        ] {
-            let source = Source::new(path.to_owned(), String::new());
-            assert_eq!(source.is_test(), is_test, "{path}");
-        }
     }
 }
