@@ -18,7 +18,7 @@ use genesys_api::Now;
 use genesys_api::wire::RawFrame;
 use secrecy::SecretString;
 use time::OffsetDateTime;
-use web_messaging::{Body, CustomAttributes, DEPLOYMENT_QUERY, ErrorCode, Remedy, ServerFrame};
+use web_messaging::{Body, CustomAttributes, DEPLOYMENT_QUERY, ServerFrame};
 use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, Machine, SocketUrl, Transmit};
 
 use self::attribute_sync::AttributeSync;
@@ -28,7 +28,7 @@ use self::history::HistoryReader;
 pub use self::request::{Request, RequestError};
 use crate::attachments::{AttachmentId, Attachments, Stage};
 use crate::engine::{Closed, Due, Engine, earliest};
-use crate::event::{Ending, Loss, ServiceRefusal, SessionEvent};
+use crate::event::{Ending, Loss, SessionEvent};
 use crate::machine::GuestMachine;
 use crate::outbox::SendError;
 use crate::state::{Command, Job, JobOutcome, Progress, Reason, State};
@@ -191,7 +191,7 @@ impl Machine for Conversation {
         match self.engine.handle_closed(close, now) {
             Some(Closed::ByUs) => self.finish(Ending::ByUs),
             Some(Closed::Lost(loss)) => {
-                let is_refused = matches!(&loss, Loss::Rejected(refusal) if is_final(refusal));
+                let is_refused = matches!(&loss, Loss::Rejected(refusal) if refusal.is_final());
                 let wait = is_refused.then_some(REFUSED_WAIT);
                 self.reconnect_after(loss, wait, now, random);
             }
@@ -365,10 +365,4 @@ impl GuestMachine for Conversation {
             self.perform(due, now);
         }
     }
-}
-
-/// Whether a refusal is about the request and not about a passing fault of the service.
-fn is_final(refusal: &ServiceRefusal) -> bool {
-    let code = refusal.code.parse().map(ErrorCode::new);
-    code.is_ok_and(|code| code.remedy(&refusal.message) != Remedy::Retry)
 }

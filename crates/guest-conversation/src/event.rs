@@ -6,8 +6,8 @@ use std::time::Duration;
 use genesys_api::SessionStage;
 use genesys_api::wire::{RawFrame, sanitize};
 use time::OffsetDateTime;
-use web_messaging::ErrorCode;
 use web_messaging::rest::history::HistoryPage;
+use web_messaging::{ErrorCode, Remedy};
 use ws_transport::CloseInfo;
 
 use crate::attachments::AttachmentEvent;
@@ -360,6 +360,13 @@ impl ServiceRefusal {
             code: sanitize(&code.to_string()),
             message: sanitize(message),
         }
+    }
+
+    /// Whether Genesys Cloud refused the request for good, and not because of a passing fault.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        let code = self.code.parse().map(ErrorCode::new);
+        code.is_ok_and(|code| code.remedy(&self.message) != Remedy::Retry)
     }
 }
 

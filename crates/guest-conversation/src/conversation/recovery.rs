@@ -139,13 +139,24 @@ impl Conversation {
         }
     }
 
-    /// Stops the reading: what arrived is emitted, after a gap, and unknown deliveries stay unknown.
+    /// Stops the reading: what arrived is emitted, after a gap, and unknown deliveries stay unknown. A page for the
+    /// application fails.
     pub(super) fn abandon_history(&mut self) {
+        let reading = self.history.as_ref().filter(|history| history.reading.is_some());
+        let is_recovery = reading.map(|history| history.is_recovering());
         let (missed, deferred) = self.take_unread();
         let is_message = |event: &Event| matches!(event, Event::Message(_));
         let gap = !missed.is_empty() || deferred.iter().any(is_message);
-        let reason = gap.then_some("it was stopped before it was complete");
-        self.release(missed, deferred, Vec::new(), reason);
+        let stopped = "it was stopped before it was complete";
+        self.release(missed, deferred, Vec::new(), gap.then_some(stopped));
+        match is_recovery {
+            None => {}
+            Some(true) => self.engine.emit(SessionEvent::Recovered),
+            Some(false) => {
+                let reason = stopped.to_owned();
+                self.engine.emit(SessionEvent::HistoryFailed { reason });
+            }
+        }
     }
 
     /// Stops the reading. Returns the missed messages that were read, and the deferred events.
@@ -302,8 +313,14 @@ impl Conversation {
     /// Emits all that arrived, in the order of the service, after the gap before it.
     fn release(&mut self, missed: Vec<Message>, deferred: Vec<Event>, found: Vec<Event>, gap: Option<&str>) {
         let mut all = found;
+        // after an incomplete reading, older messages than these may be on their way: they come by the socket, in order
+        let is_live = |event: &&Event| gap.is_some() && matches!(event, Event::Message(_));
+        let live = deferred.iter().filter(is_live).map(time_of).max();
+        let missed = missed
+            .into_iter()
+            .filter(|message| live.is_none_or(|live| message.at <= live));
         // newest first; of one time, in the order of the service
-        for message in missed.into_iter().rev() {
+        for message in missed.rev() {
             if self.engine.recent.insert(&message.id) {
                 self.observe_time(message.at);
                 all.push(Event::Message(Box::new(message)));

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use crate::history_peer::{
     answer, come_back, command, emitted, entry, jwt, page, peer, requested_call, resumed,
 };
-use crate::virtual_peer::{VirtualPeer, agent_message, echo, id, session_response, too_many, web_messaging};
+use crate::virtual_peer::{
+    VirtualPeer, agent_message, echo, id, refused, session_response, too_many, web_messaging,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -431,4 +433,41 @@ fn resumed_session_emits_missed_messages_first_and_in_order() {
         ["message first", "message second", "message live"]
     );
     assert_eq!(peer.conversation.poll_command(), None);
+}
+
+#[test]
+fn incomplete_recovery_leaves_newer_messages_to_the_socket() {
+    let mut peer = peer();
+    peer.receive(&agent_message("a0", "before"));
+    assert_eq!(emitted(&mut peer), ["message before"]);
+    come_back(&mut peer);
+    requested_call(&mut peer);
+    // the newest page ends before the messages that are on their way
+    let names = (10..60).rev();
+    let entries: Vec<Value> = names.map(|n| entry(&format!("a{n}"), n, "read", false)).collect();
+    answer(&mut peer, page(1, 4, &entries));
+    for number in 1..=65 {
+        peer.receive(&agent_message(&format!("b{number}"), "held"));
+    }
+    let shown = emitted(&mut peer);
+    assert_eq!(shown[0], "unread a0..b1", "{shown:?}");
+    assert_eq!(
+        shown.iter().filter(|event| *event == "message read").count(),
+        0,
+        "{shown:?}"
+    );
+}
+
+#[test]
+fn page_of_the_application_fails_if_its_reading_is_stopped() {
+    let mut peer = peer();
+    peer.receive(&refused(409, None));
+    peer.events();
+    peer.conversation
+        .request(Request::ReadHistory { page: 1 }, peer.now)
+        .unwrap();
+    peer.receive(&jwt(&peer, 600));
+    command(&mut peer);
+    peer.conversation.request(Request::StartNew, peer.now).unwrap();
+    assert_eq!(emitted(&mut peer), ["failed page"]);
 }

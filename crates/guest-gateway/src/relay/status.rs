@@ -85,8 +85,15 @@ impl Status {
                 self.deadline = None;
                 self.begin(reason_of(cause), Some(now.utc + *after), now);
             }
-            ConnectionEvent::Silent => self.begin(OutageReason::Unreachable, None, now),
-            ConnectionEvent::Responding => (self.outage, self.deadline) = (None, None),
+            ConnectionEvent::Silent => {
+                self.deadline = None;
+                self.begin(OutageReason::Unreachable, None, now);
+            }
+            ConnectionEvent::Responding => {
+                // a limit of the rate still holds
+                self.outage
+                    .take_if(|outage| outage.reason == OutageReason::Unreachable);
+            }
             ConnectionEvent::Throttled { retry_after } => {
                 self.begin(OutageReason::Throttled, Some(now.utc + *retry_after), now);
                 self.deadline = Some((now.instant + *retry_after, Change::End));
@@ -158,7 +165,59 @@ impl Status {
 fn reason_of(cause: &Loss) -> OutageReason {
     match cause {
         Loss::Refused { status: 429 } => OutageReason::Throttled,
-        Loss::Refused { status: 400..=499 } | Loss::Rejected(_) => OutageReason::Refused,
+        Loss::Refused { status: 400..=499 } => OutageReason::Refused,
+        Loss::Rejected(refusal) if refusal.is_final() => OutageReason::Refused,
         _ => OutageReason::Unreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use genesys_api::Clock;
+    use guest_conversation::ServiceRefusal;
+
+    use super::*;
+
+    fn reason(status: &Status) -> Option<OutageReason> {
+        status.outage.as_ref().map(|outage| outage.reason)
+    }
+
+    fn throttled(seconds: u64) -> Event {
+        Event::Connection(ConnectionEvent::Throttled {
+            retry_after: Duration::from_secs(seconds),
+        })
+    }
+
+    #[test]
+    fn end_of_a_rate_limit_does_not_end_a_later_outage() {
+        let clock = Clock::system();
+        let mut status = Status::new(clock.now());
+        status.handle_event(&throttled(5), clock.now());
+        status.handle_event(&Event::Connection(ConnectionEvent::Silent), clock.now());
+        clock.advance(Duration::from_secs(60));
+        status.handle_timeout(clock.now());
+        assert_eq!(reason(&status), Some(OutageReason::Unreachable));
+        status.handle_event(&Event::Connection(ConnectionEvent::Responding), clock.now());
+        assert_eq!(reason(&status), None);
+    }
+
+    #[test]
+    fn answer_of_the_peer_does_not_end_a_rate_limit() {
+        let clock = Clock::system();
+        let mut status = Status::new(clock.now());
+        status.handle_event(&throttled(5), clock.now());
+        status.handle_event(&Event::Connection(ConnectionEvent::Responding), clock.now());
+        assert_eq!(reason(&status), Some(OutageReason::Throttled));
+        clock.advance(Duration::from_secs(5));
+        status.handle_timeout(clock.now());
+        assert_eq!(reason(&status), None);
+    }
+
+    #[test]
+    fn passing_fault_is_no_refusal() {
+        for (code, reason) in [(500, OutageReason::Unreachable), (4006, OutageReason::Refused)] {
+            let loss = Loss::Rejected(ServiceRefusal::new(code, ""));
+            assert_eq!(reason_of(&loss), reason, "{code}");
+        }
     }
 }

@@ -28,14 +28,25 @@ fn agent(run: &Run, page: &Page, reordered: bool) -> Result<(), String> {
             return Err(format!("{:?} is shown twice", message.text));
         }
     }
-    let (mut newest, mut gap) = (None, false);
+    // a later recovery may fill a reported gap: of the newest message before it, and the first one after it
+    let (mut newest, mut gaps) = (None, Vec::new());
     for event in &page.events {
-        gap |= is_gap(event);
-        if let Event::Message(message) = event {
-            if newest > Some(message.at) && !gap && !reordered {
+        if is_gap(event) {
+            gaps.push((newest, None));
+        } else if let Event::Message(message) = event {
+            let at = Some(message.at);
+            let fills =
+                |(after, before): &(_, Option<_>)| *after <= at && before.is_none_or(|before| at <= before);
+            if at < newest && !gaps.iter().any(fills) && !reordered {
                 return Err(format!("{:?} is shown after a later message", message.text));
             }
-            newest = newest.max(Some(message.at));
+            for (_, before) in gaps
+                .iter_mut()
+                .filter(|(after, before)| before.is_none() && *after <= at)
+            {
+                *before = Some(at);
+            }
+            newest = newest.max(at);
         }
     }
     let texts: BTreeMap<(&str, time::OffsetDateTime), usize> = page
@@ -60,10 +71,11 @@ fn agent(run: &Run, page: &Page, reordered: bool) -> Result<(), String> {
         if page.ready_at.is_none_or(|ready| entry.at < ready) {
             continue;
         }
-        // a gap before the next message that is shown, or at the end
+        // a gap between the messages that are shown before and after it, or at the end
         let shown = |entry: &&genesys_sim::TranscriptEntry| texts.get(&(&*entry.text, entry.at)).copied();
+        let previous = sent[..at].iter().filter_map(shown).max().unwrap_or(0);
         let next = sent[at..].iter().filter_map(shown).min();
-        let events = &page.events[..next.unwrap_or(page.events.len())];
+        let events = &page.events[previous..next.unwrap_or(page.events.len()).max(previous)];
         if !events.iter().any(is_gap) {
             return Err(format!("{:?} is missing, and no gap is reported", entry.text));
         }
