@@ -168,6 +168,9 @@ impl Driver {
                     }),
                     Command::Typing => conversation.typing(),
                     Command::History { query, reply } => {
+                        self.readers.retain(|_, reader| !reader.is_closed());
+                        let readers = &self.readers;
+                        self.relay.history.retain(|request| readers.contains_key(&request));
                         self.requests += 1;
                         self.readers.insert(self.requests, reply);
                         self.relay.history.push(self.requests, query);

@@ -61,6 +61,16 @@ impl HistoryRequests {
         });
     }
 
+    /// Drops the requests of clients that gave up, but for the one that is being read.
+    pub(super) fn retain(&mut self, is_open: impl Fn(u64) -> bool) {
+        let first = usize::from(self.reading);
+        let mut at = 0;
+        self.waiting.retain(|waiting| {
+            at += 1;
+            at <= first || is_open(waiting.request)
+        });
+    }
+
     /// The page to read next.
     pub(super) fn poll_page(&mut self) -> Option<u32> {
         if self.reading {
@@ -215,5 +225,21 @@ mod tests {
         requests.handle_failed("no route".to_owned());
         assert_eq!(ids(&mut requests), (0, None));
         assert_eq!(requests.poll_page(), Some(1));
+    }
+
+    #[test]
+    fn requests_of_clients_that_gave_up_free_their_slots() {
+        let mut requests = HistoryRequests::default();
+        for request in 0..WAITING as u64 {
+            requests.push(request, HistoryQuery::Page(1));
+        }
+        assert_eq!(requests.poll_page(), Some(1));
+        requests.retain(|request| request == 5);
+        requests.push(9, HistoryQuery::Page(1));
+        for answered in [0, 5, 9] {
+            requests.handle_failed("no route".to_owned());
+            assert_eq!(ids(&mut requests), (answered, None));
+            requests.poll_page();
+        }
     }
 }

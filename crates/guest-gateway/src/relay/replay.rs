@@ -128,17 +128,11 @@ impl Replay {
 
     /// Assigns the next number and keeps the frame that `render` builds with it. The oldest frames are dropped at the
     /// limit, but none after the number `needed`.
-    pub(super) fn push(
-        &mut self,
-        subject: Subject,
-        needed: Option<u64>,
-        render: impl FnOnce(u64) -> String,
-    ) -> Payload {
+    pub(super) fn push(&mut self, subject: Subject, needed: Option<u64>, render: impl FnOnce(u64) -> String) {
         self.last += 1;
-        let frame: Payload = render(self.last).into();
         let entry = Entry {
             number: self.last,
-            frame: frame.clone(),
+            frame: render(self.last).into(),
             subject,
         };
         self.bytes += entry.bytes();
@@ -150,7 +144,6 @@ impl Replay {
             self.bytes -= dropped;
             self.budget.0.bytes.fetch_sub(dropped, Ordering::Relaxed);
         }
-        frame
     }
 
     /// Whether it holds more than its limit.

@@ -35,8 +35,8 @@ pub struct Relay {
     /// Whether the messages were read that an earlier relay did not deliver.
     recovered: bool,
     status: Status,
-    /// The socket that requested the clearing of the conversation.
-    clearing: Option<SocketId>,
+    /// The request of the guest that Genesys has not answered, with its socket.
+    requested: Option<(SocketId, Request)>,
     /// Id of the last message to the guest.
     last_message: Option<String>,
     /// Requests of clients for the history.
@@ -67,7 +67,7 @@ impl Relay {
             recovered: false,
             history: HistoryRequests::default(),
             status: Status::new(now),
-            clearing: None,
+            requested: None,
         }
     }
 
@@ -119,10 +119,8 @@ impl Relay {
         conversation: &mut Conversation,
         now: Now,
     ) {
-        let clears = matches!(request, Request::Clear);
-        match conversation.request(request, now) {
-            Ok(()) if clears => self.clearing = Some(socket),
-            Ok(()) => {}
+        match conversation.request(request.clone(), now) {
+            Ok(()) => self.requested = Some((socket, request)),
             Err(error) => self.refuse_action(socket, &error.to_string()),
         }
     }
@@ -179,7 +177,8 @@ impl Relay {
         self.subscribers.handle_blocked(socket, now);
     }
 
-    /// Drops the sockets that made no progress for 10 s, or that delay others and take less than 256 KiB in 30 s. Reports the begin or the end of an outage.
+    /// Drops the sockets that made no progress for 10 s, or that delay others and take less than 256 KiB in 30 s. Reports
+    /// the start or the end of an outage.
     pub fn handle_timeout(&mut self, now: Now) {
         let dropped = self.subscribers.handle_timeout(now.instant, &self.replay);
         if dropped > 0 {
@@ -329,7 +328,9 @@ impl Relay {
                 _ => self.broadcast(&unknown_status(id)),
             },
             Event::Message(message) => self.message(&message),
-            Event::Ended(Ending::ClosedByServer { .. }) if self.clearing.is_some() => {
+            Event::Ended(Ending::ClosedByServer { .. })
+                if matches!(self.requested, Some((_, Request::Clear))) =>
+            {
                 return Some(Stop::Ended(EndReason::Guest));
             }
             Event::Ended(ending) => return Some(Stop::from(ending)),
@@ -396,7 +397,7 @@ impl Relay {
             SessionEvent::OwnMessage(message) => self.message(&message),
             SessionEvent::Refused(refusal) => {
                 tracing::warn!(session = %self.id, %refusal, "Genesys refused a frame");
-                if let Some(socket) = self.clearing.take() {
+                if let Some((socket, _)) = self.requested.take() {
                     self.refuse_action(socket, &refusal.to_string());
                 }
             }

@@ -6,7 +6,9 @@ use std::str::FromStr;
 use audit::Entry;
 use audit::proof::{ConsistencyProof, InclusionProof};
 use bytes::Bytes;
-use genesys_api::{Call, GuestId, Host, IdempotencyKey, ReplyError, SessionId, WebhookId, json};
+use genesys_api::{
+    Call, GuestId, Host, IdempotencyKey, ReplyError, SessionId, WebhookId, json, parse_rfc3339,
+};
 use guest_conversation::Message;
 use guest_payload::{ConsentChange, NewSession};
 use http::{Request, Response};
@@ -15,14 +17,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use session_metrics::Snapshot;
-use time::OffsetDateTime;
 use webhook::Subscription;
 
 use super::conversation::message;
 use crate::{
     AuditLines, AuditQuery, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, ErasedGuest,
-    ErasureKey, GuestErasureBody, GuestQueryBody, GuestReport, HistoryQuery, MessagePage, Operation,
-    ProofQuery, RefreshBody, RefreshedTokens, SessionInfo, SubscriptionBody, Webhook,
+    ErasureKey, GuestErasureBody, GuestQueryBody, GuestReport, HistoryQuery, MessageBody, MessagePage,
+    Operation, ProofQuery, RefreshBody, RefreshedTokens, SessionInfo, SubscriptionBody, Webhook,
 };
 
 /// A call of the contract. `Debug` shows no body, which may contain a secret.
@@ -102,16 +103,15 @@ pub fn create_session(new: &NewSession, key: IdempotencyKey) -> GatewayCall<Crea
     }
 }
 
-/// Reads messages of a conversation, as the guest: with the access token of the session.
+/// Reads messages of a conversation, as the guest: send it with the access token of the session as the bearer token of
+/// [`Client::call`](genesys_http::Client::call).
 pub fn fetch_messages(id: &SessionId, query: &HistoryQuery) -> GatewayCall<History> {
     let parse: Parse<History> = |_, response| {
         parse_with(response, "messages", |bytes| {
             let page: MessagePage<'_> = serde_json::from_slice(bytes).ok()?;
-            let messages = page.messages.iter();
+            let dated = |body: &MessageBody<'_>| Some(message(body, None, parse_rfc3339(&body.timestamp)?));
             Some(History {
-                messages: messages
-                    .map(|body| message(body, None, OffsetDateTime::UNIX_EPOCH))
-                    .collect(),
+                messages: page.messages.iter().map(dated).collect::<Option<_>>()?,
                 next_page: page.next_page,
             })
         })
@@ -321,7 +321,7 @@ fn parse_with<T>(
 
 #[cfg(test)]
 mod tests {
-    use genesys_api::{Problem, parse_rfc3339};
+    use genesys_api::Problem;
     use guest_payload::{Choice, Consent, Evidence, NewGuest, Policy, Signals};
     use http::Method;
     use secrecy::ExposeSecret as _;

@@ -2,7 +2,7 @@
 //!
 //! It is composed of the parts of [`guest_conversation`], and has the same states. Events are numbered: after a
 //! reconnect the gateway replays those that were missed. Messages are sent again under their id, which the gateway uses
-//! to drop duplicates. There are no history and no attachments. An access token that expired is requested from the
+//! to drop duplicates. The history is read by REST. There are no attachments. An access token that expired is requested from the
 //! application.
 
 mod status;

@@ -1,6 +1,9 @@
 //! The history of a conversation, read by its guest.
 
 use genesys_sim::Script;
+use guest_conversation::Direction;
+use guest_sessions::HistoryQuery;
+use guest_sessions::client::calls;
 use http::{Method, StatusCode};
 
 use super::*;
@@ -193,5 +196,34 @@ async fn unreachable_genesys_is_no_empty_history() {
         (StatusCode::SERVICE_UNAVAILABLE, &json!("service.unavailable"))
     );
     assert_eq!(refused.header("retry-after"), "5");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn rust_client_reads_the_history_page_by_page_and_from_a_message() {
+    let world = chatty_world().await;
+    let session = session(&world).await;
+    let mut page = Page::of(&session).await;
+    exchange_messages(&mut page, "first").await;
+    page.message("flood").await;
+    while page.until("message").await["text"] != "54" {}
+    let (http, host) = (world.http(), world.url("").parse().unwrap());
+    let id = session["id"].as_str().unwrap().parse().unwrap();
+    let token = session["accessToken"].as_str().unwrap().into();
+    let read = async |query| {
+        http.call(&calls::fetch_messages(&id, &query), &host, Some(&token))
+            .await
+    };
+    let newest = read(HistoryQuery::Page(1)).await.unwrap();
+    assert_eq!((newest.messages.len(), newest.next_page), (50, Some(2)));
+    assert_eq!(newest.messages[0].text, "54");
+    let older = read(HistoryQuery::Page(2)).await.unwrap();
+    let first = older.messages.last().unwrap();
+    assert_eq!(
+        (&*first.text, first.direction, older.next_page),
+        ("first", Direction::Inbound, None)
+    );
+    let all = read(HistoryQuery::From(first.id.clone())).await.unwrap();
+    assert_eq!((all.messages.len(), &*all.messages[57].text), (58, "54"));
     world.stop().await;
 }
