@@ -29,7 +29,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let styles = sources.text(STYLES)?;
     if styles.contains(['`', '\\', '$']) {
         return Err(format!(
-            "{STYLES}: it has a backtick, a backslash or a dollar sign, which a template string ends"
+            "cannot embed {STYLES}: a backtick, a backslash or a dollar sign would end the template string, remove it"
         )
         .into());
     }
