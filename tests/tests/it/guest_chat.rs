@@ -329,3 +329,37 @@ async fn guest_chat_sends_an_answer_from_before_a_reload_again_with_its_payload(
     assert_eq!(visit.browser.evaluate(&again).await, json!([false, "tea", "Tea"]));
     visit.check_quiet();
 }
+
+#[tokio::test]
+async fn guest_chat_starts_a_new_conversation_in_the_session() {
+    let Some(mut visit) = Visit::start("guest-chat after a read-only conversation").await else {
+        return;
+    };
+    visit.click(".consent button[type=button]").await;
+    visit.read("Welcome to the shop! What can I show you?").await;
+    visit.write("leave").await;
+    visit.see(".closed button").await;
+    // the page is reloaded, and then has a client of its own
+    let reload = format!("{}/?reloaded", visit.origin);
+    visit.browser.open(&reload).await;
+    visit.click(".closed button").await;
+    visit.read("Welcome to the shop! What can I show you?").await;
+    visit.write("leave").await;
+    visit.see(".closed button").await;
+    let hand_over = "(async () => {
+        const chat = document.querySelector('guest-chat');
+        await chat.start(chat.conversation);
+    })()";
+    visit.browser.evaluate(hand_over).await;
+    visit.see(".closed button").await;
+    let focus = format!("{ROOT}.querySelector('.closed button').focus()");
+    visit.browser.evaluate(&focus).await;
+    visit.browser.press("Enter").await;
+    visit.read("Welcome to the shop! What can I show you?").await;
+    // the focus did not get lost with the button
+    visit.browser.write("Back again").await;
+    visit.browser.press("Enter").await;
+    visit.read("I received: Back again").await;
+    assert_eq!(visit.shop.choices.lock().await.len(), 1, "sessions");
+    visit.check_quiet();
+}

@@ -33,7 +33,7 @@ export class GuestChat extends HTMLElement {
   #consent = null;
   #transcript = null;
   #typingTimer;
-  /** State and outage of the conversation, as the gateway reported them last. */
+  /** Status of the conversation, as the gateway reported it last. */
   #status;
   #cause = null;
   #isAtEnd = true;
@@ -242,10 +242,7 @@ export class GuestChat extends HTMLElement {
     const { signal } = this.#listening;
     const on = (name, handle) => conversation.addEventListener(name, ({ detail }) => handle(detail), { signal });
     on("state", ({ state }) => this.#showState(state));
-    on("accepted", (frame) => {
-      if (frame.readOnly) this.#close(this.#texts.readOnly);
-      this.#transcript.connected(frame);
-    });
+    on("accepted", (frame) => this.#transcript.connected(frame));
     on("message", (message) => {
       this.#showTyping(null);
       this.#keepPlace(() => this.#transcript.add(message));
@@ -289,15 +286,16 @@ export class GuestChat extends HTMLElement {
     else this.#parts.banner.replaceChildren();
   }
 
-  #showStatus({ state, expiresAt, outage }) {
+  #showStatus({ state, actions, expiresAt, outage }) {
     const texts = this.#texts;
     const before = this.#status;
-    this.#status = { state, outage };
+    this.#status = { state, actions, outage };
     if (expiresAt !== undefined) this.#notice(texts.expiring);
     else if (outage !== undefined) this.#notice(texts.reconnecting);
     else if (before?.outage !== undefined) this.#parts.banner.replaceChildren();
-    if (state === before?.state) return;
-    if (state === "read_only") this.#close(texts.readOnly);
+    const offersNew = actions.includes("start_new");
+    if (state === before?.state && offersNew === before.actions.includes("start_new")) return;
+    if (state === "read_only") this.#close(texts.readOnly, offersNew ? [texts.startNew, () => this.#conversation.startNew()] : []);
     else if (state === "ended") this.#keepPlace(() => this.#transcript.separate(texts.left));
     else if (before?.state === "read_only") this.#reopen();
   }
@@ -308,27 +306,27 @@ export class GuestChat extends HTMLElement {
     this.#cause = cause;
     const text = { replaced: texts.replaced, unreachable: texts.unreachable, "session-ended": texts.ended, closed: texts.ended }[cause] ?? texts.refused;
     if (cause === "replaced" || cause === "unreachable") {
-      this.#close(text, cause === "replaced" ? texts.useHere : texts.tryAgain, () => {
+      const resume = () => {
         this.#reopen();
         conversation.reconnect();
-      });
-    } else this.#close(text);
+      };
+      this.#close(text, [cause === "replaced" ? texts.useHere : texts.tryAgain, resume]);
+    } else this.#close(text, typeof this.#source === "function" ? [texts.startNew, () => this.#open(this.#consent)] : []);
     this.#dispatch("ended", { cause, detail });
   }
 
   #reopen() {
-    const { body, closed, composer } = this.#parts;
+    const { body, closed, composer, compose } = this.#parts;
+    const hadFocus = closed.contains(this.shadowRoot.activeElement);
     body.classList.remove("over");
     closed.hidden = true;
     composer.hidden = false;
+    if (hadFocus) compose.focus();
   }
 
-  /** Shows why no message can be sent, and what the guest can do. */
-  #close(text, label, run) {
+  /** Shows why no message can be sent, and what the guest can do: the label of a button and its effect. */
+  #close(text, [label, run]) {
     const { body, closed, composer, banner } = this.#parts;
-    if (label === undefined && typeof this.#source === "function") {
-      [label, run] = [this.#texts.startNew, () => this.#open(this.#consent)];
-    }
     const button = label === undefined ? [] : [h("button", { type: "button", class: "primary", onclick: run }, label)];
     closed.replaceChildren(h("p", { role: "status" }, text), ...button);
     body.classList.add("over");
