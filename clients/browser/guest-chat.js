@@ -2316,13 +2316,14 @@ export class GuestChat extends HTMLElement {
     else this.#parts.banner.replaceChildren();
   }
 
-  #showStatus({ state, actions, expiresAt, outage }) {
+  #showStatus(status) {
     const texts = this.#texts;
+    const { state, actions, expiresAt, outage } = status;
     const before = this.#status;
-    this.#status = { state, actions, outage };
+    this.#status = status;
     if (expiresAt !== undefined) this.#notice(texts.expiring);
     else if (outage !== undefined) this.#notice(texts.reconnecting);
-    else if (before?.outage !== undefined) this.#parts.banner.replaceChildren();
+    else if (before?.expiresAt !== undefined || before?.outage !== undefined) this.#parts.banner.replaceChildren();
     const offersNew = actions.includes("start_new");
     if (state === before?.state && offersNew === before.actions.includes("start_new")) return;
     if (state === "read_only") this.#close(texts.readOnly, offersNew ? [texts.startNew, () => this.#conversation.startNew()] : []);

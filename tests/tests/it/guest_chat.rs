@@ -258,7 +258,8 @@ async fn guest_chat_shows_and_answers_every_kind_of_content() {
 const PAGE_CLIENT: &str = "const { GuestConversation } = await import('/guest-chat.js');
     class Silent { readyState = 0; close() {} }
     const session = { id: 'x', websocketUrl: 'ws://x', accessToken: 'x' };
-    const client = new GuestConversation(session, { WebSocket: Silent });";
+    const client = new GuestConversation(session, { WebSocket: Silent });
+    const emit = (name, detail) => client.dispatchEvent(Object.assign(new Event(name), { detail }));";
 
 #[tokio::test]
 async fn guest_chat_closes_the_clients_that_it_made() {
@@ -318,9 +319,7 @@ async fn guest_chat_sends_an_answer_from_before_a_reload_again_with_its_payload(
             sessionStorage.setItem('guest-sessions:x', JSON.stringify([{{ id: 'a', content }}]));
             {PAGE_CLIENT}
             await document.querySelector('guest-chat').start(client);
-            const failed = new Event('delivery');
-            failed.detail = {{ id: 'a', state: 'failed' }};
-            client.dispatchEvent(failed);
+            emit('delivery', {{ id: 'a', state: 'failed' }});
             {ROOT}.querySelector('.own.failed .meta button').click();
             const sent = client.unacknowledged.at(-1);
             return [sent.id === 'a', sent.content?.[0].buttonResponse.payload, {ROOT}.querySelector('.own .text').textContent];
@@ -361,5 +360,45 @@ async fn guest_chat_starts_a_new_conversation_in_the_session() {
     visit.browser.press("Enter").await;
     visit.read("I received: Back again").await;
     assert_eq!(visit.shop.choices.lock().await.len(), 1, "sessions");
+    visit.check_quiet();
+}
+
+#[tokio::test]
+async fn guest_chat_shows_the_status_of_its_conversation() {
+    let Some(mut visit) = Visit::start("guest-chat with each status").await else {
+        return;
+    };
+    visit.see(".consent form").await;
+    let statuses = format!(
+        "(async () => {{
+            {PAGE_CLIENT}
+            await document.querySelector('guest-chat').start(client);
+            const show = (status) => {{
+                emit('conversation', {{ state: 'open', actions: ['send'], ...status }});
+                const [banner, closed] = ['.banner', '.closed'].map((part) => {ROOT}.querySelector(part));
+                return banner.textContent + (closed.hidden ? '' : closed.textContent);
+            }};
+            const ended = {{ state: 'read_only', actions: ['start_new'] }};
+            const statuses = [
+                {{ expiresAt: '2026-01-01T00:00:00Z' }}, {{}}, {{ outage: {{}} }}, {{}},
+                ended, {{ ...ended, actions: [], outage: {{}} }}, ended, {{}},
+            ];
+            return statuses.map(show);
+        }})()"
+    );
+    let read_only = "The conversation has ended. No more messages can be sent.";
+    assert_eq!(
+        visit.browser.evaluate(&statuses).await,
+        json!([
+            "The conversation expires soon. A message keeps it open.",
+            "",
+            "Connection lost. Messages are sent when it is back.",
+            "",
+            format!("{read_only}Start a new chat"),
+            read_only,
+            format!("{read_only}Start a new chat"),
+            "",
+        ])
+    );
     visit.check_quiet();
 }
