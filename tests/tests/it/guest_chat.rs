@@ -402,3 +402,31 @@ async fn guest_chat_shows_the_status_of_its_conversation() {
     );
     visit.check_quiet();
 }
+
+#[tokio::test]
+async fn guest_chat_reports_choices_that_were_not_stored() {
+    let Some(mut visit) = Visit::start("guest-chat with choices that are not stored").await else {
+        return;
+    };
+    visit.see(".consent form").await;
+    let refused = format!(
+        "(async () => {{
+            {PAGE_CLIENT}
+            const chat = document.querySelector('guest-chat');
+            const reported = new Promise((resolve) => chat.addEventListener('guest-chat-error', resolve));
+            await chat.start(client, {{ changeConsent: async () => {{ throw new Error('not stored'); }} }});
+            {ROOT}.querySelector('header button').click();
+            {ROOT}.querySelector('.consent form').requestSubmit();
+            const {{ detail }} = await reported;
+            return detail.error.message;
+        }})()"
+    );
+    assert_eq!(visit.browser.evaluate(&refused).await, "not stored");
+    visit
+        .browser
+        .until(&format!(
+            "{ROOT}.querySelector('.consent .error').textContent === 'The choices could not be saved.'"
+        ))
+        .await;
+    visit.check_quiet();
+}

@@ -152,7 +152,12 @@ export class GuestChat extends HTMLElement {
       privacy.focus();
     };
     const submit = async (choices) => {
-      await this.#options.changeConsent(choices);
+      try {
+        await this.#options.changeConsent(choices);
+      } catch (error) {
+        this.#dispatch("error", { error });
+        throw error;
+      }
       this.#consent = choices;
       close();
     };
