@@ -1270,7 +1270,6 @@ const TEXTS = Object.freeze({
   useHere: "Use it here",
   end: "End chat",
   privacy: "Privacy choices",
-  queued: "Waiting",
   sending: "Sending",
   sent: "Sent",
   failed: "Not sent",
@@ -1816,7 +1815,7 @@ function consentForm(purposes, texts, { chosen, link: address, submit, cancel })
 }
 
 /** Icon of each delivery status. */
-const MARKS = { queued: "clock", sending: "clock", sent: "check", failed: "alert", unknown: "alert" };
+const MARKS = { sending: "clock", sent: "check", failed: "alert", unknown: "alert" };
 /** Messages of one sender within this time in milliseconds are one group. */
 const GROUP_TIME = 5 * 60_000;
 
@@ -2024,7 +2023,7 @@ class Transcript {
       entry?.node.classList.remove("followed");
       before = entry;
     }
-    // the guest has gone on: the answers that were offered before are history
+    // removes quick replies before the guest's last message
     const last = [...list.querySelectorAll(".own")].at(-1);
     for (const replies of list.querySelectorAll(".replies:not(.answered)")) {
       if (last !== undefined && replies.compareDocumentPosition(last) & Node.DOCUMENT_POSITION_FOLLOWING) replies.remove();

@@ -3,7 +3,7 @@ import { h, icon, linked } from "./dom.js";
 import { fill } from "./texts.js";
 
 /** Icon of each delivery status. */
-const MARKS = { queued: "clock", sending: "clock", sent: "check", failed: "alert", unknown: "alert" };
+const MARKS = { sending: "clock", sent: "check", failed: "alert", unknown: "alert" };
 /** Messages of one sender within this time in milliseconds are one group. */
 const GROUP_TIME = 5 * 60_000;
 
@@ -211,7 +211,7 @@ export class Transcript {
       entry?.node.classList.remove("followed");
       before = entry;
     }
-    // the guest has gone on: the answers that were offered before are history
+    // removes quick replies before the guest's last message
     const last = [...list.querySelectorAll(".own")].at(-1);
     for (const replies of list.querySelectorAll(".replies:not(.answered)")) {
       if (last !== undefined && replies.compareDocumentPosition(last) & Node.DOCUMENT_POSITION_FOLLOWING) replies.remove();
