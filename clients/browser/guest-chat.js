@@ -1257,7 +1257,6 @@ const TEXTS = Object.freeze({
   reconnecting: "Connection lost. Messages are sent when it is back.",
   offline: "You are offline. Messages are sent when you are back.",
   tryNow: "Try now",
-  restored: "The conversation goes on.",
   expiring: "The conversation expires soon. A message keeps it open.",
   readOnly: "The conversation has ended. No more messages can be sent.",
   left: "The agent has left the conversation.",
@@ -1294,7 +1293,6 @@ const TEXTS = Object.freeze({
   chooseDate: "Choose a date",
   chooseItems: "Choose",
   submit: "Submit",
-  chosen: "Your choice: {text}",
   required: "required",
   missing: "Fill in: {name}",
   next: "Next",
@@ -2037,8 +2035,6 @@ function isToday(at) {
 
 /** Longest text of a message in bytes. */
 const TEXT_LIMIT = 4_096;
-/** Time in milliseconds for which a typing indicator without a duration is shown. */
-const TYPING_SHOWN = 5_000;
 /** Distance from the end in pixels up to which new messages scroll the log. */
 const NEAR_END = 80;
 
@@ -2383,7 +2379,7 @@ export class GuestChat extends HTMLElement {
     const name = frame.from?.name ?? (frame.from?.kind === "bot" ? this.#texts.bot : this.#texts.agent);
     const dots = h("span", { class: "dots", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
     this.#keepPlace(() => typing.replaceChildren(dots, fill(this.#texts.typing, { name })));
-    this.#typingTimer = setTimeout(() => typing.replaceChildren(), frame.duration ?? TYPING_SHOWN);
+    this.#typingTimer = setTimeout(() => typing.replaceChildren(), frame.duration);
   }
 
   async #endSession() {

@@ -8,8 +8,6 @@ import { Transcript } from "./transcript.js";
 
 /** Longest text of a message in bytes. */
 const TEXT_LIMIT = 4_096;
-/** Time in milliseconds for which a typing indicator without a duration is shown. */
-const TYPING_SHOWN = 5_000;
 /** Distance from the end in pixels up to which new messages scroll the log. */
 const NEAR_END = 80;
 
@@ -354,7 +352,7 @@ export class GuestChat extends HTMLElement {
     const name = frame.from?.name ?? (frame.from?.kind === "bot" ? this.#texts.bot : this.#texts.agent);
     const dots = h("span", { class: "dots", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
     this.#keepPlace(() => typing.replaceChildren(dots, fill(this.#texts.typing, { name })));
-    this.#typingTimer = setTimeout(() => typing.replaceChildren(), frame.duration ?? TYPING_SHOWN);
+    this.#typingTimer = setTimeout(() => typing.replaceChildren(), frame.duration);
   }
 
   async #endSession() {
