@@ -430,3 +430,28 @@ async fn guest_chat_reports_choices_that_were_not_stored() {
         .await;
     visit.check_quiet();
 }
+
+#[tokio::test]
+async fn guest_chat_reports_each_state_once() {
+    let Some(mut visit) = Visit::start("guest-chat with its states").await else {
+        return;
+    };
+    visit.see(".consent form").await;
+    let states = format!(
+        "(async () => {{
+            {PAGE_CLIENT}
+            const chat = document.querySelector('guest-chat');
+            const states = [];
+            chat.addEventListener('guest-chat-state', ({{ detail }}) => states.push(detail.state));
+            await chat.start(client);
+            for (const name of ['offline', 'online']) dispatchEvent(new Event(name));
+            client.close();
+            return states;
+        }})()"
+    );
+    assert_eq!(
+        visit.browser.evaluate(&states).await,
+        json!(["connecting", "ended"])
+    );
+    visit.check_quiet();
+}

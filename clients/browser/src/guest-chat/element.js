@@ -34,6 +34,8 @@ export class GuestChat extends HTMLElement {
   /** Status of the conversation, as the gateway reported it last. */
   #status;
   #cause = null;
+  // state that the page was told last
+  #reported = null;
   #isAtEnd = true;
   #parts = {};
   // the end stays in view when a banner, a picture or the keyboard takes room
@@ -273,6 +275,7 @@ export class GuestChat extends HTMLElement {
     this.#deferred = null;
     if (this.#isOwn) this.#conversation?.close();
     this.#conversation = null;
+    this.#reported = null;
     this.#transcript?.clear();
     this.#transcript = null;
     this.#showTyping(null);
@@ -280,7 +283,8 @@ export class GuestChat extends HTMLElement {
 
   #showState(state) {
     const texts = this.#texts;
-    this.#dispatch("state", { state });
+    if (state !== this.#reported) this.#dispatch("state", { state });
+    this.#reported = state;
     if (state === "ended") return;
     if (!navigator.onLine && state !== "open") return this.#notice(texts.offline);
     if (state === "reconnecting" || (state === "connecting" && this.#parts.banner.childElementCount > 1)) {
