@@ -1,5 +1,7 @@
 /** The WebSocket subprotocol of the contract. */
 const PROTOCOL = "guest-sessions.v1";
+/** Longest text of a message in bytes. */
+const TEXT_LIMIT = 4_096;
 /** Largest number of unacknowledged messages. */
 const MAX_UNACKNOWLEDGED = 100;
 /** Interval in milliseconds in which the gateway forwards one typing indicator. */
@@ -165,7 +167,7 @@ export class GuestConversation extends EventTarget {
     if (Array.isArray(message?.content)) return this.#queue({ content: message.content });
     const text = message;
     if (typeof text !== "string" || text === "") throw new TypeError("invalid message: empty or not a string");
-    if (new TextEncoder().encode(text).length > 4_096) throw new RangeError("invalid message: more than 4,096 bytes");
+    if (new TextEncoder().encode(text).length > TEXT_LIMIT) throw new RangeError(`invalid message: more than ${TEXT_LIMIT} bytes`);
     return this.#queue({ text });
   }
 

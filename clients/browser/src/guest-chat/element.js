@@ -6,8 +6,6 @@ import { h, icon } from "./dom.js";
 import { TEXTS, fill } from "./texts.js";
 import { Transcript } from "./transcript.js";
 
-/** Longest text of a message in bytes. */
-const TEXT_LIMIT = 4_096;
 /** Distance from the end in pixels up to which new messages scroll the log. */
 const NEAR_END = 80;
 
