@@ -2080,7 +2080,7 @@ export class GuestChat extends HTMLElement {
     const deferred = this.#deferred;
     this.#deferred = null;
     if (deferred !== null) return deferred();
-    if (this.#conversation?.state !== "ended" || this.#cause !== "closed") return;
+    if (!this.#isOwn || this.#conversation?.state !== "ended" || this.#cause !== "closed") return;
     this.#reopen();
     this.#conversation.reconnect();
   }
@@ -2088,7 +2088,7 @@ export class GuestChat extends HTMLElement {
   disconnectedCallback() {
     // an element that is moved is connected again at once
     queueMicrotask(() => {
-      if (!this.isConnected) this.#conversation?.close();
+      if (!this.isConnected && this.#isOwn) this.#conversation?.close();
     });
   }
 

@@ -295,13 +295,17 @@ async fn guest_chat_closes_the_clients_that_it_made() {
             document.body.append(chat);
             states.push(client.state);
             // the page made this client: it stays open
+            chat.remove();
+            await Promise.resolve();
+            states.push(client.state);
+            document.body.append(chat);
             await chat.start(() => null);
             return [...states, client.state];
         }})()"
     );
     assert_eq!(
         visit.browser.evaluate(&removed).await,
-        json!(["idle", "connecting", "connecting"])
+        json!(["idle", "connecting", "connecting", "connecting"])
     );
     visit.check_quiet();
 }
