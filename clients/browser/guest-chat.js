@@ -1901,12 +1901,12 @@ class Transcript {
     const note = this.separate(this.#texts.gap);
     const read = async () => {
       load.remove();
-      try {
-        const { messages } = await this.#view.conversation.history(readFrom === undefined ? {} : { from: readFrom });
-        this.#insertAll(messages);
+      const page = await this.#read(readFrom === undefined ? {} : { from: readFrom });
+      if (this.#view.signal.aborted) return;
+      if (page === null) note.append(load);
+      else {
+        this.#insertAll(page.messages);
         note.remove();
-      } catch {
-        note.append(load);
       }
       this.#arrange();
     };
@@ -1920,20 +1920,29 @@ class Transcript {
     earlier.hidden = false;
     earlier.disabled = true;
     earlier.textContent = this.#texts.loading;
-    try {
-      const { messages, nextPage } = await this.#view.conversation.history({ page: this.#page });
+    const page = await this.#read({ page: this.#page });
+    if (this.#view.signal.aborted) return;
+    if (page === null) earlier.textContent = `${this.#texts.historyFailed} ${this.#texts.tryAgain}`;
+    else {
       const fromEnd = log.scrollHeight - log.scrollTop;
-      this.#insertAll(messages);
-      this.#page = nextPage ?? null;
+      this.#insertAll(page.messages);
+      this.#page = page.nextPage ?? null;
       log.scrollTop = log.scrollHeight - fromEnd;
       earlier.textContent = this.#texts.older;
-    } catch {
-      earlier.textContent = `${this.#texts.historyFailed} ${this.#texts.tryAgain}`;
     }
     earlier.hidden = this.#page === null;
     earlier.disabled = false;
     this.#loading = false;
     this.#arrange();
+  }
+
+  /** Reads the history, or returns null if that failed. Another conversation may be shown by then. */
+  async #read(query) {
+    try {
+      return await this.#view.conversation.history(query);
+    } catch {
+      return null;
+    }
   }
 
   /** Adds a received message before another, or at the end. Returns whether it is new. */
@@ -2061,7 +2070,7 @@ export class GuestChat extends HTMLElement {
   /** Status of the conversation, as the gateway reported it last. */
   #status;
   #cause = null;
-  // state that the page was told last
+  // the state of the last event
   #reported = null;
   #isAtEnd = true;
   #parts = {};
@@ -2261,8 +2270,11 @@ export class GuestChat extends HTMLElement {
     this.#conversation = conversation;
     this.#cause = null;
     this.#status = undefined;
+    this.#listening = new AbortController();
+    const { signal } = this.#listening;
     this.#transcript = new Transcript(parts, this.#texts, {
       conversation,
+      signal,
       lang: this.lang || document.documentElement.lang || undefined,
       send: (run, text) => this.#send(run, text),
       announce: (text) => (parts.announcer.textContent = text),
@@ -2270,8 +2282,6 @@ export class GuestChat extends HTMLElement {
     parts.privacy.hidden = this.#options.changeConsent === undefined;
     parts.end.hidden = this.#options.end === undefined;
     this.#reopen();
-    this.#listening = new AbortController();
-    const { signal } = this.#listening;
     const on = (name, handle) => conversation.addEventListener(name, ({ detail }) => handle(detail), { signal });
     on("state", ({ state }) => this.#showState(state));
     on("accepted", (frame) => this.#transcript.connected(frame));
@@ -2332,6 +2342,7 @@ export class GuestChat extends HTMLElement {
     if (state === before?.state && offersNew === before.actions.includes("start_new")) return;
     if (state === "read_only") this.#close(texts.readOnly, offersNew ? [texts.startNew, () => this.#conversation.startNew()] : []);
     else if (state === "ended") this.#keepPlace(() => this.#transcript.separate(texts.left));
+    else if (state === "cleared") this.#transcript.clear();
     else if (before?.state === "read_only") this.#reopen();
   }
 

@@ -32,7 +32,7 @@ export class GuestChat extends HTMLElement {
   /** Status of the conversation, as the gateway reported it last. */
   #status;
   #cause = null;
-  // state that the page was told last
+  // the state of the last event
   #reported = null;
   #isAtEnd = true;
   #parts = {};
@@ -232,8 +232,11 @@ export class GuestChat extends HTMLElement {
     this.#conversation = conversation;
     this.#cause = null;
     this.#status = undefined;
+    this.#listening = new AbortController();
+    const { signal } = this.#listening;
     this.#transcript = new Transcript(parts, this.#texts, {
       conversation,
+      signal,
       lang: this.lang || document.documentElement.lang || undefined,
       send: (run, text) => this.#send(run, text),
       announce: (text) => (parts.announcer.textContent = text),
@@ -241,8 +244,6 @@ export class GuestChat extends HTMLElement {
     parts.privacy.hidden = this.#options.changeConsent === undefined;
     parts.end.hidden = this.#options.end === undefined;
     this.#reopen();
-    this.#listening = new AbortController();
-    const { signal } = this.#listening;
     const on = (name, handle) => conversation.addEventListener(name, ({ detail }) => handle(detail), { signal });
     on("state", ({ state }) => this.#showState(state));
     on("accepted", (frame) => this.#transcript.connected(frame));
@@ -303,6 +304,7 @@ export class GuestChat extends HTMLElement {
     if (state === before?.state && offersNew === before.actions.includes("start_new")) return;
     if (state === "read_only") this.#close(texts.readOnly, offersNew ? [texts.startNew, () => this.#conversation.startNew()] : []);
     else if (state === "ended") this.#keepPlace(() => this.#transcript.separate(texts.left));
+    else if (state === "cleared") this.#transcript.clear();
     else if (before?.state === "read_only") this.#reopen();
   }
 

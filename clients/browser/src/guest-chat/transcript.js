@@ -89,12 +89,12 @@ export class Transcript {
     const note = this.separate(this.#texts.gap);
     const read = async () => {
       load.remove();
-      try {
-        const { messages } = await this.#view.conversation.history(readFrom === undefined ? {} : { from: readFrom });
-        this.#insertAll(messages);
+      const page = await this.#read(readFrom === undefined ? {} : { from: readFrom });
+      if (this.#view.signal.aborted) return;
+      if (page === null) note.append(load);
+      else {
+        this.#insertAll(page.messages);
         note.remove();
-      } catch {
-        note.append(load);
       }
       this.#arrange();
     };
@@ -108,20 +108,29 @@ export class Transcript {
     earlier.hidden = false;
     earlier.disabled = true;
     earlier.textContent = this.#texts.loading;
-    try {
-      const { messages, nextPage } = await this.#view.conversation.history({ page: this.#page });
+    const page = await this.#read({ page: this.#page });
+    if (this.#view.signal.aborted) return;
+    if (page === null) earlier.textContent = `${this.#texts.historyFailed} ${this.#texts.tryAgain}`;
+    else {
       const fromEnd = log.scrollHeight - log.scrollTop;
-      this.#insertAll(messages);
-      this.#page = nextPage ?? null;
+      this.#insertAll(page.messages);
+      this.#page = page.nextPage ?? null;
       log.scrollTop = log.scrollHeight - fromEnd;
       earlier.textContent = this.#texts.older;
-    } catch {
-      earlier.textContent = `${this.#texts.historyFailed} ${this.#texts.tryAgain}`;
     }
     earlier.hidden = this.#page === null;
     earlier.disabled = false;
     this.#loading = false;
     this.#arrange();
+  }
+
+  /** Reads the history, or returns null if that failed. Another conversation may be shown by then. */
+  async #read(query) {
+    try {
+      return await this.#view.conversation.history(query);
+    } catch {
+      return null;
+    }
   }
 
   /** Adds a received message before another, or at the end. Returns whether it is new. */
