@@ -11,7 +11,7 @@ use guest_sessions::RefreshedTokens;
 use guest_sessions::client::{GatewayConnection, GatewayRefresher, calls};
 use session_metrics::EndReason;
 use token_window::{
-    Jitter, Refresh, RefreshDriver, RefreshError, RefreshRequest, Refresher, TokenManager, Tokens, Window,
+    Jitter, Refresh, RefreshError, RefreshRequest, Refresher, Reservation, TokenManager, Tokens, Window,
 };
 use ws_transport::AdmittedOrigin;
 
@@ -42,7 +42,7 @@ impl GuestSession {
     /// `sent` is the time at which the creation was requested.
     pub(crate) fn start(
         mode: Mode,
-        driver: &RefreshDriver,
+        capacity: Reservation,
         socket: Option<String>,
         issued: RefreshedTokens,
         sent: &Now,
@@ -58,12 +58,12 @@ impl GuestSession {
                     owner,
                     session,
                 };
-                driver.manage(refresh, refresher)
+                capacity.manage(refresh, refresher)
             }
-            Mode::Remote { client, .. } => driver.manage(refresh, GatewayRefresher { client, session }),
+            Mode::Remote { client, .. } => capacity.manage(refresh, GatewayRefresher { client, session }),
         };
         Ok(Self {
-            manager: manager.map_err(|full| Error::Full { limit: full.capacity })?,
+            manager,
             mode,
             id,
             socket,

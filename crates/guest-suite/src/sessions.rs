@@ -110,8 +110,12 @@ impl GuestSessions {
     ///
     /// # Errors
     /// [`ErrorKind::ConsentRequired`](crate::ErrorKind::ConsentRequired) if the policy refuses it,
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the guest has a live session.
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the guest has a live session. [`Error::Full`] if this process
+    /// has 1,000,000 sessions.
     pub async fn create(&self, guest: NewGuest) -> Result<GuestSession, Error> {
+        // before the session is created: nobody could end one that is not returned
+        let capacity = self.driver().reserve();
+        let capacity = capacity.map_err(|full| Error::Full { limit: full.capacity })?;
         let sent = self.mode.clock().now();
         let (socket, tokens) = match &self.mode {
             Mode::Direct { direct, owner } => {
@@ -128,7 +132,7 @@ impl GuestSessions {
                 (Some(created.websocket_url), created.tokens)
             }
         };
-        GuestSession::start(self.mode.clone(), &self.driver(), socket, tokens, &sent)
+        GuestSession::start(self.mode.clone(), capacity, socket, tokens, &sent)
     }
 
     /// The task that runs, or a new one.

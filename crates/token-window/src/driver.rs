@@ -47,7 +47,7 @@ impl Default for DriverLimits {
 /// canceled at its deadline, so that it delays no other for longer.
 #[derive(Clone, Debug)]
 pub struct RefreshDriver {
-    clock: Clock,
+    pub(crate) clock: Clock,
     commands: mpsc::UnboundedSender<Command>,
     slots: Arc<Mutex<Slots>>,
 }
@@ -96,11 +96,37 @@ impl RefreshDriver {
     ///
     /// # Errors
     /// If the driver has its maximum number of tokens.
-    pub fn manage(&self, mut refresh: Refresh, refresher: impl Refresher) -> Result<TokenManager, Full> {
+    pub fn manage(&self, refresh: Refresh, refresher: impl Refresher) -> Result<TokenManager, Full> {
+        Ok(self.reserve()?.manage(refresh, refresher))
+    }
+
+    /// Reserves capacity for one token, before a call that issues it.
+    ///
+    /// # Errors
+    /// If the driver has its maximum number of tokens.
+    pub fn reserve(&self) -> Result<Reservation, Full> {
         let slot = lock(&self.slots).take()?;
+        Ok(Reservation {
+            driver: self.clone(),
+            slot,
+        })
+    }
+}
+
+/// Capacity for one token in a [`RefreshDriver`]. Dropping it frees the capacity.
+#[derive(Debug)]
+pub struct Reservation {
+    pub(crate) driver: RefreshDriver,
+    slot: u32,
+}
+
+impl Reservation {
+    /// Keeps the token of `refresh` fresh until the last clone of the manager is dropped.
+    #[must_use]
+    pub fn manage(self, mut refresh: Refresh, refresher: impl Refresher) -> TokenManager {
         refresh.ensure_idempotency_key();
         let view = View::of(&refresh, 0);
-        let shared = Arc::new(Shared::new(slot, self.clock.clone(), self.commands.clone(), view));
+        let shared = Arc::new(Shared::new(self, view));
         let session = Session {
             refresh,
             start: starts_of(refresher),
@@ -109,15 +135,31 @@ impl RefreshDriver {
             position: None,
             flight: None,
         };
-        // fails if the task has ended; the manager reports it
-        let _ = self.commands.send(Command::Add(slot, Box::new(session)));
-        Ok(TokenManager { shared })
+        let reservation = &shared.reservation;
+        // without the task the session is dropped; the manager reports it
+        let _ = reservation.send(Command::Add(reservation.slot, Box::new(session)));
+        TokenManager { shared }
+    }
+
+    /// Requests the attempt with this number, counted from 1 over all generations. `false` if the task has ended.
+    pub(crate) fn request(&self, attempt: u64) -> bool {
+        self.send(Command::Refresh(self.slot, attempt))
+    }
+
+    fn send(&self, command: Command) -> bool {
+        self.driver.commands.send(command).is_ok()
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let _ = self.send(Command::Remove(self.slot));
     }
 }
 
 /// A message to the task. The number is the slot of a session.
 #[derive(Debug)]
-pub(crate) enum Command {
+enum Command {
     Add(u32, Box<Session>),
     /// A caller waits for the attempt with this number, counted from 1 over all generations.
     Refresh(u32, u64),
@@ -150,7 +192,7 @@ fn lock(slots: &Mutex<Slots>) -> std::sync::MutexGuard<'_, Slots> {
     slots.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(crate) struct Session {
+struct Session {
     refresh: Refresh,
     start: Start,
     /// Nothing once the last manager was dropped.

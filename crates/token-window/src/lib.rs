@@ -15,7 +15,7 @@ mod pair;
 mod rotation;
 
 #[cfg(feature = "client")]
-pub use driver::{DriverLimits, RefreshDriver};
+pub use driver::{DriverLimits, RefreshDriver, Reservation};
 #[cfg(feature = "client")]
 pub use genesys_api::Clock;
 #[doc(no_inline)]

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use genesys_api::{Clock, IdempotencyKey, entropy};
 use secrecy::SecretString;
-use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::sync::{Notify, broadcast};
 
-use crate::driver::Command;
-use crate::{DriverLimits, Event, Jitter, Refresh, RefreshDriver, RefreshError, Status, Tokens, Window};
+use crate::{
+    DriverLimits, Event, Jitter, Refresh, RefreshDriver, RefreshError, Reservation, Status, Tokens, Window,
+};
 
 /// Events buffered for a slow listener. A listener that lags further loses the oldest.
 const MAX_EVENTS: usize = 8;
@@ -67,10 +68,7 @@ pub struct TokenManager {
 /// The state that the clones of a manager share with the task.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// The number of the session in its driver.
-    slot: u32,
-    clock: Clock,
-    commands: mpsc::UnboundedSender<Command>,
+    pub(crate) reservation: Reservation,
     /// Highest number of an attempt that callers wait for. Each is requested once.
     requested: AtomicU64,
     published: Mutex<Published>,
@@ -86,11 +84,9 @@ struct Published {
 }
 
 impl Shared {
-    pub(crate) fn new(slot: u32, clock: Clock, commands: mpsc::UnboundedSender<Command>, view: View) -> Self {
+    pub(crate) fn new(reservation: Reservation, view: View) -> Self {
         Self {
-            slot,
-            clock,
-            commands,
+            reservation,
             requested: AtomicU64::new(0),
             published: Mutex::new(Published { view, events: None }),
             changed: Notify::new(),
@@ -123,6 +119,10 @@ impl Shared {
         self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn now(&self) -> Instant {
+        self.reservation.driver.clock.now().instant
+    }
+
     fn view(&self) -> View {
         self.published().view.clone()
     }
@@ -132,18 +132,11 @@ impl Shared {
         loop {
             // created before the view is read, so that it misses no change
             let changed = self.changed.notified();
-            if let Some(value) = done(&self.view(), self.clock.now().instant) {
+            if let Some(value) = done(&self.view(), self.now()) {
                 return value;
             }
             changed.await;
         }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // fails if the task has ended
-        let _ = self.commands.send(Command::Remove(self.slot));
     }
 }
 
@@ -213,7 +206,7 @@ impl TokenManager {
     /// If the attempt failed, the next one is not due yet, or none can be made.
     pub async fn refresh_now(&self) -> Result<AccessToken, TokenError> {
         let before = self.shared.view();
-        before.check(before.failures, self.shared.clock.now().instant)?;
+        before.check(before.failures, self.shared.now())?;
         self.request(&before)?;
         let token = |latest: &View, now| match latest.generation > before.generation {
             true => Some(Ok(latest.token(now))),
@@ -225,15 +218,13 @@ impl TokenManager {
     /// Requests the attempt that follows `latest`, before those that no caller waits for.
     fn request(&self, latest: &View) -> Result<(), TokenError> {
         let Shared {
-            slot,
+            reservation,
             requested,
-            commands,
             ..
         } = &*self.shared;
         let attempt = latest.ended() + 1;
-        if requested.fetch_max(attempt, Ordering::Relaxed) < attempt {
-            let sent = commands.send(Command::Refresh(*slot, attempt));
-            sent.map_err(|_| TokenError::Stopped)?;
+        if requested.fetch_max(attempt, Ordering::Relaxed) < attempt && !reservation.request(attempt) {
+            return Err(TokenError::Stopped);
         }
         Ok(())
     }

@@ -197,6 +197,8 @@ impl Direct {
 
     /// Ends or re-evaluates a session, or sets its next deadline. Returns whether it was ended.
     async fn meet_deadline(&self, id: &SessionId) -> Result<bool, Error> {
+        // a decision may end while it is re-evaluated
+        let now = self.clock().now();
         let reevaluated = match self.load_any(id).await {
             Ok(record) if record.row.ended_at.is_some() => Err(Error::Refused(ErrorCode::NotFound)),
             Ok(record) => self.reevaluated(record).await,
@@ -204,12 +206,13 @@ impl Direct {
         };
         match reevaluated {
             Ok(record) => {
-                let now = self.clock().now();
                 if record.has_lapsed(now.utc) {
                     let owner = &record.row.owner;
                     return self.end_if(owner, id, EndReason::Expired, Some(now.utc)).await;
                 }
-                self.shared.deadlines.set(id, self.deadline_of(&record, now), now);
+                self.shared
+                    .deadlines
+                    .set(id, self.next_deadline(&record, now), now);
             }
             Err(Error::Refused(ErrorCode::NotFound)) => self.shared.deadlines.remove(id),
             Err(error) => return Err(error),
@@ -217,15 +220,12 @@ impl Direct {
         Ok(false)
     }
 
-    /// The end of the idle timeout, or the time at which another decision is possible.
-    pub(super) fn deadline_of(&self, record: &SessionRow, now: Now) -> OffsetDateTime {
+    /// The end of the idle timeout, or the time at which another decision than the one of `now` is possible.
+    pub(super) fn next_deadline(&self, record: &SessionRow, now: Now) -> OffsetDateTime {
         let data = &record.document.data;
-        let reevaluation = match self.reevaluation(record, now) {
-            Some(_) => Some(now.utc),
-            None => data.reevaluation_due(self.shared.config.policy, now.utc),
-        };
-        let idle = record.row.idle_deadline;
-        reevaluation.map_or(idle, |due| due.min(idle))
+        let due = data.reevaluation_due(self.shared.config.policy, now.utc);
+        due.into_iter()
+            .fold(record.row.idle_deadline, OffsetDateTime::min)
     }
 
     async fn fill_deadlines(&self) -> Result<(), Error> {
@@ -240,8 +240,11 @@ impl Direct {
             let now = self.clock().now();
             for session in page {
                 let (id, idle) = (session.id.clone(), session.idle_deadline);
-                let deadline =
-                    SessionRow::load(session).map_or(idle, |record| self.deadline_of(&record, now));
+                let deadline = match SessionRow::load(session) {
+                    Ok(record) if self.reevaluation(&record, now).is_some() => now.utc,
+                    Ok(record) => self.next_deadline(&record, now),
+                    Err(_) => idle,
+                };
                 deadlines.set(&id, deadline, now);
             }
         }

@@ -5,7 +5,9 @@ use genesys_api::{Now, SessionId, entropy};
 use guest_conversation::client::SessionUpdate;
 use guest_payload::{ConsentChange, NewGuest, Signals};
 use guest_sessions::{ErrorCode, RefreshedTokens};
-use guest_store::{Change, KeyedRequest, Resource, Session, SessionQuery, StoredEntry, Trail, trail};
+use guest_store::{
+    Change, KeyedRequest, Resource, Session, SessionPages, SessionQuery, StoredEntry, Trail, trail,
+};
 use session_metrics::{EndReason, Journey};
 use time::OffsetDateTime;
 use token_window::RefreshTokenFamily;
@@ -107,7 +109,7 @@ impl Direct {
         self.commit(Mutation {
             entries: vec![entry.details(session.consent.audit_details())],
             event: Some(record.event(EventName::Created, now.utc)),
-            deadline: Some((session.id.clone(), self.deadline_of(&record, now))),
+            deadline: Some((session.id.clone(), self.next_deadline(&record, now))),
             change: Some(Change::CreateSession(record.into_row())),
             request,
             metric: Some(created),
@@ -148,7 +150,7 @@ impl Direct {
             };
             let entry = record.draft(now, Actor::client(owner), action);
             let (mut mutation, changed) = record.with_data(update, entry, true, now)?;
-            mutation.deadline = Some((id.clone(), self.deadline_of(&changed, now)));
+            mutation.deadline = Some((id.clone(), self.next_deadline(&changed, now)));
             Ok((mutation, changed.info(now.utc)))
         })
         .await
@@ -192,11 +194,22 @@ impl Direct {
     pub async fn erase_old(&self) -> Result<usize, Error> {
         let now = self.clock().now().utc;
         let time = now - self.shared.config.retention;
-        self.change_each(SessionQuery::EndedBefore(time), |session| async move {
-            let tombstone = Draft::new(now, Actor::system("guest-suite"), "session.erased");
-            self.erase(&session, tombstone).await.map(|_| true)
-        })
-        .await
+        let (mut erased, mut pages) = (0, SessionPages::of(SessionQuery::EndedBefore(time)));
+        while let Some(page) = pages.next(&**self.store()).await? {
+            let before = erased;
+            for session in page {
+                let tombstone = Draft::new(now, Actor::system("guest-suite"), "session.erased");
+                match self.erase(&session, tombstone).await {
+                    Ok(_) => erased += 1,
+                    Err(error) => tracing::error!(session = %session.id, %error, "cannot erase a session"),
+                }
+            }
+            // the next page would have the same sessions
+            if erased == before {
+                break;
+            }
+        }
+        Ok(erased)
     }
 
     /// Records this read, and returns a page of the audit entries of one session, newest first. The read is the newest

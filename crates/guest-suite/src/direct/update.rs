@@ -1,15 +1,12 @@
 //! Compare-and-swap of a session: load, decide, commit, and again after a conflict. Entries of the audit log.
 
-use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 
 use audit::Draft;
 use genesys_api::{Now, SessionId};
 use guest_conversation::client::SessionUpdate;
-use guest_store::{
-    Change, Conflict, Event, KeyedRequest, Session, SessionPages, SessionQuery, StoreErrorKind, Unit,
-};
+use guest_store::{Change, Conflict, Event, KeyedRequest, StoreErrorKind, Unit};
 use time::OffsetDateTime;
 
 use super::Direct;
@@ -151,29 +148,6 @@ impl Direct {
         // the task is lost only with its runtime
         let unavailable = |_| Err(StoreErrorKind::Unavailable.into());
         committing.await.unwrap_or_else(unavailable)
-    }
-
-    /// Changes each session of a query that does not return changed ones. Returns their number, and logs failures.
-    pub(super) async fn change_each<R: Future<Output = Result<bool, Error>>>(
-        &self,
-        query: SessionQuery,
-        change: impl Fn(Session) -> R,
-    ) -> Result<usize, Error> {
-        let (mut changed, mut pages) = (0, SessionPages::of(query));
-        while let Some(page) = pages.next(&**self.store()).await? {
-            let before = changed;
-            for session in page {
-                let id = session.id.clone();
-                match change(session).await {
-                    Ok(is_changed) => changed += usize::from(is_changed),
-                    Err(error) => tracing::error!(session = %id, %error, "cannot end or erase a session"),
-                }
-            }
-            if changed == before {
-                break;
-            }
-        }
-        Ok(changed)
     }
 }
 

@@ -146,6 +146,24 @@ async fn attempt_is_canceled_at_its_deadline_with_an_unknown_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn reservation_counts_as_a_token_until_it_is_dropped() {
+    let (clock, service) = (Clock::system(), Arc::new(Service::default()));
+    let driver = RefreshDriver::spawn(limits(1, 1, 1_000), clock.clone());
+    let reservation = driver.reserve().unwrap();
+    assert_eq!(driver.reserve().unwrap_err().capacity, 1);
+    drop(reservation);
+    let reservation = loop {
+        match driver.reserve() {
+            Ok(reservation) => break reservation,
+            Err(_) => task::yield_now().await,
+        }
+    };
+    let manager = reservation.manage(start(&clock), Client(service, clock));
+    assert!(driver.reserve().is_err());
+    assert_eq!(manager.refresh_now().await.unwrap().generation, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn attempt_that_a_caller_waits_for_goes_first() {
     let (service, managers) = queue_of_50(HOUR - Duration::from_secs(15 * 60)).await;
     managers[49].refresh_now().await.unwrap();

@@ -280,7 +280,7 @@ async fn refresh_now_calls_share_one_attempt() {
     assert_eq!(manager.refresh_now().await.unwrap().generation, 2);
 
     // a request made before the second refresh and received after it
-    manager.shared.commands.send(Command::Refresh(0, 2)).unwrap();
+    assert!(manager.shared.reservation.request(2));
     service.clock.sleep(Duration::from_secs(10)).await;
     assert_eq!(service.attempts(), 2);
 }
