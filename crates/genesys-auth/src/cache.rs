@@ -20,6 +20,12 @@ const MIN_PAUSE: Duration = Duration::from_secs(1);
 /// quickly, fetching a third does not help.
 const REJECTION_PAUSE: Duration = Duration::from_secs(10);
 
+/// Remaining lifetime at which a token is refreshed: 300 s, or a fifth of a `lifetime` under 1,500 s.
+#[must_use]
+pub fn refresh_margin(lifetime: Duration) -> Duration {
+    MAX_MARGIN.min(lifetime / MARGIN_DIVISOR)
+}
+
 /// The state machine of a cached access token, without I/O. The default is an empty cache.
 ///
 /// - A token is refreshed when less than `min(300 s, lifetime / 5)` remains, and served until its expiry.
@@ -73,7 +79,7 @@ impl TokenCache {
         self.failures = 0;
         self.not_before = Some(permit.sent_at + MIN_PAUSE);
         self.generation += 1;
-        let margin = MAX_MARGIN.min(response.expires_in / MARGIN_DIVISOR);
+        let margin = refresh_margin(response.expires_in);
         let expires_at = permit.sent_at + response.expires_in;
         self.cached = Some(Cached {
             token: AccessToken {

@@ -14,7 +14,7 @@ mod source;
 
 #[cfg(feature = "client")]
 pub use authenticator::Authenticator;
-pub use cache::{AccessToken, FetchFailure, FetchPermit, Lookup, TokenCache};
+pub use cache::{AccessToken, FetchFailure, FetchPermit, Lookup, TokenCache, refresh_margin};
 pub use credentials::{ClientId, Credentials, CredentialsError};
 #[cfg(feature = "client")]
 pub use error::{AuthError, AuthErrorKind, AuthorizedError};

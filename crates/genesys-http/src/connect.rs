@@ -133,10 +133,8 @@ impl Settings {
             resolved = lookup_host((endpoint.name.as_str(), endpoint.port)) => resolved,
             () = self.clock.sleep_until(deadline) => return false,
         };
-        let Ok(mut addresses) = resolved.map(Iterator::peekable) else {
-            return false;
-        };
-        addresses.peek().is_some() && !addresses.any(|address| self.egress.permits(address.ip()))
+        let permitted = resolved.map(|addresses| self.permitted(endpoint, addresses));
+        matches!(permitted, Ok(Err(error)) if error.kind() == ErrorKind::Blocked)
     }
 
     /// The addresses to which [`Egress`] allows connections.

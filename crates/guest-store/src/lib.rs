@@ -22,6 +22,8 @@ mod shared_token;
 mod sqlite;
 mod stats;
 mod store;
+#[cfg(feature = "token-source")]
+mod token_source;
 mod trail;
 mod webhook;
 
@@ -46,5 +48,7 @@ pub use store::{
     Change, Committed, EntryQuery, Limits, SessionQuery, Store, StoreFuture, StoredCheckpoint, StoredEntry,
     Unit,
 };
+#[cfg(feature = "token-source")]
+pub use token_source::SharedTokenSource;
 pub use trail::{Trail, trail};
 pub use webhook::Webhook;

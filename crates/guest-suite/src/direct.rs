@@ -10,7 +10,6 @@ mod lifecycle;
 mod reevaluation;
 mod requests;
 mod session_row;
-mod shared_token;
 mod sign_in;
 mod storage;
 mod tokens;
@@ -40,7 +39,6 @@ use tokio::sync::Notify;
 pub use self::conversation::Conversation;
 pub use self::guests::GuestRequest;
 pub use self::lifecycle::Created;
-pub use self::shared_token::SharedTokenSource;
 pub use self::sign_in::SignIn;
 
 use self::deadlines::Deadlines;

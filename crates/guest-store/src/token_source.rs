@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use genesys_api::Now;
-use genesys_auth::{AuthError, LoginHost, TokenResponse, TokenSource};
-use guest_store::{Change, SharedToken, Store, StoreError, StoreErrorKind};
+use genesys_auth::{AuthError, LoginHost, TokenResponse, TokenSource, refresh_margin};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+
+use crate::{Change, SharedToken, Store, StoreError, StoreErrorKind};
 
 /// Longest time for which one process requests the token while the others wait. Our choice: twice the deadline of a call.
 const LEASE: Duration = Duration::from_secs(60);
@@ -16,9 +17,11 @@ const LEASE: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A source of access tokens for an [`Authenticator`](genesys_auth::Authenticator): the login host, behind a store. One of
-/// the processes that share the store requests a token, and a restarted process uses the stored one.
+/// the processes that share the store requests a token, and a restarted process uses the stored one. One process at a time
+/// opens a SQLite store: there it spares the request after a restart.
 ///
-/// If the store fails, the login host is called, which issues a token of its own. The store seals the tokens.
+/// If the store fails, the login host is called, which issues a token of its own. If the login host fails, the stored token
+/// is used until it expires. The store seals the tokens.
 #[derive(Clone, Debug)]
 pub struct SharedTokenSource {
     store: Arc<dyn Store>,
@@ -49,10 +52,9 @@ impl SharedTokenSource {
             leased_until: None,
         });
         let token = row.content.as_ref().and_then(StoredToken::parse);
-        let token =
-            token.filter(|token| rejected.is_none_or(|rejected| rejected.expose_secret() != token.token));
-        if let Some(response) = token.and_then(|token| token.response(now.utc)) {
-            return Ok(Step::Use(response));
+        let token = token.filter(|token| token.is_valid(rejected, now.utc));
+        if let Some(token) = token.filter(|token| token.is_fresh(now.utc)) {
+            return Ok(Step::Use(token.into_response(now.utc)));
         }
         if let Some(until) = row.leased_until.filter(|until| *until > now.utc) {
             return Ok(Step::Wait(now.until(until).min(POLL_INTERVAL)));
@@ -73,8 +75,13 @@ impl SharedTokenSource {
         }
     }
 
-    /// Requests a token and stores it in place of the lease.
-    async fn request(&self, lease: SharedToken, now: Now) -> Result<TokenResponse, AuthError> {
+    /// Requests a token and stores it in place of the lease. If there is none, the stored one is used while it is valid.
+    async fn request(
+        &self,
+        lease: SharedToken,
+        rejected: Option<&SecretString>,
+        now: Now,
+    ) -> Result<TokenResponse, AuthError> {
         let response = self.login.fetch(None).await;
         let content = response
             .as_ref()
@@ -83,12 +90,20 @@ impl SharedTokenSource {
         let stored = self.put(SharedToken {
             content: content.or_else(|| lease.content.clone()),
             leased_until: None,
-            ..lease
+            ..lease.clone()
         });
         if let Err(error) = stored.await {
             tracing::warn!(%error, "cannot store an access token: another process requests its own");
         }
-        response
+        let now = self.login.client.clock().now().utc;
+        let stored = lease.content.as_ref().and_then(StoredToken::parse);
+        match (response, stored.filter(|token| token.is_valid(rejected, now))) {
+            (Err(error), Some(stored)) => {
+                tracing::warn!(%error, "cannot refresh a shared access token, using it until it expires");
+                Ok(stored.into_response(now))
+            }
+            (response, _) => response,
+        }
     }
 }
 
@@ -103,7 +118,7 @@ impl TokenSource for SharedTokenSource {
                     tracing::debug!("waiting for the access token that another process requests");
                     clock.sleep(wait).await;
                 }
-                Ok(Step::Fetch(lease)) => return self.request(lease, now).await,
+                Ok(Step::Fetch(lease)) => return self.request(lease, rejected, now).await,
                 Err(error) => {
                     tracing::warn!(%error, "cannot read a shared access token, requesting another one");
                     return self.login.fetch(None).await;
@@ -144,18 +159,24 @@ impl StoredToken {
         serde_json::from_str(content.expose_secret()).ok()
     }
 
-    /// The token, unless it is due for a refresh as [`TokenCache`](genesys_auth::TokenCache) refreshes it.
-    fn response(self, now: OffsetDateTime) -> Option<TokenResponse> {
-        let lifetime = self.expires_at - self.issued_at;
-        let margin = (lifetime / 5_i32).min(time::Duration::minutes(5));
-        let is_fresh = self.issued_at <= now && now < self.expires_at - margin;
-        Some(TokenResponse {
-            expires_in: Duration::try_from(self.expires_at - now)
-                .ok()
-                .filter(|_| is_fresh)?,
+    /// Whether a service can accept the token.
+    fn is_valid(&self, rejected: Option<&SecretString>, now: OffsetDateTime) -> bool {
+        let is_rejected = rejected.is_some_and(|rejected| rejected.expose_secret() == self.token);
+        !is_rejected && self.issued_at <= now && now < self.expires_at
+    }
+
+    /// Whether the token is not due for a refresh, as in a [`TokenCache`](genesys_auth::TokenCache).
+    fn is_fresh(&self, now: OffsetDateTime) -> bool {
+        let lifetime = Duration::try_from(self.expires_at - self.issued_at).unwrap_or_default();
+        now < self.expires_at - refresh_margin(lifetime)
+    }
+
+    fn into_response(self, now: OffsetDateTime) -> TokenResponse {
+        TokenResponse {
+            expires_in: Duration::try_from(self.expires_at - now).unwrap_or_default(),
             scopes: self.scopes.and_then(|scopes| scopes.parse().ok()),
             access_token: self.token.into(),
-        })
+        }
     }
 }
 
@@ -169,14 +190,16 @@ mod tests {
 
     use audit::Signer;
     use genesys_api::{Clock, Host};
-    use genesys_auth::{Authenticator, Credentials};
-    use genesys_http::{Client, Tls};
-    use guest_store::{Keys, Limits, SealKey, SqliteStore};
+    use genesys_auth::{Authenticator, Client, Credentials, Tls};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
     use tokio::task::JoinSet;
 
     use super::*;
+    use crate::{Keys, Limits, SealKey, SqliteStore};
+
+    /// The number of requests after which the login host answers 503.
+    const DOWN: usize = 1_000;
 
     /// Issues `canary-1`, `canary-2` and so on, each for an hour.
     async fn login_host() -> (Host, Arc<AtomicUsize>) {
@@ -195,8 +218,12 @@ mod tests {
                 }
                 let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
                 let body = format!("{{\"access_token\":\"canary-{number}\",\"expires_in\":3600}}");
+                let status = match number > DOWN {
+                    true => "503 Service Unavailable",
+                    false => "200 OK",
+                };
                 let head = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close",
+                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close",
                     body.len()
                 );
                 let answer = format!("{head}\r\n\r\n{body}");
@@ -281,6 +308,21 @@ mod tests {
             ("canary-2".into(), "canary-2".into())
         );
         assert_eq!(requests.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn token_is_used_until_it_expires_while_the_login_host_fails() {
+        let (host, requests) = login_host().await;
+        let (clock, store) = (Clock::system(), open(":memory:"));
+        let request = async || authenticator(&store, &host, &clock).token().await;
+        assert!(request().await.is_ok());
+        requests.store(DOWN, Ordering::SeqCst);
+        // a process that starts while the token is due for a refresh
+        clock.advance(Duration::from_secs(3_600 - 60));
+        assert_eq!(request().await.unwrap().secret.expose_secret(), "canary-1");
+        assert!(requests.load(Ordering::SeqCst) > DOWN);
+        clock.advance(Duration::from_secs(60));
+        assert!(request().await.is_err());
     }
 
     #[tokio::test]
