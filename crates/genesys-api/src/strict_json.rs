@@ -187,17 +187,9 @@ impl<'a> Field<'a> {
         BodyError::at(BodyErrorKind::Value, field, message)
     }
 
-    /// The error of parsing the value, after the path of the field, which replaces the name of the value in `invalid name:`.
+    /// The error of parsing the value, after the path of the field.
     pub fn rejected(&self, error: impl std::error::Error) -> BodyError {
-        let (field, error) = (self.path(), error.to_string());
-        let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphabetic() || c == ' ');
-        if let Some((name, reason)) = error
-            .strip_prefix("invalid ")
-            .and_then(|rest| rest.split_once(": "))
-            && is_name(name)
-        {
-            return self.invalid(reason);
-        }
+        let field = self.path();
         let message = format!("{field}: {error}");
         BodyError::at(BodyErrorKind::Value, field, message)
     }

@@ -80,7 +80,7 @@ fn error_names_the_field_and_repeats_no_value() {
         ),
         (
             r#"{"channelConfigurationId":""}"#,
-            "invalid channelConfigurationId: it is empty, give 1 to 128 characters, or \
+            "channelConfigurationId: invalid channel configuration id: it is empty, give 1 to 128 characters, or \
              omit it to get a new one",
         ),
         (
@@ -89,7 +89,7 @@ fn error_names_the_field_and_repeats_no_value() {
         ),
         (
             r#"{"channelConfigurationId":"c","guestId":"a b"}"#,
-            "invalid guestId: the character at byte 1 is not one of A-Z a-z 0-9 . _ : -",
+            "guestId: invalid guest id: the character at byte 1 is not one of A-Z a-z 0-9 . _ : -",
         ),
         (
             r#"{"channelConfigurationId":"c"}"#,
@@ -125,7 +125,7 @@ fn error_names_the_field_and_repeats_no_value() {
         ),
         (
             &with_attributes(r#"{"":"x"}"#),
-            "invalid guestAttributes: the key is empty, use 1 to 64 characters",
+            "guestAttributes: invalid attribute: the key is empty, use 1 to 64 characters",
         ),
         (
             &with_attributes(&format!(r#"{{"a":"{}"}}"#, "x".repeat(1_025))),
@@ -211,11 +211,11 @@ fn evidence_and_age_are_parsed_or_named_in_an_error() {
         ),
         (
             r#"{"notice":{"version":"7","language":"hunter2 "}}"#,
-            "invalid consent.notice.language: use a tag such as de or de-CH",
+            "consent.notice.language: invalid notice language: use a tag such as de or de-CH",
         ),
         (
             r#"{"gpp":""}"#,
-            "invalid consent.gpp: use 1 to 4096 visible ASCII characters",
+            "consent.gpp: invalid GPP string: use 1 to 4096 visible ASCII characters",
         ),
     ] {
         let error = parse(with_consent(consent)).unwrap_err();
