@@ -42,6 +42,8 @@ fn frame(event: &Event) -> Option<Value> {
             let state = match status {
                 DeliveryStatus::Delivered { .. } => "sent",
                 DeliveryStatus::Failed(_) => "failed",
+                DeliveryStatus::Queued => "queued",
+                DeliveryStatus::Sending => "sending",
                 _ => "unknown",
             };
             json!({ "id": id.to_string(), "state": state })

@@ -272,10 +272,11 @@ export class GuestConversation extends EventTarget {
     if (this.#state === "ended") throw new Error("the conversation has ended: start a new one");
     if (this.#outbox.size >= MAX_UNACKNOWLEDGED) throw new RangeError("too many unacknowledged messages: wait for deliveries");
     const id = uuid();
-    this.#outbox.set(id, { ...wellFormed(message), epoch: null });
+    const queued = { ...wellFormed(message), epoch: null, state: "queued" };
+    this.#outbox.set(id, queued);
     const stored = this.#store();
-    this.#emit("delivery", { id, state: "sending", stored });
-    if (this.#state === "open") this.#transmit(id);
+    if (this.#state === "open" && this.#transmit(id)) queued.state = "sending";
+    this.#emit("delivery", { id, state: queued.state, stored });
     return id;
   }
 
@@ -333,7 +334,10 @@ export class GuestConversation extends EventTarget {
       { signal },
     );
     this.#open();
-    for (const id of this.#requeued) this.#emit("delivery", { id, state: "sending", stored: this.#options.storage !== null });
+    for (const id of this.#requeued) {
+      this.#outbox.get(id).state = "queued";
+      this.#emit("delivery", { id, state: "queued", stored: this.#options.storage !== null });
+    }
     this.#requeued = [];
   }
 
@@ -398,7 +402,7 @@ export class GuestConversation extends EventTarget {
     // a frame that was received before the connection was lost is dropped
     if (typeof frame.sequence === "number" && frame.type !== "handshake.accepted" && this.#position !== null) {
       const known = frame.sequence <= this.#position.sequence;
-      if (known && frame.type !== "message.accepted") return;
+      if (known && frame.type !== "delivery") return;
       if (!known) this.#position.sequence = frame.sequence;
     }
     switch (frame.type) {
@@ -411,19 +415,10 @@ export class GuestConversation extends EventTarget {
         this.#watchHeartbeat(generation);
         this.#emit("accepted", frame);
         // the gateway deduplicates messages by id
-        for (const id of this.#outbox.keys()) this.#transmit(id);
+        for (const id of this.#outbox.keys()) if (this.#transmit(id)) this.#progress(id, "sending");
         break;
-      case "message.accepted":
-        if (frame.messageId !== undefined) this.#isNew(frame.messageId);
-        this.#acknowledge(frame.id, { id: frame.id, state: "delivered", timestamp: frame.timestamp });
-        break;
-      case "message.failed":
-        this.#acknowledge(frame.id, {
-          id: frame.id,
-          state: frame.code === "in.doubt" ? "unknown" : "failed",
-          code: frame.code,
-          message: frame.message,
-        });
+      case "delivery":
+        this.#deliver(frame);
         break;
       case "session.ended":
         this.#end("session-ended", frame.reason);
@@ -461,6 +456,21 @@ export class GuestConversation extends EventTarget {
       // the gateway recognizes no message of an earlier epoch: it is not sent twice
       if (message.epoch !== null && message.epoch !== epoch) this.#acknowledge(id, { id, state: "unknown" });
     }
+  }
+
+  #deliver({ id, state, timestamp, messageId, code, message }) {
+    if (messageId !== undefined) this.#isNew(messageId);
+    if (state === "sent") this.#acknowledge(id, { id, state, timestamp });
+    else if (state === "failed" || state === "unknown") this.#acknowledge(id, { id, state, code, message });
+    else if (state === "queued" || state === "sending") this.#progress(id, state);
+  }
+
+  /** Reports a changed state of a message without an acknowledgement. */
+  #progress(id, state) {
+    const message = this.#outbox.get(id);
+    if (message === undefined || message.state === state) return;
+    message.state = state;
+    this.#emit("delivery", { id, state, stored: this.#store() });
   }
 
   /** Whether the id of a message is new. The latest are compared. */
@@ -551,12 +561,15 @@ export class GuestConversation extends EventTarget {
     this.#watch = this.#options.clock.setTimeout(() => generation === this.#generation && expire(), timeout);
   }
 
+  /** Whether the message was written. The gateway reports one that has to wait there. */
   #transmit(id) {
     const message = this.#outbox.get(id);
-    const { epoch, ...body } = message;
-    if (!this.#sendFrame({ type: "message", id, ...body }) || epoch !== null) return;
+    const { epoch, state, ...body } = message;
+    if (!this.#sendFrame({ type: "message", id, ...body })) return false;
+    if (epoch !== null) return true;
     message.epoch = this.#position.epoch;
     this.#store();
+    return true;
   }
 
   #acknowledge(id, delivery) {
@@ -601,7 +614,7 @@ export class GuestConversation extends EventTarget {
     const valid = stored.filter((entry) => typeof entry?.id === "string" && (typeof entry.text === "string" || Array.isArray(entry.content)));
     for (const { id, text, content, epoch } of valid.slice(0, MAX_UNACKNOWLEDGED)) {
       const message = wellFormed(content === undefined ? { text } : { content });
-      this.#outbox.set(id, { ...message, epoch: typeof epoch === "string" ? epoch : null });
+      this.#outbox.set(id, { ...message, epoch: typeof epoch === "string" ? epoch : null, state: "queued" });
     }
     this.#requeued = [...this.#outbox.keys()];
   }
@@ -1271,6 +1284,7 @@ const TEXTS = Object.freeze({
   useHere: "Use it here",
   end: "End chat",
   privacy: "Privacy choices",
+  queued: "Waiting",
   sending: "Sending",
   sent: "Sent",
   failed: "Not sent",
@@ -1815,7 +1829,7 @@ function consentForm(purposes, texts, { chosen, link: address, submit, cancel })
 }
 
 /** Icon of each delivery status. */
-const MARKS = { sending: "clock", sent: "check", failed: "alert", unknown: "alert" };
+const MARKS = { queued: "clock", sending: "clock", sent: "check", failed: "alert", unknown: "alert" };
 /** Messages of one sender within this time in milliseconds are one group. */
 const GROUP_TIME = 5 * 60_000;
 
@@ -1860,11 +1874,11 @@ class Transcript {
   }
 
   /** Adds a message of the guest. `send` sends it again, and returns its new id. */
-  addOwn(id, text, send) {
+  addOwn({ id, state, text, send }) {
     if (this.#entries.has(id)) return;
     const sentAt = new Date();
-    const node = this.#node({ id, text }, true, "sending", sentAt);
-    this.#entries.set(id, { id, node, at: null, sentAt, status: "sending", author: "own", text, send });
+    const node = this.#node({ id, text }, true, state, sentAt);
+    this.#entries.set(id, { id, node, at: null, sentAt, status: state, author: "own", text, send });
     this.#parts.list.append(node);
     this.#arrange();
   }
@@ -1876,13 +1890,12 @@ class Transcript {
       entry.at = new Date(timestamp);
       this.#lead = Math.max(this.#lead ?? -Infinity, entry.at - Date.now());
     }
-    const status = state === "delivered" ? "sent" : state;
-    entry.status = status;
+    entry.status = state;
     const again = () => this.#sendAgain(id);
-    entry.node.querySelector(".meta").replaceWith(this.#meta(entry.at ?? entry.sentAt, status, again));
+    entry.node.querySelector(".meta").replaceWith(this.#meta(entry.at ?? entry.sentAt, state, again));
     entry.node.classList.remove(...Object.keys(MARKS));
-    entry.node.classList.add(status);
-    if (status === "failed" || status === "unknown") this.#view.announce(`${this.#texts[status]}. ${message ?? ""}`);
+    entry.node.classList.add(state);
+    if (state === "failed" || state === "unknown") this.#view.announce(`${this.#texts[state]}. ${message ?? ""}`);
     this.#arrange();
   }
 
@@ -2297,8 +2310,8 @@ export class GuestChat extends HTMLElement {
     on("ended", (ended) => this.#ended(ended));
     addEventListener("offline", () => this.#showState(conversation.state), { signal });
     addEventListener("online", () => this.#showState(conversation.state), { signal });
-    for (const { id, text, content } of conversation.unacknowledged) {
-      this.#transcript.addOwn(id, text ?? answerText(content), () => conversation.send(text ?? { content }));
+    for (const { id, state, text, content } of conversation.unacknowledged) {
+      this.#transcript.addOwn({ id, state, text: text ?? answerText(content), send: () => conversation.send(text ?? { content }) });
     }
     if (conversation.state === "ended") conversation.reconnect();
     else conversation.connect();
@@ -2428,7 +2441,9 @@ export class GuestChat extends HTMLElement {
   /** Sends a message by `run`, which returns its id. Returns whether the client took it. */
   #send(run, text) {
     try {
-      this.#transcript.addOwn(run(), text, run);
+      const id = run();
+      const { state } = this.#conversation.unacknowledged.at(-1);
+      this.#transcript.addOwn({ id, state, text, send: run });
       this.#parts.error.textContent = "";
       this.#scrollToEnd();
       return true;

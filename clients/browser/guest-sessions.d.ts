@@ -279,6 +279,33 @@ export interface DateSlot {
   duration?: number;
 }
 
+/** The message was not delivered (`failed`), or it was sent and not acknowledged, and may have arrived (`unknown`, with the code `in.doubt`). `sent` may still follow `unknown`. */
+export interface DeliveryFailed {
+  code: FailureCode;
+  id: string;
+  message: string;
+  state: "failed" | "unknown";
+  type: "delivery";
+}
+
+/** The message is delivered: Genesys has echoed it. */
+export interface DeliverySent {
+  id: string;
+  /** Id of the message in the history. */
+  messageId?: string;
+  sequence: number;
+  state: "sent";
+  timestamp: string;
+  type: "delivery";
+}
+
+/** The message has to wait before it is sent to Genesys (`queued`), or is sent after it waited (`sending`). Neither is replayed: a message that is sent again under its id is answered with its status. A message that is sent at once has none of both. */
+export interface DeliveryWaiting {
+  id: string;
+  state: "queued" | "sending";
+  type: "delivery";
+}
+
 /** One invalid field. */
 export interface Detail {
   /** Code of the error in the field. For missing consent it is the id of the policy's rule. */
@@ -454,7 +481,7 @@ export interface FormContent {
 }
 
 /** Frames of the gateway: */
-export type GatewayFrame = HandshakeAccepted | MessageAccepted | MessageFailed | Message | Typing | Conversation | ReplayIncomplete | Refused | SessionEnded | Pong;
+export type GatewayFrame = HandshakeAccepted | DeliveryWaiting | DeliverySent | DeliveryFailed | Message | Typing | Conversation | ReplayIncomplete | Refused | SessionEnded | Pong;
 
 /** A string of the IAB Global Privacy Platform. It is stored and not evaluated. */
 export type Gpp = string;
@@ -552,7 +579,7 @@ export interface HeldSession {
   state: State;
 }
 
-/** A message, in the shape of the frame `message`. A guest's own messages are among them, with the id that `message.accepted` has as `messageId`. */
+/** A message, in the shape of the frame `message`. A guest's own messages are among them, with the id that the frame `delivery` has as `messageId`. */
 export interface HistoryMessage {
   /** As in the frame `message`: see `frames.schema.json`. */
   content?: Array<Record<string, unknown>>;
@@ -614,24 +641,6 @@ export interface Message {
   text: string;
   timestamp: string;
   type: "message";
-}
-
-/** The message is delivered: Genesys has echoed it. */
-export interface MessageAccepted {
-  id: string;
-  /** Id of the message in the history. */
-  messageId?: string;
-  sequence: number;
-  timestamp: string;
-  type: "message.accepted";
-}
-
-/** The message was not delivered. */
-export interface MessageFailed {
-  code: FailureCode;
-  id: string;
-  message: string;
-  type: "message.failed";
 }
 
 /** Assigned by the client and unique in the session. The reply repeats it. A second frame with the same id is a duplicate. */
@@ -1062,12 +1071,12 @@ export interface Clock {
 }
 
 /**
- * The delivery status of a message. `unknown`: it may have been delivered. `stored`: whether the message survives a reload of
- * the page.
+ * The delivery status of a message. `queued`: it waits for the connection, or at the gateway for Genesys Cloud. `unknown`: it
+ * may have been delivered. `stored`: whether the message survives a reload of the page.
  */
 export type Delivery =
-  | { id: string; state: "sending"; stored: boolean }
-  | { id: string; state: "delivered"; timestamp: string }
+  | { id: string; state: "queued" | "sending"; stored: boolean }
+  | { id: string; state: "sent"; timestamp: string }
   | { id: string; state: "failed"; code: FailureCode; message: string }
   | { id: string; state: "unknown"; code?: "in.doubt"; message?: string };
 
@@ -1104,7 +1113,7 @@ export class GuestConversation {
   readonly state: ConversationState;
   readonly position: Position | null;
   /** The messages without an acknowledgement, oldest first, with those from before a reload of the page. */
-  readonly unacknowledged: ({ id: string; text: string } | { id: string; content: GuestAnswer["content"] })[];
+  readonly unacknowledged: ({ id: string; state: "queued" | "sending" } & ({ text: string } | { content: GuestAnswer["content"] }))[];
   connect(): void;
   /** Connects at once: without waiting for the next attempt, or again after an end by `closed`, `replaced` or `unreachable`. */
   reconnect(): void;

@@ -272,10 +272,11 @@ export class GuestConversation extends EventTarget {
     if (this.#state === "ended") throw new Error("the conversation has ended: start a new one");
     if (this.#outbox.size >= MAX_UNACKNOWLEDGED) throw new RangeError("too many unacknowledged messages: wait for deliveries");
     const id = uuid();
-    this.#outbox.set(id, { ...wellFormed(message), epoch: null });
+    const queued = { ...wellFormed(message), epoch: null, state: "queued" };
+    this.#outbox.set(id, queued);
     const stored = this.#store();
-    this.#emit("delivery", { id, state: "sending", stored });
-    if (this.#state === "open") this.#transmit(id);
+    if (this.#state === "open" && this.#transmit(id)) queued.state = "sending";
+    this.#emit("delivery", { id, state: queued.state, stored });
     return id;
   }
 
@@ -333,7 +334,10 @@ export class GuestConversation extends EventTarget {
       { signal },
     );
     this.#open();
-    for (const id of this.#requeued) this.#emit("delivery", { id, state: "sending", stored: this.#options.storage !== null });
+    for (const id of this.#requeued) {
+      this.#outbox.get(id).state = "queued";
+      this.#emit("delivery", { id, state: "queued", stored: this.#options.storage !== null });
+    }
     this.#requeued = [];
   }
 
@@ -398,7 +402,7 @@ export class GuestConversation extends EventTarget {
     // a frame that was received before the connection was lost is dropped
     if (typeof frame.sequence === "number" && frame.type !== "handshake.accepted" && this.#position !== null) {
       const known = frame.sequence <= this.#position.sequence;
-      if (known && frame.type !== "message.accepted") return;
+      if (known && frame.type !== "delivery") return;
       if (!known) this.#position.sequence = frame.sequence;
     }
     switch (frame.type) {
@@ -411,19 +415,10 @@ export class GuestConversation extends EventTarget {
         this.#watchHeartbeat(generation);
         this.#emit("accepted", frame);
         // the gateway deduplicates messages by id
-        for (const id of this.#outbox.keys()) this.#transmit(id);
+        for (const id of this.#outbox.keys()) if (this.#transmit(id)) this.#progress(id, "sending");
         break;
-      case "message.accepted":
-        if (frame.messageId !== undefined) this.#isNew(frame.messageId);
-        this.#acknowledge(frame.id, { id: frame.id, state: "delivered", timestamp: frame.timestamp });
-        break;
-      case "message.failed":
-        this.#acknowledge(frame.id, {
-          id: frame.id,
-          state: frame.code === "in.doubt" ? "unknown" : "failed",
-          code: frame.code,
-          message: frame.message,
-        });
+      case "delivery":
+        this.#deliver(frame);
         break;
       case "session.ended":
         this.#end("session-ended", frame.reason);
@@ -461,6 +456,21 @@ export class GuestConversation extends EventTarget {
       // the gateway recognizes no message of an earlier epoch: it is not sent twice
       if (message.epoch !== null && message.epoch !== epoch) this.#acknowledge(id, { id, state: "unknown" });
     }
+  }
+
+  #deliver({ id, state, timestamp, messageId, code, message }) {
+    if (messageId !== undefined) this.#isNew(messageId);
+    if (state === "sent") this.#acknowledge(id, { id, state, timestamp });
+    else if (state === "failed" || state === "unknown") this.#acknowledge(id, { id, state, code, message });
+    else if (state === "queued" || state === "sending") this.#progress(id, state);
+  }
+
+  /** Reports a changed state of a message without an acknowledgement. */
+  #progress(id, state) {
+    const message = this.#outbox.get(id);
+    if (message === undefined || message.state === state) return;
+    message.state = state;
+    this.#emit("delivery", { id, state, stored: this.#store() });
   }
 
   /** Whether the id of a message is new. The latest are compared. */
@@ -551,12 +561,15 @@ export class GuestConversation extends EventTarget {
     this.#watch = this.#options.clock.setTimeout(() => generation === this.#generation && expire(), timeout);
   }
 
+  /** Whether the message was written. The gateway reports one that has to wait there. */
   #transmit(id) {
     const message = this.#outbox.get(id);
-    const { epoch, ...body } = message;
-    if (!this.#sendFrame({ type: "message", id, ...body }) || epoch !== null) return;
+    const { epoch, state, ...body } = message;
+    if (!this.#sendFrame({ type: "message", id, ...body })) return false;
+    if (epoch !== null) return true;
     message.epoch = this.#position.epoch;
     this.#store();
+    return true;
   }
 
   #acknowledge(id, delivery) {
@@ -601,7 +614,7 @@ export class GuestConversation extends EventTarget {
     const valid = stored.filter((entry) => typeof entry?.id === "string" && (typeof entry.text === "string" || Array.isArray(entry.content)));
     for (const { id, text, content, epoch } of valid.slice(0, MAX_UNACKNOWLEDGED)) {
       const message = wellFormed(content === undefined ? { text } : { content });
-      this.#outbox.set(id, { ...message, epoch: typeof epoch === "string" ? epoch : null });
+      this.#outbox.set(id, { ...message, epoch: typeof epoch === "string" ? epoch : null, state: "queued" });
     }
     this.#requeued = [...this.#outbox.keys()];
   }

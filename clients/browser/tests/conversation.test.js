@@ -45,9 +45,23 @@ test("ten minutes without a server end with an open conversation and one message
   await clock.advance(30 * SECOND);
   assert.equal(conversation.state, "open");
   assert.deepEqual(messages(sockets), [{ type: "message", id, text: "Hello" }]);
-  sockets.at(-1).receive({ type: "message.accepted", id, sequence: 1, timestamp: "2026-01-01T00:00:00Z" });
-  assert.deepEqual(deliveries(events), ["sending", "delivered"]);
+  sockets.at(-1).receive({ type: "delivery", id, state: "sent", sequence: 1, timestamp: "2026-01-01T00:00:00Z" });
+  assert.deepEqual(deliveries(events), ["queued", "sending", "sent"]);
   assert.equal(events.some(([name]) => name === "ended"), false);
+});
+
+test("message that waits at the gateway is queued until it is forwarded", async () => {
+  const { sockets, conversation, events } = start((socket) => socket.accept());
+  conversation.connect();
+  await settle();
+  const id = conversation.send("Hello");
+  for (const state of ["queued", "queued", "sending"]) {
+    sockets[0].receive({ type: "delivery", id, state });
+    assert.equal(conversation.unacknowledged[0].state, state);
+  }
+  sockets[0].receive({ type: "delivery", id, state: "sent", sequence: 1, timestamp: "2026-01-01T00:00:00Z" });
+  sockets[0].receive({ type: "delivery", id: "of another tab", state: "queued" });
+  assert.deepEqual(deliveries(events), ["sending", "queued", "sending", "sent"]);
 });
 
 test("backoff begins again after a connection of 60 s", async () => {
@@ -161,12 +175,12 @@ test("unsent messages survive a reload, and no token is stored", async () => {
   // the page is reloaded: the old conversation runs no more
   up = true;
   const after = start(script, { storage: kept });
-  assert.deepEqual(after.conversation.unacknowledged, [{ id: ids[0], text: "one" }, { id: ids[1], text: "two" }]);
+  assert.deepEqual(after.conversation.unacknowledged, [{ id: ids[0], text: "one", state: "queued" }, { id: ids[1], text: "two", state: "queued" }]);
   after.conversation.connect();
   await settle();
   assert.deepEqual(messages(after.sockets).map(({ id }) => id), ids);
-  for (const id of ids) after.sockets[0].receive({ type: "message.accepted", id, sequence: 1, timestamp: "2026-01-01T00:00:00Z" });
-  assert.deepEqual(deliveries(after.events), ["sending", "sending", "delivered", "delivered"]);
+  for (const id of ids) after.sockets[0].receive({ type: "delivery", id, state: "sent", sequence: 1, timestamp: "2026-01-01T00:00:00Z" });
+  assert.deepEqual(deliveries(after.events), ["queued", "queued", "sending", "sending", "sent", "sent"]);
   assert.equal(kept.entries.size, 0);
 });
 
@@ -180,7 +194,7 @@ test("stored messages go when the session has ended", async () => {
   conversation.send("not written");
   assert.equal(JSON.parse([...kept.entries.values()][0]).length, 2);
   sockets[0].receive({ type: "session.ended", reason: "agent", sequence: 3 });
-  assert.deepEqual(deliveries(events), ["sending", "sending", "unknown", "failed"]);
+  assert.deepEqual(deliveries(events), ["sending", "queued", "unknown", "failed"]);
   assert.equal(kept.entries.size, 0);
 });
 
@@ -307,13 +321,13 @@ test("answer that was queued before a reload is sent again with its payload", as
   const [{ id, content }] = conversation.unacknowledged;
   conversation.connect();
   await settle();
-  sockets[0].receive({ type: "message.failed", id, sequence: 1, code: "message.refused", message: "x" });
+  sockets[0].receive({ type: "delivery", id, state: "failed", code: "message.refused", message: "x" });
   const again = conversation.send({ content });
   assert.notEqual(again, id);
   const buttonResponse = { type: "QuickReply", text: "Tea", payload: "tea", originatingMessageId: "m" };
   const answer = [{ contentType: "ButtonResponse", buttonResponse }];
   assert.deepEqual(messages(sockets), [{ type: "message", id, content: answer }, { type: "message", id: again, content: answer }]);
-  assert.deepEqual(deliveries(events), ["sending", "failed", "sending"]);
+  assert.deepEqual(deliveries(events), ["queued", "sending", "failed", "sending"]);
 });
 
 test("lone surrogates are replaced in texts, in answers and in what a reload finds", async (t) => {

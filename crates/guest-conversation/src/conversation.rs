@@ -122,6 +122,9 @@ impl Conversation {
             self.engine.progress = Progress::Established;
             return self.transmit_join();
         }
+        if self.is_resolving() {
+            self.engine.report_queued();
+        }
         if !self.transmit_attachment_request(now) && !self.is_resolving() {
             self.transmit_message(now);
         }

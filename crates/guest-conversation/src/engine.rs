@@ -341,6 +341,7 @@ impl Engine {
             after,
             cause: loss,
         });
+        self.report_queued();
     }
 
     fn record_loss(&mut self, loss: &Loss) {

@@ -22,12 +22,13 @@ pub enum Event {
     /// A message to the guest, from a person or a bot. The guest's own messages are never among them. Live messages are in
     /// the order of their arrival, which may differ from that of [`Message::at`](crate::Message::at).
     Message(Box<Message>),
-    /// The delivery of a message of the guest is decided, or cannot be. [`DeliveryStatus::Unknown`] may still be
-    /// followed by another status.
+    /// The delivery status of a message of the guest changed. [`DeliveryStatus::Queued`] is reported if the message has to
+    /// wait, and then [`DeliveryStatus::Sending`]; neither of a message that is sent at once.
+    /// [`DeliveryStatus::Unknown`] may still be followed by another status.
     Delivery {
         /// Id of the message.
         id: MessageId,
-        /// Its status: delivered, failed or unknown.
+        /// Its status.
         status: DeliveryStatus,
     },
     /// The connection changed.

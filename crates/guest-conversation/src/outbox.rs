@@ -95,6 +95,17 @@ struct Outgoing {
     after: Option<OffsetDateTime>,
     /// Whether it was sent twice, since the history did not contain it.
     resent: bool,
+    /// Whether [`DeliveryStatus::Queued`] was the last status that was reported.
+    is_reported_queued: bool,
+}
+
+/// The next message to send.
+#[derive(Debug)]
+pub(crate) struct Next<'a> {
+    pub(crate) id: MessageId,
+    /// Whether it was reported as queued, so that its sending is to be reported.
+    pub(crate) was_reported_queued: bool,
+    pub(crate) message: &'a OutgoingMessage,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -102,6 +113,8 @@ enum Step {
     Waiting,
     /// Sent after so many pings of the connection.
     Sent(u64),
+    /// Sent, and queued by the service, which forwards it later.
+    Held,
     /// Of unknown delivery, to be decided by the history.
     Unresolved,
 }
@@ -114,7 +127,7 @@ impl fmt::Debug for Outgoing {
 
 impl Outgoing {
     fn is_sent(&self) -> bool {
-        matches!(self.step, Step::Sent(_))
+        matches!(self.step, Step::Sent(_) | Step::Held)
     }
 }
 
@@ -152,6 +165,7 @@ impl Outbox {
             step: Step::Waiting,
             after: None,
             resent: false,
+            is_reported_queued: false,
         });
         Ok(())
     }
@@ -160,7 +174,7 @@ impl Outbox {
     pub(crate) fn status(&self, id: MessageId) -> Option<DeliveryStatus> {
         if let Some(message) = self.queue.iter().find(|message| message.id == id) {
             return Some(match message.step {
-                Step::Waiting => DeliveryStatus::Queued,
+                Step::Waiting | Step::Held => DeliveryStatus::Queued,
                 // an unresolved one is decided by the history soon, or reported as unknown
                 Step::Sent(_) | Step::Unresolved => DeliveryStatus::Sending,
             });
@@ -179,16 +193,44 @@ impl Outbox {
     }
 
     /// The next message to send; it counts as sent.
-    pub(crate) fn next(
-        &mut self,
-        pings: u64,
-        newest: OffsetDateTime,
-    ) -> Option<(MessageId, &OutgoingMessage)> {
+    pub(crate) fn next(&mut self, pings: u64, newest: OffsetDateTime) -> Option<Next<'_>> {
         let mut queue = self.queue.iter_mut();
         let message = queue.find(|message| message.step == Step::Waiting)?;
         message.step = Step::Sent(pings);
         message.after.get_or_insert(newest);
-        Some((message.id, &message.message))
+        Some(Next {
+            id: message.id,
+            was_reported_queued: std::mem::take(&mut message.is_reported_queued),
+            message: &message.message,
+        })
+    }
+
+    /// The messages that wait and were not reported as queued. They count as reported.
+    pub(crate) fn take_unreported(&mut self) -> Vec<MessageId> {
+        let queue = self.queue.iter_mut();
+        let waiting = queue.filter(|message| message.step == Step::Waiting && !message.is_reported_queued);
+        waiting
+            .map(|message| {
+                message.is_reported_queued = true;
+                message.id
+            })
+            .collect()
+    }
+
+    /// The service has queued a sent message. Returns whether that is to be reported.
+    pub(crate) fn hold(&mut self, id: MessageId) -> bool {
+        self.sent(id).is_some_and(|message| {
+            message.step = Step::Held;
+            !std::mem::replace(&mut message.is_reported_queued, true)
+        })
+    }
+
+    /// The service forwards a sent message. Returns whether that is to be reported.
+    pub(crate) fn forward(&mut self, id: MessageId, pings: u64) -> bool {
+        self.sent(id).is_some_and(|message| {
+            message.step = Step::Sent(pings);
+            std::mem::take(&mut message.is_reported_queued)
+        })
     }
 
     /// Removes a message whose delivery is decided. Returns `false` if it is not here.

@@ -10,6 +10,7 @@
 //!
 //! [`Relay`] is a state machine. `driver` runs it on the conversation and the channels of the sockets.
 
+mod delivery;
 mod driver;
 mod frame;
 mod history;

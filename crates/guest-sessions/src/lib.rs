@@ -27,7 +27,7 @@ pub use guest::{
     GuestReport, HeldSession, Recipient,
 };
 pub use history::{HistoryQuery, HistoryQueryError, MessagePage};
-pub use server_frame::{MessageBody, Sender, SenderKind, ServerFrame};
+pub use server_frame::{DeliveryBody, MessageBody, Sender, SenderKind, ServerFrame};
 pub use session::{
     AuditLines, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, RefreshBody, RefreshedTokens,
     SessionInfo,

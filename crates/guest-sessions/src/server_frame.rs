@@ -35,6 +35,14 @@ pub enum ServerFrame<'a> {
     },
     /// The state of the conversation.
     Conversation(ConversationStatus),
+    /// The delivery status of a message of the guest.
+    Delivery {
+        /// Id that the client assigned.
+        id: MessageId,
+        /// The status.
+        #[serde(borrow, flatten)]
+        status: DeliveryBody<'a>,
+    },
     /// The session is configured at Genesys Cloud.
     #[serde(rename = "handshake.accepted")]
     HandshakeAccepted {
@@ -58,32 +66,6 @@ pub enum ServerFrame<'a> {
         /// The message.
         #[serde(flatten)]
         message: MessageBody<'a>,
-    },
-    /// Genesys Cloud received the guest's message.
-    #[serde(rename = "message.accepted")]
-    MessageAccepted {
-        /// Id that the client assigned.
-        id: MessageId,
-        /// Sequence number.
-        sequence: u64,
-        /// RFC 3339, by Genesys' clock.
-        #[serde(borrow)]
-        timestamp: Text<'a>,
-        /// Id of the message in the history.
-        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-        message_id: Option<Text<'a>>,
-    },
-    /// The guest's message was not delivered.
-    #[serde(rename = "message.failed")]
-    MessageFailed {
-        /// Id that the client assigned.
-        id: MessageId,
-        /// Stable error code.
-        #[serde(borrow)]
-        code: Text<'a>,
-        /// Description and remedy, for people.
-        #[serde(borrow)]
-        message: Text<'a>,
     },
     /// The response to a `ping`.
     Pong {
@@ -145,10 +127,9 @@ impl<'a> ServerFrame<'a> {
         match self {
             Self::Error { .. } => "error",
             Self::Conversation(_) => "conversation",
+            Self::Delivery { .. } => "delivery",
             Self::HandshakeAccepted { .. } => "handshake.accepted",
             Self::Message { .. } => "message",
-            Self::MessageAccepted { .. } => "message.accepted",
-            Self::MessageFailed { .. } => "message.failed",
             Self::Pong { .. } => "pong",
             Self::ReplayIncomplete { .. } => "replay.incomplete",
             Self::SessionEnded { .. } => "session.ended",
@@ -189,6 +170,46 @@ struct Tag<'a> {
     #[serde(borrow, rename = "type")]
     kind: Text<'a>,
     sequence: Option<u64>,
+}
+
+/// A delivery status, as frames have it. Only `Sent` has a number. The others are not replayed: a message that is sent again
+/// under its id is answered with its status.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase", rename_all_fields = "camelCase")]
+pub enum DeliveryBody<'a> {
+    /// It was not delivered.
+    Failed {
+        /// Stable error code.
+        #[serde(borrow)]
+        code: Text<'a>,
+        /// Description and remedy, for people.
+        #[serde(borrow)]
+        message: Text<'a>,
+    },
+    /// It waits to be sent to Genesys Cloud.
+    Queued,
+    /// It is sent to Genesys Cloud, after it waited.
+    Sending,
+    /// Genesys Cloud received it.
+    Sent {
+        /// Sequence number.
+        sequence: u64,
+        /// RFC 3339, by Genesys' clock.
+        #[serde(borrow)]
+        timestamp: Text<'a>,
+        /// Id of the message in the history.
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        message_id: Option<Text<'a>>,
+    },
+    /// It was sent and not acknowledged: it may have arrived.
+    Unknown {
+        /// Stable error code.
+        #[serde(borrow)]
+        code: Text<'a>,
+        /// Description, for people.
+        #[serde(borrow)]
+        message: Text<'a>,
+    },
 }
 
 /// A message of the conversation, as frames have it.
@@ -294,6 +315,7 @@ mod tests {
     #[test]
     fn server_frame_round_trips() {
         let id: MessageId = "c0ffee00-0000-4000-8000-000000000001".parse().unwrap();
+        let delivery = |status| ServerFrame::Delivery { id, status };
         let frames = [
             ServerFrame::HandshakeAccepted {
                 guest_session_id: "gs-1".parse().unwrap(),
@@ -302,17 +324,21 @@ mod tests {
                 epoch: "e-1".into(),
                 sequence: 0,
             },
-            ServerFrame::MessageAccepted {
-                id,
+            delivery(DeliveryBody::Queued),
+            delivery(DeliveryBody::Sending),
+            delivery(DeliveryBody::Sent {
                 sequence: 1,
                 timestamp: "2026-11-22T12:00:00.000Z".into(),
                 message_id: Some("m-0".into()),
-            },
-            ServerFrame::MessageFailed {
-                id,
+            }),
+            delivery(DeliveryBody::Failed {
                 code: "message.too.long".into(),
                 message: "x".into(),
-            },
+            }),
+            delivery(DeliveryBody::Unknown {
+                code: "in.doubt".into(),
+                message: "x".into(),
+            }),
             ServerFrame::Message {
                 sequence: 2,
                 message: MessageBody {

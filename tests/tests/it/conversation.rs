@@ -79,7 +79,7 @@ async fn exchange_messages(page: &mut Page, text: &str) -> Vec<Value> {
     let (mut accepted, mut answered) = (false, false);
     while !(accepted && answered) {
         let frame = numbered(page).await;
-        accepted |= frame["type"] == "message.accepted" && frame["id"] == id.as_str();
+        accepted |= frame["state"] == "sent" && frame["id"] == id.as_str();
         answered |= frame["type"] == "message" && frame["text"] == format!("You said: {text}");
         frames.push(frame);
     }
@@ -245,15 +245,15 @@ async fn repeated_message_is_acknowledged_and_not_sent_again() {
     let session = session(&world).await;
     let mut page = Page::of(&session).await;
     let id = page.message("once").await;
-    let accepted = page.until("message.accepted").await;
+    let accepted = page.delivery("sent").await;
     let again = json!({ "type": "message", "id": id, "text": "once" });
     page.send_frame(&again).await;
-    assert_eq!(page.until("message.accepted").await, accepted);
+    assert_eq!(page.delivery("sent").await, accepted);
 
     // on another socket it is answered too, and only there
     let mut other = Page::of(&session).await;
     other.send_frame(&again).await;
-    assert_eq!(other.until("message.accepted").await, accepted);
+    assert_eq!(other.delivery("sent").await, accepted);
     page.send_frame(&json!({ "type": "ping" })).await;
     assert_eq!(page.receive().await, Received::Frame(json!({ "type": "pong" })));
     assert_eq!(world.simulator.counters().guest_messages, 1);

@@ -61,8 +61,8 @@ pub(crate) fn frame_properties() -> BTreeSet<String> {
 
 /// Adds the properties of a frame.
 pub(crate) fn see_frame(frame: &Value, seen: &mut BTreeSet<String>) {
-    let same = |known: &&Value| FRAMES.resolve(known)["properties"]["type"]["const"] == frame["type"];
-    let known = FRAMES.frames().iter().find(same).unwrap();
+    let known = FRAMES.frames().iter().find(|known| FRAMES.accepts(known, frame));
+    let known = known.unwrap();
     FRAMES.walk(known, "", frame, seen);
 }
 
@@ -223,6 +223,11 @@ impl Document {
                 .collect()
         };
         self.check(&content["schema"], &body, &format!("accepted of {what}"));
+    }
+
+    /// Whether a schema has the instance.
+    fn accepts(&self, schema: &Value, instance: &Value) -> bool {
+        self.validator(schema).is_valid(instance)
     }
 
     fn check(&self, schema: &Value, instance: &Value, what: &str) {

@@ -126,7 +126,7 @@ async fn guest_chat_sends_what_was_written_before_a_reload_without_a_gateway() {
                 visit.browser.evaluate(&own).await;
                 visit.browser.write("Are you there?").await;
                 visit.browser.press("Enter").await;
-                visit.see(".own.sending").await;
+                visit.see(".own.queued").await;
                 visit.check_appearance("reconnecting").await;
                 visit.browser.open(&format!("{}/?reloaded", visit.origin)).await;
             })

@@ -167,6 +167,16 @@ impl Page {
         }
     }
 
+    /// The next delivery of this state; other frames are skipped.
+    pub(crate) async fn delivery(&mut self, state: &str) -> Value {
+        loop {
+            let delivery = self.until("delivery").await;
+            if delivery["state"] == state {
+                return delivery;
+            }
+        }
+    }
+
     /// Closes the socket, and waits until the other side has closed it.
     pub(crate) async fn leave(mut self) {
         soon(self.socket.close(None)).await.unwrap();

@@ -86,12 +86,12 @@ export interface Clock {
 }
 
 /**
- * The delivery status of a message. `unknown`: it may have been delivered. `stored`: whether the message survives a reload of
- * the page.
+ * The delivery status of a message. `queued`: it waits for the connection, or at the gateway for Genesys Cloud. `unknown`: it
+ * may have been delivered. `stored`: whether the message survives a reload of the page.
  */
 export type Delivery =
-  | { id: string; state: "sending"; stored: boolean }
-  | { id: string; state: "delivered"; timestamp: string }
+  | { id: string; state: "queued" | "sending"; stored: boolean }
+  | { id: string; state: "sent"; timestamp: string }
   | { id: string; state: "failed"; code: FailureCode; message: string }
   | { id: string; state: "unknown"; code?: "in.doubt"; message?: string };
 
@@ -128,7 +128,7 @@ export class GuestConversation {
   readonly state: ConversationState;
   readonly position: Position | null;
   /** The messages without an acknowledgement, oldest first, with those from before a reload of the page. */
-  readonly unacknowledged: ({ id: string; text: string } | { id: string; content: GuestAnswer["content"] })[];
+  readonly unacknowledged: ({ id: string; state: "queued" | "sending" } & ({ text: string } | { content: GuestAnswer["content"] }))[];
   connect(): void;
   /** Connects at once: without waiting for the next attempt, or again after an end by `closed`, `replaced` or `unreachable`. */
   reconnect(): void;

@@ -109,11 +109,11 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
 fn list(page: &mut String, codes: &[Code]) -> Result<(), Box<dyn Error>> {
     page.push_str(
         "\n## Codes\n\nThe gateway emits no other codes. A code with a status is in the body `Problem`, a code of a \
-         frame in\n`error` or `message.failed`.\n\n| code | status | frame | meaning | reaction of the client |\n|---|---|---|---|---|\n",
+         frame in\n`error` or `delivery`.\n\n| code | status | frame | meaning | reaction of the client |\n|---|---|---|---|---|\n",
     );
     for code in codes {
         let frame = match code.frame {
-            Some(Frame::Failure) => "`message.failed`",
+            Some(Frame::Failure) => "`delivery`",
             Some(Frame::Refusal) => "`error`",
             None => "",
         };

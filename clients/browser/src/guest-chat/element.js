@@ -259,8 +259,8 @@ export class GuestChat extends HTMLElement {
     on("ended", (ended) => this.#ended(ended));
     addEventListener("offline", () => this.#showState(conversation.state), { signal });
     addEventListener("online", () => this.#showState(conversation.state), { signal });
-    for (const { id, text, content } of conversation.unacknowledged) {
-      this.#transcript.addOwn(id, text ?? answerText(content), () => conversation.send(text ?? { content }));
+    for (const { id, state, text, content } of conversation.unacknowledged) {
+      this.#transcript.addOwn({ id, state, text: text ?? answerText(content), send: () => conversation.send(text ?? { content }) });
     }
     if (conversation.state === "ended") conversation.reconnect();
     else conversation.connect();
@@ -390,7 +390,9 @@ export class GuestChat extends HTMLElement {
   /** Sends a message by `run`, which returns its id. Returns whether the client took it. */
   #send(run, text) {
     try {
-      this.#transcript.addOwn(run(), text, run);
+      const id = run();
+      const { state } = this.#conversation.unacknowledged.at(-1);
+      this.#transcript.addOwn({ id, state, text, send: run });
       this.#parts.error.textContent = "";
       this.#scrollToEnd();
       return true;

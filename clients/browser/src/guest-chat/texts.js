@@ -36,6 +36,7 @@ export const TEXTS = Object.freeze({
   useHere: "Use it here",
   end: "End chat",
   privacy: "Privacy choices",
+  queued: "Waiting",
   sending: "Sending",
   sent: "Sent",
   failed: "Not sent",

@@ -3,7 +3,7 @@ import { h, icon, linked } from "./dom.js";
 import { fill } from "./texts.js";
 
 /** Icon of each delivery status. */
-const MARKS = { sending: "clock", sent: "check", failed: "alert", unknown: "alert" };
+const MARKS = { queued: "clock", sending: "clock", sent: "check", failed: "alert", unknown: "alert" };
 /** Messages of one sender within this time in milliseconds are one group. */
 const GROUP_TIME = 5 * 60_000;
 
@@ -48,11 +48,11 @@ export class Transcript {
   }
 
   /** Adds a message of the guest. `send` sends it again, and returns its new id. */
-  addOwn(id, text, send) {
+  addOwn({ id, state, text, send }) {
     if (this.#entries.has(id)) return;
     const sentAt = new Date();
-    const node = this.#node({ id, text }, true, "sending", sentAt);
-    this.#entries.set(id, { id, node, at: null, sentAt, status: "sending", author: "own", text, send });
+    const node = this.#node({ id, text }, true, state, sentAt);
+    this.#entries.set(id, { id, node, at: null, sentAt, status: state, author: "own", text, send });
     this.#parts.list.append(node);
     this.#arrange();
   }
@@ -64,13 +64,12 @@ export class Transcript {
       entry.at = new Date(timestamp);
       this.#lead = Math.max(this.#lead ?? -Infinity, entry.at - Date.now());
     }
-    const status = state === "delivered" ? "sent" : state;
-    entry.status = status;
+    entry.status = state;
     const again = () => this.#sendAgain(id);
-    entry.node.querySelector(".meta").replaceWith(this.#meta(entry.at ?? entry.sentAt, status, again));
+    entry.node.querySelector(".meta").replaceWith(this.#meta(entry.at ?? entry.sentAt, state, again));
     entry.node.classList.remove(...Object.keys(MARKS));
-    entry.node.classList.add(status);
-    if (status === "failed" || status === "unknown") this.#view.announce(`${this.#texts[status]}. ${message ?? ""}`);
+    entry.node.classList.add(state);
+    if (state === "failed" || state === "unknown") this.#view.announce(`${this.#texts[state]}. ${message ?? ""}`);
     this.#arrange();
   }
 

@@ -46,10 +46,11 @@ impl Deliveries {
         });
     }
 
-    /// Returns a line for the new status of a message.
+    /// Returns a line for the new status of a message, unless it is not final.
     pub(super) fn update(&mut self, id: MessageId, status: &DeliveryStatus) -> Option<Line> {
         let at = self.pending.iter().position(|message| message.id == id)?;
         Some(match status {
+            DeliveryStatus::Queued | DeliveryStatus::Sending => return None,
             DeliveryStatus::Delivered { .. } => {
                 Line::new(LineKind::Success, "✓", &self.pending.remove(at).text)
             }

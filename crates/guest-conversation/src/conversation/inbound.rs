@@ -224,6 +224,7 @@ impl Conversation {
                 }
                 self.abandon_history();
                 self.engine.enter(Stage::Configuring(Wait::Retry(now.instant)));
+                self.engine.report_queued();
             }
             State::Idle | State::Connecting | State::Reconnecting | State::Closed | State::Failed => return,
         }

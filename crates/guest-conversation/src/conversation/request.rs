@@ -111,6 +111,7 @@ impl Conversation {
                 ready(&[State::Configured])?;
                 self.config.jwt = Some(jwt);
                 self.engine.enter(Stage::SigningIn(Wait::Retry(now.instant)));
+                self.engine.report_queued();
                 self.configure(now);
             }
             Request::StartNew => {

@@ -18,7 +18,41 @@ impl Engine {
     /// If it cannot be queued.
     pub fn send(&mut self, id: MessageId, message: OutgoingMessage) -> Result<(), SendError> {
         self.can_send()?;
-        self.outbox.push(id, message)
+        self.outbox.push(id, message)?;
+        if !self.may_transmit() {
+            self.report_queued();
+        }
+        Ok(())
+    }
+
+    /// Reports the messages that wait, unless they were reported already.
+    pub fn report_queued(&mut self) {
+        for id in self.outbox.take_unreported() {
+            let status = DeliveryStatus::Queued;
+            self.emit(Event::Delivery { id, status });
+        }
+    }
+
+    /// The peer has queued a message and forwards it later.
+    pub fn handle_queued(&mut self, id: MessageId) {
+        if self.outbox.hold(id) {
+            let status = DeliveryStatus::Queued;
+            self.emit(Event::Delivery { id, status });
+        }
+    }
+
+    /// The peer forwards a message.
+    pub fn handle_forwarded(&mut self, id: MessageId) {
+        let pings = self.pings();
+        if self.outbox.forward(id, pings) {
+            let status = DeliveryStatus::Sending;
+            self.emit(Event::Delivery { id, status });
+        }
+    }
+
+    /// Pings of the present connection.
+    fn pings(&mut self) -> u64 {
+        self.phase.heartbeat().map_or(0, |heartbeat| heartbeat.pings())
     }
 
     /// The delivery status of a message; `None` if it was never queued. The last 512 decided ones are remembered, and
@@ -58,10 +92,18 @@ impl Engine {
         }
         if let Err(at) = self.pacing.message(now.instant) {
             self.wake_at(Some(MESSAGE_LIMIT), at);
+            self.report_queued();
             return None;
         }
-        let pings = self.phase.heartbeat().map_or(0, |heartbeat| heartbeat.pings());
-        self.outbox.next(pings, newest)
+        let pings = self.pings();
+        let next = self.outbox.next(pings, newest)?;
+        if next.was_reported_queued {
+            self.events.push_back(Event::Delivery {
+                id: next.id,
+                status: DeliveryStatus::Sending,
+            });
+        }
+        Some((next.id, next.message))
     }
 
     /// Handles a delivered message. Returns whether that was not known before.

@@ -67,7 +67,7 @@ fn requeued_message_keeps_its_position() {
     outbox.requeue(id(1));
     assert_eq!(outbox.only_sent(), Some(id(3)));
     for n in [1, 2, 4] {
-        assert_eq!(outbox.next(0, EPOCH).unwrap().0, id(n));
+        assert_eq!(outbox.next(0, EPOCH).unwrap().id, id(n));
     }
 }
 

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use web_messaging::CustomAttributes;
 use ws_transport::OriginPolicy;
 
-use crate::virtual_peer::{TOKEN, agent_message, session_response, web_messaging};
+use crate::virtual_peer::{TOKEN, agent_message, is_waiting, session_response, web_messaging};
 
 pub(crate) struct Site {
     listener: TcpListener,
@@ -120,8 +120,18 @@ impl Guest {
     }
 }
 
+/// The next event, without those of messages that wait.
+async fn next(connection: &mut Connection) -> Option<Event> {
+    loop {
+        match connection.next_event().await {
+            Some(event) if is_waiting(&event) => {}
+            event => return event,
+        }
+    }
+}
+
 async fn accepted(connection: &mut Connection) -> MessageId {
-    match connection.next_event().await {
+    match next(connection).await {
         Some(Event::Delivery {
             id,
             status: DeliveryStatus::Delivered { .. },
@@ -132,7 +142,7 @@ async fn accepted(connection: &mut Connection) -> MessageId {
 
 pub(crate) async fn configured(connection: &mut Connection) {
     assert!(matches!(
-        connection.next_event().await,
+        next(connection).await,
         Some(Event::Connection(ConnectionEvent::Ready(_)))
     ));
 }

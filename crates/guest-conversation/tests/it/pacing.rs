@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use guest_conversation::{Command, ConnectionEvent, Event, GuestMachine as _, Machine as _, Reason, State};
+use guest_conversation::{
+    Command, ConnectionEvent, DeliveryStatus, Event, GuestMachine as _, Machine as _, Reason, State,
+};
 
 use crate::virtual_peer::{VirtualPeer, agent_message, id, session_response, too_many, web_messaging};
 
@@ -21,6 +23,27 @@ fn messages_are_limited_to_five_a_second() {
     assert_eq!(peer.frames().len(), 5);
     peer.pass(2 * SECOND);
     assert_eq!(peer.frames().len(), 2);
+}
+
+#[test]
+fn message_that_has_to_wait_is_reported_as_queued_then_as_sending() {
+    let mut peer = VirtualPeer::web_messaging();
+    for n in 0..6 {
+        peer.send(n, "x");
+    }
+    peer.frames();
+    // the others were sent at once
+    assert_eq!(peer.deliveries(), [(id(5), DeliveryStatus::Queued)]);
+    peer.pass(2 * SECOND);
+    peer.frames();
+    assert_eq!(peer.deliveries(), [(id(5), DeliveryStatus::Sending)]);
+    peer.receive(&too_many(3, Some(id(5))));
+    peer.frames();
+    assert_eq!(peer.deliveries(), [(id(5), DeliveryStatus::Queued)]);
+    peer.drop_socket();
+    peer.send(6, "x");
+    let queued = peer.deliveries();
+    assert_eq!(queued, [(id(6), DeliveryStatus::Queued)], "each is reported once");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use genesys_api::{Now, parse_rfc3339};
 use guest_conversation::{
-    Command, ConnectionEvent, Conversation, DeploymentRules, Event, GuestMachine as _, Machine as _,
-    MessageId, OutgoingMessage, Reason, State, WebMessaging,
+    Command, ConnectionEvent, Conversation, DeliveryStatus, DeploymentRules, Event, GuestMachine as _,
+    Machine as _, MessageId, OutgoingMessage, Reason, State, WebMessaging,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -147,9 +147,29 @@ impl VirtualPeer {
             .collect()
     }
 
+    /// The events, without those of messages that wait.
     pub(crate) fn events(&mut self) -> Vec<Event> {
-        std::iter::from_fn(|| self.conversation.poll_event()).collect()
+        let events = std::iter::from_fn(|| self.conversation.poll_event());
+        events.filter(|event| !is_waiting(event)).collect()
     }
+
+    /// The delivery statuses among the events.
+    pub(crate) fn deliveries(&mut self) -> Vec<(MessageId, DeliveryStatus)> {
+        let events = std::iter::from_fn(|| self.conversation.poll_event());
+        let deliveries = events.filter_map(|event| match event {
+            Event::Delivery { id, status } => Some((id, status)),
+            _ => None,
+        });
+        deliveries.collect()
+    }
+}
+
+/// Whether it is the event of a message that waits, or waited.
+pub(crate) fn is_waiting(event: &Event) -> bool {
+    let Event::Delivery { status, .. } = event else {
+        return false;
+    };
+    matches!(status, DeliveryStatus::Queued | DeliveryStatus::Sending)
 }
 
 pub(crate) fn session_response(new_session: bool) -> Value {

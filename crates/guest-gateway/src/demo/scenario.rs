@@ -156,6 +156,10 @@ async fn await_answers(session: &mut GuestSession, mut sent: Vec<MessageId>) -> 
                 id,
                 status: DeliveryStatus::Delivered { .. },
             }) => sent.retain(|sent| *sent != id),
+            Some(Event::Delivery {
+                status: DeliveryStatus::Queued | DeliveryStatus::Sending,
+                ..
+            }) => {}
             Some(Event::Message(_)) => replies += 1,
             Some(Event::Session(SessionEvent::Typing { .. })) => {}
             other => return Err(format!("expected an answer, received {other:?}").into()),

@@ -1,7 +1,8 @@
-//! Frames of refusals, failures and gaps.
+//! Frames of refusals, deliveries and gaps.
 
-use guest_conversation::MessageId;
-use guest_sessions::{ErrorCode, ServerFrame};
+use genesys_api::rfc3339;
+use guest_conversation::{DeliveryStatus, FailureReason, MessageId};
+use guest_sessions::{DeliveryBody, ErrorCode, ServerFrame};
 use ws_transport::server::Payload;
 
 pub(super) fn gap<'a>(
@@ -22,17 +23,43 @@ pub(super) fn error_frame(code: ErrorCode, message: &str) -> Payload {
     ServerFrame::error(code.as_str(), message).to_json().into()
 }
 
-pub(super) fn failed_frame(id: MessageId, code: ErrorCode, message: &str) -> Payload {
-    let frame = ServerFrame::MessageFailed {
-        id,
+/// The frame of a delivery status. `sequence` is the number of one that is delivered.
+pub(super) fn delivery<'a>(id: MessageId, status: &'a DeliveryStatus, sequence: u64) -> ServerFrame<'a> {
+    let status = match status {
+        DeliveryStatus::Delivered { at, message, .. } => DeliveryBody::Sent {
+            sequence,
+            timestamp: rfc3339(*at).into(),
+            message_id: message.as_deref().map(Into::into),
+        },
+        DeliveryStatus::Failed(reason) => DeliveryBody::Failed {
+            code: failure_code(reason).as_str().into(),
+            message: reason.to_string().into(),
+        },
+        DeliveryStatus::Queued => DeliveryBody::Queued,
+        DeliveryStatus::Sending => DeliveryBody::Sending,
+        _ => DeliveryBody::Unknown {
+            code: ErrorCode::InDoubt.as_str().into(),
+            message: UNKNOWN.into(),
+        },
+    };
+    ServerFrame::Delivery { id, status }
+}
+
+pub(super) fn failed(id: MessageId, code: ErrorCode, message: &str) -> Payload {
+    let status = DeliveryBody::Failed {
         code: code.as_str().into(),
         message: message.into(),
     };
-    frame.to_json().into()
+    ServerFrame::Delivery { id, status }.to_json().into()
 }
 
-pub(super) fn unknown_status(id: MessageId) -> Payload {
-    let text =
-        "cannot determine the delivery status: the connection to Genesys was lost before the acknowledgement";
-    failed_frame(id, ErrorCode::InDoubt, text)
+fn failure_code(reason: &FailureReason) -> ErrorCode {
+    match reason {
+        FailureReason::ReadOnly => ErrorCode::ConversationReadOnly,
+        FailureReason::Refused(_) => ErrorCode::MessageRefused,
+        _ => ErrorCode::NotSent,
+    }
 }
+
+const UNKNOWN: &str =
+    "cannot determine the delivery status: the connection to Genesys was lost before the acknowledgement";

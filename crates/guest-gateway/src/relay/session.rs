@@ -3,17 +3,16 @@
 
 use std::time::Instant;
 
-use genesys_api::{Now, SessionId, rfc3339};
+use genesys_api::{Now, SessionId};
 use guest_conversation::{
-    ConnectionEvent, Conversation, DeliveryStatus, Direction, Ending, Event, FailureReason,
-    GuestMachine as _, Message, MessageId, OutgoingMessage, Request, SendError, SessionEvent, SessionInfo,
+    ConnectionEvent, Conversation, Direction, Ending, Event, Message, Request, SessionEvent, SessionInfo,
 };
 use guest_sessions::{ErrorCode, ServerFrame};
 use session_metrics::EndReason;
 use time::OffsetDateTime;
 use ws_transport::server::Payload;
 
-use super::frame::{error_frame, failed_frame, gap, unknown_status};
+use super::frame::{error_frame, gap};
 use super::history::HistoryRequests;
 use super::replay::{Replay, ReplayBudget, Subject};
 use super::status::Status;
@@ -26,8 +25,8 @@ use super::{LastDelivered, Outgoing, Position, SocketId};
 pub struct Relay {
     id: SessionId,
     epoch: String,
-    replay: Replay,
-    subscribers: Subscribers,
+    pub(super) replay: Replay,
+    pub(super) subscribers: Subscribers,
     /// The last message that an earlier relay of the session delivered.
     delivered: LastDelivered,
     /// The session as Genesys described it last. `None` before it is configured.
@@ -88,27 +87,6 @@ impl Relay {
     /// Extends the lifetime of the sockets.
     pub fn handle_extend(&mut self, until: OffsetDateTime) {
         self.subscribers.extend(until);
-    }
-
-    /// Handles a message of the guest, which is sent unless its id is known. A refusal, and a status that is known already,
-    /// are answered on this socket.
-    pub fn handle_message(
-        &mut self,
-        socket: SocketId,
-        id: MessageId,
-        message: &OutgoingMessage,
-        conversation: &mut Conversation,
-    ) {
-        if let Some(answer) = self.send(conversation, id, message) {
-            self.subscribers.reply(socket, self.replay.last, answer);
-        }
-    }
-
-    /// Answers a message of the guest that a relay without a conversation cannot send.
-    pub fn handle_unsendable(&mut self, socket: SocketId, id: MessageId) {
-        let text = "the conversation stopped before it was sent: send it again";
-        let failed = failed_frame(id, ErrorCode::NotSent, text);
-        self.subscribers.reply(socket, self.replay.last, failed);
     }
 
     /// Makes a request of the guest. A refusal is answered on this socket.
@@ -201,37 +179,6 @@ impl Relay {
         self.subscribers.poll_timeout()
     }
 
-    /// Sends a message of the guest. Returns the reply, if its delivery status is final.
-    fn send(
-        &mut self,
-        conversation: &mut Conversation,
-        id: MessageId,
-        message: &OutgoingMessage,
-    ) -> Option<Payload> {
-        match conversation.engine().delivery(id) {
-            status if may_send(status.as_ref()) => {
-                let error = conversation.send(id, message).err()?;
-                let code = match error {
-                    SendError::Empty => ErrorCode::MessageEmpty,
-                    SendError::Full { .. } => ErrorCode::TooManyMessages,
-                    SendError::ReadOnly => ErrorCode::ConversationReadOnly,
-                    SendError::TooLarge { .. } | SendError::TooLong { .. } => ErrorCode::MessageTooLong,
-                    _ => ErrorCode::NotSent,
-                };
-                Some(failed_frame(id, code, &error.to_string()))
-            }
-            Some(DeliveryStatus::Delivered { at, message, .. }) => match self.replay.accepted(id) {
-                Some(kept) => Some(kept.clone()),
-                None => {
-                    self.publish_accepted(id, at, message);
-                    None
-                }
-            },
-            Some(DeliveryStatus::Unknown) => Some(unknown_status(id)),
-            _ => None,
-        }
-    }
-
     /// Answers pending handshakes, if the session is configured.
     fn answer_handshakes(&mut self) {
         let Some(session) = &mut self.session else {
@@ -315,18 +262,7 @@ impl Relay {
         match event {
             Event::Connection(event) => self.handle_connection_event(event),
             Event::Session(event) => self.handle_session_event(event),
-            Event::Delivery { id, status } => match status {
-                DeliveryStatus::Delivered { at, message, .. } => self.publish_accepted(id, at, message),
-                DeliveryStatus::Failed(reason) => {
-                    let code = match &reason {
-                        FailureReason::ReadOnly => ErrorCode::ConversationReadOnly,
-                        FailureReason::Refused(_) => ErrorCode::MessageRefused,
-                        _ => ErrorCode::NotSent,
-                    };
-                    self.broadcast(&failed_frame(id, code, &reason.to_string()));
-                }
-                _ => self.broadcast(&unknown_status(id)),
-            },
+            Event::Delivery { id, status } => self.handle_delivery(id, &status),
             Event::Message(message) => self.message(&message),
             Event::Ended(Ending::ClosedByServer { .. })
                 if matches!(self.requested, Some((_, Request::Clear))) =>
@@ -422,17 +358,8 @@ impl Relay {
         });
     }
 
-    fn publish_accepted(&mut self, id: MessageId, at: OffsetDateTime, message: Option<String>) {
-        self.publish(Subject::Accepted(id), |sequence| ServerFrame::MessageAccepted {
-            id,
-            sequence,
-            timestamp: rfc3339(at).into(),
-            message_id: message.map(Into::into),
-        });
-    }
-
     /// Numbers a frame and keeps it for all sockets.
-    fn publish<'f>(&mut self, subject: Subject, frame: impl FnOnce(u64) -> ServerFrame<'f>) {
+    pub(super) fn publish<'f>(&mut self, subject: Subject, frame: impl FnOnce(u64) -> ServerFrame<'f>) {
         let needed = self.subscribers.needed_after();
         self.replay
             .push(subject, needed, |number| frame(number).to_json());
@@ -475,11 +402,6 @@ fn skip(subscriber: &mut Subscriber, replay: &Replay, last: Option<String>) {
     subscriber.cursor = replay.first() - 1;
     let gap = gap(None, last.as_deref(), replay.first_message());
     subscriber.send_after(0, gap.to_json().into());
-}
-
-/// Whether a message is sent: a new one, or one that failed and is sent again under its id.
-fn may_send(status: Option<&DeliveryStatus>) -> bool {
-    matches!(status, None | Some(DeliveryStatus::Failed(_)))
 }
 
 #[cfg(test)]
@@ -594,7 +516,7 @@ mod tests {
         let received = frames(&mut relay, PROMPT);
         assert_eq!(
             received[2..],
-            ["replay.incomplete", "m2", "message.failed", "m3"],
+            ["replay.incomplete", "m2", "delivery", "m3"],
             "{received:?}"
         );
     }
@@ -676,24 +598,5 @@ mod tests {
         relay.handle_detach(PROMPT);
         pass_time(&mut relay, now, 1);
         assert!(relay.is_attached(SLOW), "no other socket waits");
-    }
-
-    #[test]
-    fn failed_message_can_be_sent_again_under_its_id() {
-        let delivered = DeliveryStatus::Delivered {
-            at: OffsetDateTime::UNIX_EPOCH,
-            sequence: None,
-            message: None,
-        };
-        for (status, expected) in [
-            (None, true),
-            (Some(DeliveryStatus::Failed(FailureReason::ReadOnly)), true),
-            (Some(delivered), false),
-            (Some(DeliveryStatus::Queued), false),
-            (Some(DeliveryStatus::Sending), false),
-            (Some(DeliveryStatus::Unknown), false),
-        ] {
-            assert_eq!(may_send(status.as_ref()), expected, "{status:?}");
-        }
     }
 }

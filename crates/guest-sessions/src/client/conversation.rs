@@ -5,6 +5,7 @@
 //! to drop duplicates. The history is read by REST. There are no attachments. An access token that expired is requested from the
 //! application.
 
+mod delivery;
 mod status;
 
 use std::time::{Duration, Instant};
@@ -14,9 +15,9 @@ use genesys_api::{Now, parse_rfc3339, retry, rfc3339};
 use guest_conversation::attachments::AttachmentId;
 use guest_conversation::engine::{Closed, Due, Engine};
 use guest_conversation::{
-    Author, AuthorKind, Command, DeliveryStatus, Direction, Ending, Event, FailureReason, GuestMachine, Job,
-    JobOutcome, Loss, Machine, Message, MessageId, OutgoingMessage, Reason, SendError, ServiceRefusal,
-    SessionEvent, SessionInfo, State,
+    Author, AuthorKind, Command, Direction, Ending, Event, FailureReason, GuestMachine, Job, JobOutcome,
+    Loss, Machine, Message, MessageId, OutgoingMessage, Reason, SendError, ServiceRefusal, SessionEvent,
+    SessionInfo, State,
 };
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -180,34 +181,7 @@ impl GatewayConversation {
                 };
                 self.handle_accepted(session, &epoch, sequence, now);
             }
-            ServerFrame::MessageAccepted {
-                id,
-                sequence,
-                timestamp,
-                message_id,
-            } => {
-                // read even if its number is old: whether the message is delivered is known by its id
-                self.session.is_new(sequence);
-                let (at, sequence) = (time_or_now(&timestamp, now), Some(sequence));
-                if self.engine.handle_delivered(id, at, sequence) {
-                    let status = DeliveryStatus::Delivered {
-                        at,
-                        sequence,
-                        message: message_id.map(|id| id.to_string()),
-                    };
-                    self.engine.emit(Event::Delivery { id, status });
-                }
-            }
-            ServerFrame::MessageFailed { id, code, .. }
-                if ErrorCode::from_name(&code) == Some(ErrorCode::InDoubt)
-                    && self.engine.handle_unknown(id) => {}
-            ServerFrame::MessageFailed { id, code, message } => {
-                let refusal = ServiceRefusal::new(&*code, &message);
-                let reason = FailureReason::Refused(Box::new(refusal.clone()));
-                if !self.engine.handle_failed(id, reason) {
-                    self.handle_refusal(refusal);
-                }
-            }
+            ServerFrame::Delivery { id, status } => self.handle_delivery(id, status, now),
             ServerFrame::Error {
                 code,
                 message,

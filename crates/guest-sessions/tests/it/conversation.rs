@@ -128,7 +128,7 @@ fn message_is_resent_under_its_id_and_replayed_events_are_emitted_once() {
             "from": {"kind": "bot", "name": "Robo"}, "timestamp": "2026-11-22T12:00:02.000Z"})
     };
     let accepted = |n: u128, sequence: u64| {
-        json!({"type": "message.accepted", "id": id(n).to_string(), "sequence": sequence,
+        json!({"type": "delivery", "state": "sent", "id": id(n).to_string(), "sequence": sequence,
             "timestamp": "2026-11-22T12:00:02.000Z"})
     };
     peer.send(1, "one");
@@ -346,6 +346,41 @@ fn session_expiring_at_extreme_times_does_not_panic() {
         let mut peer = VirtualPeer::ready();
         peer.receive(&json!({"type": "conversation", "state": "open", "actions": [], "expiresAt": at}));
         peer.pass(60 * SECOND);
+    }
+}
+
+#[test]
+fn message_that_waits_at_the_gateway_is_not_unknown() {
+    let mut peer = VirtualPeer::ready();
+    let delivery = |state: &str| json!({"type": "delivery", "state": state, "id": id(1).to_string()});
+    peer.send(1, "x");
+    peer.frames();
+    assert_eq!(peer.deliveries(), []);
+    peer.receive(&delivery("queued"));
+    assert_eq!(peer.deliveries(), [(id(1), DeliveryStatus::Queued)]);
+    for _ in 0..8 {
+        peer.pass(15 * SECOND);
+        peer.conversation.handle_alive();
+    }
+    assert_eq!(peer.deliveries(), []);
+    peer.receive(&delivery("sending"));
+    assert_eq!(peer.deliveries(), [(id(1), DeliveryStatus::Sending)]);
+    for _ in 0..8 {
+        peer.pass(15 * SECOND);
+        peer.conversation.handle_alive();
+    }
+    assert_eq!(peer.deliveries(), [(id(1), DeliveryStatus::Unknown)]);
+}
+
+#[test]
+fn failed_message_of_another_client_is_ignored() {
+    let mut peer = VirtualPeer::ready();
+    for state in ["failed", "unknown"] {
+        peer.receive(
+            &json!({"type": "delivery", "state": state, "id": id(1).to_string(),
+            "code": "in.doubt", "message": "x"}),
+        );
+        assert!(peer.events().is_empty());
     }
 }
 

@@ -133,7 +133,7 @@ impl Scenario {
 
     fn acknowledge(&mut self, n: u128) {
         self.peer.receive(
-            &serde_json::json!({"type": "message.accepted", "id": id(n).to_string(),
+            &serde_json::json!({"type": "delivery", "state": "sent", "id": id(n).to_string(),
             "sequence": n, "timestamp": "2026-11-22T12:00:01.000Z"}),
         );
     }
@@ -165,7 +165,7 @@ impl Scenario {
             (Step::RefuseOldest, Some(n)) => {
                 self.ledger.in_flight.remove(0);
                 self.peer.receive(
-                    &serde_json::json!({"type": "message.failed", "id": id(n).to_string(),
+                    &serde_json::json!({"type": "delivery", "state": "failed", "id": id(n).to_string(),
                     "code": "message.refused", "message": "no"}),
                 );
             }

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use genesys_api::{Now, parse_rfc3339};
 use guest_conversation::{
-    Command, ConnectionEvent, Event, GuestMachine as _, Machine as _, MessageId, OutgoingMessage, Reason,
+    Command, ConnectionEvent, DeliveryStatus, Event, GuestMachine as _, Machine as _, MessageId,
+    OutgoingMessage, Reason,
 };
 use guest_sessions::client::{GatewayConversation, GatewaySession};
 use secrecy::SecretString;
@@ -118,8 +119,24 @@ impl VirtualPeer {
             .collect()
     }
 
+    /// The events, without those of messages that wait.
     pub(crate) fn events(&mut self) -> Vec<Event> {
-        std::iter::from_fn(|| self.conversation.poll_event()).collect()
+        let events = std::iter::from_fn(|| self.conversation.poll_event());
+        let is_waiting =
+            |status: &DeliveryStatus| matches!(status, DeliveryStatus::Queued | DeliveryStatus::Sending);
+        events
+            .filter(|event| !matches!(event, Event::Delivery { status, .. } if is_waiting(status)))
+            .collect()
+    }
+
+    /// The delivery statuses among the events.
+    pub(crate) fn deliveries(&mut self) -> Vec<(MessageId, DeliveryStatus)> {
+        let events = std::iter::from_fn(|| self.conversation.poll_event());
+        let deliveries = events.filter_map(|event| match event {
+            Event::Delivery { id, status } => Some((id, status)),
+            _ => None,
+        });
+        deliveries.collect()
     }
 }
 

@@ -88,7 +88,7 @@ const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         field: "/text",
-        reason: "a text is bounded in bytes of UTF-8 when it is queued: `message.failed`",
+        reason: "a text is bounded in bytes of UTF-8 when it is queued: `delivery`",
         covers: |value| {
             value
                 .as_str()

@@ -5,7 +5,7 @@ use genesys_api::Clock;
 use guest_conversation::client::{ConnectLimiter, Connection, Settings};
 use guest_conversation::{ConnectionEvent, DeliveryStatus, Ending, Event, GuestMachine as _};
 use guest_sessions::client::{GatewayConversation, GatewaySession};
-use guest_sessions::{self, ClientFrame, ServerFrame, TokenPlacement};
+use guest_sessions::{self, ClientFrame, DeliveryBody, ServerFrame, TokenPlacement};
 use http::Request;
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -146,11 +146,13 @@ async fn conversation_passes_between_client_and_server() {
         let id = message.id;
         assert_eq!((id, &*message.message().unwrap().text()), (sent, "hello"));
         let answers = [
-            ServerFrame::MessageAccepted {
+            ServerFrame::Delivery {
                 id,
-                sequence: 1,
-                timestamp: "2026-11-22T12:00:00.000Z".into(),
-                message_id: None,
+                status: DeliveryBody::Sent {
+                    sequence: 1,
+                    timestamp: "2026-11-22T12:00:00.000Z".into(),
+                    message_id: None,
+                },
             },
             ServerFrame::SessionEnded {
                 reason: "agent.left".into(),

@@ -69,7 +69,7 @@ async fn assert_open(page: &mut Page) {
 
 async fn assert_conversation_works(page: &mut Page) {
     let id = page.message("hello").await;
-    let accepted = page.until("message.accepted").await;
+    let accepted = page.delivery("sent").await;
     assert_eq!(accepted["id"], id.as_str());
     page.until("message").await;
 }
@@ -124,7 +124,7 @@ async fn unsendable_messages_are_reported(session: &Value) {
         let id = entropy::uuid().to_string();
         page.send_unchecked(&json!({ "type": "message", "id": id, "text": text }))
             .await;
-        let failed = page.until("message.failed").await;
+        let failed = page.delivery("failed").await;
         assert_eq!((&failed["id"], &failed["code"]), (&json!(id), &json!(code)));
     }
     assert_open(&mut page).await;

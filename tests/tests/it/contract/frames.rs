@@ -47,11 +47,14 @@ async fn with_the_simulator() -> Vec<Value> {
     let mut received = Vec::new();
     page.send_frame(&handshake(&session)).await;
     until(&mut page, "handshake.accepted", &mut received).await;
-    page.message("hello").await;
+    // the last one exceeds the rate limit, and waits
+    for number in 0..6 {
+        page.message(&format!("hello {number}")).await;
+    }
     until(&mut page, "message", &mut received).await;
     page.send_unchecked(&json!({ "type": "message", "id": session["id"], "text": "" }))
         .await;
-    until(&mut page, "message.failed", &mut received).await;
+    until(&mut page, "delivery", &mut received).await;
     let unreadable = json!({ "type": "message", "id": entropy::uuid().to_string(), "text": 7 });
     page.send_unchecked(&unreadable).await;
     until(&mut page, "error", &mut received).await;

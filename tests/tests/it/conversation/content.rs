@@ -115,7 +115,7 @@ async fn answer_matches_the_bots_button_rule_and_is_delivered_once() {
         ("form", Value::Null, "city, Berlin"),
     ] {
         page.message(question).await;
-        page.until("message.accepted").await;
+        page.delivery("sent").await;
         let offer = page.until("message").await["id"].as_str().unwrap().to_owned();
         let mut content = content;
         if content.is_null() {
@@ -126,13 +126,13 @@ async fn answer_matches_the_bots_button_rule_and_is_delivered_once() {
             }
         }
         let id = answer(&mut page, &content).await;
-        let accepted = page.until("message.accepted").await;
+        let accepted = page.delivery("sent").await;
         assert_eq!(accepted["id"], id.as_str(), "{question}");
         assert_eq!(page.until("message").await["text"], replied, "{question}");
         // the same answer under its id is acknowledged, and not sent
         page.send_frame(&json!({ "type": "message", "id": id, "content": content }))
             .await;
-        assert_eq!(page.until("message.accepted").await, accepted, "{question}");
+        assert_eq!(page.delivery("sent").await, accepted, "{question}");
     }
     assert_eq!(world.simulator.counters().guest_messages, 12);
     assert!(world.simulator.violations().is_empty());
@@ -182,7 +182,7 @@ async fn content_other_than_an_answer_is_refused() {
     }
     let large = json!([choice("QuickReply", "Red", &"x".repeat(16 * 1024))]);
     let id = answer(&mut page, &large).await;
-    let failed = page.until("message.failed").await;
+    let failed = page.delivery("failed").await;
     assert_eq!(
         (&failed["id"], &failed["code"]),
         (&json!(id), &json!("message.too.long"))

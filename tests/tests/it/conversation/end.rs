@@ -35,7 +35,7 @@ async fn agent_disconnect_makes_the_conversation_read_only() {
     );
 
     let id = page.message("anybody there?").await;
-    let failed = page.until("message.failed").await;
+    let failed = page.delivery("failed").await;
     assert_eq!(
         (&failed["id"], &failed["code"]),
         (&json!(id), &json!("conversation.read.only"))

@@ -65,7 +65,7 @@ async fn history_has_both_sides_with_the_ids_of_the_frames() {
         .iter()
         .filter_map(|frame| match frame["type"].as_str() {
             Some("message") => Some(&frame["id"]),
-            Some("message.accepted") => Some(&frame["messageId"]),
+            Some("delivery") => Some(&frame["messageId"]),
             _ => None,
         })
         .collect();

@@ -38,8 +38,8 @@ async fn page_that_loses_its_socket_during_a_reply_misses_nothing() {
     let id = page.message("hello").await;
     let mut frames = vec![numbered(&mut page).await];
     assert_eq!(
-        (&frames[0]["type"], &frames[0]["id"]),
-        (&json!("message.accepted"), &json!(id))
+        (&frames[0]["state"], &frames[0]["id"]),
+        (&json!("sent"), &json!(id))
     );
     page.until("typing").await;
     drop(page);

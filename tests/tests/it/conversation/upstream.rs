@@ -34,6 +34,11 @@ pub(super) async fn world_with(proxy: &Proxy, rules: Rules, genesys: &str) -> Wo
     world
 }
 
+/// The frame of a message that is not decided.
+fn delivery(id: &str, state: &str) -> Value {
+    json!({ "type": "delivery", "id": id, "state": state })
+}
+
 #[tokio::test]
 async fn gateway_reconnects_to_genesys_and_the_conversation_continues() {
     let proxy = Proxy::start().await;
@@ -48,15 +53,21 @@ async fn gateway_reconnects_to_genesys_and_the_conversation_continues() {
     assert_eq!(lost["actions"], json!(["send"]));
     // messages in the meantime wait
     let id = page.message("two").await;
+    assert_eq!(page.until("delivery").await, delivery(&id, "queued"));
+    // under its id it is the same message
+    page.send_frame(&json!({ "type": "message", "id": id, "text": "two" }))
+        .await;
+    assert_eq!(page.until("delivery").await, delivery(&id, "queued"));
     proxy.close(false);
-    let mut outages = Vec::new();
+    let (mut outages, mut states) = (Vec::new(), Vec::new());
     let reply = loop {
         match page.receive().await {
             Received::Frame(frame) if frame["type"] == "conversation" => {
                 outages.push(frame["outage"]["since"].clone());
             }
-            Received::Frame(frame) if frame["type"] == "message.accepted" => {
-                assert_eq!(frame["id"], id.as_str())
+            Received::Frame(frame) if frame["type"] == "delivery" => {
+                assert_eq!(frame["id"], id.as_str());
+                states.push(frame["state"].clone());
             }
             Received::Frame(frame) if frame["type"] == "message" => break frame,
             Received::Frame(frame) => assert_eq!(frame["type"], "typing"),
@@ -64,6 +75,7 @@ async fn gateway_reconnects_to_genesys_and_the_conversation_continues() {
         }
     };
     assert_eq!(reply["text"], "You said: two");
+    assert_eq!(states, ["sending", "sent"]);
     assert_eq!(outages.pop(), Some(Value::Null));
     for since in outages {
         assert_eq!(since, lost["outage"]["since"], "an outage has one begin");
@@ -114,10 +126,10 @@ async fn status(page: &mut Page, id: &str, text: &str) -> (usize, usize, usize) 
     let last = page.message("the last word").await;
     loop {
         match page.receive().await {
-            Received::Frame(frame) if frame["type"] == "message.accepted" => {
+            Received::Frame(frame) if frame["state"] == "sent" => {
                 accepted += usize::from(frame["id"] == id);
             }
-            Received::Frame(frame) if frame["type"] == "message.failed" => {
+            Received::Frame(frame) if frame["state"] == "failed" || frame["state"] == "unknown" => {
                 assert_ne!(frame["id"], last.as_str(), "{frame}");
                 failed += usize::from(frame["id"] == id);
             }
@@ -193,13 +205,16 @@ async fn unreadable_history_is_reported_as_unknown_delivery_and_gap() {
     world.clock.advance(SETTLE);
     let gap = page.until("replay.incomplete").await;
     assert_eq!(gap["readFrom"], frames.last().unwrap()["id"], "{gap}");
-    let failed = page.until("message.failed").await;
-    assert_eq!((&failed["id"], &failed["code"]), (&json!(id), &json!("in.doubt")));
+    let unknown = page.delivery("unknown").await;
+    assert_eq!(
+        (&unknown["id"], &unknown["code"]),
+        (&json!(id), &json!("in.doubt"))
+    );
     page.send_frame(&json!({ "type": "message", "id": id, "text": "two" }))
         .await;
     assert_eq!(
-        page.until("message.failed").await,
-        failed,
+        page.delivery("unknown").await,
+        unknown,
         "the message is not sent twice"
     );
     exchange_messages(&mut page, "three").await;
@@ -247,6 +262,7 @@ async fn page_that_connects_in_an_outage_gets_its_state_and_its_messages_wait() 
     let status = page.until("conversation").await;
     assert_eq!(status["outage"]["reason"], "genesys.unreachable", "{status}");
     let id = page.message("from the outage").await;
+    assert_eq!(page.until("delivery").await, delivery(&id, "queued"));
     // another one during it
     let mut other = Page::open(upgrade(session["websocketUrl"].as_str().unwrap()))
         .await
@@ -257,7 +273,8 @@ async fn page_that_connects_in_an_outage_gets_its_state_and_its_messages_wait() 
     proxy.close(false);
     world.clock.advance(Duration::from_secs(60));
     page.until("handshake.accepted").await;
-    assert_eq!(page.until("message.accepted").await["id"], id.as_str());
+    assert_eq!(page.until("delivery").await, delivery(&id, "sending"));
+    assert_eq!(page.delivery("sent").await["id"], id.as_str());
     other.until("handshake.accepted").await;
     assert_eq!(world.simulator.counters().guest_messages, 1);
     world.stop().await;
@@ -302,7 +319,7 @@ async fn rate_limit_of_genesys_is_an_outage_until_it_has_passed() {
     assert_eq!(status["outage"]["reason"], "genesys.throttled", "{status}");
     world.clock.advance(Duration::from_secs(31));
     assert_eq!(page.until("conversation").await["outage"], Value::Null);
-    let (accepted, _) = tokio::join!(page.until("message.accepted"), upstream.take_message());
+    let (accepted, _) = tokio::join!(page.delivery("sent"), upstream.take_message());
     assert_eq!(accepted["id"], id.as_str());
     drop(upstream);
     world.stop().await;

@@ -147,5 +147,5 @@ async fn refused_frames(session: &Value, seen: &mut Seen) {
     let id = genesys_api::entropy::uuid().to_string();
     page.send_unchecked(&json!({ "type": "message", "id": id, "text": MESSAGE.repeat(120) }))
         .await;
-    seen.keep("a failed message", page.until("message.failed").await.to_string());
+    seen.keep("a failed message", page.delivery("failed").await.to_string());
 }

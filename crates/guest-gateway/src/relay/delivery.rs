@@ -1,0 +1,115 @@
+//! The messages of the guest, and the frames of their delivery status.
+
+use guest_conversation::{
+    Conversation, DeliveryStatus, GuestMachine as _, MessageId, OutgoingMessage, SendError,
+};
+use guest_sessions::ErrorCode;
+use ws_transport::server::Payload;
+
+use super::frame::{delivery, failed};
+use super::replay::Subject;
+use super::{Relay, SocketId};
+
+impl Relay {
+    /// Handles a message of the guest, which is sent unless its id is known. A refusal, and a status that is known already,
+    /// are answered on this socket.
+    pub fn handle_message(
+        &mut self,
+        socket: SocketId,
+        id: MessageId,
+        message: &OutgoingMessage,
+        conversation: &mut Conversation,
+    ) {
+        if let Some(answer) = self.send(conversation, id, message) {
+            self.subscribers.reply(socket, self.replay.last, answer);
+        }
+    }
+
+    /// Answers a message of the guest that a relay without a conversation cannot send.
+    pub fn handle_unsendable(&mut self, socket: SocketId, id: MessageId) {
+        let text = "the conversation stopped before it was sent: send it again";
+        let failed = failed(id, ErrorCode::NotSent, text);
+        self.subscribers.reply(socket, self.replay.last, failed);
+    }
+
+    /// Sends a message of the guest. Returns the reply, unless the status is reported by a frame for all sockets.
+    fn send(
+        &mut self,
+        conversation: &mut Conversation,
+        id: MessageId,
+        message: &OutgoingMessage,
+    ) -> Option<Payload> {
+        let status = conversation.engine().delivery(id);
+        if may_send(status.as_ref()) {
+            let error = conversation.send(id, message).err()?;
+            return Some(failed(id, code_of(&error), &error.to_string()));
+        }
+        match &status? {
+            status @ DeliveryStatus::Delivered { .. } => match self.replay.accepted(id) {
+                Some(kept) => Some(kept.clone()),
+                None => {
+                    self.handle_delivery(id, status);
+                    None
+                }
+            },
+            status => {
+                // so that its sending is reported, too
+                conversation.engine_mut().report_queued();
+                Some(delivery(id, status, 0).to_json().into())
+            }
+        }
+    }
+
+    /// Sends a delivery status to all sockets. Only that of a delivered message is numbered.
+    pub(super) fn handle_delivery(&mut self, id: MessageId, status: &DeliveryStatus) {
+        if let DeliveryStatus::Delivered { .. } = status {
+            return self.publish(Subject::Accepted(id), |sequence| delivery(id, status, sequence));
+        }
+        let frame = delivery(id, status, 0).to_json().into();
+        self.subscribers.broadcast(self.replay.last, &frame);
+        // a message can be sent in an outage, before the handshake is answered
+        self.subscribers.notify(&frame);
+    }
+}
+
+fn code_of(error: &SendError) -> ErrorCode {
+    match error {
+        SendError::Empty => ErrorCode::MessageEmpty,
+        SendError::Full { .. } => ErrorCode::TooManyMessages,
+        SendError::ReadOnly => ErrorCode::ConversationReadOnly,
+        SendError::TooLarge { .. } | SendError::TooLong { .. } => ErrorCode::MessageTooLong,
+        _ => ErrorCode::NotSent,
+    }
+}
+
+/// Whether a message is sent: a new one, or one that failed and is sent again under its id.
+fn may_send(status: Option<&DeliveryStatus>) -> bool {
+    matches!(status, None | Some(DeliveryStatus::Failed(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use guest_conversation::FailureReason;
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    #[test]
+    fn failed_message_can_be_sent_again_under_its_id() {
+        let delivered = DeliveryStatus::Delivered {
+            at: OffsetDateTime::UNIX_EPOCH,
+            sequence: None,
+            message: None,
+        };
+        for (status, expected) in [
+            (None, true),
+            (Some(DeliveryStatus::Failed(FailureReason::ReadOnly)), true),
+            (Some(delivered), false),
+            (Some(DeliveryStatus::Queued), false),
+            (Some(DeliveryStatus::Sending), false),
+            (Some(DeliveryStatus::Unknown), false),
+        ] {
+            assert_eq!(may_send(status.as_ref()), expected, "{status:?}");
+        }
+    }
+}
