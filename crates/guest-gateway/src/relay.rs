@@ -19,6 +19,7 @@ mod session;
 mod status;
 mod stop;
 mod subscribers;
+mod upstream;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -3,6 +3,7 @@
 mod content;
 mod end;
 pub(crate) mod history;
+mod opening;
 mod resume;
 mod sockets;
 pub(crate) mod upstream;

@@ -25,6 +25,12 @@ impl Relay {
         }
     }
 
+    /// Answers a message of the guest that waits until the conversation is opened.
+    pub(super) fn handle_held(&mut self, socket: SocketId, id: MessageId) {
+        let frame = delivery(id, &DeliveryStatus::Queued, 0).to_json().into();
+        self.subscribers.reply(socket, self.replay.last, frame);
+    }
+
     /// Answers a message of the guest that a relay without a conversation cannot send.
     pub fn handle_unsendable(&mut self, socket: SocketId, id: MessageId) {
         let text = "the conversation stopped before it was sent: send it again";

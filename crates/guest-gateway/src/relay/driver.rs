@@ -7,14 +7,13 @@ use std::task::Poll;
 
 use genesys_api::{SessionId, entropy};
 use guest_conversation::{GuestMachine, Request};
-use guest_sessions::ErrorCode;
-use guest_suite::Error;
+use guest_sessions::HistoryQuery;
 use guest_suite::direct::{Admitted, Conversation, Direct};
-use session_metrics::EndReason;
 use tokio::sync::{mpsc, oneshot};
 use ws_transport::AdmittedOrigin;
 
 use super::replay::ReplayBudget;
+use super::upstream::{Next, Upstream};
 use super::{Command, HistoryAnswer, LastDelivered, Outgoing, Position, Relay, Shutdown, SocketId, Stop};
 
 pub(super) struct Driver {
@@ -66,19 +65,15 @@ impl Driver {
         mut commands: mpsc::Receiver<Command>,
         shutdown: Shutdown,
     ) {
-        // start and end are boxed: an idle session would use the memory of their large futures
-        let (stop, mut conversation) = match Box::pin(self.connect(admitted)).await {
-            Ok(mut conversation) => {
-                let stop = tokio::select! {
-                    stop = self.relay(&mut conversation, &mut commands) => stop,
-                    () = shutdown.requested() => Stop::Shutdown,
-                };
-                (stop, Some(conversation))
-            }
-            Err(stop) => (stop, None),
+        let mut upstream = Upstream::connecting(self.direct.clone(), self.origin.clone(), admitted);
+        let stop = tokio::select! {
+            stop = self.relay(&mut upstream, &mut commands) => stop,
+            () = shutdown.requested() => Stop::Shutdown,
         };
+        let (mut held, mut conversation) = upstream.into_parts();
         match &stop {
             Stop::Ended(reason) => {
+                // boxed: an idle session would use the memory of a large future
                 let end = Box::pin(self.direct.end(&self.owner, &self.id, *reason));
                 if let Err(error) = end.await {
                     tracing::error!(session = %self.id, %error, "cannot store the end of the session");
@@ -86,20 +81,20 @@ impl Driver {
             }
             Stop::Failed(..) => conversation = None,
             Stop::Shutdown => {
-                if let Some(open) = &mut conversation {
+                if let Some(open) = conversation.take() {
                     open.with(GuestMachine::end);
+                    let mut upstream = Upstream::Open(open);
                     // an event that is not taken stays after the read marker, and comes again after the restart
-                    let is_closed = tokio::select! {
-                        _ = self.relay(open, &mut commands) => true,
-                        () = shutdown.close_deadline() => false,
-                    };
-                    conversation = conversation.filter(|_| is_closed);
+                    tokio::select! {
+                        _ = self.relay(&mut upstream, &mut commands) => (_, conversation) = upstream.into_parts(),
+                        () = shutdown.close_deadline() => {}
+                    }
                 }
             }
         }
         // sockets attached meanwhile are notified too
         commands.close();
-        while let Ok(command) = commands.try_recv() {
+        while let Some(command) = held.pop_front().or_else(|| commands.try_recv().ok()) {
             match command {
                 Command::Attach {
                     socket,
@@ -116,72 +111,91 @@ impl Driver {
             () = shutdown.close_deadline() => {}
         }
         if let Some(conversation) = conversation {
-            Box::pin(close(conversation, &shutdown)).await;
+            Box::pin(close(*conversation, &shutdown)).await;
         }
     }
 
-    async fn connect(&self, admitted: Admitted) -> Result<Conversation, Stop> {
-        if let Some(reason) = admitted.end_reason() {
-            return Err(Stop::Ended(reason));
-        }
-        let connected = self.direct.connect_admitted(admitted, self.origin.clone()).await;
-        connected.map_err(|error| match error {
-            Error::Refused(ErrorCode::SessionEnded) => Stop::Ended(EndReason::Expired),
-            Error::NotAdmitted(_) => Stop::Failed(ErrorCode::GenesysRefused, error.to_string()),
-            error => Stop::Failed(ErrorCode::ServiceUnavailable, error.to_string()),
-        })
-    }
-
-    async fn relay(
-        &mut self,
-        conversation: &mut Conversation,
-        commands: &mut mpsc::Receiver<Command>,
-    ) -> Stop {
+    async fn relay(&mut self, upstream: &mut Upstream, commands: &mut mpsc::Receiver<Command>) -> Stop {
         let clock = self.direct.clock().clone();
-        self.relay
-            .set_can_clear(conversation.with(|machine, _| machine.can_clear()));
         loop {
-            self.read_history(conversation);
+            if let Upstream::Open(conversation) = upstream {
+                self.read_history(conversation);
+            }
             let blocked = self.pump();
             let stalls_at = self.relay.poll_timeout();
+            let (has_room, accepts_events) = (upstream.has_room(), self.relay.accepts_events());
             tokio::select! {
-                event = conversation.next_event(), if self.relay.accepts_events() => {
-                    let Some(event) = event else {
-                        let text = "cannot continue: the connection to Genesys was lost, reconnect and resume";
-                        return Stop::Failed(ErrorCode::ServiceUnavailable, text.to_owned());
-                    };
-                    if let Some(stop) = self.relay.handle_event(event, clock.now()) {
-                        return stop;
+                next = upstream.next(), if accepts_events => match next {
+                    Next::Event(event) => {
+                        if let Some(stop) = self.relay.handle_event(event, clock.now()) {
+                            return stop;
+                        }
                     }
-                }
-                // the hub holds a sender while this runs
-                Some(command) = commands.recv() => match command {
-                    Command::Attach { socket, outgoing, position } => {
-                        self.attach(socket, outgoing, position);
-                    }
-                    Command::Extend(until) => self.relay.handle_extend(until),
-                    Command::Send { id, message, socket } => {
-                        conversation.with(|machine, _| self.relay.handle_message(socket, id, &message, machine));
-                    }
-                    Command::Request { request, socket } => conversation.with(|machine, now| {
-                        self.relay.handle_request(socket, request, machine, now);
-                    }),
-                    Command::Typing => conversation.typing(),
-                    Command::History { query, reply } => {
-                        self.readers.retain(|_, reader| !reader.is_closed());
-                        let readers = &self.readers;
-                        self.relay.history.retain(|request| readers.contains_key(&request));
-                        self.requests += 1;
-                        self.readers.insert(self.requests, reply);
-                        self.relay.history.push(self.requests, query);
-                    }
+                    Next::Opened(conversation) => self.open(conversation, upstream),
+                    Next::Stop(stop) => return stop,
                 },
+                // the hub holds a sender while this runs
+                Some(command) = commands.recv(), if has_room => self.handle_command(command, upstream),
                 () = any_has_room(&blocked), if !blocked.is_empty() => {}
                 () = clock.sleep_until(stalls_at.unwrap_or_else(|| clock.now().instant)), if stalls_at.is_some() => {
                     self.relay.handle_timeout(clock.now());
                 }
             }
         }
+    }
+
+    /// Enters the opened conversation, and handles the commands that waited for it.
+    fn open(&mut self, conversation: Box<Conversation>, upstream: &mut Upstream) {
+        self.relay
+            .set_can_clear(conversation.with(|machine, _| machine.can_clear()));
+        let opening = std::mem::replace(upstream, Upstream::Open(conversation));
+        let (held, _) = opening.into_parts();
+        for command in held {
+            self.handle_command(command, upstream);
+        }
+    }
+
+    fn handle_command(&mut self, command: Command, upstream: &mut Upstream) {
+        let command = match command {
+            Command::Attach {
+                socket,
+                outgoing,
+                position,
+            } => return self.attach(socket, outgoing, position),
+            Command::Extend(until) => return self.relay.handle_extend(until),
+            command => command,
+        };
+        let conversation = match upstream {
+            Upstream::Open(conversation) => conversation,
+            Upstream::Connecting { held, .. } => {
+                if let Command::Send { id, socket, .. } = command {
+                    self.relay.handle_held(socket, id);
+                }
+                return held.push_back(command);
+            }
+        };
+        match command {
+            Command::Send { id, message, socket } => {
+                conversation.with(|machine, _| self.relay.handle_message(socket, id, &message, machine));
+            }
+            Command::Request { request, socket } => conversation.with(|machine, now| {
+                self.relay.handle_request(socket, request, machine, now);
+            }),
+            Command::Typing => conversation.typing(),
+            Command::History { query, reply } => self.queue_history(query, reply),
+            Command::Attach { .. } | Command::Extend(_) => {}
+        }
+    }
+
+    fn queue_history(&mut self, query: HistoryQuery, reply: oneshot::Sender<HistoryAnswer>) {
+        self.readers.retain(|_, reader| !reader.is_closed());
+        let readers = &self.readers;
+        self.relay
+            .history
+            .retain(|request| readers.contains_key(&request));
+        self.requests += 1;
+        self.readers.insert(self.requests, reply);
+        self.relay.history.push(self.requests, query);
     }
 
     fn attach(&mut self, socket: SocketId, outgoing: mpsc::Sender<Outgoing>, position: Option<Position>) {
