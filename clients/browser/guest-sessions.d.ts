@@ -97,6 +97,15 @@ export interface AuditTrail {
   next?: number;
 }
 
+/** The session of a browser. */
+export interface BrowserSession {
+  consent: Consent;
+  createdAt: string;
+  id: Id;
+  state: State;
+  websocketUrl: string;
+}
+
 export interface ButtonResponse {
   originatingMessageId?: string;
   payload: string;
@@ -242,15 +251,17 @@ export interface ConversationStart {
   type: "conversation.start";
 }
 
+export interface CreateBrowserSession {
+  /** The guest's identity, signed by the app's backend: a compact JWS (RFC 7515) with the algorithm EdDSA or HS256, under a key of `[[spa.assertion_key]]`. Its claims: `sub` is the guest's id, `aud` the public URL of the gateway, `exp` at most 5 minutes ahead, `jti` a random id. It is accepted once. */
+  assertion?: string;
+  consent: ConsentChoices;
+  guestAttributes?: GuestAttributes;
+}
+
 export interface CreateSession {
   channelConfigurationId: Id;
   consent: ConsentChoices;
-  /** A value has at most 1,024 characters, and keys and values together at most 2,048 bytes. `source`, `region` and `timestamp` are functional. A key that begins with `marketing.`, `personalization.` or `analytics.` belongs to that purpose. Any other key belongs to personalization. */
-  guestAttributes: {
-    /** Jurisdiction of the guest: ISO 3166-1 or 3166-2, EU or EEA. Several are separated by commas, and the most protective one applies. Without one, the strictest rules apply. */
-    region?: string;
-    [name: string]: string | undefined;
-  };
+  guestAttributes: GuestAttributes;
   /** Assigned by the gateway if absent. Unique among the live sessions of the API client. */
   guestId?: Id;
 }
@@ -373,6 +384,8 @@ export interface ErasureRecord {
 }
 
 export type ErrorCode =
+  | "assertion.invalid"
+  | "assertion.required"
   | "authentication.required"
   | "bad.credentials"
   | "bad.request"
@@ -380,6 +393,7 @@ export type ErrorCode =
   | "consent.outdated"
   | "consent.required"
   | "credentials.expired"
+  | "csrf.refused"
   | "guest.id.in.use"
   | "idempotency.key.in.progress"
   | "idempotency.key.reused"
@@ -396,6 +410,9 @@ export type ErrorCode =
   | "request.timeout"
   | "service.unavailable"
   | "session.ended"
+  | "session.gone"
+  | "session.required"
+  | "ticket.invalid"
   | "too.many.requests"
   | "unsupported.media.type"
   | "upgrade.required"
@@ -494,6 +511,13 @@ export interface GuestAnswer {
   content: AnswerContent[] | FilledFormContent[];
   id: MessageId;
   type: "message";
+}
+
+/** A value has at most 1,024 characters, and keys and values together at most 2,048 bytes. `source`, `region` and `timestamp` are functional. A key that begins with `marketing.`, `personalization.` or `analytics.` belongs to that purpose. Any other key belongs to personalization. */
+export interface GuestAttributes {
+  /** Jurisdiction of the guest: ISO 3166-1 or 3166-2, EU or EEA. Several are separated by commas, and the most protective one applies. Without one, the strictest rules apply. */
+  region?: string;
+  [name: string]: string | undefined;
 }
 
 export interface GuestErasure {
@@ -917,6 +941,12 @@ export interface TextContent {
   text: TextBody;
 }
 
+export interface Ticket {
+  /** Seconds until the ticket ends. */
+  expiresIn: number;
+  ticket: string;
+}
+
 export interface Token {
   access_token: string;
   /** Seconds. */
@@ -1220,3 +1250,21 @@ export function fetchToken(options: CallOptions, body: TokenRequest): Promise<To
 
 /** This document. */
 export function fetchDocument(options: CallOptions): Promise<Document>;
+
+/** The session of this browser. */
+export function fetchBrowserSession(options: CallOptions): Promise<BrowserSession>;
+
+/** Create a session for this browser. */
+export function createBrowserSession(options: CallOptions, body: CreateBrowserSession): Promise<BrowserSession>;
+
+/** End the session of this browser. */
+export function endBrowserSession(options: CallOptions): Promise<void>;
+
+/** Change the consent of this browser's session. */
+export function changeBrowserConsent(options: CallOptions, body: ChangeConsent): Promise<BrowserSession>;
+
+/** The conversation of this browser's session. */
+export function fetchBrowserMessages(options: CallOptions, query?: { page?: number; from?: string }): Promise<MessagePage>;
+
+/** A ticket for one socket of this browser's session. */
+export function createTicket(options: CallOptions): Promise<Ticket>;

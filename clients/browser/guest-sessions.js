@@ -3,6 +3,8 @@
 /** The reaction of a client to each code of the contract. */
 export const ACTIONS = Object.freeze({
   "action.unavailable": "report",
+  "assertion.invalid": "authenticate",
+  "assertion.required": "authenticate",
   "authentication.required": "authenticate",
   "bad.credentials": "authenticate",
   "bad.frame": "fix",
@@ -12,6 +14,7 @@ export const ACTIONS = Object.freeze({
   "consent.required": "end",
   "conversation.read.only": "report",
   "credentials.expired": "refresh",
+  "csrf.refused": "fix",
   "genesys.refused": "end",
   "guest.id.in.use": "fix",
   "handshake.expected": "fix",
@@ -36,6 +39,9 @@ export const ACTIONS = Object.freeze({
   "request.timeout": "retry",
   "service.unavailable": "wait",
   "session.ended": "end",
+  "session.gone": "end",
+  "session.required": "end",
+  "ticket.invalid": "retry",
   "too.many.messages": "wait",
   "too.many.requests": "wait",
   "unsupported.media.type": "fix",
@@ -66,6 +72,12 @@ const OPERATIONS = {
   checkHealth: ["GET", "/health"],
   fetchToken: ["POST", "/oauth/token", "application/x-www-form-urlencoded"],
   fetchDocument: ["GET", "/openapi.json"],
+  fetchBrowserSession: ["GET", "/spa/session"],
+  createBrowserSession: ["POST", "/spa/session", "application/json"],
+  endBrowserSession: ["DELETE", "/spa/session"],
+  changeBrowserConsent: ["PATCH", "/spa/session/consent", "application/json"],
+  fetchBrowserMessages: ["GET", "/spa/session/messages"],
+  createTicket: ["POST", "/spa/session/ticket"],
 };
 
 /** The WebSocket subprotocol of the contract. */
@@ -115,8 +127,11 @@ async function call(operation, { baseUrl, accessToken, idempotencyKey, fetch = g
   if (accessToken !== undefined) headers.authorization = `Bearer ${accessToken}`;
   if (idempotencyKey !== undefined) headers["idempotency-key"] = `"${idempotencyKey}"`;
   if (body !== undefined) headers["content-type"] = media;
+  // the routes of pages: the cookie of the browser is their credential
+  const credentials = template.startsWith("/spa/") ? "include" : undefined;
+  if (credentials !== undefined && method !== "GET") headers["x-guest-sessions-csrf"] = "1";
   const sent = body === undefined ? undefined : media === "application/json" ? JSON.stringify(body) : new URLSearchParams(body).toString();
-  const response = await fetch(url, { method, headers, body: sent, signal, redirect: "error" });
+  const response = await fetch(url, { method, headers, credentials, body: sent, signal, redirect: "error" });
   const text = await response.text();
   let answer;
   try {
@@ -787,4 +802,34 @@ export function fetchToken(options, body) {
 /** This document. */
 export function fetchDocument(options) {
   return call("fetchDocument", options, {});
+}
+
+/** The session of this browser. */
+export function fetchBrowserSession(options) {
+  return call("fetchBrowserSession", options, {});
+}
+
+/** Create a session for this browser. */
+export function createBrowserSession(options, body) {
+  return call("createBrowserSession", options, { body });
+}
+
+/** End the session of this browser. */
+export function endBrowserSession(options) {
+  return call("endBrowserSession", options, {});
+}
+
+/** Change the consent of this browser's session. */
+export function changeBrowserConsent(options, body) {
+  return call("changeBrowserConsent", options, { body });
+}
+
+/** The conversation of this browser's session. */
+export function fetchBrowserMessages(options, query) {
+  return call("fetchBrowserMessages", options, { query });
+}
+
+/** A ticket for one socket of this browser's session. */
+export function createTicket(options) {
+  return call("createTicket", options, {});
 }

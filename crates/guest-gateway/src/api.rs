@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod cors;
 mod documents;
 mod failures;
 mod guests;
@@ -38,10 +39,15 @@ use webhook::Dispatcher;
 use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 pub(crate) use self::access::Clients;
+pub(crate) use self::failures::PrefixLimiter;
+pub(crate) use self::messages::{answer as answer_messages, parse_query as parse_messages_query};
 pub(crate) use self::refusal::FaultLog;
-use self::refusal::Refusal;
+pub(crate) use self::refusal::Refusal;
+pub(crate) use self::request::Call;
+pub(crate) use self::sessions::socket_url;
 use crate::checkpoints::Audit;
 use crate::relay::Hub;
+use crate::spa::{self, Spa};
 
 pub(crate) type App = Arc<Parts>;
 
@@ -66,25 +72,24 @@ pub(crate) struct Parts {
     pub(crate) audit: Audit,
     /// The public base URL of this gateway.
     pub(crate) public: Host,
+    /// Sessions of pages without a backend, if they are configured.
+    pub(crate) spa: Option<Spa>,
 }
 
 /// The routes of the contract. An unknown path is a 404, another method a 405, both with the contract's error body.
 pub(crate) fn router(app: App) -> Router {
     let mut router = Router::new();
-    for route in ROUTES {
+    let has_spa = app.spa.is_some();
+    let routes = ROUTES.iter().filter(|route| has_spa || !spa::has(route));
+    for route in routes {
         let other = || async { Refusal::method_not_allowed(route.allow) };
         let methods = route.operations.iter().fold(
             MethodRouter::new().fallback(other),
             |methods, (method, operation)| methods.merge(handler(*operation, method)),
         );
-        let has_messages = route
-            .operations
-            .iter()
-            .any(|(_, operation)| *operation == Operation::FetchMessages);
-        let methods = if has_messages {
-            methods.layer(middleware::from_fn_with_state(app.clone(), messages::share))
-        } else {
-            methods
+        let methods = match cors::Sharing::of(&app, route) {
+            Some(sharing) => methods.layer(middleware::from_fn_with_state(sharing, cors::share)),
+            None => methods,
         };
         router = router.route(route.path, methods);
     }
@@ -102,7 +107,13 @@ pub(crate) fn router(app: App) -> Router {
 fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
     let method = MethodFilter::try_from(method.clone()).expect("the contract has methods of RFC 9110");
     let router = match operation {
+        Operation::ChangeBrowserConsent => on(method, spa::change_consent),
         Operation::ChangeConsent => on(method, sessions::change_consent),
+        Operation::CreateBrowserSession => on(method, spa::create),
+        Operation::CreateTicket => on(method, spa::create_ticket),
+        Operation::EndBrowserSession => on(method, spa::end),
+        Operation::FetchBrowserMessages => on(method, spa::fetch_messages),
+        Operation::FetchBrowserSession => on(method, spa::fetch),
         Operation::CheckHealth => on(method, health),
         Operation::CreateSession => on(method, sessions::create),
         Operation::EndSession => on(method, sessions::end),
@@ -206,7 +217,7 @@ async fn finish(State(app): State<App>, request: Request, next: Next) -> Respons
     response
 }
 
-fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
+pub(crate) fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
     let body = serde_json::to_vec(body).expect("bodies are plain structs with text keys");
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }

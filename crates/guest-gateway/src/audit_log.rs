@@ -97,6 +97,17 @@ impl Parts {
         Ok(self.direct.audit_log().log_repeated(entry).await?)
     }
 
+    /// Counts a refused request of a page without a backend.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn log_refused_page(&self, reason: &str) -> Result<(), Error> {
+        let entry = Draft::new(self.clock.now().utc, own_name(), "page.refused")
+            .outcome(Outcome::Denied)
+            .detail("reason", reason);
+        Ok(self.direct.audit_log().log_repeated(entry).await?)
+    }
+
     /// [`Self::log_auth_failure`] after the answer, whose time then does not show whether the entry is counted.
     pub(crate) fn log_auth_failure_later(self: &Arc<Self>, client: Option<ClientId>, reason: &'static str) {
         let parts = Arc::clone(self);
@@ -128,11 +139,11 @@ impl Parts {
         &self,
         guest: Pseudonym,
         action: &'static str,
-        reason: Option<String>,
+        detail: Option<(&'static str, String)>,
     ) -> Result<(), Error> {
         let mut entry = Draft::new(self.clock.now().utc, Actor::guest(guest), action).subject(guest);
-        if let Some(reason) = reason {
-            entry = entry.detail("reason", reason);
+        if let Some((name, value)) = detail {
+            entry = entry.detail(name, value);
         }
         Ok(self.direct.audit_log().log_repeated(entry).await?)
     }

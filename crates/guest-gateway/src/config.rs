@@ -2,6 +2,7 @@
 
 mod genesys;
 mod rules;
+mod spa;
 mod store;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Deserializer};
 use ws_transport::OriginPolicy;
 
 pub(crate) use self::genesys::Genesys;
+pub(crate) use self::spa::Spa;
 pub use self::store::Store;
 pub(crate) use self::store::Webhooks;
 use crate::checkpoints::Audit;
@@ -62,6 +64,8 @@ pub struct Config {
     /// The controller of the guests' data, a part of each exported consent record.
     #[serde(default)]
     pub(crate) controller: Controller,
+    /// Sessions of pages without a backend of their own.
+    pub(crate) spa: Option<Spa>,
     /// The API clients.
     pub client: Vec<Client>,
     /// The web messaging channels of the sessions.
@@ -206,6 +210,7 @@ impl Config {
         for client in &self.client {
             client.secret()?;
         }
+        self.spa.as_ref().map(Spa::assertion_keys).transpose()?;
         self.check_files()
     }
 
@@ -223,15 +228,18 @@ impl Config {
     /// `secret_file`, and the keys of the certificates.
     pub(crate) fn secret_files(&self) -> impl Iterator<Item = &Path> {
         let has_password = |proxy: &SecretString| proxy.expose_secret().contains('@');
+        let pages = || self.spa.iter().flat_map(|spa| &spa.assertion_key);
         let has_secret = self.client.iter().any(|client| client.secret.is_some())
+            || pages().any(|key| key.secret.is_some())
             || self.values.get("genesys.proxy").is_some_and(has_password);
         let own = self.path.iter().filter(move |_| has_secret);
         let clients = self
             .client
             .iter()
             .filter_map(|client| client.secret_file.as_ref());
+        let pages = pages().filter_map(|key| key.secret_file.as_ref());
         let keys = self.listen.key.iter().chain(&self.genesys.client_key);
-        own.chain(clients).chain(keys).map(PathBuf::as_path)
+        own.chain(clients).chain(pages).chain(keys).map(PathBuf::as_path)
     }
 
     /// Returns a warning for each of the [`secret_files`](Self::secret_files) that others can access. They are not refused,
@@ -270,26 +278,30 @@ impl Client {
     pub fn secret(&self) -> Result<SecretString, ConfigError> {
         let id = self.id.as_str();
         let fail = |what: String| ConfigError(format!("invalid [[client]] {id}: {what}"));
-        let text = match (&self.secret, &self.secret_file, &self.secret_env) {
-            (Some(secret), None, None) => return Ok(secret.clone()),
-            (None, Some(path), None) => std::fs::read_to_string(path)
-                .map_err(|source| fail(format!("cannot read secret_file {}: {source}", path.display())))?,
-            (None, None, Some(name)) => std::env::var(name).map_err(|_| {
-                fail(format!(
-                    "the environment variable {name} of secret_env is not set"
-                ))
-            })?,
-            _ => return Err(fail(rules::ONE_SECRET.to_owned())),
-        };
-        match text.trim() {
-            "" => Err(fail("the secret is empty".to_owned())),
-            text => Ok(text.into()),
-        }
+        read_secret((&self.secret, &self.secret_file, &self.secret_env)).map_err(fail)
     }
 
     fn has_one_secret(&self) -> bool {
         let (secret, file, env) = (&self.secret, &self.secret_file, &self.secret_env);
         u8::from(secret.is_some()) + u8::from(file.is_some()) + u8::from(env.is_some()) == 1
+    }
+}
+
+/// Reads a secret of `secret`, `secret_file` or `secret_env`. The error gives the reason.
+fn read_secret(
+    sources: (&Option<SecretString>, &Option<PathBuf>, &Option<String>),
+) -> Result<SecretString, String> {
+    let text = match sources {
+        (Some(secret), None, None) => return Ok(secret.clone()),
+        (None, Some(path), None) => std::fs::read_to_string(path)
+            .map_err(|source| format!("cannot read secret_file {}: {source}", path.display()))?,
+        (None, None, Some(name)) => std::env::var(name)
+            .map_err(|_| format!("the environment variable {name} of secret_env is not set"))?,
+        _ => return Err(rules::ONE_SECRET.to_owned()),
+    };
+    match text.trim() {
+        "" => Err("the secret is empty".to_owned()),
+        text => Ok(text.into()),
     }
 }
 

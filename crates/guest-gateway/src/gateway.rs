@@ -26,6 +26,7 @@ use crate::config::{Channel, Config, ConfigError};
 use crate::keys::Keys;
 use crate::relay::{Hub, Shutdown};
 use crate::simulator::Simulator;
+use crate::spa::Spa;
 
 /// Longest time to drain requests and sockets.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -102,7 +103,10 @@ impl Gateway {
         let shutdown = Shutdown(shutdown);
         let hub = Hub::new(direct.clone(), shutdown.clone());
 
+        let pages = config.spa.as_ref().zip(config.spa_channel());
+        let spa = pages.map(|(spa, channel)| Spa::new(spa, channel.clone(), &public));
         let routes = api::router(Arc::new(Parts {
+            spa: spa.transpose()?,
             direct: direct.clone(),
             hub: hub.clone(),
             clients,

@@ -13,5 +13,6 @@ mod private_file;
 pub mod relay;
 mod resources;
 mod simulator;
+mod spa;
 
 pub use gateway::{Gateway, StartError};

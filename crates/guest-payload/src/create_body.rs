@@ -40,9 +40,25 @@ impl NewGuest {
         let mut body = Object::parse(bytes)?;
         let channel = body.required("channelConfigurationId")?.parse()?;
         let guest = body.optional("guestId").map(|field| field.parse()).transpose()?;
-        let (jurisdictions, attributes) = attributes(&body.required("guestAttributes")?)?;
-        let mut consent = body.required("consent")?.object()?;
+        let (attributes, consent) = (body.required("guestAttributes")?, body.required("consent")?);
         body.finish()?;
+        let parsed = Self::from_fields(channel, Some(&attributes), &consent, signals, received)?;
+        Ok(Self { guest, ..parsed })
+    }
+
+    /// Parses the fields `guestAttributes` and `consent` of a body, by the rules of [`Self::parse`]. The guest has no id.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn from_fields(
+        channel: ChannelId,
+        attributes: Option<&Field<'_>>,
+        consent: &Field<'_>,
+        signals: Signals,
+        received: OffsetDateTime,
+    ) -> Result<Self, BodyError> {
+        let (jurisdictions, attributes) = attributes.map(parse_attributes).transpose()?.unwrap_or_default();
+        let mut consent = consent.object()?;
         let mut choices = [Choice::Unknown; 3];
         for (choice, purpose) in choices.iter_mut().zip(Purpose::ALL) {
             if let Some(field) = consent.optional(purpose.as_str())
@@ -61,7 +77,7 @@ impl NewGuest {
         consent.finish()?;
         Ok(Self {
             channel,
-            guest,
+            guest: None,
             jurisdictions,
             age: age.unwrap_or(Age::UNKNOWN),
             consent: Consent::together(choices, evidence),
@@ -71,7 +87,7 @@ impl NewGuest {
     }
 }
 
-fn attributes(field: &Field<'_>) -> Result<(Jurisdictions, Attributes), BodyError> {
+fn parse_attributes(field: &Field<'_>) -> Result<(Jurisdictions, Attributes), BodyError> {
     let mut jurisdictions = Jurisdictions::default();
     let mut attributes = Attributes::default();
     for attribute in field.object()?.into_fields() {

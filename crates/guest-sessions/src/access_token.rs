@@ -11,6 +11,9 @@ pub(crate) const TOKEN_QUERY: &str = "access_token";
 /// Prefix of the WebSocket subprotocol that may hold the access token.
 pub(crate) const TOKEN_PROTOCOL_PREFIX: &str = "access_token.";
 
+/// Prefix of the WebSocket subprotocol that may hold a ticket of a browser's session.
+const TICKET_PROTOCOL_PREFIX: &str = "ticket.";
+
 /// The subprotocol that the gateway selects when the token is offered with it.
 pub const PROTOCOL: &str = "guest-sessions.v1";
 
@@ -31,9 +34,19 @@ pub enum TokenPlacement {
 /// The access token among the subprotocols that a client offers. Select [`PROTOCOL`] then, never the token.
 #[must_use]
 pub fn offered_token(handshake: &ServerHandshake) -> Option<SecretString> {
+    offered(handshake, TOKEN_PROTOCOL_PREFIX)
+}
+
+/// The ticket among the subprotocols that a page offers. Select [`PROTOCOL`] then, never the ticket.
+#[must_use]
+pub fn offered_ticket(handshake: &ServerHandshake) -> Option<SecretString> {
+    offered(handshake, TICKET_PROTOCOL_PREFIX)
+}
+
+fn offered(handshake: &ServerHandshake, prefix: &str) -> Option<SecretString> {
     handshake
         .protocols()
-        .find_map(|protocol| protocol.strip_prefix(TOKEN_PROTOCOL_PREFIX))
+        .find_map(|protocol| protocol.strip_prefix(prefix))
         .map(SecretString::from)
 }
 

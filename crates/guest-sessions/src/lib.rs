@@ -2,6 +2,7 @@
 
 mod access_token;
 mod audit_query;
+mod browser_session;
 mod client_frame;
 mod conversation_status;
 mod generated;
@@ -17,8 +18,9 @@ mod webhooks;
 #[cfg(feature = "client")]
 pub mod client;
 
-pub use access_token::{PROTOCOL, TokenPlacement, offered_token, query_token};
+pub use access_token::{PROTOCOL, TokenPlacement, offered_ticket, offered_token, query_token};
 pub use audit_query::{AuditQuery, AuditQueryError, ProofQuery};
+pub use browser_session::{BrowserSession, CreateBrowserSessionBody, Ticket};
 pub use client_frame::{BadFrame, ClientFrame, GuestMessage};
 pub use conversation_status::{ConversationState, ConversationStatus, GuestAction, Outage, OutageReason};
 pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};

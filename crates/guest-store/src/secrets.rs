@@ -44,10 +44,20 @@ impl SessionSecrets {
     /// The key from which the tokens of the session are derived. Like the personal data, they are lost with the subject key.
     #[must_use]
     pub fn token_key(&self) -> [u8; 32] {
+        self.derived_key(b"guest-store/tokens")
+    }
+
+    /// The key from which the credentials of the session's browser are derived. It is lost as [`Self::token_key`] is.
+    #[must_use]
+    pub fn browser_key(&self) -> [u8; 32] {
+        self.derived_key(b"guest-store/browser")
+    }
+
+    fn derived_key(&self, purpose: &[u8]) -> [u8; 32] {
         // not the text of a pseudonym, which the audit log shows
         let subject_key = hmac::Key::new(hmac::HMAC_SHA256, &self.subject_key);
         let mut key = [0; 32];
-        key.copy_from_slice(hmac::sign(&subject_key, b"guest-store/tokens").as_ref());
+        key.copy_from_slice(hmac::sign(&subject_key, purpose).as_ref());
         key
     }
 }

@@ -3,6 +3,7 @@
 //! Each operation loads a session, lets the steps decide, and stores the change, its audit entry and its event in one unit.
 
 mod background;
+mod browser;
 mod conversation;
 mod deadlines;
 mod guests;

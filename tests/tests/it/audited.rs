@@ -258,6 +258,9 @@ async fn authentication(world: &World, api: &Api, log: &mut Log) {
         refused(api, call).await;
         log.expect(&["auth.failed denied system - reason"]).await;
     }
+    refused(api, Call::get("/spa/session")).await;
+    let failed = log.expect(&["page.refused denied system - reason"]).await;
+    assert_eq!(detail(&failed[0], "reason"), "session.required");
     let reader = Api::of(world, READER).await;
     log.expect(&["client.token_issued ok client - expiresat scopes token"])
         .await;

@@ -6,6 +6,7 @@ mod frames;
 mod limits;
 mod methods;
 mod oauth;
+mod pages;
 mod queries;
 mod sessions;
 mod upgrades;
@@ -18,6 +19,7 @@ use guest_store::SessionQuery;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use self::pages::Pages;
 use crate::api::{Answer, Api, Call, SESSIONS, WEBHOOKS, guest, path_of};
 use crate::world::{CLIENT, NEIGHBOR, READER, World};
 
@@ -179,6 +181,7 @@ struct Fixture {
     foreign_webhook: Value,
     webhook: Value,
     other_webhook: Value,
+    pages: Pages,
 }
 
 impl Fixture {
@@ -216,6 +219,7 @@ impl Fixture {
             reader: Api::of(&world, READER).await,
             live,
             ended,
+            pages: Pages::visit(&world, &api).await,
             api,
             neighbor,
             world,
@@ -273,8 +277,9 @@ struct State {
 }
 
 /// Actions that are refused and audited.
-const REFUSALS: [&str; 5] = [
+const REFUSALS: [&str; 6] = [
     "auth.failed",
+    "page.refused",
     "session.denied",
     "token.refused",
     "token.reuse_detected",
@@ -318,7 +323,9 @@ async fn invalid_requests_get_their_typed_error_and_change_nothing() {
         upgrades::rows(&fixture),
         methods::rows(&fixture),
         queries::rows(&fixture),
+        pages::rows(&fixture),
     ];
+    assert!(rows[8].len() >= 100, "{} rows of pages", rows[8].len());
     let rows: Vec<Rejection> = rows.into_iter().flatten().collect();
     assert!(rows.len() >= 60, "{} rows", rows.len());
 
@@ -349,6 +356,7 @@ async fn invalid_requests_get_their_typed_error_and_change_nothing() {
     assert_eq!(fixture.state().await, before);
     // valid requests still work
     fixture.api.ask(Call::get(&path_of(&fixture.live, ""))).await;
+    fixture.pages.still_work(&fixture.api).await;
     fixture
         .neighbor
         .ask(Call::get(&path_of(&fixture.foreign, "")))

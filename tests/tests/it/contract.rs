@@ -3,6 +3,7 @@
 mod faults;
 mod fixture;
 mod frames;
+mod pages;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -25,6 +26,8 @@ struct Fixtures {
     healthy: Fixture,
     /// Its API client has used up its requests.
     rate_limited: Fixture,
+    /// It has no `[spa]`.
+    without_spa: Fixture,
     /// Its store fails. What to ask of it was made ready before.
     broken: (Fixture, HashMap<String, Call>),
 }
@@ -33,9 +36,12 @@ impl Fixtures {
     async fn start() -> Self {
         let rate_limited = World::configured(genesys_sim::Rules::default(), |toml| {
             toml.replacen("[listen]\n", "[listen]\nrequests_per_minute = 1\n", 1)
+                .replacen("[spa]\n", "[spa]\nrequests_per_minute = 1\n", 1)
         })
         .await;
         let api = Api::of(&rate_limited, CLIENT).await;
+        // uses up the requests of pages
+        api.send(Call::get("/spa/session")).await;
         let broken = Fixture::start().await;
         let mut ready = HashMap::new();
         for (operation, status) in DOCUMENT.answers() {
@@ -50,6 +56,7 @@ impl Fixtures {
                 world: rate_limited,
                 api,
             },
+            without_spa: Fixture::without_spa().await,
             broken: (broken, ready),
         }
     }
@@ -58,6 +65,9 @@ impl Fixtures {
     async fn provoke(&self, operation: &str, status: u16) -> Option<Answer> {
         let healthy = &self.healthy;
         let (_, template, value) = DOCUMENT.operation(operation);
+        if template.starts_with("/spa/") {
+            return self.page(operation, status).await;
+        }
         healthy.delete_webhooks().await;
         let call = healthy.call(operation).await;
         let path = call.path();

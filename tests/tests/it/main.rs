@@ -76,6 +76,8 @@ mod short_session;
 mod sign_in;
 mod simulation;
 #[cfg(test)]
+mod spa;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod tls;

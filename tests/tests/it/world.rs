@@ -17,6 +17,8 @@ pub(crate) const READER: (&str, &str) = ("reader", "secret-of-reader");
 pub(crate) const NEIGHBOR: (&str, &str) = ("neighbor", "secret-of-neighbor");
 /// The channel.
 pub(crate) const CHANNEL: &str = "web-channel";
+/// The secret of assertions, which the app's backend has.
+pub(crate) const ASSERTION_SECRET: &str = "secret-of-assertions-of-32-bytes";
 /// The allowed page.
 pub(crate) const ORIGIN: &str = "https://shop.example";
 
@@ -147,11 +149,14 @@ fn configuration(folder: &TempDir, simulator: &Simulator) -> String {
          [genesys]\nhost = \"{simulator}\"\n\
          [sessions]\nallowed_origins = [{ORIGIN:?}]\n\
          [webhooks]\nallow_networks = [\"127.0.0.0/8\"]\n\
+         [spa]\nclient = {pages:?}\n\
+         [[spa.assertion_key]]\nid = \"tests\"\nsecret = {ASSERTION_SECRET:?}\n\
          {all}{reader}{neighbor}\
          [[channel]]\nid = {CHANNEL:?}\ndeployment = \"{deployment}\"\n",
         store = path("gateway.db"),
         keys = path("gateway.keys"),
         simulator = simulator.host(),
+        pages = CLIENT.0,
         all = client(CLIENT, every_scope),
         neighbor = client(NEIGHBOR, every_scope),
         reader = client(READER, "\"webmessaging:guest\""),

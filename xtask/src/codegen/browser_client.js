@@ -45,8 +45,11 @@ async function call(operation, { baseUrl, accessToken, idempotencyKey, fetch = g
   if (accessToken !== undefined) headers.authorization = `Bearer ${accessToken}`;
   if (idempotencyKey !== undefined) headers["idempotency-key"] = `"${idempotencyKey}"`;
   if (body !== undefined) headers["content-type"] = media;
+  // the routes of pages: the cookie of the browser is their credential
+  const credentials = template.startsWith("/spa/") ? "include" : undefined;
+  if (credentials !== undefined && method !== "GET") headers["x-guest-sessions-csrf"] = "1";
   const sent = body === undefined ? undefined : media === "application/json" ? JSON.stringify(body) : new URLSearchParams(body).toString();
-  const response = await fetch(url, { method, headers, body: sent, signal, redirect: "error" });
+  const response = await fetch(url, { method, headers, credentials, body: sent, signal, redirect: "error" });
   const text = await response.text();
   let answer;
   try {

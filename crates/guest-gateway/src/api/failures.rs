@@ -35,6 +35,37 @@ pub(super) struct FailureLimiter {
     prefixes: Counts<IpAddr>,
 }
 
+/// Counts requests per address prefix, by the rules of [`FailureLimiter`].
+#[derive(Debug)]
+pub(crate) struct PrefixLimiter {
+    prefixes: Counts<IpAddr>,
+    wide_prefixes: Counts<IpAddr>,
+}
+
+impl PrefixLimiter {
+    /// A limit of this many requests at once, and in each minute after them.
+    pub(crate) fn per_minute(limit: u32) -> Self {
+        Self {
+            prefixes: Counts::new(limit),
+            wide_prefixes: Counts::new(limit),
+        }
+    }
+
+    /// Counts a request.
+    ///
+    /// # Errors
+    /// The time to wait, if the limit is reached.
+    pub(crate) fn count(&mut self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        let count = match self.prefixes.find(prefix(address), now) {
+            Some(count) => count,
+            None => self.wide_prefixes.find(wide_prefix(address), now).ok_or(PERIOD)?,
+        };
+        count
+            .try_acquire(now)
+            .map_err(|until| until.saturating_duration_since(now))
+    }
+}
+
 impl FailureLimiter {
     /// Checks whether a known client may authenticate at an address.
     ///
@@ -102,6 +133,8 @@ fn masked(address: IpAddr, v4: u32, v6: u32) -> IpAddr {
 /// A bounded map of counts. A count that was not used for a period equals a new one, and is dropped at the end of the next.
 #[derive(Debug)]
 struct Counts<K> {
+    /// Requests at once, and in each period after them.
+    limit: u32,
     /// The start of the period.
     since: Option<Instant>,
     /// The counts that were used in this period.
@@ -112,7 +145,14 @@ struct Counts<K> {
 
 impl<K> Default for Counts<K> {
     fn default() -> Self {
+        Self::new(FAILURES)
+    }
+}
+
+impl<K> Counts<K> {
+    fn new(limit: u32) -> Self {
         Self {
+            limit,
             since: None,
             recent: HashMap::new(),
             older: HashMap::new(),
@@ -135,7 +175,7 @@ impl<K: Copy + Eq + Hash> Counts<K> {
         let count = match self.older.remove(&key) {
             Some(count) => count,
             None if is_full && !self.recent.contains_key(&key) => return None,
-            None => Gcra::new(Rate::at_once(FAILURES, PERIOD)),
+            None => Gcra::new(Rate::at_once(self.limit, PERIOD)),
         };
         Some(self.recent.entry(key).or_insert(count))
     }

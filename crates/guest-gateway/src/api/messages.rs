@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use genesys_api::SessionId;
 use guest_sessions::{ErrorCode, HistoryQuery, MessagePage};
-use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
-};
-use http::{HeaderValue, Method, StatusCode};
+use guest_suite::direct::Admitted;
+use http::StatusCode;
+use http::header::ORIGIN;
 use secrecy::SecretString;
 use ws_transport::AdmittedOrigin;
 
@@ -41,8 +37,19 @@ pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
             return Err(refusal);
         }
     };
+    answer(&app, admitted, &id, origin, query).await
+}
+
+/// Reads a part of the history of an admitted guest.
+pub(crate) async fn answer(
+    app: &App,
+    admitted: Admitted,
+    id: &SessionId,
+    origin: AdmittedOrigin,
+    query: HistoryQuery,
+) -> Result<Response, Refusal> {
     let answer = tokio::select! {
-        answer = app.hub.history(admitted, &id, origin, query) => answer,
+        answer = app.hub.history(admitted, id, origin, query) => answer,
         () = app.clock.sleep(TIMEOUT) => None,
     };
     match answer {
@@ -65,38 +72,17 @@ pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
     }
 }
 
-/// Lets pages of the allowed origins read the answers (CORS), and answers their preflight requests. Other `OPTIONS` are a 405.
-pub(super) async fn share(State(app): State<App>, request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    let admitted = app.origins.admit(headers.get_all(ORIGIN).iter()).is_ok();
-    let origin = headers.get(ORIGIN).filter(|_| admitted).cloned();
-    let is_preflight =
-        request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if is_preflight && admitted {
-        let allowed = [
-            (ACCESS_CONTROL_ALLOW_METHODS, "GET"),
-            (ACCESS_CONTROL_ALLOW_HEADERS, "authorization"),
-            (ACCESS_CONTROL_MAX_AGE, "600"),
-        ];
-        (StatusCode::NO_CONTENT, allowed).into_response()
-    } else {
-        next.run(request).await
-    };
-    let headers = response.headers_mut();
-    headers.append(VARY, HeaderValue::from_static("origin"));
-    if let Some(origin) = origin {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        let exposed = HeaderValue::from_static("retry-after, inin-correlation-id");
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
-    }
-    response
-}
-
 fn parse(call: &Call) -> Result<(SecretString, HistoryQuery, AdmittedOrigin), Refusal> {
     let headers = call.request.headers();
-    let query = HistoryQuery::parse(call.request.uri().query().unwrap_or_default())?;
+    let (query, origin) = parse_query(call)?;
     let token = bearer_token(headers)?.into();
-    Ok((token, query, origin(&call.app, headers)?))
+    Ok((token, query, origin))
+}
+
+/// The part to read, and the origin of the conversation.
+pub(crate) fn parse_query(call: &Call) -> Result<(HistoryQuery, AdmittedOrigin), Refusal> {
+    let query = HistoryQuery::parse(call.request.uri().query().unwrap_or_default())?;
+    Ok((query, origin(&call.app, call.request.headers())?))
 }
 
 /// The origin of the conversation, if this request opens it. A page of the gateway's own origin sends none.

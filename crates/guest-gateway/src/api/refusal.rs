@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::json_answer;
 
 /// The header that repeats a problem's `contextId`.
-pub(super) const CORRELATION: HeaderName = HeaderName::from_static("inin-correlation-id");
+pub(crate) const CORRELATION: HeaderName = HeaderName::from_static("inin-correlation-id");
 
 /// A refused request. It changed nothing.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct Refusal {
 
 /// The fault because of which the store refused a request, with its causes.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct StoreFault(String);
+pub(crate) struct StoreFault(String);
 
 /// Logs faults: each at once, and its repetitions within ten seconds as one number, with the next response after them.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ struct Repeated {
 
 impl FaultLog {
     /// Records the fault of a response, if it has one.
-    pub(super) fn record(&self, fault: Option<&StoreFault>, now: Instant) {
+    pub(crate) fn record(&self, fault: Option<&StoreFault>, now: Instant) {
         let (repeated, is_new) = self.next(fault, now);
         if let Some(Repeated { fault, count, .. }) = repeated.filter(|repeated| repeated.count > 0) {
             tracing::error!(repetitions = count, "{}", fault.0);
@@ -77,10 +77,10 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Marks a response to a request that found the store damaged.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct FoundDamage;
+pub(crate) struct FoundDamage;
 
 impl Refusal {
-    pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         let mut problem = Box::new(Problem::new(code.status(), code.as_str(), message));
         problem.context_id = Some(entropy::uuid().to_string());
         Self {
@@ -91,16 +91,16 @@ impl Refusal {
         }
     }
 
-    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::BadRequest, message)
     }
 
     /// 404. A resource of another API client is not distinguished from one that does not exist.
-    pub(super) fn not_found() -> Self {
+    pub(crate) fn not_found() -> Self {
         Error::from(ErrorCode::NotFound).into()
     }
 
-    pub(super) fn method_not_allowed(allow: &'static str) -> Self {
+    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
         let message = format!("invalid method: use {allow}");
         Self {
             allow: Some(allow),
@@ -108,28 +108,38 @@ impl Refusal {
         }
     }
 
-    pub(super) fn too_many(wait: Duration) -> Self {
+    pub(crate) fn too_many(wait: Duration) -> Self {
         let message = "cannot accept the request: rate limit of this API client reached, wait for the seconds in Retry-After";
         Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
     }
 
-    pub(super) fn too_many_failures(wait: Duration) -> Self {
+    pub(crate) fn too_many_of_address(wait: Duration) -> Self {
+        let message = "cannot accept the request: rate limit of this address reached, wait for the seconds in Retry-After";
+        Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
+    }
+
+    pub(crate) fn too_many_failures(wait: Duration) -> Self {
         let message = "cannot authenticate: too many failures from this address, wait for the seconds in \
                        Retry-After, then send the right secret";
         Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
     }
 
     /// 503 of a fault that passes.
-    pub(super) fn unavailable(message: impl Into<String>) -> Self {
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::ServiceUnavailable, message).retry_after(Duration::from_secs(5))
     }
 
+    /// The status of the response.
+    pub(crate) fn status(&self) -> u16 {
+        self.problem.status
+    }
+
     /// The dotted code.
-    pub(super) fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         &self.problem.code
     }
 
-    pub(super) fn detail(mut self, code: &str, field: &str) -> Self {
+    pub(crate) fn detail(mut self, code: &str, field: &str) -> Self {
         self.problem.details.push(Detail {
             error_code: code.to_owned(),
             field_name: field.to_owned(),
@@ -139,7 +149,7 @@ impl Refusal {
     }
 
     /// Replaces the message.
-    pub(super) fn message(mut self, message: String) -> Self {
+    pub(crate) fn message(mut self, message: String) -> Self {
         self.problem.message = message;
         self
     }

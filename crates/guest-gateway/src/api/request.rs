@@ -32,9 +32,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) app: App,
-    pub(super) request: Request,
+pub(crate) struct Call {
+    pub(crate) app: App,
+    pub(crate) request: Request,
     /// The id in the path. Empty if it is missing or not UTF-8, which no id is.
     id: String,
 }
@@ -54,27 +54,27 @@ impl FromRequest<App> for Call {
 
 /// The API client of an admitted request, and the time of the request.
 #[derive(Debug)]
-pub(super) struct Caller {
-    pub(super) client: String,
-    pub(super) now: Now,
+pub(crate) struct Caller {
+    pub(crate) client: String,
+    pub(crate) now: Now,
 }
 
 impl Call {
     /// Parses the id in the path. An invalid id is refused like an unknown one.
-    pub(super) fn id<T: FromStr>(&self) -> Result<T, Refusal> {
+    pub(crate) fn id<T: FromStr>(&self) -> Result<T, Refusal> {
         self.id.parse().map_err(|_| Refusal::not_found())
     }
 
     /// Returns the address of the client: the last one in `X-Forwarded-For` that is not of a trusted proxy, if a trusted
     /// proxy sent the request.
-    pub(super) fn address(&self) -> IpAddr {
+    pub(crate) fn address(&self) -> IpAddr {
         let peer = self.request.extensions().get::<Peer>();
         let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
         client_address(peer, self.request.headers(), &self.app.trusted_proxies)
     }
 
     /// Checks the credentials, the scope and the rate limit. Failures of the first two are audited.
-    pub(super) fn admit(&self, scope: &'static str) -> impl Future<Output = Result<Caller, Refusal>> + use<> {
+    pub(crate) fn admit(&self, scope: &'static str) -> impl Future<Output = Result<Caller, Refusal>> + use<> {
         let (app, now) = (self.app.clone(), self.app.clock.now());
         let authorized = self.authorize(scope, now);
         // without a borrow of the request, whose body is not `Sync`
@@ -120,13 +120,13 @@ impl Call {
     }
 
     /// [`Self::admit`], then the JSON body.
-    pub(super) async fn admit_json(&mut self, scope: &'static str) -> Result<(Caller, Bytes), Refusal> {
+    pub(crate) async fn admit_json(&mut self, scope: &'static str) -> Result<(Caller, Bytes), Refusal> {
         let caller = self.admit(scope).await?;
         Ok((caller, self.body("application/json").await?))
     }
 
     /// Returns the key of the request, if it has one.
-    pub(super) fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Refusal> {
+    pub(crate) fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Refusal> {
         let mut headers = self.request.headers().get_all(IdempotencyKey::HEADER).iter();
         let key = match (headers.next(), headers.next()) {
             (None, _) => return Ok(None),
@@ -140,7 +140,7 @@ impl Call {
     }
 
     /// Returns the key of a request that creates, if it has one, with the digest of the request.
-    pub(super) fn keyed_request(
+    pub(crate) fn keyed_request(
         &self,
         caller: &Caller,
         body: &[u8],
@@ -167,7 +167,7 @@ impl Call {
     }
 
     /// Reads the body, which must have this media type.
-    pub(super) async fn body(&mut self, media_type: &str) -> Result<Bytes, Refusal> {
+    pub(crate) async fn body(&mut self, media_type: &str) -> Result<Bytes, Refusal> {
         let given = self.request.headers().get(CONTENT_TYPE);
         let given = given.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = given.split(';').next().unwrap_or_default().trim();
@@ -222,7 +222,7 @@ async fn read(body: Body) -> Result<Bytes, Refusal> {
     })
 }
 
-pub(super) fn bearer_token(headers: &HeaderMap) -> Result<&str, Refusal> {
+pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<&str, Refusal> {
     let mut headers = headers.get_all(AUTHORIZATION).iter();
     let (Some(header), None) = (headers.next(), headers.next()) else {
         return Err(Refusal::new(

@@ -1,6 +1,7 @@
 //! `/api/v2/webmessaging/guest-sessions`: create, read, rotate, change consent, end.
 
 use axum::response::{IntoResponse, Response};
+use genesys_api::SessionId;
 use guest_payload::Signals;
 use guest_sessions::{AuditQuery, ConsentChangeBody, CreatedSession, NewGuest, RefreshBody};
 use guest_suite::Error;
@@ -10,7 +11,7 @@ use serde_json::value::RawValue;
 use session_metrics::EndReason;
 
 use super::request::Call;
-use super::{Refusal, json_answer};
+use super::{App, Refusal, json_answer};
 use crate::config::{READ, WRITE};
 
 pub(super) async fn create(mut call: Call) -> Result<Response, Refusal> {
@@ -20,15 +21,20 @@ pub(super) async fn create(mut call: Call) -> Result<Response, Refusal> {
     let guest = NewGuest::parse(&body, signals, caller.now.utc)?;
     let created = call.app.direct.create(&caller.client, guest, request).await?;
     let session = created.session;
-    let path = format!("/api/v2/webmessaging/guest-sessions/{}/socket", session.id);
     let answer = CreatedSession {
-        websocket_url: call.app.public.websocket_url(&path),
+        websocket_url: socket_url(&call.app, &session.id),
         guest_id: session.guest_id,
         tokens: created.tokens,
         created_at: session.created_at,
         consent: session.consent,
     };
     Ok(json_answer(StatusCode::CREATED, &answer))
+}
+
+/// The URL of a session's WebSocket.
+pub(crate) fn socket_url(app: &App, id: &SessionId) -> String {
+    let path = format!("/api/v2/webmessaging/guest-sessions/{id}/socket");
+    app.public.websocket_url(&path)
 }
 
 pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {

@@ -8,7 +8,9 @@ use axum::body::Body;
 use axum::response::Response;
 use genesys_api::{Gcra, Rate, SessionId};
 use guest_conversation::Request;
-use guest_sessions::{ClientFrame, ErrorCode, PROTOCOL, ServerFrame, offered_token, query_token};
+use guest_sessions::{
+    ClientFrame, ErrorCode, PROTOCOL, ServerFrame, offered_ticket, offered_token, query_token,
+};
 use guest_suite::Error;
 use guest_suite::direct::Admitted;
 use http::header::ORIGIN;
@@ -21,6 +23,7 @@ use ws_transport::{AdmittedOrigin, Heartbeat, HeartbeatAction, ServerHandshake};
 use super::request::Call;
 use super::{App, Refusal};
 use crate::relay::{Command, Outgoing, Position, SOCKET_QUEUE, SocketHandle};
+use crate::spa;
 
 /// Longest time for the handshake frame to arrive.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,14 +66,19 @@ async fn upgrade(mut call: Call, id: SessionId) -> Result<Response, Refusal> {
             "invalid query: no token is accepted in it, offer the token as a subprotocol or send it in the handshake frame",
         ));
     }
-    let admitted = match offered.or(queried) {
-        Some(token) => Some(call.app.direct.admit(&id, &token).await?),
+    let by_ticket = match offered_ticket(&handshake) {
+        Some(ticket) => Some(spa::admit_by_ticket(&call.app, &id, &ticket, &origin).await?),
         None => None,
+    };
+    let is_browser = by_ticket.is_some();
+    let admitted = match (by_ticket, offered.or(queried)) {
+        (None, Some(token)) => Some(call.app.direct.admit(&id, &token).await?),
+        (by_ticket, _) => by_ticket,
     };
     let upgrade = call.request.extensions_mut().remove::<OnUpgrade>();
     let upgrade =
         upgrade.ok_or_else(|| Refusal::bad_request("cannot upgrade the connection: use HTTP/1.1"))?;
-    tokio::spawn(serve(call.app, id, origin, admitted, upgrade));
+    tokio::spawn(serve(call.app, id, origin, (admitted, is_browser), upgrade));
     Ok(handshake.response(subprotocol).map(|()| Body::empty()))
 }
 
@@ -78,7 +86,7 @@ async fn serve(
     app: App,
     id: SessionId,
     origin: AdmittedOrigin,
-    admitted: Option<Admitted>,
+    (admitted, is_browser): (Option<Admitted>, bool),
     upgrade: OnUpgrade,
 ) {
     let Ok(upgraded) = upgrade.await else { return };
@@ -88,10 +96,14 @@ async fn serve(
         socket: accept(TokioIo::new(upgraded), Limits::default()).await,
         bad_frames: 0,
         guest: None,
+        is_browser,
     };
     let Err(close) = connection.run(origin, admitted).await;
     let logged = match connection.guest {
-        Some(guest) => app.log_socket(guest, "ws.closed", Some(close.name())).await,
+        Some(guest) => {
+            app.log_socket(guest, "ws.closed", Some(("reason", close.name())))
+                .await
+        }
         None if close.is_refusal() => app.log_refused_socket(&id, &close.name()).await,
         None => Ok(()),
     };
@@ -112,6 +124,8 @@ struct Connection<'a> {
     bad_frames: u32,
     /// Pseudonym of the guest, once the handshake is complete.
     guest: Option<Pseudonym>,
+    /// Whether a ticket opened it. An open socket then extends the session.
+    is_browser: bool,
 }
 
 impl Connection<'_> {
@@ -132,7 +146,8 @@ impl Connection<'_> {
             () = app.hub.shutdown.requested() => return Err(CloseReason::Close(1001, "the gateway shuts down")),
         };
         let guest = admitted.pseudonym();
-        app.log_socket(guest, "ws.opened", None).await?;
+        let credential = self.is_browser.then(|| ("credential", "ticket".to_owned()));
+        app.log_socket(guest, "ws.opened", credential).await?;
         self.guest = Some(guest);
         let origin = app.upstream_origin.clone().unwrap_or(origin);
         let expires_at = admitted.expires_at();
@@ -227,7 +242,11 @@ impl Connection<'_> {
                     self.handle_frame(&text, &handle).await?;
                 }
                 () = clock.sleep_until(readable_at.unwrap_or(now)), if readable_at.is_some() => {}
-                () = clock.sleep_until(ends_at) => {
+                () = clock.sleep_until(ends_at), if self.is_browser => {
+                    let until = spa::extend(self.app, self.id).await?;
+                    ends_at = clock.now().deadline(until);
+                }
+                () = clock.sleep_until(ends_at), if !self.is_browser => {
                     let text = "invalid access token: expired, refresh the session's tokens, then reconnect and resume";
                     return Err(CloseReason::error(ErrorCode::CredentialsExpired, text));
                 }

@@ -47,6 +47,7 @@ pub(super) fn check(config: &Config) -> Result<(), Conflict> {
         let unknown = client.scopes.iter().find(|scope| !SCOPES.contains(scope))?;
         Some(format!("invalid scope {unknown}: use {}", SCOPES.join(", ")))
     })?;
+    check_spa(config)?;
     let channel_id = |channel: &Channel| channel.id.as_str().to_owned();
     check_each("channel", &config.channel, channel_id, |channel| {
         let has_deployment = channel.deployment.is_some() || config.genesys.simulator;
@@ -129,6 +130,47 @@ fn check_tables(config: &Config) -> Result<(), Conflict> {
             what: what.to_owned(),
         })
     })
+}
+
+fn check_spa(config: &Config) -> Result<(), Conflict> {
+    let Some(spa) = &config.spa else { return Ok(()) };
+    let conflict = |key, what: &str| Conflict {
+        table: "spa",
+        position: None,
+        key,
+        what: what.to_owned(),
+    };
+    if !config.client.iter().any(|client| client.id == spa.client) {
+        let what = "invalid [spa] `client`: not the id of a [[client]], give the one that owns the sessions";
+        return Err(conflict("client", what));
+    }
+    let channel = config.spa_channel();
+    if !config.channel.iter().any(|known| Some(&known.id) == channel) {
+        let what = "invalid [spa] `channel`: missing, or not the id of a [[channel]], give one of them";
+        return Err(conflict("channel", what));
+    }
+    if spa.lifetime < config.sessions.idle_timeout {
+        let what =
+            "invalid [spa] `lifetime`: shorter than `idle_timeout` of [sessions], make it at least as long";
+        return Err(conflict("lifetime", what));
+    }
+    if !spa.anonymous && spa.assertion_key.is_empty() {
+        let what = "invalid [spa] `anonymous`: false without an [[spa.assertion_key]], so that no guest is admitted: add one";
+        return Err(conflict("anonymous", what));
+    }
+    for (position, key) in spa.assertion_key.iter().enumerate() {
+        let is_repeated = spa.assertion_key[..position]
+            .iter()
+            .any(|other| other.id == key.id);
+        let what = match (key.has_one_value(), is_repeated) {
+            (false, _) => "give exactly one of `public_key`, `secret`, `secret_file` and `secret_env`",
+            (true, true) => "duplicate id, give each its own",
+            (true, false) => continue,
+        };
+        let what = format!("invalid [[spa.assertion_key]] {}: {what}", key.id);
+        return Err(conflict("assertion_key", &what));
+    }
+    Ok(())
 }
 
 /// Checks the tables of an array, whose ids must differ.

@@ -6,6 +6,10 @@
 pub enum ErrorCode {
     /// The conversation does not offer this action now: `actions` of the frame `conversation` lists those that it does.
     ActionUnavailable,
+    /// The assertion is malformed, expired, used before, or of another key or audience.
+    AssertionInvalid,
+    /// The gateway admits only guests with an assertion of the app's backend.
+    AssertionRequired,
     /// The request has no token.
     AuthenticationRequired,
     /// The token is not valid here, or belongs to another session.
@@ -24,6 +28,8 @@ pub enum ErrorCode {
     ConversationReadOnly,
     /// The token has expired.
     CredentialsExpired,
+    /// The request is not recognizable as one of an allowed page.
+    CsrfRefused,
     /// Genesys Cloud refuses the conversation: the deployment or the configuration is invalid.
     GenesysRefused,
     /// The guest has a live session.
@@ -72,6 +78,12 @@ pub enum ErrorCode {
     ServiceUnavailable,
     /// The session has ended.
     SessionEnded,
+    /// The session of this browser has ended.
+    SessionGone,
+    /// This browser has no session.
+    SessionRequired,
+    /// The ticket is unknown, expired, used before, or of another session or origin.
+    TicketInvalid,
     /// Too many messages wait to be sent.
     TooManyMessages,
     /// The API client has no requests left in the current minute.
@@ -92,6 +104,8 @@ impl ErrorCode {
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "action.unavailable" => Self::ActionUnavailable,
+            "assertion.invalid" => Self::AssertionInvalid,
+            "assertion.required" => Self::AssertionRequired,
             "authentication.required" => Self::AuthenticationRequired,
             "bad.credentials" => Self::BadCredentials,
             "bad.frame" => Self::BadFrame,
@@ -101,6 +115,7 @@ impl ErrorCode {
             "consent.required" => Self::ConsentRequired,
             "conversation.read.only" => Self::ConversationReadOnly,
             "credentials.expired" => Self::CredentialsExpired,
+            "csrf.refused" => Self::CsrfRefused,
             "genesys.refused" => Self::GenesysRefused,
             "guest.id.in.use" => Self::GuestIdInUse,
             "handshake.expected" => Self::HandshakeExpected,
@@ -125,6 +140,9 @@ impl ErrorCode {
             "request.timeout" => Self::RequestTimeout,
             "service.unavailable" => Self::ServiceUnavailable,
             "session.ended" => Self::SessionEnded,
+            "session.gone" => Self::SessionGone,
+            "session.required" => Self::SessionRequired,
+            "ticket.invalid" => Self::TicketInvalid,
             "too.many.messages" => Self::TooManyMessages,
             "too.many.requests" => Self::TooManyRequests,
             "unsupported.media.type" => Self::UnsupportedMediaType,
@@ -140,6 +158,8 @@ impl ErrorCode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ActionUnavailable => "action.unavailable",
+            Self::AssertionInvalid => "assertion.invalid",
+            Self::AssertionRequired => "assertion.required",
             Self::AuthenticationRequired => "authentication.required",
             Self::BadCredentials => "bad.credentials",
             Self::BadFrame => "bad.frame",
@@ -149,6 +169,7 @@ impl ErrorCode {
             Self::ConsentRequired => "consent.required",
             Self::ConversationReadOnly => "conversation.read.only",
             Self::CredentialsExpired => "credentials.expired",
+            Self::CsrfRefused => "csrf.refused",
             Self::GenesysRefused => "genesys.refused",
             Self::GuestIdInUse => "guest.id.in.use",
             Self::HandshakeExpected => "handshake.expected",
@@ -173,6 +194,9 @@ impl ErrorCode {
             Self::RequestTimeout => "request.timeout",
             Self::ServiceUnavailable => "service.unavailable",
             Self::SessionEnded => "session.ended",
+            Self::SessionGone => "session.gone",
+            Self::SessionRequired => "session.required",
+            Self::TicketInvalid => "ticket.invalid",
             Self::TooManyMessages => "too.many.messages",
             Self::TooManyRequests => "too.many.requests",
             Self::UnsupportedMediaType => "unsupported.media.type",
@@ -186,6 +210,8 @@ impl ErrorCode {
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
+            Self::AssertionInvalid => 401,
+            Self::AssertionRequired => 401,
             Self::AuthenticationRequired => 401,
             Self::BadCredentials => 401,
             Self::BadRequest => 400,
@@ -193,6 +219,7 @@ impl ErrorCode {
             Self::ConsentOutdated => 409,
             Self::ConsentRequired => 422,
             Self::CredentialsExpired => 401,
+            Self::CsrfRefused => 403,
             Self::GuestIdInUse => 409,
             Self::IdempotencyKeyInProgress => 409,
             Self::IdempotencyKeyReused => 422,
@@ -209,6 +236,9 @@ impl ErrorCode {
             Self::RequestTimeout => 408,
             Self::ServiceUnavailable => 503,
             Self::SessionEnded => 409,
+            Self::SessionGone => 410,
+            Self::SessionRequired => 401,
+            Self::TicketInvalid => 401,
             Self::TooManyRequests => 429,
             Self::UnsupportedMediaType => 415,
             Self::UpgradeRequired => 426,
@@ -222,6 +252,9 @@ impl ErrorCode {
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {
+            Self::AssertionRequired => {
+                "cannot create a session: this gateway admits no anonymous guests, send an assertion of the app's backend"
+            }
             Self::BadCredentials => {
                 "invalid access token: it is not this session's, use this session's newest one"
             }
@@ -251,6 +284,11 @@ impl ErrorCode {
                 "invalid refresh token: its rotation is complete and its new tokens are in use, use those"
             }
             Self::SessionEnded => "cannot use the session: it has ended, create a new one",
+            Self::SessionGone => "cannot use the session of this browser: it has ended, create a new one",
+            Self::SessionRequired => "cannot find the session of this browser: create one",
+            Self::TicketInvalid => {
+                "invalid ticket: it opens one socket of its session, from its origin, within 30 seconds: fetch a new one"
+            }
             Self::WebhookLimit => {
                 "cannot register another webhook: the API client has as many as it may have, remove one first"
             }

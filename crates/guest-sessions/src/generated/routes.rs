@@ -57,6 +57,18 @@ pub enum Operation {
     FetchToken,
     /// `GET /openapi.json`.
     FetchDocument,
+    /// `GET /spa/session`.
+    FetchBrowserSession,
+    /// `POST /spa/session`.
+    CreateBrowserSession,
+    /// `DELETE /spa/session`.
+    EndBrowserSession,
+    /// `PATCH /spa/session/consent`.
+    ChangeBrowserConsent,
+    /// `GET /spa/session/messages`.
+    FetchBrowserMessages,
+    /// `POST /spa/session/ticket`.
+    CreateTicket,
 }
 
 impl Operation {
@@ -90,6 +102,12 @@ impl Operation {
             Self::CheckHealth => Method::GET,
             Self::FetchToken => Method::POST,
             Self::FetchDocument => Method::GET,
+            Self::FetchBrowserSession => Method::GET,
+            Self::CreateBrowserSession => Method::POST,
+            Self::EndBrowserSession => Method::DELETE,
+            Self::ChangeBrowserConsent => Method::PATCH,
+            Self::FetchBrowserMessages => Method::GET,
+            Self::CreateTicket => Method::POST,
         }
     }
 
@@ -123,6 +141,12 @@ impl Operation {
             Self::CheckHealth => "/health",
             Self::FetchToken => "/oauth/token",
             Self::FetchDocument => "/openapi.json",
+            Self::FetchBrowserSession => "/spa/session",
+            Self::CreateBrowserSession => "/spa/session",
+            Self::EndBrowserSession => "/spa/session",
+            Self::ChangeBrowserConsent => "/spa/session/consent",
+            Self::FetchBrowserMessages => "/spa/session/messages",
+            Self::CreateTicket => "/spa/session/ticket",
         }
     }
 
@@ -138,6 +162,7 @@ impl Operation {
             Self::FetchAuditTrail => &["limit", "before", "since"],
             Self::FetchMessages => &["page", "from"],
             Self::OpenSocket => &["access_token"],
+            Self::FetchBrowserMessages => &["page", "from"],
             _ => &[],
         }
     }
@@ -275,5 +300,29 @@ pub static ROUTES: &[Route] = &[
         path: "/openapi.json",
         allow: "GET",
         operations: &[(Method::GET, Operation::FetchDocument)],
+    },
+    Route {
+        path: "/spa/session",
+        allow: "GET, POST, DELETE",
+        operations: &[
+            (Method::GET, Operation::FetchBrowserSession),
+            (Method::POST, Operation::CreateBrowserSession),
+            (Method::DELETE, Operation::EndBrowserSession),
+        ],
+    },
+    Route {
+        path: "/spa/session/consent",
+        allow: "PATCH",
+        operations: &[(Method::PATCH, Operation::ChangeBrowserConsent)],
+    },
+    Route {
+        path: "/spa/session/messages",
+        allow: "GET",
+        operations: &[(Method::GET, Operation::FetchBrowserMessages)],
+    },
+    Route {
+        path: "/spa/session/ticket",
+        allow: "POST",
+        operations: &[(Method::POST, Operation::CreateTicket)],
     },
 ];

@@ -65,10 +65,14 @@ async fn example_configuration_names_every_setting() {
         "[genesys]",
         "[sessions]",
         "[webhooks]",
+        "[spa]",
         "[[client]]",
         "[[channel]]",
     ] {
         let mut example = Example::new();
+        if table == "[spa]" {
+            example.change("\n[webhooks]\n", "\n[spa]\n[webhooks]\n");
+        }
         example.change(
             &format!("\n{table}\n"),
             &format!("\n{table}\nno_such_setting = 1\n"),
@@ -235,6 +239,36 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "[[client]]\nid = \"your_service_account_client_id\"\nsecret = \"a\"\nscopes = []\n[[client]]\nid = \"your_service_account_client_id\"",
         "[[client]]\nid = \"your_service_account_client_id\"\nsecret = \"your",
         "duplicate",
+    ),
+    (
+        "[webhooks]\n",
+        "[spa]\nclient = \"other\"\n[webhooks]\n",
+        "client = \"other\"",
+        "[spa] `client`",
+    ),
+    (
+        "[webhooks]\n",
+        "[spa]\nclient = \"your_service_account_client_id\"\nchannel = \"other\"\n[webhooks]\n",
+        "channel = \"other\"",
+        "[spa] `channel`",
+    ),
+    (
+        "[webhooks]\n",
+        "[spa]\nclient = \"your_service_account_client_id\"\nlifetime = \"2h\"\n[webhooks]\n",
+        "lifetime = \"2h\"",
+        "idle_timeout",
+    ),
+    (
+        "[webhooks]\n",
+        "[spa]\nclient = \"your_service_account_client_id\"\nanonymous = false\n[webhooks]\n",
+        "anonymous = false",
+        "assertion_key",
+    ),
+    (
+        "[webhooks]\n",
+        "[spa]\nclient = \"your_service_account_client_id\"\n[[spa.assertion_key]]\nid = \"a\"\n[webhooks]\n",
+        "[[spa.assertion_key]]",
+        "exactly one of `public_key`",
     ),
 ];
 

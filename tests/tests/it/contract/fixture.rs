@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Answer, Api, Call, ERASURES, QUERY, WEBHOOKS, guest};
 use crate::document::DOCUMENT;
+use crate::spa::without_spa;
 use crate::world::{CLIENT, ORIGIN, World};
 
 /// A gateway with sessions.
@@ -17,6 +18,12 @@ pub(super) struct Fixture {
 impl Fixture {
     pub(super) async fn start() -> Self {
         let world = World::start().await;
+        let api = Api::of(&world, CLIENT).await;
+        Self { world, api }
+    }
+
+    pub(super) async fn without_spa() -> Self {
+        let world = World::configured(genesys_sim::Rules::default(), without_spa).await;
         let api = Api::of(&world, CLIENT).await;
         Self { world, api }
     }
@@ -49,6 +56,9 @@ impl Fixture {
             path if path.starts_with(WEBHOOKS) => self.webhook().await,
             _ => self.session().await,
         };
+        if template.starts_with("/spa/") {
+            return self.page(operation).await;
+        }
         let call = Call::new(
             method,
             &template.replace("{id}", subject["id"].as_str().unwrap_or_default()),

@@ -1,0 +1,85 @@
+//! Cross-origin resource sharing: the routes that pages of other origins may read.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use guest_sessions::{Operation, Route};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+
+use super::App;
+use crate::spa;
+
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// The share of the allowed origins in a route.
+#[derive(Clone, Debug)]
+pub(super) struct Sharing {
+    app: App,
+    methods: &'static str,
+    headers: &'static str,
+    /// Whether the requests have the cookie.
+    credentials: bool,
+    /// Whether pages of other sites may not embed the answers, not even unread.
+    same_site: bool,
+}
+
+impl Sharing {
+    /// The sharing of a route. `None` if no page may read it.
+    pub(super) fn of(app: &App, route: &'static Route) -> Option<Self> {
+        let mut operations = route.operations.iter().map(|(_, operation)| *operation);
+        let (is_spa, has_messages) = (
+            spa::has(route),
+            operations.any(|operation| operation == Operation::FetchMessages),
+        );
+        (is_spa || has_messages).then(|| Self {
+            app: app.clone(),
+            methods: route.allow,
+            headers: match is_spa {
+                true => "content-type, x-guest-sessions-csrf",
+                false => "authorization",
+            },
+            credentials: is_spa,
+            same_site: is_spa,
+        })
+    }
+}
+
+/// Lets pages of the allowed origins read the answers, and answers their preflight requests. Other `OPTIONS` are a 405.
+pub(super) async fn share(State(sharing): State<Sharing>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let admitted = sharing.app.origins.admit(headers.get_all(ORIGIN).iter()).is_ok();
+    let origin = headers.get(ORIGIN).filter(|_| admitted).cloned();
+    let is_preflight =
+        request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if is_preflight && admitted {
+        let allowed = [
+            (ACCESS_CONTROL_ALLOW_METHODS, sharing.methods),
+            (ACCESS_CONTROL_ALLOW_HEADERS, sharing.headers),
+            (ACCESS_CONTROL_MAX_AGE, "600"),
+        ];
+        (StatusCode::NO_CONTENT, allowed).into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    headers.append(VARY, HeaderValue::from_static("origin"));
+    if sharing.same_site {
+        let same_site = HeaderValue::from_static("same-site");
+        headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, same_site);
+    }
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let exposed = HeaderValue::from_static("retry-after, inin-correlation-id");
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        if sharing.credentials {
+            let credentials = HeaderValue::from_static("true");
+            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, credentials);
+        }
+    }
+    response
+}

@@ -1,0 +1,105 @@
+//! `[spa]`: sessions of pages without a backend of their own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use genesys_api::ChannelId;
+use genesys_auth::ClientId;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::{Config, ConfigError, at_least_one, duration, enabled, hours, parsed, read_secret, secret};
+use crate::spa::AssertionKey;
+
+/// `[spa]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Spa {
+    /// The API client that owns the sessions of the pages.
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) client: ClientId,
+    /// The channel of the sessions. Default: the only one.
+    pub(crate) channel: Option<ChannelId>,
+    /// Whether guests without an assertion are admitted.
+    #[serde(default = "enabled")]
+    pub(crate) anonymous: bool,
+    /// Longest lifetime of a session, however often it is used.
+    #[serde(default = "hours::<720>", deserialize_with = "duration")]
+    pub(crate) lifetime: Duration,
+    /// Limit of new sessions of an address prefix.
+    #[serde(default = "sessions_per_minute", deserialize_with = "at_least_one")]
+    pub(crate) sessions_per_minute: u32,
+    /// Limit of all requests of an address prefix.
+    #[serde(default = "requests_per_minute", deserialize_with = "at_least_one")]
+    pub(crate) requests_per_minute: u32,
+    /// The keys under which the app's backend signs the identities of guests.
+    #[serde(default)]
+    pub(super) assertion_key: Vec<KeyConfig>,
+}
+
+/// `[[spa.assertion_key]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeyConfig {
+    /// The value of `kid`.
+    pub(super) id: String,
+    /// The public key of Ed25519, in base64.
+    public_key: Option<String>,
+    /// The secret of HS256.
+    #[serde(default, deserialize_with = "secret")]
+    pub(super) secret: Option<SecretString>,
+    pub(super) secret_file: Option<PathBuf>,
+    secret_env: Option<String>,
+}
+
+impl Spa {
+    /// Reads the keys of assertions.
+    ///
+    /// # Errors
+    /// If one is missing or invalid.
+    pub(crate) fn assertion_keys(&self) -> Result<Vec<AssertionKey>, ConfigError> {
+        self.assertion_key.iter().map(KeyConfig::read).collect()
+    }
+}
+
+impl KeyConfig {
+    pub(super) fn has_one_value(&self) -> bool {
+        let values = [
+            self.public_key.is_some(),
+            self.secret.is_some(),
+            self.secret_file.is_some(),
+            self.secret_env.is_some(),
+        ];
+        values.into_iter().filter(|has| *has).count() == 1
+    }
+
+    fn read(&self) -> Result<AssertionKey, ConfigError> {
+        let fail = |what: String| ConfigError(format!("invalid [[spa.assertion_key]] {}: {what}", self.id));
+        if let Some(public_key) = &self.public_key {
+            let key = AssertionKey::public(self.id.clone(), public_key);
+            let what = "`public_key` is not one of Ed25519, give its 32 bytes in base64";
+            return key.ok_or_else(|| fail(what.to_owned()));
+        }
+        let sources = (&self.secret, &self.secret_file, &self.secret_env);
+        let secret = read_secret(sources).map_err(fail)?;
+        let key = AssertionKey::secret(self.id.clone(), &secret);
+        key.ok_or_else(|| fail("the secret has less than 32 bytes, use a random one".to_owned()))
+    }
+}
+
+impl Config {
+    /// The channel of the sessions of pages, which the configuration names if it has several.
+    pub(crate) fn spa_channel(&self) -> Option<&ChannelId> {
+        let named = self.spa.as_ref()?.channel.as_ref();
+        let only = self.channel.first().filter(|_| self.channel.len() == 1);
+        named.or_else(|| Some(&only?.id))
+    }
+}
+
+fn sessions_per_minute() -> u32 {
+    30
+}
+
+fn requests_per_minute() -> u32 {
+    600
+}

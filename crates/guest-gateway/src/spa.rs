@@ -1,0 +1,63 @@
+//! `/spa`: sessions of pages without a backend of their own.
+//!
+//! The browser holds one credential of its session, as a cookie that no script can read. It is derived from a key of the
+//! session, so that nothing is stored for it. Access tokens, refresh tokens and Genesys' tokens never reach the browser.
+
+mod admission;
+mod assertion;
+mod assertion_key;
+mod credential;
+mod limits;
+mod session;
+mod ticket;
+
+use std::time::Duration;
+
+use genesys_api::{ChannelId, Host};
+use guest_sessions::Route;
+
+pub(crate) use self::assertion_key::AssertionKey;
+pub(crate) use self::session::{
+    admit_by_ticket, change_consent, create, create_ticket, end, extend, fetch, fetch_messages,
+};
+
+use self::assertion::Assertions;
+use self::limits::PageLimits;
+use self::ticket::Tickets;
+use crate::config::{self, ConfigError};
+
+/// Whether a route is one of pages without a backend.
+pub(crate) fn has(route: &Route) -> bool {
+    route.path.starts_with("/spa/")
+}
+
+/// Sessions of pages without a backend.
+#[derive(Debug)]
+pub(crate) struct Spa {
+    /// The API client that owns the sessions.
+    owner: String,
+    channel: ChannelId,
+    /// Whether guests without an assertion are admitted.
+    anonymous: bool,
+    /// Longest lifetime of a session, however often it is used.
+    lifetime: Duration,
+    assertions: Assertions,
+    tickets: Tickets,
+    limits: PageLimits,
+}
+
+impl Spa {
+    /// # Errors
+    /// If a key of assertions cannot be read.
+    pub(crate) fn new(config: &config::Spa, channel: ChannelId, public: &Host) -> Result<Self, ConfigError> {
+        Ok(Self {
+            owner: config.client.as_str().to_owned(),
+            channel,
+            anonymous: config.anonymous,
+            lifetime: config.lifetime,
+            assertions: Assertions::new(config.assertion_keys()?, public.to_string()),
+            tickets: Tickets::default(),
+            limits: PageLimits::new(config.sessions_per_minute, config.requests_per_minute),
+        })
+    }
+}

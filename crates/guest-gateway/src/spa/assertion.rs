@@ -1,0 +1,262 @@
+//! Assertions: the identity of a guest, which the app's backend signs (a compact JWS, RFC 7515).
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use genesys_api::{GuestId, Now};
+use guest_sessions::ErrorCode;
+use ring::digest::{SHA256, digest};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+use super::AssertionKey;
+use crate::api::Refusal;
+
+/// Longest lifetime of an assertion. Our choice.
+const MAX_LIFETIME: i64 = 300;
+/// Tolerance for the clock of the backend, in seconds. Our choice.
+const SKEW: i64 = 30;
+/// Longest `jti`, in bytes. Our choice.
+const MAX_JTI: usize = 128;
+/// Largest number of used assertions that have not expired. Our choice.
+const MAX_USED: usize = 65_536;
+
+/// The verifier of assertions.
+#[derive(Debug)]
+pub(super) struct Assertions {
+    keys: Vec<AssertionKey>,
+    /// The public URL of the gateway.
+    audience: String,
+    used: Mutex<Used>,
+}
+
+/// The used assertions. Each is kept for the longest time for which it can be valid.
+#[derive(Debug, Default)]
+struct Used {
+    hashes: HashSet<[u8; 32]>,
+    order: VecDeque<(i64, [u8; 32])>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    crit: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+    aud: Audience,
+    exp: f64,
+    nbf: Option<f64>,
+    jti: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Assertions {
+    pub(super) fn new(keys: Vec<AssertionKey>, audience: String) -> Self {
+        Self {
+            keys,
+            audience,
+            used: Mutex::default(),
+        }
+    }
+
+    /// Verifies an assertion and uses it. Returns the id of its guest.
+    pub(super) fn accept(&self, assertion: &SecretString, now: Now) -> Result<GuestId, Refusal> {
+        let refused = |reason: &str| {
+            let message = format!("invalid assertion: {reason}");
+            Refusal::new(ErrorCode::AssertionInvalid, message)
+        };
+        let at = now.utc.unix_timestamp();
+        let (guest, hash) = self.verify(assertion.expose_secret(), at).map_err(refused)?;
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        match used.insert(hash, at) {
+            Some(true) => Ok(guest),
+            Some(false) => Err(refused("used before, sign a new one for each session")),
+            None => Err(Refusal::unavailable(
+                "cannot accept the assertion: too many were used in the last minutes, try again later",
+            )),
+        }
+    }
+
+    /// Returns the guest, and the hash of the assertion's id under its key.
+    fn verify(&self, assertion: &str, now: i64) -> Result<(GuestId, [u8; 32]), &'static str> {
+        const MALFORMED: &str =
+            "not a compact JWS, send header, claims and signature in base64url, divided by dots";
+        let mut parts = assertion.split('.');
+        let (Some(header), Some(claims), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(MALFORMED);
+        };
+        let signed = &assertion[..header.len() + 1 + claims.len()];
+        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| MALFORMED);
+        let (header, claims, signature) = (decode(header)?, decode(claims)?, decode(signature)?);
+        let header: Header = serde_json::from_slice(&header).map_err(|_| MALFORMED)?;
+        if header.crit.is_some() {
+            return Err("its header has `crit`, which no extension of this gateway supports, omit it");
+        }
+        let key = self.key(header.kid.as_deref())?;
+        if key.algorithm() != header.alg {
+            return Err("its `alg` is not the one of its key, use EdDSA or HS256 as the key is configured");
+        }
+        if !key.verify(signed.as_bytes(), &signature) {
+            return Err("its signature is not valid, sign it with the key of its `kid`");
+        }
+        let claims: Claims = serde_json::from_slice(&claims)
+            .map_err(|_| "its claims are not valid, send `sub`, `aud`, `exp` and `jti`")?;
+        let guest = self.check(&claims, now)?;
+        let id = format!("{}\0{}", key.id, claims.jti);
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, id.as_bytes()).as_ref());
+        Ok((guest, hash))
+    }
+
+    fn key(&self, id: Option<&str>) -> Result<&AssertionKey, &'static str> {
+        match (id, self.keys.as_slice()) {
+            (None, [only]) => Ok(only),
+            (None, _) => Err("its header has no `kid`, send the id of a key of `[[spa.assertion_key]]`"),
+            (Some(id), keys) => keys
+                .iter()
+                .find(|key| key.id == id)
+                .ok_or("its `kid` is not the id of a key of `[[spa.assertion_key]]`"),
+        }
+    }
+
+    fn check(&self, claims: &Claims, now: i64) -> Result<GuestId, &'static str> {
+        let audiences = match &claims.aud {
+            Audience::One(audience) => std::slice::from_ref(audience),
+            Audience::Several(audiences) => audiences,
+        };
+        let is_own = |audience: &String| audience.trim_end_matches('/') == self.audience;
+        if !audiences.iter().any(is_own) {
+            return Err("its `aud` is not the public URL of this gateway");
+        }
+        // a number of JSON may have a fraction (RFC 7519 section 2)
+        let remaining = claims.exp - now as f64;
+        if remaining <= 0.0 {
+            return Err("expired, sign a new one");
+        }
+        if remaining > (MAX_LIFETIME + SKEW) as f64 {
+            return Err("its `exp` is more than 5 minutes ahead, sign it for a shorter time");
+        }
+        if claims.nbf.is_some_and(|nbf| nbf > (now + SKEW) as f64) {
+            return Err("its `nbf` is in the future, check the clock of the backend");
+        }
+        if claims.jti.is_empty() || claims.jti.len() > MAX_JTI {
+            return Err("its `jti` has not 1 to 128 bytes, send a random id");
+        }
+        claims.sub.parse().map_err(
+            |_| "its `sub` is not an id of a guest, send 1 to 128 letters, digits, '.', '_', ':' or '-'",
+        )
+    }
+}
+
+impl Used {
+    /// Whether the hash is new. `None` if there are too many.
+    fn insert(&mut self, hash: [u8; 32], now: i64) -> Option<bool> {
+        while let Some((until, hash)) = self.order.front()
+            && *until <= now
+        {
+            self.hashes.remove(hash);
+            self.order.pop_front();
+        }
+        if self.hashes.contains(&hash) {
+            return Some(false);
+        }
+        if self.order.len() >= MAX_USED {
+            return None;
+        }
+        self.hashes.insert(hash);
+        self.order.push_back((now + MAX_LIFETIME + SKEW, hash));
+        Some(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Both algorithms, one use, and the bound.
+
+    use genesys_api::Clock;
+    use ring::signature::{Ed25519KeyPair, KeyPair as _};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const SECRET: &str = "a secret of assertions, 32 bytes";
+
+    fn part(value: &Value) -> String {
+        URL_SAFE_NO_PAD.encode(value.to_string())
+    }
+
+    fn claims(now: Now) -> Value {
+        let expiry = now.utc.unix_timestamp() + 300;
+        json!({ "sub": "g-1", "aud": ["other", "https://chat.example/"], "exp": expiry, "jti": "j" })
+    }
+
+    #[test]
+    fn assertion_of_each_algorithm_is_accepted_once_under_its_own_key() {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let public = URL_SAFE_NO_PAD.encode(pair.public_key());
+        let keys = vec![
+            AssertionKey::public("ed".to_owned(), &public).unwrap(),
+            AssertionKey::secret("hs".to_owned(), &SECRET.into()).unwrap(),
+        ];
+        let assertions = Assertions::new(keys, "https://chat.example".to_owned());
+        let now = Clock::system().now();
+        let secret = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
+        let sign = |header: Value| {
+            let signed = format!("{}.{}", part(&header), part(&claims(now)));
+            let signature = match header["kid"] == "ed" {
+                true => pair.sign(signed.as_bytes()).as_ref().to_vec(),
+                false => ring::hmac::sign(&secret, signed.as_bytes()).as_ref().to_vec(),
+            };
+            SecretString::from(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+        };
+        for header in [
+            json!({ "alg": "EdDSA", "kid": "ed", "typ": "JWT" }),
+            json!({ "alg": "HS256", "kid": "hs" }),
+        ] {
+            let assertion = sign(header);
+            assert_eq!(assertions.accept(&assertion, now).unwrap().as_str(), "g-1");
+            let replayed = assertions.accept(&assertion, now).unwrap_err();
+            assert_eq!(replayed.code(), "assertion.invalid");
+        }
+        for header in [
+            json!({ "alg": "HS256", "kid": "ed" }),
+            json!({ "alg": "EdDSA", "kid": "hs" }),
+            json!({ "alg": "EdDSA" }),
+        ] {
+            assert!(assertions.accept(&sign(header), now).is_err());
+        }
+    }
+
+    #[test]
+    fn number_of_used_assertions_is_bounded_until_they_expire() {
+        let mut used = Used::default();
+        let hash = |number: usize| {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&number.to_be_bytes());
+            hash
+        };
+        for number in 0..MAX_USED {
+            assert_eq!(used.insert(hash(number), 0), Some(true));
+        }
+        assert_eq!(used.insert(hash(0), 0), Some(false));
+        assert_eq!(used.insert(hash(MAX_USED), 0), None);
+        let later = MAX_LIFETIME + SKEW;
+        assert_eq!(used.insert(hash(0), later - 1), Some(false));
+        assert_eq!(used.insert(hash(0), later), Some(true));
+        assert_eq!(used.order.len(), 1);
+    }
+}

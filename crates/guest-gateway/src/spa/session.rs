@@ -1,0 +1,125 @@
+//! The operations of a browser's session.
+
+use axum::response::{IntoResponse as _, Response};
+use genesys_api::SessionId;
+use guest_payload::Signals;
+use guest_sessions::{BrowserSession, ConsentChangeBody, CreateBrowserSessionBody, ErrorCode, Ticket};
+use guest_suite::direct::Admitted;
+use guest_suite::{Error, SessionInfo};
+use http::StatusCode;
+use http::header::SET_COOKIE;
+use secrecy::SecretString;
+use session_metrics::EndReason;
+use time::OffsetDateTime;
+use ws_transport::AdmittedOrigin;
+
+use super::admission::{admit_page, admit_visitor, audited, refusal, spa};
+use super::credential::{remove_cookie, set_cookie};
+use super::ticket::LIFETIME;
+use crate::api::{App, Call, Refusal, answer_messages, json_answer, parse_messages_query, socket_url};
+
+pub(crate) async fn create(mut call: Call) -> Result<Response, Refusal> {
+    let app = call.app.clone();
+    let page = admit_page(&call).await?;
+    let (spa, address) = (spa(&app)?, call.address());
+    let signals = Signals::from_headers(call.request.headers());
+    let body = call.body("application/json").await?;
+    let body = CreateBrowserSessionBody::parse(&body, spa.channel.clone(), signals, page.now.utc)?;
+    let mut guest = body.guest;
+    guest.guest = match body.assertion {
+        Some(assertion) => Some(audited(&app, spa.assertions.accept(&assertion, page.now)).await?),
+        None if spa.anonymous => None,
+        None => {
+            let code = ErrorCode::AssertionRequired;
+            return audited(&app, Err(Refusal::new(code, code.message()))).await;
+        }
+    };
+    let limited = spa.limits.count_session(address, page.now.instant);
+    limited.map_err(Refusal::too_many_of_address)?;
+    let created = app.direct.create(&spa.owner, guest, None).await?;
+    let id = &created.session.id;
+    let admitted = app.direct.admit_browser(&spa.owner, id, |_| true).await;
+    let cookie = set_cookie(id, &admitted.map_err(refusal)?.browser_key());
+    let mut response = answer(&app, StatusCode::CREATED, created.session);
+    response.headers_mut().insert(SET_COOKIE, cookie);
+    Ok(response)
+}
+
+pub(crate) async fn fetch(call: Call) -> Result<Response, Refusal> {
+    let visitor = admit_visitor(&call).await?;
+    Ok(answer(&call.app, StatusCode::OK, visitor.admitted.info()))
+}
+
+pub(crate) async fn change_consent(mut call: Call) -> Result<Response, Refusal> {
+    let visitor = admit_visitor(&call).await?;
+    let signals = Signals::from_headers(call.request.headers());
+    let body = call.body("application/json").await?;
+    let (change, signals) = ConsentChangeBody::parse(&body, signals, visitor.page.now.utc)?;
+    let direct = &call.app.direct;
+    let changed = direct.change_consent(visitor.admitted.owner(), &visitor.id, &change, signals);
+    Ok(answer(&call.app, StatusCode::OK, changed.await.map_err(refusal)?))
+}
+
+pub(crate) async fn end(call: Call) -> Result<Response, Refusal> {
+    let visitor = admit_visitor(&call).await?;
+    let direct = &call.app.direct;
+    let ended = direct.end(visitor.admitted.owner(), &visitor.id, EndReason::Guest);
+    ended.await?;
+    Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, remove_cookie())]).into_response())
+}
+
+pub(crate) async fn create_ticket(call: Call) -> Result<Response, Refusal> {
+    let app = call.app.clone();
+    let visitor = admit_visitor(&call).await?;
+    extend(&app, &visitor.id).await.map_err(refusal)?;
+    let page = visitor.page;
+    let origin = page.origin.ok_or_else(Refusal::not_found)?;
+    let issued = spa(&app)?.tickets.issue(visitor.id, origin, page.now.instant);
+    let ticket = issued
+        .ok_or_else(|| Refusal::unavailable("cannot issue a ticket: too many are unused, try again later"))?;
+    let expires_in = LIFETIME.as_secs();
+    Ok(json_answer(StatusCode::OK, &Ticket { ticket, expires_in }))
+}
+
+pub(crate) async fn fetch_messages(call: Call) -> Result<Response, Refusal> {
+    let app = call.app.clone();
+    let visitor = admit_visitor(&call).await?;
+    let (query, origin) = parse_messages_query(&call)?;
+    drop(call);
+    answer_messages(&app, visitor.admitted, &visitor.id, origin, query).await
+}
+
+/// Admits the socket of a session by a ticket.
+///
+/// # Errors
+/// `ticket.invalid`, or the refusal of the session.
+pub(crate) async fn admit_by_ticket(
+    app: &App,
+    id: &SessionId,
+    ticket: &SecretString,
+    origin: &AdmittedOrigin,
+) -> Result<Admitted, Refusal> {
+    let now = app.clock.now().instant;
+    let spa = app.spa.as_ref();
+    match spa.filter(|spa| spa.tickets.redeem(ticket, id, origin.origin(), now)) {
+        Some(spa) => Ok(app.direct.admit_browser(&spa.owner, id, |_| true).await?),
+        None => Err(Refusal::new(
+            ErrorCode::TicketInvalid,
+            ErrorCode::TicketInvalid.message(),
+        )),
+    }
+}
+
+/// Extends a session for its use. Returns the end of the lifetime of its sockets.
+///
+/// # Errors
+/// If the session has ended, or the store's.
+pub(crate) async fn extend(app: &App, id: &SessionId) -> Result<OffsetDateTime, Error> {
+    let spa = app.spa.as_ref().ok_or(ErrorCode::NotFound)?;
+    app.direct.extend_browser(&spa.owner, id, spa.lifetime).await
+}
+
+fn answer(app: &App, status: StatusCode, session: SessionInfo) -> Response {
+    let url = socket_url(app, &session.id);
+    json_answer(status, &BrowserSession::new(session, url))
+}

@@ -1,0 +1,100 @@
+//! The operations of pages without a backend, with each of their statuses.
+
+use http::Method;
+use serde_json::json;
+
+use super::faults::slow;
+use super::{Fixture, Fixtures};
+use crate::api::{Answer, Call};
+use crate::document::DOCUMENT;
+use crate::spa::{Claims, Visit, consent, of_page};
+
+impl Fixture {
+    /// A successful request of this operation.
+    pub(super) async fn page(&self, operation: &str) -> Call {
+        let (method, path, _) = DOCUMENT.operation(operation);
+        let call = Call::new(method, path);
+        if operation == "createBrowserSession" {
+            return of_page(call.json(&consent()));
+        }
+        let call = Visit::create(&self.api).await.call(call);
+        match operation {
+            "changeBrowserConsent" => call.json(&json!({ "analytics": false })),
+            _ => call,
+        }
+    }
+}
+
+impl Fixtures {
+    /// The answer of an operation with this status.
+    pub(super) async fn page(&self, operation: &str, status: u16) -> Option<Answer> {
+        let api = &self.healthy.api;
+        // those of the operations before count too
+        self.healthy
+            .world
+            .clock
+            .advance(std::time::Duration::from_secs(60));
+        let call = self.healthy.page(operation).await;
+        let json = "application/json";
+        let is_creation = operation == "createBrowserSession";
+        Some(match status {
+            200 | 201 | 204 => api.send(call).await,
+            400 => {
+                let path = format!("{}?novelty=1", call.path());
+                api.send(call.with_path(&path)).await
+            }
+            401 if is_creation => {
+                let mut body = consent();
+                body["assertion"] = "invalid".into();
+                api.send(call.with_body(json, body.to_string())).await
+            }
+            401 => {
+                let mut plain = of_page(Call::new(call.request().method().clone(), call.path()));
+                if operation == "changeBrowserConsent" {
+                    plain = plain.json(&json!({ "analytics": false }));
+                }
+                api.send(plain).await
+            }
+            403 => api.send(call.header("origin", "https://elsewhere.example")).await,
+            404 => self.without_spa.api.send(call).await,
+            408 => slow(&self.healthy.world, call).await,
+            409 if is_creation => {
+                let mut body = consent();
+                let create = |body: &serde_json::Value| call.clone().with_body(json, body.to_string());
+                for _ in 0..2 {
+                    body["assertion"] = Claims::of(&self.healthy.world, "guest-of-pages").sign().into();
+                    api.send(create(&body)).await;
+                }
+                body["assertion"] = Claims::of(&self.healthy.world, "guest-of-pages").sign().into();
+                api.send(create(&body)).await
+            }
+            409 => {
+                let old = json!({ "analytics": true, "consentTimestamp": "2020-01-01T00:00:00Z" });
+                api.send(call.clone()).await;
+                api.send(call.with_body(json, old.to_string())).await
+            }
+            410 => {
+                let cookie = call.request().headers()["cookie"].to_str().unwrap().to_owned();
+                let end = of_page(Call::new(Method::DELETE, "/spa/session"));
+                api.send(end.header("cookie", &cookie)).await;
+                api.send(call).await
+            }
+            413 => api.send(call.with_body(json, " ".repeat(65_537))).await,
+            415 => api.send(call.with_body("text/plain", "{}")).await,
+            422 => {
+                let mut body = consent();
+                body["consent"]["marketing"] = false.into();
+                api.send(call.with_body(json, body.to_string())).await
+            }
+            429 => {
+                self.rate_limited.api.send(call.clone()).await;
+                self.rate_limited.api.send(call).await
+            }
+            503 => {
+                let (broken, ready) = &self.broken;
+                broken.api.send(ready[operation].clone()).await
+            }
+            _ => return None,
+        })
+    }
+}

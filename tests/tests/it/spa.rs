@@ -1,0 +1,335 @@
+//! `/spa`: sessions of pages without a backend.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{Method, StatusCode};
+use ring::hmac;
+use serde_json::{Value, json};
+
+use crate::api::{Answer, Api, Call};
+use crate::page::{Page, upgrade_with};
+use crate::world::{ASSERTION_SECRET, CLIENT, ORIGIN, World};
+
+pub(crate) const CREATE: &str = "/spa/session";
+
+/// The body of a creation.
+pub(crate) fn consent() -> Value {
+    json!({
+        "guestAttributes": { "region": "EU" },
+        "consent": { "marketing": true, "personalization": true, "analytics": true },
+    })
+}
+
+/// A request with the headers of a script of the allowed page.
+pub(crate) fn of_page(call: Call) -> Call {
+    call.header("origin", ORIGIN).header("x-guest-sessions-csrf", "1")
+}
+
+/// An upgrade that offers a ticket, without an origin.
+pub(crate) fn with_ticket(call: Call, ticket: &str) -> Call {
+    call.header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .header(
+            "sec-websocket-protocol",
+            &format!("guest-sessions.v1, ticket.{ticket}"),
+        )
+}
+
+/// A browser with a session.
+pub(crate) struct Visit {
+    pub(crate) session: Value,
+    /// Name and value of its cookie.
+    pub(crate) cookie: String,
+}
+
+impl Visit {
+    pub(crate) async fn create(api: &Api) -> Self {
+        let answer = api.send(of_page(Call::post(CREATE).json(&consent()))).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
+        Self::of(&answer)
+    }
+
+    fn of(answer: &Answer) -> Self {
+        let (cookie, attributes) = answer.header("set-cookie").split_once(';').unwrap();
+        assert_eq!(attributes, " Path=/; Secure; HttpOnly; SameSite=Strict");
+        assert!(cookie.starts_with("__Host-guest-session="));
+        Self {
+            session: answer.json(),
+            cookie: cookie.to_owned(),
+        }
+    }
+
+    /// A request of this browser from the allowed page.
+    pub(crate) fn call(&self, call: Call) -> Call {
+        of_page(call).header("cookie", &self.cookie)
+    }
+
+    pub(crate) async fn ticket(&self, api: &Api) -> String {
+        let answer = api.send(self.call(Call::post("/spa/session/ticket"))).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        answer.json()["ticket"].as_str().unwrap().to_owned()
+    }
+
+    /// Opens a socket by a new ticket.
+    pub(crate) async fn open(&self, api: &Api) -> Page {
+        let url = self.session["websocketUrl"].as_str().unwrap();
+        let offered = format!("guest-sessions.v1, ticket.{}", self.ticket(api).await);
+        let mut page = Page::open(upgrade_with(url, "sec-websocket-protocol", &offered))
+            .await
+            .unwrap();
+        let created_at = &self.session["createdAt"];
+        let handshake =
+            json!({ "type": "handshake", "guestSessionId": self.session["id"], "timestamp": created_at });
+        page.send_frame(&handshake).await;
+        page.until("handshake.accepted").await;
+        page
+    }
+
+    async fn fetch(&self, api: &Api) -> Answer {
+        api.send(self.call(Call::get("/spa/session"))).await
+    }
+}
+
+/// The claims of an assertion.
+#[derive(Clone)]
+pub(crate) struct Claims {
+    pub(crate) header: Value,
+    pub(crate) claims: Value,
+}
+
+impl Claims {
+    /// Valid claims about a guest.
+    pub(crate) fn of(world: &World, guest: &str) -> Self {
+        let expiry = world.clock.now().utc.unix_timestamp() + 300;
+        Self {
+            header: json!({ "alg": "HS256", "kid": "tests" }),
+            claims: json!({
+                "sub": guest,
+                "aud": world.gateway.host().to_string(),
+                "exp": expiry,
+                "jti": genesys_api::entropy::uuid().to_string(),
+            }),
+        }
+    }
+
+    /// Replaces a claim. `Null` removes it.
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
+        match value.is_null() {
+            true => drop(self.claims.as_object_mut().unwrap().remove(name)),
+            false => self.claims[name] = value,
+        }
+        self
+    }
+
+    /// The assertion, signed with the secret of the tests.
+    pub(crate) fn sign(&self) -> String {
+        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", encode(&self.header), encode(&self.claims));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, ASSERTION_SECRET.as_bytes());
+        format!(
+            "{signed}.{}",
+            URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes()))
+        )
+    }
+}
+
+async fn world_with(spa: &str) -> (World, Api) {
+    let world = World::configured(genesys_sim::Rules::default(), |toml| {
+        toml.replace("\n[spa]\n", &format!("\n[spa]\n{spa}\n"))
+    })
+    .await;
+    let api = Api::of(&world, CLIENT).await;
+    (world, api)
+}
+
+#[tokio::test]
+async fn page_without_a_backend_goes_from_consent_to_the_end() {
+    let (world, api) = world_with("").await;
+    let visit = Visit::create(&api).await;
+    for name in ["accessToken", "refreshToken", "guestId"] {
+        assert!(visit.session[name].is_null(), "{name}");
+    }
+    let mut page = visit.open(&api).await;
+    page.message("hello").await;
+    let reply = page.until("message").await;
+    page.leave().await;
+
+    // after a reload
+    let fetched = visit.fetch(&api).await;
+    assert_eq!(fetched.json()["id"], visit.session["id"]);
+    assert_eq!(fetched.json()["state"], "answered");
+    let history = api.send(visit.call(Call::get("/spa/session/messages"))).await;
+    assert_eq!(history.json()["messages"][0]["id"], reply["id"]);
+    let change = Call::new(Method::PATCH, "/spa/session/consent").json(&json!({ "analytics": false }));
+    let changed = api.send(visit.call(change).header("sec-gpc", "1")).await.json();
+    assert_eq!(changed["consent"]["purposes"]["analytics"]["on"], false);
+    assert_eq!(changed["consent"]["gpc"], true);
+
+    let mut page = visit.open(&api).await;
+    let ended = api
+        .send(visit.call(Call::new(Method::DELETE, "/spa/session")))
+        .await;
+    assert_eq!(ended.status, StatusCode::NO_CONTENT);
+    assert!(ended.header("set-cookie").ends_with("; Max-Age=0"));
+    page.until("session.ended").await;
+    assert_eq!(visit.fetch(&api).await.json()["code"], "session.gone");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn ticket_extends_the_session_to_the_idle_timeout_and_at_most_to_its_lifetime() {
+    let (world, api) = world_with("lifetime = \"30h\"").await;
+    let visit = Visit::create(&api).await;
+    let state = async || {
+        world
+            .gateway
+            .store()
+            .sessions(guest_store::SessionQuery::All(None), 1)
+            .await
+            .unwrap()
+    };
+    let version = async || state().await[0].version;
+    let first = version().await;
+    visit.ticket(&api).await;
+    assert_eq!(version().await, first, "it was created just now");
+    for hours in [20, 9] {
+        world.clock.advance(Duration::from_secs(hours * 3_600));
+        visit.fetch(&api).await;
+        let before = version().await;
+        visit.ticket(&api).await;
+        assert_eq!(
+            version().await,
+            before + 1,
+            "a read extends nothing, a ticket does"
+        );
+        visit.ticket(&api).await;
+        assert_eq!(version().await, before + 1, "at most once a minute");
+    }
+    world.clock.advance(Duration::from_secs(3_599));
+    assert_eq!(visit.fetch(&api).await.status, StatusCode::OK);
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(visit.fetch(&api).await.json()["code"], "session.gone");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn open_socket_of_a_page_extends_its_session() {
+    let (world, api) = world_with("lifetime = \"26h\"").await;
+    let visit = Visit::create(&api).await;
+    let mut page = visit.open(&api).await;
+    for _ in 0..25 {
+        world.clock.advance(Duration::from_secs(3_600));
+        page.message("still here").await;
+        page.delivery("sent").await;
+    }
+    world.clock.advance(Duration::from_secs(3_600));
+    assert!(page.closed().await.is_some());
+    assert_eq!(visit.fetch(&api).await.json()["code"], "session.gone");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn requests_and_sessions_of_an_address_are_limited() {
+    let (world, api) = world_with("sessions_per_minute = 2\nrequests_per_minute = 5").await;
+    let create = || of_page(Call::post(CREATE).json(&consent()));
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(api.send(create()).await.status.as_u16());
+    }
+    let limited = api.send(create().header("x-forwarded-for", "192.0.2.1")).await;
+    statuses.push(limited.status.as_u16());
+    for _ in 0..3 {
+        let answer = api.send(of_page(Call::get("/spa/session"))).await;
+        statuses.push(answer.status.as_u16());
+    }
+    // a proxy on loopback names another address, which has limits of its own
+    assert_eq!(statuses, [201, 201, 429, 201, 401, 401, 429]);
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(api.send(create()).await.status, StatusCode::CREATED);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn allowed_pages_only_may_read_the_answers() {
+    let (world, api) = world_with("").await;
+    let preflight = |origin: &str| {
+        Call::new(Method::OPTIONS, "/spa/session")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header(
+                "access-control-request-headers",
+                "content-type,x-guest-sessions-csrf",
+            )
+    };
+    let allowed = api.send(preflight(ORIGIN)).await;
+    assert_eq!(allowed.status, StatusCode::NO_CONTENT);
+    for (name, value) in [
+        ("access-control-allow-origin", ORIGIN),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-allow-methods", "GET, POST, DELETE"),
+        (
+            "access-control-allow-headers",
+            "content-type, x-guest-sessions-csrf",
+        ),
+        ("vary", "origin"),
+    ] {
+        assert_eq!(allowed.header(name), value);
+    }
+    let refused = api.send(preflight("https://evil.example")).await;
+    assert_eq!(refused.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert!(refused.headers.get("access-control-allow-origin").is_none());
+    let answer = api.send(of_page(Call::get("/spa/session"))).await;
+    assert_eq!(answer.header("cross-origin-resource-policy"), "same-site");
+    assert_eq!(answer.header("access-control-allow-origin"), ORIGIN);
+    let other = Call::get("/spa/session").header("origin", "https://evil.example");
+    let answer = api.send(other).await;
+    assert!(answer.headers.get("access-control-allow-origin").is_none());
+    world.stop().await;
+}
+
+/// The configuration without `[spa]`.
+pub(crate) fn without_spa(toml: String) -> String {
+    let (before, spa) = toml.split_once("[spa]").unwrap();
+    before.to_owned() + &spa[spa.find("[[client]]").unwrap()..]
+}
+
+#[tokio::test]
+async fn gateway_without_spa_has_no_such_routes() {
+    let world = World::configured(genesys_sim::Rules::default(), without_spa).await;
+    let api = Api::of(&world, CLIENT).await;
+    let create = of_page(Call::post(CREATE).json(&consent()));
+    assert_eq!(api.send(create).await.json()["code"], "not.found");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn assertion_of_the_backend_names_the_guest_once() {
+    let (world, api) = world_with("anonymous = false").await;
+    let create = async |assertion: Option<String>| {
+        let mut body = consent();
+        if let Some(assertion) = assertion {
+            body["assertion"] = assertion.into();
+        }
+        api.send(of_page(Call::post(CREATE).json(&body))).await
+    };
+    assert_eq!(create(None).await.json()["code"], "assertion.required");
+    let assertion = Claims::of(&world, "guest-7").sign();
+    let created = create(Some(assertion.clone())).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{}", created.text);
+    let path = format!(
+        "{}/{}",
+        crate::api::SESSIONS,
+        created.json()["id"].as_str().unwrap()
+    );
+    assert_eq!(api.ask(Call::get(&path)).await["guestId"], "guest-7");
+    let replayed = create(Some(assertion)).await.json();
+    assert_eq!(replayed["code"], "assertion.invalid");
+    assert!(replayed["message"].as_str().unwrap().contains("used before"));
+    let again = create(Some(Claims::of(&world, "guest-7").sign())).await;
+    assert_eq!(again.json()["code"], "guest.id.in.use");
+    world.stop().await;
+}
