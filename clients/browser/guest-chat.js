@@ -836,6 +836,15 @@ export function createTicket(options) {
 
 const STYLES = `
 :host {
+  color-scheme: light;
+  display: block;
+  block-size: min(640px, 100dvh - 32px);
+  min-block-size: 320px;
+  inline-size: 100%;
+}
+
+/* Not of the host, whose page may have properties of these names. */
+.chat {
   --accent: var(--guest-chat-accent, #1f4fd1);
   --on-accent: var(--guest-chat-on-accent, #ffffff);
   --surface: var(--guest-chat-surface, #ffffff);
@@ -850,11 +859,6 @@ const STYLES = `
   --on-notice: var(--guest-chat-on-notice, #614600);
   --radius: var(--guest-chat-radius, 16px);
   --shadow: 0 1px 2px rgb(16 24 40 / 6%);
-  color-scheme: light;
-  display: block;
-  block-size: min(640px, 100dvh - 32px);
-  min-block-size: 320px;
-  inline-size: 100%;
   color: var(--text);
   font: 400 15px/1.45 var(--guest-chat-font, system-ui, -apple-system, "Segoe UI", Roboto, sans-serif);
   text-align: start;
@@ -863,7 +867,7 @@ const STYLES = `
 :host([hidden]) { display: none; }
 
 @media (prefers-color-scheme: dark) {
-  :host(:not([theme="light"])) {
+  :host(:not([theme="light"])) .chat {
     --accent: var(--guest-chat-accent, #8fb0ff);
     --on-accent: var(--guest-chat-on-accent, #0b1733);
     --surface: var(--guest-chat-surface, #171a21);
@@ -877,11 +881,12 @@ const STYLES = `
     --notice: var(--guest-chat-notice, #3a3014);
     --on-notice: var(--guest-chat-on-notice, #f7dd93);
     --shadow: none;
-    color-scheme: dark;
   }
+
+  :host(:not([theme="light"])) { color-scheme: dark; }
 }
 
-:host([theme="dark"]) {
+:host([theme="dark"]) .chat {
   --accent: var(--guest-chat-accent, #8fb0ff);
   --on-accent: var(--guest-chat-on-accent, #0b1733);
   --surface: var(--guest-chat-surface, #171a21);
@@ -895,8 +900,9 @@ const STYLES = `
   --notice: var(--guest-chat-notice, #3a3014);
   --on-notice: var(--guest-chat-on-notice, #f7dd93);
   --shadow: none;
-  color-scheme: dark;
 }
+
+:host([theme="dark"]) { color-scheme: dark; }
 
 *, *::before, *::after { box-sizing: border-box; }
 [hidden] { display: none !important; }

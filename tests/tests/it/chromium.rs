@@ -41,10 +41,14 @@ pub(crate) async fn has_chromium() -> bool {
     version.await.is_ok_and(|status| status.success())
 }
 
-/// A browser with one tab. Dropping it stops the browser.
+/// A tab of a browser, by its id of the protocol.
+#[derive(Debug, Default)]
+pub(crate) struct Tab(String);
+
+/// A browser with a tab. Dropping it stops the browser.
 pub(crate) struct Browser {
     socket: WebSocketStream<TcpStream>,
-    session: String,
+    tab: Tab,
     next: u64,
     /// Warnings, errors and exceptions of the page, as its console shows them.
     pub(crate) console: VecDeque<String>,
@@ -66,6 +70,12 @@ impl Browser {
                 "--no-first-run",
                 "--hide-scrollbars",
                 "--remote-debugging-port=0",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-quic",
+                "--disable-sync",
+                // no request can leave the machine
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
             ])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank")
@@ -93,34 +103,46 @@ impl Browser {
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
         let mut browser = Self {
             socket,
-            session: String::new(),
+            tab: Tab::default(),
             next: 0,
             console: VecDeque::new(),
             requests: Vec::new(),
             _process: process,
             _profile: profile,
         };
-        let tab = browser
+        browser.open_tab().await;
+        browser
+    }
+
+    /// Opens a tab, to which all commands go from now on. Returns the tab of the commands before.
+    pub(crate) async fn open_tab(&mut self) -> Tab {
+        let before = self.switch_to(Tab::default());
+        let tab = self
             .command("Target.createTarget", json!({ "url": "about:blank" }))
             .await;
         let attach = json!({ "targetId": tab["targetId"], "flatten": true });
-        let attached = browser.command("Target.attachToTarget", attach).await;
+        let attached = self.command("Target.attachToTarget", attach).await;
         attached["sessionId"]
             .as_str()
             .unwrap()
-            .clone_into(&mut browser.session);
+            .clone_into(&mut self.tab.0);
         for domain in ["Runtime", "Log", "Page", "Network"] {
-            browser.command(&format!("{domain}.enable"), json!({})).await;
+            self.command(&format!("{domain}.enable"), json!({})).await;
         }
-        browser
+        before
+    }
+
+    /// Sends all commands to a tab from now on. Returns the tab of the commands before.
+    pub(crate) fn switch_to(&mut self, tab: Tab) -> Tab {
+        std::mem::replace(&mut self.tab, tab)
     }
 
     /// Sends a command, and returns its result. Events until then are recorded.
     pub(crate) async fn command(&mut self, method: &str, params: Value) -> Value {
         self.next += 1;
         let mut command = json!({ "id": self.next, "method": method, "params": params });
-        if !self.session.is_empty() {
-            command["sessionId"] = self.session.as_str().into();
+        if !self.tab.0.is_empty() {
+            command["sessionId"] = self.tab.0.as_str().into();
         }
         self.socket
             .send(Message::text(command.to_string()))

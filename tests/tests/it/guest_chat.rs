@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use self::visit::{ROOT, Visit};
+use self::visit::Visit;
+use crate::component::ROOT;
 
 #[tokio::test]
 async fn guest_chat_goes_from_consent_to_the_end() {
@@ -34,7 +35,9 @@ async fn guest_chat_goes_from_consent_to_the_end() {
     visit.read("Welcome to the shop! What can I show you?").await;
     let chosen = |all: bool| json!({ "personalization": all, "analytics": true, "marketing": all });
     assert_eq!(*visit.shop.choices.lock().await, [chosen(false), chosen(true)]);
-    visit.write("Hello <b>shop</b> https://shop.example/a").await;
+    visit
+        .write_message("Hello <b>shop</b> https://shop.example/a")
+        .await;
     visit.read("I received: Hello <b>shop</b>").await;
     let links = format!(
         "[...{ROOT}.querySelectorAll('.message a')].map((link) => [link.href, link.rel, link.target].join(' '))"
@@ -48,7 +51,7 @@ async fn guest_chat_goes_from_consent_to_the_end() {
             .await,
         0
     );
-    visit.write("typing").await;
+    visit.write_message("typing").await;
     visit.see(".typing .dots").await;
     visit.check_appearance("text").await;
 
@@ -150,7 +153,7 @@ async fn guest_chat_shows_the_history_after_a_reload() {
     visit.click(".consent button[type=button]").await;
     visit.read("Welcome to the shop! What can I show you?").await;
     let write = async |visit: &mut Visit, text: &str| {
-        visit.write(text).await;
+        visit.write_message(text).await;
         visit.read(&format!("I received: {text}")).await;
     };
     write(&mut visit, "one").await;
@@ -193,19 +196,19 @@ async fn guest_chat_shows_and_answers_every_kind_of_content() {
     visit.read("The table is yours.").await;
     visit.see(".card.answered .action.chosen").await;
 
-    visit.write("cards").await;
+    visit.write_message("cards").await;
     visit.see(".carousel li:nth-child(3) .card").await;
     visit.check_appearance("carousel").await;
     visit.click(".carousel li:nth-child(2) button.action").await;
     visit.read("The teapot is in your basket.").await;
 
-    visit.write("date").await;
+    visit.write_message("date").await;
     visit.see(".slots .chip").await;
     visit.check_appearance("date").await;
     visit.click(".slots:last-child .chip").await;
     visit.read("The van comes on Sunday.").await;
 
-    visit.write("list").await;
+    visit.write_message("list").await;
     visit.see(".picker fieldset").await;
     visit.check_appearance("list").await;
     visit
@@ -218,7 +221,7 @@ async fn guest_chat_shows_and_answers_every_kind_of_content() {
     // of several choices each arrives: the bot's rule is that of the second
     visit.read("Soup it is.").await;
 
-    visit.write("form").await;
+    visit.write_message("form").await;
     visit.click(".form .primary").await;
     visit.click(".form .primary").await;
     visit
@@ -240,14 +243,14 @@ async fn guest_chat_shows_and_answers_every_kind_of_content() {
     visit.read("I received: 1 Harbor Street").await;
     visit.see(".form.answered dl").await;
 
-    visit.write("file").await;
+    visit.write_message("file").await;
     visit.read("prices.txt").await;
     visit.see(".attachment.file a[href^=http]").await;
-    visit.write("place").await;
+    visit.write_message("place").await;
     visit.read("Our shop: 1 Harbor Street").await;
     visit.check_appearance("file").await;
 
-    visit.write("leave").await;
+    visit.write_message("leave").await;
     visit.see(".closed").await;
     visit.check_quiet();
     let world = visit.shop.world.lock().await;
@@ -262,14 +265,14 @@ async fn guest_chat_starts_a_new_conversation_in_the_session() {
     };
     visit.click(".consent button[type=button]").await;
     visit.read("Welcome to the shop! What can I show you?").await;
-    visit.write("leave").await;
+    visit.write_message("leave").await;
     visit.see(".closed button").await;
     // the page is reloaded, and then has a client of its own
     let reload = format!("{}/?reloaded", visit.origin);
     visit.browser.open(&reload).await;
     visit.click(".closed button").await;
     visit.read("Welcome to the shop! What can I show you?").await;
-    visit.write("leave").await;
+    visit.write_message("leave").await;
     visit.see(".closed button").await;
     let hand_over = "(async () => {
         const chat = document.querySelector('guest-chat');
@@ -286,5 +289,22 @@ async fn guest_chat_starts_a_new_conversation_in_the_session() {
     visit.browser.press("Enter").await;
     visit.read("I received: Back again").await;
     assert_eq!(visit.shop.choices.lock().await.len(), 1, "sessions");
+    visit.check_quiet();
+}
+
+#[tokio::test]
+async fn guest_chat_takes_a_color_from_a_property_of_the_name_of_its_own() {
+    let Some(mut visit) = Visit::start("guest-chat with colors of the page").await else {
+        return;
+    };
+    visit.see(".consent form").await;
+    let color = format!(
+        "(() => {{
+            document.documentElement.style.setProperty('--line', 'rgb(1, 2, 3)');
+            document.querySelector('guest-chat').style.setProperty('--guest-chat-line', 'var(--line)');
+            return getComputedStyle({ROOT}.querySelector('.chat')).borderTopColor;
+        }})()"
+    );
+    assert_eq!(visit.browser.evaluate(&color).await, "rgb(1, 2, 3)");
     visit.check_quiet();
 }

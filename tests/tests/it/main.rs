@@ -23,6 +23,8 @@ mod cli;
 #[cfg(test)]
 mod client_token;
 #[cfg(test)]
+mod component;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod conversation;

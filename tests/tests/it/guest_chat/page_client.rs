@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::visit::{ROOT, Visit};
+use super::visit::Visit;
+use crate::component::ROOT;
 
 /// A client of the page whose socket never opens.
 const PAGE_CLIENT: &str = "const { GuestConversation } = await import('/guest-chat.js');
@@ -28,7 +29,7 @@ async fn guest_chat_closes_the_clients_that_it_made() {
     })()";
     assert_eq!(visit.browser.evaluate(restart).await, json!([false, "ended"]));
     visit.see("button[aria-label=Senden]").await;
-    visit.write("Once more").await;
+    visit.write_message("Once more").await;
 
     // an element that is removed before its source answers connects when it is inserted again
     let removed = format!(

@@ -1,7 +1,7 @@
 //! A page with the component in a browser, its backend, the gateway and the agent.
 
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,12 +13,12 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use serde_json::{Value, json};
-use tokio::process::Command;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
 
 use crate::api::{Api, Call, SESSIONS};
 use crate::chromium::{Browser, CHROMIUM, has_chromium};
-use crate::left_out::{Missing, leave_out, target};
+use crate::component::Look;
+use crate::left_out::leave_out;
 use crate::world::{CHANNEL, CLIENT, ORIGIN, World};
 
 const FILES: [(&str, &str, &str); 4] = [
@@ -31,15 +31,6 @@ const FILES: [(&str, &str, &str); 4] = [
         include_str!("../../../../clients/browser/guest-chat.js"),
     ),
 ];
-
-/// The checks of accessibility. They are an npm package.
-const AXE: Missing = Missing {
-    program: "axe-core",
-    install: "npm install --prefix target/axe axe-core@4.14.1",
-};
-
-/// The shadow tree of the component.
-pub(super) const ROOT: &str = "document.querySelector('guest-chat').shadowRoot";
 
 /// The page's backend: it holds the session of its one guest.
 pub(super) struct Shop {
@@ -140,8 +131,6 @@ pub(super) struct Visit {
     pub(super) shop: Arc<Shop>,
     pub(super) browser: Browser,
     pub(super) origin: String,
-    /// The script of axe-core. Without it, its checks alone are left out.
-    axe: Option<&'static str>,
 }
 
 impl Visit {
@@ -182,115 +171,37 @@ impl Visit {
             shop,
             browser,
             origin,
-            axe: axe().await,
         })
-    }
-
-    /// Waits until an element is shown.
-    pub(super) async fn see(&mut self, selector: &str) {
-        self.browser
-            .until(&format!("{ROOT}.querySelector({selector:?}).checkVisibility()"))
-            .await;
-    }
-
-    /// Waits until the last message contains a text.
-    pub(super) async fn read(&mut self, text: &str) {
-        let last = format!("[...{ROOT}.querySelectorAll('.message')].at(-1).textContent.includes({text:?})");
-        self.browser.until(&last).await;
-    }
-
-    pub(super) async fn click(&mut self, selector: &str) {
-        self.see(selector).await;
-        self.browser
-            .evaluate(&format!("{ROOT}.querySelector({selector:?}).click()"))
-            .await;
-    }
-
-    /// Writes a message by keyboard, and waits until it is delivered.
-    pub(super) async fn write(&mut self, text: &str) {
-        self.browser
-            .evaluate(&format!("{ROOT}.querySelector('textarea.compose').focus()"))
-            .await;
-        self.browser.write(text).await;
-        self.browser.press("Enter").await;
-        let sent = format!(
-            "[...{ROOT}.querySelectorAll('.own')].at(-1).matches('.sent') && [...{ROOT}.querySelectorAll('.own')].at(-1).textContent.includes({text:?})"
-        );
-        self.browser.until(&sent).await;
     }
 
     /// Checks the page in light, dark and at 320 px, and takes a picture of each.
     pub(super) async fn check_appearance(&mut self, name: &str) {
-        for (look, width, scheme) in [
-            ("light", 480, "light"),
-            ("dark", 480, "dark"),
-            ("narrow", 320, "light"),
-        ] {
-            self.browser.show_as(width, 760, scheme).await;
-            let wide = format!(
-                "document.documentElement.scrollWidth > innerWidth || \
-                 [...{ROOT}.querySelectorAll('.log, .consent, .message')].some((part) => part.scrollWidth > part.clientWidth + 1)"
-            );
-            assert_eq!(
-                self.browser.evaluate(&wide).await,
-                false,
-                "{name} {look}: wider than the page"
-            );
-            if let Some(axe) = self.axe {
-                // the page's policy allows no script but its own: the browser evaluates this one
-                self.browser.evaluate(&format!("{axe};0")).await;
-                let violations = "axe.run(document).then(({ violations }) => violations.map(({ id, nodes }) => \
-                                  id + ': ' + nodes.map(({ target, failureSummary }) => target + ' ' + failureSummary).join('; ')))";
-                let found = self.browser.evaluate(violations).await;
-                assert_eq!(found, json!([]), "{name} {look}");
-            }
-            let picture = target().join(format!("screenshots/guest-chat-{name}-{look}.png"));
-            self.browser.screenshot(&picture).await;
-        }
-        self.browser.show_as(480, 760, "light").await;
+        let looks = [("light", 480), ("dark", 480), ("narrow", 320)].map(|(name, width)| Look {
+            name,
+            width,
+            height: 760,
+        });
+        self.check_looks(&format!("guest-chat-{name}"), &looks).await;
+        self.show_as(480, 760, "light").await;
     }
 
     /// Checks that nothing was written to the console, and no request left the machine.
     pub(super) fn check_quiet(&self) {
-        assert!(self.browser.console.is_empty(), "{:?}", self.browser.console);
         assert!(self.browser.requests.len() > FILES.len());
-        for url in &self.browser.requests {
-            let local = ["http://127.0.0.1:", "ws://127.0.0.1:", "data:"];
-            assert!(local.iter().any(|start| url.starts_with(start)), "{url}");
-        }
+        self.browser.check_quiet();
     }
 }
 
-/// The script of axe-core. The first test installs it below the target folder. `None` if npm or its registry is out of reach.
-async fn axe() -> Option<&'static str> {
-    static SCRIPT: OnceCell<Option<String>> = OnceCell::const_new();
-    let script = SCRIPT.get_or_init(async || {
-        let script = install_axe().await;
-        if script.is_none() {
-            leave_out("the checks of guest-chat by axe", AXE);
-        }
-        script
-    });
-    script.await.as_deref()
+impl Deref for Visit {
+    type Target = Browser;
+
+    fn deref(&self) -> &Browser {
+        &self.browser
+    }
 }
 
-async fn install_axe() -> Option<String> {
-    let folder: PathBuf = target().join("axe");
-    let script = folder.join("node_modules/axe-core/axe.min.js");
-    if !script.exists() {
-        std::fs::create_dir_all(&folder).unwrap();
-        let install = Command::new("npm")
-            .args([
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--ignore-scripts",
-                "axe-core@4.14.1",
-                "--prefix",
-            ])
-            .arg(&folder)
-            .output();
-        install.await.ok().filter(|output| output.status.success())?;
+impl DerefMut for Visit {
+    fn deref_mut(&mut self) -> &mut Browser {
+        &mut self.browser
     }
-    std::fs::read_to_string(script).ok()
 }
