@@ -99,9 +99,15 @@ export interface AuditTrail {
 
 /** The session of a browser. */
 export interface BrowserSession {
+  /** With `embedding = "cross-site"` only. For the header `Authorization`. */
+  accessToken?: string;
   consent: Consent;
   createdAt: string;
+  /** Seconds until the access token ends. */
+  expiresIn?: number;
   id: Id;
+  /** At the creation with `embedding = "cross-site"` only: it is exchanged for a new access token. */
+  resumeHandle?: string;
   state: State;
   websocketUrl: string;
 }
@@ -834,6 +840,11 @@ export interface ReplayIncomplete {
   type: "replay.incomplete";
 }
 
+export interface ResumeBrowserSession {
+  /** Of the creation. */
+  resumeHandle: string;
+}
+
 export interface Rotated {
   accessToken: string;
   expiresAt: string;
@@ -913,6 +924,13 @@ export interface SessionView {
   guestId: Id;
   id: Id;
   state: State;
+}
+
+export interface SpaSettings {
+  /** Whether guests without an assertion are admitted. */
+  anonymous: boolean;
+  /** `same-site`: the credential is a cookie. `cross-site`: the page has an access token and a resume handle. */
+  embedding: "same-site" | "cross-site";
 }
 
 export interface Stage {
@@ -1266,5 +1284,11 @@ export function changeBrowserConsent(options: CallOptions, body: ChangeConsent):
 /** The conversation of this browser's session. */
 export function fetchBrowserMessages(options: CallOptions, query?: { page?: number; from?: string }): Promise<MessagePage>;
 
+/** A new access token for this page's session. */
+export function resumeBrowserSession(options: CallOptions, body: ResumeBrowserSession): Promise<BrowserSession>;
+
 /** A ticket for one socket of this browser's session. */
 export function createTicket(options: CallOptions): Promise<Ticket>;
+
+/** Settings of this gateway for pages without a backend. */
+export function fetchSpaSettings(options: CallOptions): Promise<SpaSettings>;

@@ -77,7 +77,9 @@ const OPERATIONS = {
   endBrowserSession: ["DELETE", "/spa/session"],
   changeBrowserConsent: ["PATCH", "/spa/session/consent", "application/json"],
   fetchBrowserMessages: ["GET", "/spa/session/messages"],
+  resumeBrowserSession: ["POST", "/spa/session/resume", "application/json"],
   createTicket: ["POST", "/spa/session/ticket"],
+  fetchSpaSettings: ["GET", "/spa/settings"],
 };
 
 /** The WebSocket subprotocol of the contract. */
@@ -829,7 +831,17 @@ export function fetchBrowserMessages(options, query) {
   return call("fetchBrowserMessages", options, { query });
 }
 
+/** A new access token for this page's session. */
+export function resumeBrowserSession(options, body) {
+  return call("resumeBrowserSession", options, { body });
+}
+
 /** A ticket for one socket of this browser's session. */
 export function createTicket(options) {
   return call("createTicket", options, {});
+}
+
+/** Settings of this gateway for pages without a backend. */
+export function fetchSpaSettings(options) {
+  return call("fetchSpaSettings", options, {});
 }

@@ -38,12 +38,12 @@ use serde_json::json;
 use webhook::Dispatcher;
 use ws_transport::{AdmittedOrigin, OriginPolicy};
 
-pub(crate) use self::access::Clients;
+pub(crate) use self::access::{Clients, open_claims, sign_claims};
 pub(crate) use self::failures::PrefixLimiter;
 pub(crate) use self::messages::{answer as answer_messages, parse_query as parse_messages_query};
 pub(crate) use self::refusal::FaultLog;
 pub(crate) use self::refusal::Refusal;
-pub(crate) use self::request::Call;
+pub(crate) use self::request::{Call, bearer_token};
 pub(crate) use self::sessions::socket_url;
 use crate::checkpoints::Audit;
 use crate::relay::Hub;
@@ -131,11 +131,13 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::FetchMessages => on(method, messages::fetch),
         Operation::FetchMetrics => on(method, sessions::metrics),
         Operation::FetchSession => on(method, sessions::fetch),
+        Operation::FetchSpaSettings => on(method, spa::fetch_settings),
         Operation::FetchToken => on(method, oauth::token),
         Operation::FetchWebhook => on(method, webhooks::fetch),
         Operation::ListWebhooks => on(method, webhooks::list),
         Operation::OpenSocket => on(method, socket::open),
         Operation::RefreshSession => on(method, sessions::refresh),
+        Operation::ResumeBrowserSession => on(method, spa::resume),
         Operation::RegisterWebhook => on(method, webhooks::register),
         Operation::RemoveWebhook => on(method, webhooks::remove),
         Operation::ReplaceWebhook => on(method, webhooks::replace),

@@ -23,7 +23,7 @@ use serde::{Deserialize, Deserializer};
 use ws_transport::OriginPolicy;
 
 pub(crate) use self::genesys::Genesys;
-pub(crate) use self::spa::Spa;
+pub(crate) use self::spa::{Embedding, Spa};
 pub use self::store::Store;
 pub(crate) use self::store::Webhooks;
 use crate::checkpoints::Audit;

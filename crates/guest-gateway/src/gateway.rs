@@ -104,7 +104,7 @@ impl Gateway {
         let hub = Hub::new(direct.clone(), shutdown.clone());
 
         let pages = config.spa.as_ref().zip(config.spa_channel());
-        let spa = pages.map(|(spa, channel)| Spa::new(spa, channel.clone(), &public));
+        let spa = pages.map(|(spa, channel)| Spa::new(spa, channel.clone(), &public, &keys));
         let routes = api::router(Arc::new(Parts {
             spa: spa.transpose()?,
             direct: direct.clone(),

@@ -103,6 +103,11 @@ impl Keys {
         *Pseudonym::of(&self.tokens, "fingerprints").as_bytes()
     }
 
+    /// The key of the access tokens of pages.
+    pub(crate) fn for_pages(&self) -> [u8; 32] {
+        *Pseudonym::of(&self.tokens, "access tokens of pages").as_bytes()
+    }
+
     /// Writes a new file.
     fn write(&self, path: &Path) -> io::Result<()> {
         let mut file = private_file::create(path)?;

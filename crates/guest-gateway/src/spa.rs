@@ -1,8 +1,10 @@
 //! `/spa`: sessions of pages without a backend of their own.
 //!
-//! The browser holds one credential of its session, as a cookie that no script can read. It is derived from a key of the
-//! session, so that nothing is stored for it. Access tokens, refresh tokens and Genesys' tokens never reach the browser.
+//! The browser holds one credential of its session: a cookie that no script can read, or, for pages of another site, a
+//! resume handle that is bound to their origin and exchanged for short access tokens. It is derived from a key of the
+//! session, so that nothing is stored for it. Refresh tokens and Genesys' tokens never reach the browser.
 
+mod access_token;
 mod admission;
 mod assertion;
 mod assertion_key;
@@ -19,12 +21,15 @@ use guest_sessions::Route;
 pub(crate) use self::assertion_key::AssertionKey;
 pub(crate) use self::session::{
     admit_by_ticket, change_consent, create, create_ticket, end, extend, fetch, fetch_messages,
+    fetch_settings, resume,
 };
 
+use self::access_token::AccessTokens;
 use self::assertion::Assertions;
 use self::limits::PageLimits;
 use self::ticket::Tickets;
-use crate::config::{self, ConfigError};
+use crate::config::{self, ConfigError, Embedding};
+use crate::keys::Keys;
 
 /// Whether a route is one of pages without a backend.
 pub(crate) fn has(route: &Route) -> bool {
@@ -37,6 +42,8 @@ pub(crate) struct Spa {
     /// The API client that owns the sessions.
     owner: String,
     channel: ChannelId,
+    embedding: Embedding,
+    access_tokens: AccessTokens,
     /// Whether guests without an assertion are admitted.
     anonymous: bool,
     /// Longest lifetime of a session, however often it is used.
@@ -49,8 +56,15 @@ pub(crate) struct Spa {
 impl Spa {
     /// # Errors
     /// If a key of assertions cannot be read.
-    pub(crate) fn new(config: &config::Spa, channel: ChannelId, public: &Host) -> Result<Self, ConfigError> {
+    pub(crate) fn new(
+        config: &config::Spa,
+        channel: ChannelId,
+        public: &Host,
+        keys: &Keys,
+    ) -> Result<Self, ConfigError> {
         Ok(Self {
+            embedding: config.embedding,
+            access_tokens: AccessTokens::new(&keys.for_pages()),
             owner: config.client.as_str().to_owned(),
             channel,
             anonymous: config.anonymous,
@@ -59,5 +73,10 @@ impl Spa {
             tickets: Tickets::default(),
             limits: PageLimits::new(config.sessions_per_minute, config.requests_per_minute),
         })
+    }
+
+    /// Whether the pages are of the gateway's site.
+    pub(crate) fn is_same_site(&self) -> bool {
+        self.embedding == Embedding::SameSite
     }
 }

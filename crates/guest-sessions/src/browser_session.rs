@@ -4,7 +4,7 @@ use genesys_api::strict_json::{BodyError, Object};
 use genesys_api::{ChannelId, SessionId, SessionState, timestamp};
 use guest_payload::{ConsentRecord, NewGuest, Signals};
 use secrecy::SecretString;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 
 use crate::{SessionInfo, secret};
@@ -68,18 +68,65 @@ pub struct BrowserSession {
     pub created_at: OffsetDateTime,
     /// The consent record of the session.
     pub consent: ConsentRecord,
+    /// The access token of the page, if it is of another site than the gateway.
+    #[serde(flatten)]
+    pub access: Option<BrowserAccess>,
+}
+
+/// The credentials of a page of another site. **They are serialized in the clear.**
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::exhaustive_structs, reason = "the fields of the contract")]
+pub struct BrowserAccess {
+    /// The access token.
+    #[serde(serialize_with = "secret::serialize")]
+    pub access_token: SecretString,
+    /// Seconds until it ends.
+    pub expires_in: u64,
+    /// The handle that is exchanged for a new access token, at the creation of the session.
+    #[serde(serialize_with = "serialize_handle", skip_serializing_if = "Option::is_none")]
+    pub resume_handle: Option<SecretString>,
+}
+
+fn serialize_handle<S: Serializer>(handle: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+    match handle {
+        Some(handle) => secret::serialize(handle, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// The body of `POST /spa/session/resume`.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "the fields of the contract")]
+pub struct ResumeBrowserSessionBody {
+    /// The handle of the creation.
+    pub resume_handle: SecretString,
+}
+
+impl ResumeBrowserSessionBody {
+    /// Parses the body.
+    ///
+    /// # Errors
+    /// If the body does not match the contract. No error repeats the handle.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
+        let mut body = Object::parse(bytes)?;
+        let resume_handle = SecretString::from(&*body.required("resumeHandle")?.text()?);
+        body.finish()?;
+        Ok(Self { resume_handle })
+    }
 }
 
 impl BrowserSession {
     /// The session with the URL of its socket.
     #[must_use]
-    pub fn new(session: SessionInfo, websocket_url: String) -> Self {
+    pub fn new(session: SessionInfo, websocket_url: String, access: Option<BrowserAccess>) -> Self {
         Self {
             id: session.id,
             websocket_url,
             state: session.state,
             created_at: session.created_at,
             consent: session.consent,
+            access,
         }
     }
 }

@@ -20,7 +20,9 @@ pub mod client;
 
 pub use access_token::{PROTOCOL, TokenPlacement, offered_ticket, offered_token, query_token};
 pub use audit_query::{AuditQuery, AuditQueryError, ProofQuery};
-pub use browser_session::{BrowserSession, CreateBrowserSessionBody, Ticket};
+pub use browser_session::{
+    BrowserAccess, BrowserSession, CreateBrowserSessionBody, ResumeBrowserSessionBody, Ticket,
+};
 pub use client_frame::{BadFrame, ClientFrame, GuestMessage};
 pub use conversation_status::{ConversationState, ConversationStatus, GuestAction, Outage, OutageReason};
 pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};

@@ -19,6 +19,7 @@ use crate::document::DOCUMENT;
 use crate::guests::until;
 use crate::page::{Page, upgrade};
 use crate::proxy::ClosedPort;
+use crate::spa::cross_site;
 use crate::world::{CLIENT, ORIGIN, World};
 
 /// The fixtures in which every status can be provoked.
@@ -26,6 +27,8 @@ struct Fixtures {
     healthy: Fixture,
     /// Its API client has used up its requests.
     rate_limited: Fixture,
+    /// Its pages are of another site. The second one has a store that fails.
+    cross_site: [Fixture; 2],
     /// It has no `[spa]`.
     without_spa: Fixture,
     /// Its store fails. What to ask of it was made ready before.
@@ -45,17 +48,24 @@ impl Fixtures {
         let broken = Fixture::start().await;
         let mut ready = HashMap::new();
         for (operation, status) in DOCUMENT.answers() {
-            if status == 503 {
+            if status == 503 && operation != "resumeBrowserSession" {
                 ready.insert(operation.clone(), broken.call(&operation).await);
             }
         }
         destroy(&broken.world);
+        let cross_site = [Fixture::cross_site().await, Fixture::cross_site().await];
+        ready.insert(
+            "resumeBrowserSession".to_owned(),
+            cross_site[1].page("resumeBrowserSession").await,
+        );
+        destroy(&cross_site[1].world);
         Self {
             healthy: Fixture::start().await,
             rate_limited: Fixture {
                 world: rate_limited,
                 api,
             },
+            cross_site,
             without_spa: Fixture::without_spa().await,
             broken: (broken, ready),
         }
@@ -290,6 +300,8 @@ async fn operations_answer_with_every_documented_status_and_field() {
     full_answers(&fixtures.healthy, &mut seen).await;
     DOCUMENT.seen("checkHealth", 200, &health_with_warnings().await, &mut seen);
     DOCUMENT.seen("fetchMessages", 200, &long_history().await, &mut seen);
+    let created = cross_site::create(&fixtures.cross_site[0].api).await;
+    DOCUMENT.seen("createBrowserSession", 201, &created, &mut seen);
     for (operation, status) in DOCUMENT.answers() {
         match fixtures.provoke(&operation, status).await {
             Some(answer) if answer.status == status => {

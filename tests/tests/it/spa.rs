@@ -1,5 +1,7 @@
 //! `/spa`: sessions of pages without a backend.
 
+pub(crate) mod cross_site;
+
 use std::time::Duration;
 
 use base64::Engine as _;

@@ -11,6 +11,7 @@ use genesys_api::{Gcra, Now, Rate, entropy};
 use genesys_auth::{ClientId, Scopes};
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -135,15 +136,12 @@ impl Clients {
             expires: (now + TOKEN_LIFETIME).unix_timestamp(),
             nonce,
         };
-        let claims = serde_json::to_vec(&claims).expect("claims are text and numbers");
-        let tag = hmac::sign(&self.key, &claims);
-        let (claims, tag) = (URL_SAFE_NO_PAD.encode(claims), URL_SAFE_NO_PAD.encode(tag));
-        format!("{claims}.{tag}").into()
+        sign_claims(&self.key, &claims)
     }
 
     /// Checks a token. Returns its client and scopes.
     pub(super) fn verify(&self, token: &str, now: OffsetDateTime) -> Result<(ClientId, Scopes), BadToken> {
-        let claims = self.claims(token).ok_or(BadToken::Unknown)?;
+        let claims: Claims = open_claims(&self.key, token).ok_or(BadToken::Unknown)?;
         let client: ClientId = claims.client.parse().map_err(|_| BadToken::Unknown)?;
         let known = self.known.get(&client).ok_or(BadToken::Unknown)?;
         if claims.expires <= now.unix_timestamp() {
@@ -153,14 +151,6 @@ impl Clients {
         // a scope that was removed from the configuration is no longer granted
         known.scopes.require(&scopes).map_err(|_| BadToken::Unknown)?;
         Ok((client, scopes))
-    }
-
-    fn claims(&self, token: &str) -> Option<Claims> {
-        let (claims, tag) = token.split_once('.')?;
-        let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
-        let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
-        hmac::verify(&self.key, &claims, &tag).ok()?;
-        serde_json::from_slice(&claims).ok()
     }
 
     /// Counts one request of `client`.
@@ -175,6 +165,23 @@ impl Clients {
         let acquired = requests.try_acquire(now.instant);
         acquired.map_err(|free_at| free_at.saturating_duration_since(now.instant))
     }
+}
+
+/// Claims in base64url and their MAC. `T` is text and numbers.
+pub(crate) fn sign_claims<T: Serialize>(key: &hmac::Key, claims: &T) -> SecretString {
+    let claims = serde_json::to_vec(claims).expect("claims are text and numbers");
+    let tag = hmac::sign(key, &claims);
+    let (claims, tag) = (URL_SAFE_NO_PAD.encode(claims), URL_SAFE_NO_PAD.encode(tag));
+    format!("{claims}.{tag}").into()
+}
+
+/// The claims of a token whose MAC is valid.
+pub(crate) fn open_claims<T: DeserializeOwned>(key: &hmac::Key, token: &str) -> Option<T> {
+    let (claims, tag) = token.split_once('.')?;
+    let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
+    let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
+    hmac::verify(key, &claims, &tag).ok()?;
+    serde_json::from_slice(&claims).ok()
 }
 
 /// A failed authentication of an API client.

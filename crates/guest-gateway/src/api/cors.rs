@@ -36,14 +36,16 @@ impl Sharing {
             spa::has(route),
             operations.any(|operation| operation == Operation::FetchMessages),
         );
+        let is_same_site = app.spa.as_ref().is_some_and(spa::Spa::is_same_site);
         (is_spa || has_messages).then(|| Self {
             app: app.clone(),
             methods: route.allow,
             headers: match is_spa {
-                true => "content-type, x-guest-sessions-csrf",
+                true if is_same_site => "content-type, x-guest-sessions-csrf",
+                true => "authorization, content-type, x-guest-sessions-csrf",
                 false => "authorization",
             },
-            credentials: is_spa,
+            credentials: is_spa && is_same_site,
             same_site: is_spa,
         })
     }

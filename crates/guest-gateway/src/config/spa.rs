@@ -20,6 +20,9 @@ pub(crate) struct Spa {
     pub(crate) client: ClientId,
     /// The channel of the sessions. Default: the only one.
     pub(crate) channel: Option<ChannelId>,
+    /// The relation of the pages to this gateway, which decides the credential of a browser.
+    #[serde(default)]
+    pub(crate) embedding: Embedding,
     /// Whether guests without an assertion are admitted.
     #[serde(default = "enabled")]
     pub(crate) anonymous: bool,
@@ -35,6 +38,18 @@ pub(crate) struct Spa {
     /// The keys under which the app's backend signs the identities of guests.
     #[serde(default)]
     pub(super) assertion_key: Vec<KeyConfig>,
+}
+
+/// The relation of the pages to the gateway.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+pub(crate) enum Embedding {
+    /// Of another site: the credential is in the storage of the page.
+    #[serde(rename = "cross-site")]
+    OtherSite,
+    /// Of one site, such as `www.shop.example` and `chat.shop.example`: the credential is a cookie.
+    #[default]
+    #[serde(rename = "same-site")]
+    SameSite,
 }
 
 /// `[[spa.assertion_key]]`

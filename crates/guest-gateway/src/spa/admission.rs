@@ -4,12 +4,14 @@ use genesys_api::{Now, Origin, SessionId};
 use guest_sessions::ErrorCode;
 use guest_suite::Error;
 use guest_suite::direct::Admitted;
-use http::header::ORIGIN;
+use http::header::{AUTHORIZATION, ORIGIN};
 use http::{HeaderMap, HeaderName, Method};
+
+use ws_transport::OriginError;
 
 use super::Spa;
 use super::credential::{Credential, bad_credentials};
-use crate::api::{App, Call, Refusal};
+use crate::api::{App, Call, Refusal, bearer_token};
 
 /// A page of another origin can send it only after a preflight request.
 const CSRF: HeaderName = HeaderName::from_static("x-guest-sessions-csrf");
@@ -22,6 +24,14 @@ pub(super) struct Page {
     /// The origin of the page. A page of the gateway's own origin sends none with a read.
     pub(super) origin: Option<Origin>,
     pub(super) now: Now,
+}
+
+impl Page {
+    /// The origin, which every request has that changes something.
+    pub(super) fn origin(&self) -> Result<&Origin, Refusal> {
+        let missing = || Refusal::new(ErrorCode::OriginNotAllowed, OriginError::Missing.to_string());
+        self.origin.as_ref().ok_or_else(missing)
+    }
 }
 
 /// A request of the browser of a live session.
@@ -48,21 +58,57 @@ pub(super) fn admit_page(call: &Call) -> impl Future<Output = Result<Page, Refus
 pub(super) fn admit_visitor(call: &Call) -> impl Future<Output = Result<Visitor, Refusal>> + use<> {
     let app = call.app.clone();
     let checked = check_page(call).and_then(|page| {
-        let credential = Credential::of_cookie(call.request.headers())?;
-        Ok((page, credential))
+        let presented = present(spa(&call.app)?, &page, call.request.headers())?;
+        Ok((page, presented))
     });
     async move {
-        let (page, credential) = audited(&app, checked).await?;
-        let owner = &spa(&app)?.owner;
-        let is_valid = |key: &[u8; 32]| credential.is_valid(key);
-        let admitted = app.direct.admit_browser(owner, &credential.id, is_valid).await;
-        let admitted = audited(&app, admitted.map_err(refusal)).await?;
-        Ok(Visitor {
-            page,
-            id: credential.id,
-            admitted,
-        })
+        let (page, presented) = audited(&app, checked).await?;
+        match presented {
+            Presented::Credential(credential) => admit_credential(&app, page, credential).await,
+            Presented::Verified(id) => {
+                let admitted = app.direct.admit_browser(&spa(&app)?.owner, &id, |_| true).await;
+                let admitted = audited(&app, admitted.map_err(refusal)).await?;
+                Ok(Visitor { page, id, admitted })
+            }
+        }
     }
+}
+
+/// Admits a page with a credential of a live session. A refusal is audited.
+pub(super) async fn admit_credential(
+    app: &App,
+    page: Page,
+    credential: Credential,
+) -> Result<Visitor, Refusal> {
+    let is_valid = |key: &[u8; 32]| credential.is_valid(key);
+    let admitted = app
+        .direct
+        .admit_browser(&spa(app)?.owner, &credential.id, is_valid)
+        .await;
+    let admitted = audited(app, admitted.map_err(refusal)).await?;
+    let id = credential.id;
+    Ok(Visitor { page, id, admitted })
+}
+
+/// The presented credential of a browser.
+enum Presented {
+    /// To be verified with the key of its session.
+    Credential(Credential),
+    /// The session of a valid access token.
+    Verified(SessionId),
+}
+
+fn present(spa: &Spa, page: &Page, headers: &HeaderMap) -> Result<Presented, Refusal> {
+    if spa.is_same_site() {
+        return Credential::of_cookie(headers).map(Presented::Credential);
+    }
+    if !headers.contains_key(AUTHORIZATION) {
+        let code = ErrorCode::SessionRequired;
+        return Err(Refusal::new(code, code.message()));
+    }
+    let token = bearer_token(headers).map_err(|_| bad_credentials())?;
+    let verified = spa.access_tokens.verify(token, page.origin.as_ref(), page.now);
+    verified.map(Presented::Verified)
 }
 
 /// The refusal of an operation on a browser's session.
@@ -101,7 +147,9 @@ fn check_page(call: &Call) -> Result<Page, Refusal> {
             Some(admitted.origin().clone())
         }
     };
-    check_site(headers)?;
+    if spa.is_same_site() {
+        check_site(headers)?;
+    }
     if !is_read {
         check_csrf(headers)?;
     }

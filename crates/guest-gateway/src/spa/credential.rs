@@ -1,8 +1,11 @@
-//! The credential of a browser: a cookie with the id of the session and a secret that is derived from its key.
+//! The credential of a browser: the id of the session and a secret that is derived from its key. A cookie or a resume
+//! handle has it.
+
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use genesys_api::SessionId;
+use genesys_api::{Origin, SessionId};
 use guest_sessions::{DetailCode, ErrorCode};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
@@ -13,20 +16,45 @@ use crate::api::Refusal;
 /// The prefix `__Host-` makes browsers accept the cookie from this host only, over TLS or on loopback, for all paths.
 pub(super) const COOKIE_NAME: &str = "__Host-guest-session";
 const ATTRIBUTES: &str = "; Path=/; Secure; HttpOnly; SameSite=Strict";
-/// The purpose of the secret.
-const COOKIE_PURPOSE: &[u8] = b"cookie";
 
 /// A presented credential.
 #[derive(Debug)]
 pub(super) struct Credential {
     pub(super) id: SessionId,
     secret: Secret,
+    binding: Binding,
+}
+
+/// The use to which a credential is bound: it is not valid for another one.
+#[derive(Clone, Debug)]
+pub(super) enum Binding {
+    /// In the cookie, for pages of the gateway's site.
+    Cookie,
+    /// As the resume handle of a page at this origin.
+    Handle(Origin),
+}
+
+impl Binding {
+    /// The message whose MAC under the session's key is the secret.
+    fn message(&self) -> String {
+        match self {
+            Self::Cookie => "cookie".to_owned(),
+            Self::Handle(origin) => format!("handle of {origin}"),
+        }
+    }
+
+    /// The credential of a session.
+    pub(super) fn credential(&self, id: &SessionId, browser_key: &[u8; 32]) -> String {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, browser_key);
+        let secret = hmac::sign(&key, self.message().as_bytes());
+        format!("{id}.{}", URL_SAFE_NO_PAD.encode(secret))
+    }
 }
 
 struct Secret(Vec<u8>);
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(redacted)")
     }
 }
@@ -48,7 +76,7 @@ impl Credential {
                 ErrorCode::SessionRequired,
                 ErrorCode::SessionRequired.message(),
             )),
-            (Some(value), None) => Self::parse(value).ok_or_else(bad_credentials),
+            (Some(value), None) => Self::parse(value, Binding::Cookie).ok_or_else(bad_credentials),
             (Some(_), Some(_)) => {
                 let message =
                     "invalid Cookie: __Host-guest-session is repeated, clear the cookies of this site";
@@ -58,18 +86,24 @@ impl Credential {
         }
     }
 
-    fn parse(value: &[u8]) -> Option<Self> {
+    /// Reads the resume handle of a page at `origin`.
+    pub(super) fn of_handle(handle: &str, origin: Origin) -> Result<Self, Refusal> {
+        Self::parse(handle.as_bytes(), Binding::Handle(origin)).ok_or_else(bad_credentials)
+    }
+
+    fn parse(value: &[u8], binding: Binding) -> Option<Self> {
         let (id, secret) = str::from_utf8(value).ok()?.rsplit_once('.')?;
         Some(Self {
             id: id.parse().ok()?,
             secret: Secret(URL_SAFE_NO_PAD.decode(secret).ok()?),
+            binding,
         })
     }
 
     /// Verifies the secret in constant time.
     pub(super) fn is_valid(&self, browser_key: &[u8; 32]) -> bool {
         let key = hmac::Key::new(hmac::HMAC_SHA256, browser_key);
-        hmac::verify(&key, COOKIE_PURPOSE, &self.secret.0).is_ok()
+        hmac::verify(&key, self.binding.message().as_bytes(), &self.secret.0).is_ok()
     }
 }
 
@@ -80,9 +114,8 @@ pub(super) fn bad_credentials() -> Refusal {
 
 /// The header that sets the cookie of a session.
 pub(super) fn set_cookie(id: &SessionId, browser_key: &[u8; 32]) -> HeaderValue {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, browser_key);
-    let secret = URL_SAFE_NO_PAD.encode(hmac::sign(&key, COOKIE_PURPOSE));
-    let text = format!("{COOKIE_NAME}={id}.{secret}{ATTRIBUTES}");
+    let credential = Binding::Cookie.credential(id, browser_key);
+    let text = format!("{COOKIE_NAME}={credential}{ATTRIBUTES}");
     let mut header = HeaderValue::try_from(text).expect("an id and base64 are plain ASCII");
     header.set_sensitive(true);
     header
@@ -122,6 +155,28 @@ mod tests {
                 .to_str()
                 .unwrap()
                 .starts_with("__Host-guest-session=; Path=/;")
+        );
+    }
+
+    #[test]
+    fn handle_is_valid_at_its_origin_only() {
+        let (id, key) = ("s-1".parse().unwrap(), [1; 32]);
+        let origin = |text: &str| -> Origin { text.parse().unwrap() };
+        let handle = Binding::Handle(origin("https://shop.example")).credential(&id, &key);
+        for (at, is_valid) in [
+            ("https://shop.example", true),
+            ("https://shop.example:443", true),
+            ("https://shop.example:8443", false),
+            ("http://shop.example", false),
+        ] {
+            let credential = Credential::of_handle(&handle, origin(at)).unwrap();
+            assert_eq!(credential.is_valid(&key), is_valid, "{at}");
+        }
+        let cookie = format!("{COOKIE_NAME}={handle}");
+        assert!(
+            !Credential::of_cookie(&headers(&[&cookie]))
+                .unwrap()
+                .is_valid(&key)
         );
     }
 

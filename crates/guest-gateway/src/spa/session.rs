@@ -1,21 +1,26 @@
 //! The operations of a browser's session.
 
 use axum::response::{IntoResponse as _, Response};
-use genesys_api::SessionId;
+use genesys_api::{Now, Origin, SessionId};
 use guest_payload::Signals;
-use guest_sessions::{BrowserSession, ConsentChangeBody, CreateBrowserSessionBody, ErrorCode, Ticket};
+use guest_sessions::{
+    BrowserAccess, BrowserSession, ConsentChangeBody, CreateBrowserSessionBody, ErrorCode,
+    ResumeBrowserSessionBody, Ticket,
+};
 use guest_suite::direct::Admitted;
 use guest_suite::{Error, SessionInfo};
 use http::StatusCode;
 use http::header::SET_COOKIE;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
 use session_metrics::EndReason;
 use time::OffsetDateTime;
 use ws_transport::AdmittedOrigin;
 
-use super::admission::{admit_page, admit_visitor, audited, refusal, spa};
-use super::credential::{remove_cookie, set_cookie};
+use super::admission::{admit_credential, admit_page, admit_visitor, audited, refusal, spa};
+use super::credential::{Binding, Credential, remove_cookie, set_cookie};
 use super::ticket::LIFETIME;
+use super::{Spa, access_token};
 use crate::api::{App, Call, Refusal, answer_messages, json_answer, parse_messages_query, socket_url};
 
 pub(crate) async fn create(mut call: Call) -> Result<Response, Refusal> {
@@ -39,15 +44,54 @@ pub(crate) async fn create(mut call: Call) -> Result<Response, Refusal> {
     let created = app.direct.create(&spa.owner, guest, None).await?;
     let id = &created.session.id;
     let admitted = app.direct.admit_browser(&spa.owner, id, |_| true).await;
-    let cookie = set_cookie(id, &admitted.map_err(refusal)?.browser_key());
-    let mut response = answer(&app, StatusCode::CREATED, created.session);
-    response.headers_mut().insert(SET_COOKIE, cookie);
-    Ok(response)
+    let browser_key = admitted.map_err(refusal)?.browser_key();
+    if spa.is_same_site() {
+        let cookie = set_cookie(id, &browser_key);
+        let mut response = answer(&app, StatusCode::CREATED, created.session, None);
+        response.headers_mut().insert(SET_COOKIE, cookie);
+        return Ok(response);
+    }
+    let origin = page.origin()?;
+    let handle = Binding::Handle(origin.clone()).credential(id, &browser_key);
+    let access = access(spa, id, origin, page.now, Some(handle.into()));
+    Ok(answer(&app, StatusCode::CREATED, created.session, Some(access)))
+}
+
+/// Exchanges the resume handle of a page for a new access token.
+pub(crate) async fn resume(mut call: Call) -> Result<Response, Refusal> {
+    let app = call.app.clone();
+    let page = admit_page(&call).await?;
+    let spa = spa(&app)?;
+    if spa.is_same_site() {
+        let message =
+            "cannot resume by a handle: the cookie of this gateway is the credential, read /spa/session";
+        return Err(Refusal::new(ErrorCode::NotFound, message));
+    }
+    let body = call.body("application/json").await?;
+    let handle = ResumeBrowserSessionBody::parse(&body)?.resume_handle;
+    let credential = Credential::of_handle(handle.expose_secret(), page.origin()?.clone());
+    let credential = audited(&app, credential).await?;
+    let visitor = admit_credential(&app, page, credential).await?;
+    let access = access(spa, &visitor.id, visitor.page.origin()?, visitor.page.now, None);
+    let session = visitor.admitted.info();
+    Ok(answer(&app, StatusCode::OK, session, Some(access)))
+}
+
+pub(crate) async fn fetch_settings(call: Call) -> Result<Response, Refusal> {
+    let app = call.app.clone();
+    admit_page(&call).await?;
+    let spa = spa(&app)?;
+    let embedding = match spa.is_same_site() {
+        true => "same-site",
+        false => "cross-site",
+    };
+    let settings = json!({ "embedding": embedding, "anonymous": spa.anonymous });
+    Ok(json_answer(StatusCode::OK, &settings))
 }
 
 pub(crate) async fn fetch(call: Call) -> Result<Response, Refusal> {
     let visitor = admit_visitor(&call).await?;
-    Ok(answer(&call.app, StatusCode::OK, visitor.admitted.info()))
+    Ok(answer(&call.app, StatusCode::OK, visitor.admitted.info(), None))
 }
 
 pub(crate) async fn change_consent(mut call: Call) -> Result<Response, Refusal> {
@@ -57,7 +101,12 @@ pub(crate) async fn change_consent(mut call: Call) -> Result<Response, Refusal> 
     let (change, signals) = ConsentChangeBody::parse(&body, signals, visitor.page.now.utc)?;
     let direct = &call.app.direct;
     let changed = direct.change_consent(visitor.admitted.owner(), &visitor.id, &change, signals);
-    Ok(answer(&call.app, StatusCode::OK, changed.await.map_err(refusal)?))
+    Ok(answer(
+        &call.app,
+        StatusCode::OK,
+        changed.await.map_err(refusal)?,
+        None,
+    ))
 }
 
 pub(crate) async fn end(call: Call) -> Result<Response, Refusal> {
@@ -65,7 +114,11 @@ pub(crate) async fn end(call: Call) -> Result<Response, Refusal> {
     let direct = &call.app.direct;
     let ended = direct.end(visitor.admitted.owner(), &visitor.id, EndReason::Guest);
     ended.await?;
-    Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, remove_cookie())]).into_response())
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    if spa(&call.app)?.is_same_site() {
+        response.headers_mut().insert(SET_COOKIE, remove_cookie());
+    }
+    Ok(response)
 }
 
 pub(crate) async fn create_ticket(call: Call) -> Result<Response, Refusal> {
@@ -73,7 +126,7 @@ pub(crate) async fn create_ticket(call: Call) -> Result<Response, Refusal> {
     let visitor = admit_visitor(&call).await?;
     extend(&app, &visitor.id).await.map_err(refusal)?;
     let page = visitor.page;
-    let origin = page.origin.ok_or_else(Refusal::not_found)?;
+    let origin = page.origin()?.clone();
     let issued = spa(&app)?.tickets.issue(visitor.id, origin, page.now.instant);
     let ticket = issued
         .ok_or_else(|| Refusal::unavailable("cannot issue a ticket: too many are unused, try again later"))?;
@@ -119,7 +172,22 @@ pub(crate) async fn extend(app: &App, id: &SessionId) -> Result<OffsetDateTime, 
     app.direct.extend_browser(&spa.owner, id, spa.lifetime).await
 }
 
-fn answer(app: &App, status: StatusCode, session: SessionInfo) -> Response {
+/// The credentials of a page of another site.
+fn access(
+    spa: &Spa,
+    id: &SessionId,
+    origin: &Origin,
+    now: Now,
+    resume_handle: Option<SecretString>,
+) -> BrowserAccess {
+    BrowserAccess {
+        access_token: spa.access_tokens.issue(id, origin, now),
+        expires_in: access_token::LIFETIME.as_secs(),
+        resume_handle,
+    }
+}
+
+fn answer(app: &App, status: StatusCode, session: SessionInfo, access: Option<BrowserAccess>) -> Response {
     let url = socket_url(app, &session.id);
-    json_answer(status, &BrowserSession::new(session, url))
+    json_answer(status, &BrowserSession::new(session, url, access))
 }

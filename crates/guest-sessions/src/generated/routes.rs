@@ -67,8 +67,12 @@ pub enum Operation {
     ChangeBrowserConsent,
     /// `GET /spa/session/messages`.
     FetchBrowserMessages,
+    /// `POST /spa/session/resume`.
+    ResumeBrowserSession,
     /// `POST /spa/session/ticket`.
     CreateTicket,
+    /// `GET /spa/settings`.
+    FetchSpaSettings,
 }
 
 impl Operation {
@@ -107,7 +111,9 @@ impl Operation {
             Self::EndBrowserSession => Method::DELETE,
             Self::ChangeBrowserConsent => Method::PATCH,
             Self::FetchBrowserMessages => Method::GET,
+            Self::ResumeBrowserSession => Method::POST,
             Self::CreateTicket => Method::POST,
+            Self::FetchSpaSettings => Method::GET,
         }
     }
 
@@ -146,7 +152,9 @@ impl Operation {
             Self::EndBrowserSession => "/spa/session",
             Self::ChangeBrowserConsent => "/spa/session/consent",
             Self::FetchBrowserMessages => "/spa/session/messages",
+            Self::ResumeBrowserSession => "/spa/session/resume",
             Self::CreateTicket => "/spa/session/ticket",
+            Self::FetchSpaSettings => "/spa/settings",
         }
     }
 
@@ -321,8 +329,18 @@ pub static ROUTES: &[Route] = &[
         operations: &[(Method::GET, Operation::FetchBrowserMessages)],
     },
     Route {
+        path: "/spa/session/resume",
+        allow: "POST",
+        operations: &[(Method::POST, Operation::ResumeBrowserSession)],
+    },
+    Route {
         path: "/spa/session/ticket",
         allow: "POST",
         operations: &[(Method::POST, Operation::CreateTicket)],
+    },
+    Route {
+        path: "/spa/settings",
+        allow: "GET",
+        operations: &[(Method::GET, Operation::FetchSpaSettings)],
     },
 ];

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Answer, Api, Call, ERASURES, QUERY, WEBHOOKS, guest};
 use crate::document::DOCUMENT;
-use crate::spa::without_spa;
+use crate::spa::{cross_site, without_spa};
 use crate::world::{CLIENT, ORIGIN, World};
 
 /// A gateway with sessions.
@@ -19,6 +19,11 @@ impl Fixture {
     pub(super) async fn start() -> Self {
         let world = World::start().await;
         let api = Api::of(&world, CLIENT).await;
+        Self { world, api }
+    }
+
+    pub(super) async fn cross_site() -> Self {
+        let (world, api) = cross_site::world().await;
         Self { world, api }
     }
 

@@ -7,7 +7,7 @@ use super::faults::slow;
 use super::{Fixture, Fixtures};
 use crate::api::{Answer, Call};
 use crate::document::DOCUMENT;
-use crate::spa::{Claims, Visit, consent, of_page};
+use crate::spa::{Claims, Visit, consent, cross_site, of_page};
 
 impl Fixture {
     /// A successful request of this operation.
@@ -16,6 +16,9 @@ impl Fixture {
         let call = Call::new(method, path);
         if operation == "createBrowserSession" {
             return of_page(call.json(&consent()));
+        }
+        if operation == "resumeBrowserSession" {
+            return cross_site::resume(&cross_site::create(&self.api).await);
         }
         let call = Visit::create(&self.api).await.call(call);
         match operation {
@@ -28,13 +31,15 @@ impl Fixture {
 impl Fixtures {
     /// The answer of an operation with this status.
     pub(super) async fn page(&self, operation: &str, status: u16) -> Option<Answer> {
-        let api = &self.healthy.api;
+        let is_resumption = operation == "resumeBrowserSession";
+        let fixture = match is_resumption {
+            true => &self.cross_site[0],
+            false => &self.healthy,
+        };
+        let api = &fixture.api;
         // those of the operations before count too
-        self.healthy
-            .world
-            .clock
-            .advance(std::time::Duration::from_secs(60));
-        let call = self.healthy.page(operation).await;
+        fixture.world.clock.advance(std::time::Duration::from_secs(60));
+        let call = fixture.page(operation).await;
         let json = "application/json";
         let is_creation = operation == "createBrowserSession";
         Some(match status {
@@ -48,6 +53,7 @@ impl Fixtures {
                 body["assertion"] = "invalid".into();
                 api.send(call.with_body(json, body.to_string())).await
             }
+            401 if is_resumption => api.send(call.with_body(json, "{\"resumeHandle\":\"\"}")).await,
             401 => {
                 let mut plain = of_page(Call::new(call.request().method().clone(), call.path()));
                 if operation == "changeBrowserConsent" {
@@ -57,7 +63,7 @@ impl Fixtures {
             }
             403 => api.send(call.header("origin", "https://elsewhere.example")).await,
             404 => self.without_spa.api.send(call).await,
-            408 => slow(&self.healthy.world, call).await,
+            408 => slow(&fixture.world, call).await,
             409 if is_creation => {
                 let mut body = consent();
                 let create = |body: &serde_json::Value| call.clone().with_body(json, body.to_string());
@@ -72,6 +78,12 @@ impl Fixtures {
                 let old = json!({ "analytics": true, "consentTimestamp": "2020-01-01T00:00:00Z" });
                 api.send(call.clone()).await;
                 api.send(call.with_body(json, old.to_string())).await
+            }
+            410 if is_resumption => {
+                let resumed = api.send(call.clone()).await.json();
+                let end = of_page(Call::new(Method::DELETE, "/spa/session"));
+                api.send(end.bearer(resumed["accessToken"].as_str()?)).await;
+                api.send(call).await
             }
             410 => {
                 let cookie = call.request().headers()["cookie"].to_str().unwrap().to_owned();
@@ -92,6 +104,11 @@ impl Fixtures {
             }
             503 => {
                 let (broken, ready) = &self.broken;
+                let broken = if is_resumption {
+                    &self.cross_site[1]
+                } else {
+                    broken
+                };
                 broken.api.send(ready[operation].clone()).await
             }
             _ => return None,
