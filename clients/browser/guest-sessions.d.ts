@@ -52,6 +52,16 @@ export interface AttachmentContent {
   contentType: "Attachment";
 }
 
+/** The rules of the session for files of the guest. They are present if files can be attached now. A name needs an extension and has at most 1,023 characters. A message has at most 10 files. */
+export interface AttachmentRules {
+  /** Extensions that are refused, without a dot, in lower case. */
+  blockedExtensions: string[];
+  /** Largest size of a file. */
+  maxBytes: number;
+  /** Allowed media types and ranges, such as `image/*` and `*/*`, in lower case. */
+  mediaTypes: string[];
+}
+
 /** One entry of the log, as it is hashed: canonical JSON by RFC 8785. */
 export interface AuditEntry {
   /** Audited action, such as `session.created`. */
@@ -239,6 +249,7 @@ export type Content = AttachmentContent | ButtonResponseContent | CardContent | 
 export interface Conversation {
   /** What the guest can do now. */
   actions: GuestAction[];
+  attachments?: AttachmentRules;
   /** Expiry of the session, if it is less than 5 minutes away. A message extends it. */
   expiresAt?: string;
   outage?: Outage;
@@ -333,6 +344,12 @@ export interface Detail {
 /** A document of the contract. */
 export type Document = Record<string, unknown>;
 
+/** A download link. */
+export interface DownloadLink {
+  /** Anyone who has it can read the file until it expires, after about ten minutes. */
+  url: string;
+}
+
 /** Null without data. */
 export type Durations = {
   count: number;
@@ -390,14 +407,22 @@ export interface ErasureRecord {
 }
 
 export type ErrorCode =
+  | "action.unavailable"
   | "assertion.invalid"
   | "assertion.required"
+  | "attachment.failed"
+  | "attachment.in.use"
+  | "attachment.not.allowed"
+  | "attachment.refused"
+  | "attachment.too.large"
+  | "attachment.unknown"
   | "authentication.required"
   | "bad.credentials"
   | "bad.request"
   | "body.too.large"
   | "consent.outdated"
   | "consent.required"
+  | "conversation.read.only"
   | "credentials.expired"
   | "csrf.refused"
   | "guest.id.in.use"
@@ -419,6 +444,7 @@ export type ErrorCode =
   | "session.gone"
   | "session.required"
   | "ticket.invalid"
+  | "too.many.attachments"
   | "too.many.requests"
   | "unsupported.media.type"
   | "upgrade.required"
@@ -438,6 +464,7 @@ export interface EventPredicate {
 export type EventType = "webmessaging.guestsession.created" | "webmessaging.guestsession.updated" | "webmessaging.guestsession.ended";
 
 export type FailureCode =
+  | "attachment.unknown"
   | "conversation.read.only"
   | "in.doubt"
   | "message.empty"
@@ -533,11 +560,13 @@ export interface GuestErasure {
 /** Frames of the guest's page: */
 export type GuestFrame = Handshake | GuestMessage | GuestAnswer | GuestTyping | ConversationStart | ConversationClear | Ping;
 
-/** A text of the guest. */
+/** A text of the guest, files that were uploaded in this session, or both. A file that was deleted or sent, or that an earlier relay of the session uploaded, is unknown. */
 export interface GuestMessage {
+  /** Ids of the files. */
+  attachments?: string[];
   id: MessageId;
   /** At most 4,096 bytes of UTF-8. */
-  text: string;
+  text?: string;
   type: "message";
 }
 

@@ -38,7 +38,7 @@ pub use self::event::{
     AttachmentEvent, AttachmentId, AttachmentIdError, FileUpload, Link, Stage, UploadOutcome,
 };
 pub use self::file::File;
-pub(crate) use self::rules::Rules;
+pub use self::rules::Rules;
 use crate::{MessageId, SendError};
 
 /// Most attachments at once.
@@ -104,25 +104,36 @@ impl Attachments {
         self.rules = Some(rules);
     }
 
-    pub(crate) fn attach(&mut self, id: AttachmentId, file: File) -> Result<(), AttachError> {
+    /// The rules, once the session is configured.
+    pub(crate) fn rules(&self) -> Option<&Rules> {
+        self.rules.as_ref()
+    }
+
+    /// Checks whether a file could be attached now. Its size may not be known yet.
+    pub(crate) fn check(&self, name: &str, media_type: &str, bytes: Option<u64>) -> Result<(), AttachError> {
         let rules = self.rules.as_ref().ok_or(AttachError::NotReady)?;
-        rules.check(&file)?;
-        if self.stage(&id).is_some() {
-            return Err(AttachError::Known);
-        }
+        rules.check(name, media_type, bytes)?;
         if self.items.len() >= COUNT_LIMIT {
             return Err(AttachError::TooMany { count: COUNT_LIMIT });
         }
         let in_flight = self.items.iter().filter(|item| item.stage < Stage::Uploaded);
-        let (count, bytes) = in_flight.fold((1, file.body.len()), |(count, bytes), item| {
-            (count + 1, bytes + item.bytes)
+        let (count, sum) = in_flight.fold((1, bytes.unwrap_or(0)), |(count, sum), item| {
+            (count + 1, sum + item.bytes as u64)
         });
-        if count > IN_FLIGHT || bytes > BYTES {
+        if count > IN_FLIGHT || sum > BYTES as u64 {
             return Err(AttachError::Busy {
                 count: IN_FLIGHT,
                 bytes: BYTES,
             });
         }
+        Ok(())
+    }
+
+    pub(crate) fn attach(&mut self, id: AttachmentId, file: File) -> Result<(), AttachError> {
+        if self.stage(&id).is_some() {
+            return Err(AttachError::Known);
+        }
+        self.check(&file.name, &file.media_type, Some(file.body.len() as u64))?;
         self.items.push(Item {
             id,
             stage: Stage::Waiting,

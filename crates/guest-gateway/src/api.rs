@@ -1,6 +1,7 @@
 //! The `guest-sessions` contract over HTTP: the routes, and the headers of every answer.
 
 mod access;
+mod attachments;
 mod audit;
 mod cors;
 mod documents;
@@ -8,6 +9,7 @@ mod failures;
 mod guests;
 mod messages;
 mod oauth;
+mod page;
 mod query;
 mod refusal;
 mod request;
@@ -35,14 +37,17 @@ use http::{HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::{Semaphore, watch};
 use webhook::Dispatcher;
 use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 pub(crate) use self::access::{Clients, open_claims, sign_claims};
+pub(crate) use self::attachments::FILE_MEMORY;
 pub(crate) use self::failures::PrefixLimiter;
 pub(crate) use self::messages::{answer as answer_messages, parse_query as parse_messages_query};
 pub(crate) use self::refusal::FaultLog;
 pub(crate) use self::refusal::Refusal;
+use self::request::ClientGone;
 pub(crate) use self::request::{Call, bearer_token};
 pub(crate) use self::sessions::socket_url;
 use crate::checkpoints::Audit;
@@ -56,6 +61,8 @@ pub(crate) struct Parts {
     pub(crate) direct: Direct,
     pub(crate) hub: Hub,
     pub(crate) clients: Clients,
+    /// Memory for the files of guests, in KiB.
+    pub(crate) file_memory: Arc<Semaphore>,
     pub(crate) clock: Clock,
     pub(crate) origins: OriginPolicy,
     /// The origin of connections to Genesys, in place of the page's own.
@@ -115,6 +122,9 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::FetchBrowserMessages => on(method, spa::fetch_messages),
         Operation::FetchBrowserSession => on(method, spa::fetch),
         Operation::CheckHealth => on(method, health),
+        Operation::DeleteAttachment => on(method, attachments::delete),
+        Operation::FetchAttachment => on(method, attachments::fetch),
+        Operation::UploadAttachment => on(method, attachments::upload),
         Operation::CreateSession => on(method, sessions::create),
         Operation::EndSession => on(method, sessions::end),
         Operation::FetchAuditCheckpoint => on(method, audit::checkpoint),
@@ -178,10 +188,13 @@ async fn health(State(app): State<App>) -> Response {
 
 /// Logs the request by the template of its path, and adds the headers that every answer has. The path has ids of sessions,
 /// and the query may have a token.
-async fn finish(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn finish(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let template = request.extensions().get::<MatchedPath>();
     let path = template.map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
+    // dropped with this future, if the client closes the connection
+    let (_open, gone) = watch::channel(());
+    request.extensions_mut().insert(ClientGone(gone));
     // in a task of its own: a closed connection must not cancel a change between its commit and its effects
     let mut response = match tokio::spawn(next.run(request)).await {
         Ok(response) => response,

@@ -131,6 +131,23 @@ impl Parts {
         Ok(self.direct.audit_log().log_repeated(entry).await?)
     }
 
+    /// Counts a received or deleted file of a guest. Its name may be personal, and is not part of the entry.
+    ///
+    /// # Errors
+    /// The store's: then the file is not passed on.
+    pub(crate) async fn log_attachment(
+        &self,
+        guest: Pseudonym,
+        action: &'static str,
+        file: Option<(&str, u64)>,
+    ) -> Result<(), Error> {
+        let mut entry = Draft::new(self.clock.now().utc, Actor::guest(guest), action).subject(guest);
+        if let Some((media_type, bytes)) = file {
+            entry = entry.detail("mediaType", media_type).detail("bytes", bytes);
+        }
+        Ok(self.direct.audit_log().log_repeated(entry).await?)
+    }
+
     /// Counts an opened or closed socket of a guest.
     ///
     /// # Errors

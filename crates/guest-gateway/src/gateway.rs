@@ -14,12 +14,12 @@ use genesys_http::{Client, ClientIdentity, Egress, RateLimiter, Tls, TlsSettings
 use guest_conversation::client::ConnectLimiter;
 use guest_store::{SqliteStore, Store, StoreError};
 use guest_suite::direct::{Direct, DirectConfig};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use webhook::Dispatcher;
 use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
-use crate::api::{self, Clients, FaultLog, Parts};
+use crate::api::{self, Clients, FILE_MEMORY, FaultLog, Parts};
 use crate::audit_log::{own_name, record, record_configuration};
 use crate::checkpoints::Audit;
 use crate::config::{Channel, Config, ConfigError};
@@ -118,6 +118,7 @@ impl Gateway {
             dispatcher: dispatcher.clone(),
             consent: (config.sessions.policy, config.controller),
             fault_log: FaultLog::default(),
+            file_memory: Arc::new(Semaphore::new(FILE_MEMORY)),
             audit: config.audit.clone(),
             public: public.clone(),
         }));

@@ -12,6 +12,7 @@
 
 mod delivery;
 mod driver;
+mod files;
 mod frame;
 mod history;
 mod replay;
@@ -36,6 +37,7 @@ use ws_transport::AdmittedOrigin;
 use ws_transport::server::Payload;
 
 use self::driver::Driver;
+pub(crate) use self::files::{FileAnswer, FileError, FileHead, FileRequest, Slot};
 pub use self::history::HistoryAnswer;
 pub use self::replay::ReplayBudget;
 pub use self::session::Relay;
@@ -86,6 +88,8 @@ pub(crate) enum Command {
         outgoing: mpsc::Sender<Outgoing>,
         position: Option<Position>,
     },
+    /// Handle a file of the guest.
+    File(FileRequest),
     /// Read a part of the history.
     History {
         query: HistoryQuery,
@@ -167,6 +171,22 @@ impl SocketHandle {
     }
 }
 
+/// A handle of a session's relay, for requests about files.
+#[derive(Debug)]
+pub(crate) struct Files(mpsc::Sender<Command>);
+
+impl Files {
+    /// Makes a request. Returns its answer, or `None` if the relay stops first.
+    pub(crate) async fn request<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> FileRequest,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Command::File(request(reply))).await.ok()?;
+        answer.await.ok()
+    }
+}
+
 impl Hub {
     pub(crate) fn new(direct: Direct, shutdown: Shutdown) -> Self {
         Self {
@@ -198,6 +218,22 @@ impl Hub {
             outgoing,
             socket,
         }
+    }
+
+    /// Makes a request about a file at the session's relay, which is started if there is none. Returns its answer, `None` if
+    /// the relay stops first, and the channel for further requests.
+    pub(crate) async fn file<T>(
+        &self,
+        admitted: Admitted,
+        id: &SessionId,
+        origin: AdmittedOrigin,
+        request: impl FnOnce(oneshot::Sender<T>) -> FileRequest,
+    ) -> (Option<T>, Files) {
+        let (reply, answer) = oneshot::channel();
+        let commands = self
+            .send(admitted, id, origin, Command::File(request(reply)))
+            .await;
+        (answer.await.ok(), Files(commands))
     }
 
     /// Reads a part of the history by the session's relay, which is started if there is none. `None` if it stops first.

@@ -5,6 +5,8 @@ use genesys_api::wire::{SecretText, Text};
 use serde::{Deserialize, Serialize};
 use web_messaging::message::{AnswerError, AnswerItem, MessageId, OutgoingMessage};
 
+use crate::FILES_PER_MESSAGE;
+
 /// A frame of the guest's client.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(
@@ -79,9 +81,12 @@ impl<'a> ClientFrame<'a> {
 pub struct GuestMessage<'a> {
     /// Assigned by the client. A second frame with the same id is the same message.
     pub id: MessageId,
-    /// 1 to [`TEXT_LIMIT`](web_messaging::message::TEXT_LIMIT) bytes.
+    /// 1 to [`TEXT_LIMIT`](web_messaging::message::TEXT_LIMIT) bytes. May be absent beside a file.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     text: Option<Text<'a>>,
+    /// Ids of uploaded files.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    attachments: Option<Vec<Text<'a>>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     content: Option<Vec<AnswerItem<'a>>>,
 }
@@ -90,18 +95,21 @@ impl<'a> GuestMessage<'a> {
     /// The frame of a message. The gateway takes the text of a form from its answers.
     #[must_use]
     pub fn new(id: MessageId, message: &'a OutgoingMessage) -> Self {
-        let content = message.content();
-        let is_text = content.is_empty();
+        let attachments = message.attachments();
+        let is_text = matches!(message, OutgoingMessage::Text { .. });
+        let has_text = is_text && (attachments.is_empty() || !message.text().is_empty());
+        let ids = || attachments.iter().map(|id| Text::from(&**id)).collect();
         Self {
             id,
-            text: is_text.then(|| message.text()),
-            content: (!is_text).then_some(content),
+            text: has_text.then(|| message.text()),
+            attachments: (!attachments.is_empty()).then(ids),
+            content: (!is_text).then(|| message.content()),
         }
     }
 
     fn check(&self) -> Result<(), BadFrame> {
-        match (&self.text, &self.content) {
-            (Some(_), None) => Ok(()),
+        match (&self.text, &self.attachments, &self.content) {
+            (Some(_), None, None) => Ok(()),
             _ => self.message().map(drop),
         }
     }
@@ -109,11 +117,17 @@ impl<'a> GuestMessage<'a> {
     /// The message.
     ///
     /// # Errors
-    /// If it has neither a text nor content, or both, or the content is no answer.
+    /// If it has neither a text, a file nor content, or content beside one of those, or the content is no answer.
     pub fn message(&self) -> Result<OutgoingMessage, BadFrame> {
-        match (&self.text, &self.content) {
-            (Some(text), None) => Ok(OutgoingMessage::new(&**text)),
-            (None, Some(content)) => Ok(OutgoingMessage::try_from(&**content)?),
+        match (&self.text, &self.attachments, &self.content) {
+            (Some(text), None, None) => Ok(OutgoingMessage::new(&**text)),
+            (text, Some(files), None) if (1..=FILES_PER_MESSAGE).contains(&files.len()) => {
+                Ok(OutgoingMessage::Text {
+                    text: text.as_deref().unwrap_or_default().into(),
+                    attachments: files.iter().map(|id| (**id).into()).collect(),
+                })
+            }
+            (None, None, Some(content)) => Ok(OutgoingMessage::try_from(&**content)?),
             _ => Err(MESSAGE),
         }
     }
@@ -121,7 +135,8 @@ impl<'a> GuestMessage<'a> {
 
 const MESSAGE: BadFrame = BadFrame::Fields {
     kind: "message",
-    fields: "id (a UUID) and either text or content (a list of button responses, or of one form)",
+    fields: "id (a UUID) and either text and attachments (a list of 1 to 10 ids), or one of them, or content (a list of \
+             button responses, or of one form)",
 };
 
 /// An invalid frame of a client.
@@ -251,12 +266,27 @@ mod tests {
             Ok(message)
         };
         assert_eq!(parse(r#","text":"hi""#), Ok(OutgoingMessage::new("hi")));
+        for fields in [
+            r#","text":"hi","attachments":["a","b"]"#,
+            r#","attachments":["a"]"#,
+        ] {
+            let message = parse(fields).unwrap();
+            assert_eq!(message.text().is_empty(), !fields.contains("text"), "{fields}");
+            assert_eq!(&*message.attachments()[0], "a");
+        }
         let button = r#"{"contentType":"ButtonResponse","buttonResponse":{"type":"QuickReply","text":"Red","payload":"RED"}}"#;
         let chosen = parse(&format!(r#","content":[{button},{button}]"#)).unwrap();
         assert!(matches!(chosen, OutgoingMessage::Choices { choices, .. } if choices.len() == 2));
         for (fields, error) in [
             (String::new(), MESSAGE),
             (format!(r#","text":"hi","content":[{button}]"#), MESSAGE),
+            (format!(r#","attachments":["a"],"content":[{button}]"#), MESSAGE),
+            (r#","text":"hi","attachments":[]"#.to_owned(), MESSAGE),
+            (r#","attachments":"a""#.to_owned(), MESSAGE),
+            (
+                format!(r#","attachments":[{}"a"]"#, r#""a","#.repeat(FILES_PER_MESSAGE)),
+                MESSAGE,
+            ),
             (r#","content":{}"#.to_owned(), MESSAGE),
             (r#","content":[{"contentType":"Card"}]"#.to_owned(), MESSAGE),
             (r#","content":[]"#.to_owned(), AnswerError::Empty.into()),

@@ -3,6 +3,8 @@
 use genesys_api::wire::OwnedText;
 use serde::{Deserialize, Serialize};
 
+use crate::AttachmentRules;
+
 /// The state of a conversation. The gateway sends it after the handshake, and again whenever it changes.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -14,6 +16,9 @@ pub struct ConversationStatus {
     /// Expiry of the session in RFC 3339, if it is less than 5 minutes away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<OwnedText>,
+    /// The rules for files, if the guest can attach some now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachments: Option<AttachmentRules>,
     /// The outage of Genesys Cloud, if there is one. Messages wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outage: Option<Outage>,

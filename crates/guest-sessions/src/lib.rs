@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod access_token;
+mod attachment;
 mod audit_query;
 mod browser_session;
 mod client_frame;
@@ -19,6 +20,9 @@ mod webhooks;
 pub mod client;
 
 pub use access_token::{PROTOCOL, TokenPlacement, offered_ticket, offered_token, query_token};
+pub use attachment::{
+    AttachmentRules, DownloadLink, FILES_PER_MESSAGE, FileNameError, file_name, file_name_header,
+};
 pub use audit_query::{AuditQuery, AuditQueryError, ProofQuery};
 pub use browser_session::{
     BrowserAccess, BrowserSession, CreateBrowserSessionBody, ResumeBrowserSessionBody, Ticket,

@@ -308,7 +308,7 @@ impl From<&Sender<'_>> for Author {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ConversationState, GuestAction, Outage, OutageReason};
+    use crate::{AttachmentRules, ConversationState, GuestAction, Outage, OutageReason};
 
     const CONTENT: &str = r#"[{"contentType":"QuickReply","quickReply":{"text":"Red","payload":"RED"}},{"contentType":"Story","story":{"url":"x"}}]"#;
 
@@ -363,6 +363,11 @@ mod tests {
                 state: ConversationState::ReadOnly,
                 actions: vec![GuestAction::StartNew, GuestAction::Clear],
                 expires_at: Some("2026-11-22T12:05:00.000Z".into()),
+                attachments: Some(AttachmentRules {
+                    media_types: vec!["image/*".into()],
+                    blocked_extensions: vec!["exe".into()],
+                    max_bytes: 10_485_760,
+                }),
                 outage: Some(Outage {
                     reason: OutageReason::Unreachable,
                     since: "2026-11-22T12:00:00.000Z".into(),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Api, Call, SESSIONS, WEBHOOKS, guest, path_of};
 use crate::cli::root;
+use crate::conversation::files::{about_file, upload};
 use crate::crm::Crm;
 use crate::page::{Page, soon, upgrade, upgrade_with, upgrade_with_token};
 use crate::world::{CLIENT, READER, World};
@@ -157,6 +158,7 @@ async fn each_action_of_the_table_has_exactly_its_entry() {
     log.expect(&[&format!("session.created ok client subject {CONSENT} token")])
         .await;
     sockets(&fresh, &mut log).await;
+    files(&api, &fresh, &mut log).await;
     webhooks(&api, &crm, &mut log).await;
     let secrets = [
         api.token.clone(),
@@ -395,6 +397,24 @@ async fn sockets(session: &Value, log: &mut Log) {
     .await;
     page.leave().await;
     log.expect(&["ws.closed ok guest subject reason"]).await;
+}
+
+/// A file from its upload to its deletion.
+async fn files(api: &Api, session: &Value, log: &mut Log) {
+    let file = genesys_api::entropy::uuid().to_string();
+    for call in [
+        upload(session, &file, "canary.png", "image/png", vec![7; 77]),
+        about_file(Method::DELETE, session, &file),
+    ] {
+        assert!(api.send(call).await.status.is_success());
+    }
+    let entries = log
+        .expect(&[
+            "attachment.received ok guest subject bytes mediatype",
+            "attachment.deleted ok guest subject",
+        ])
+        .await;
+    assert_eq!(detail(&entries[0], "mediaType"), "image/png");
 }
 
 /// A webhook from its registration to its removal.

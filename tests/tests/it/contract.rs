@@ -1,6 +1,7 @@
 //! The contract's document compared with a gateway: every operation, status and field is in both.
 
 mod faults;
+mod files;
 mod fixture;
 mod frames;
 mod pages;
@@ -99,6 +100,9 @@ impl Fixtures {
             }
             ("openSocket", _) => self.socket(status, &call).await?,
             ("fetchMessages", 200..400 | 401..) => self.messages(status, call).await?,
+            ("uploadAttachment", _) | ("deleteAttachment" | "fetchAttachment", 200..400 | 401..) => {
+                self.files(operation, status, call).await?
+            }
             (_, 400) if value["requestBody"].is_null() => {
                 let known = call.path().to_owned();
                 healthy.send(call.with_path(&format!("{known}?novelty=1"))).await

@@ -2,6 +2,7 @@
 
 mod content;
 mod end;
+pub(crate) mod files;
 pub(crate) mod history;
 mod opening;
 mod resume;

@@ -211,6 +211,9 @@ impl Document {
             .media
             .and_then(|media| media.split(';').next())
             .unwrap_or_default();
+        if content.contains_key("*/*") {
+            return;
+        }
         let Some(content) = content.get(&essence.trim().to_lowercase()) else {
             panic!("{essence:?} was accepted: {what}");
         };

@@ -132,9 +132,16 @@ impl Page {
 
     /// Sends a new message, and returns its id.
     pub(crate) async fn message(&mut self, text: &str) -> String {
+        self.message_with(&json!({ "text": text })).await
+    }
+
+    /// Sends a new message with these fields, and returns its id.
+    pub(crate) async fn message_with(&mut self, fields: &Value) -> String {
         let id = entropy::uuid().to_string();
-        self.send_frame(&json!({ "type": "message", "id": id, "text": text }))
-            .await;
+        let mut frame = fields.clone();
+        frame["type"] = "message".into();
+        frame["id"] = id.as_str().into();
+        self.send_frame(&frame).await;
         id
     }
 

@@ -34,7 +34,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     }
     code.push_str("};\n\n");
     code.push_str(sources.text(CLIENT)?);
-    for operation in &operations {
+    for operation in operations.iter().filter(is_function) {
         let summary = operation.value["summary"].as_str().unwrap_or_default();
         let id = operation.id;
         let (mut parameters, mut given) = (vec!["options"], Vec::new());
@@ -72,6 +72,11 @@ pub(super) fn callable(document: &Document) -> Result<Vec<Operation<'_>>, Box<dy
         !is_socket && !is_audit
     });
     Ok(operations)
+}
+
+/// Whether it is a function of its own. Those about a part of a session are methods of the conversation.
+pub(super) fn is_function(operation: &&Operation<'_>) -> bool {
+    operation.path.matches('{').count() < 2
 }
 
 fn media(operation: &Value) -> Option<&str> {

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::browser_client::callable;
+use super::browser_client::{callable, is_function};
 use super::contract::{Action, Document, Frame, object, referred, strings};
 use super::facts::Sources;
 use super::{CLIENT_TYPES, CONTRACT_EVENTS, CONTRACT_FRAMES};
@@ -56,7 +56,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
          export const ACTIONS: Readonly<Record<ErrorCode | FailureCode | RefusalCode, Action>>;\n\n",
     );
     code.push_str(sources.text(CLIENT_TYPES)?);
-    for operation in callable(&document)? {
+    for operation in callable(&document)?.iter().filter(is_function) {
         let mut parameters = "options: CallOptions".to_owned();
         if operation.path.contains("{id}") {
             parameters.push_str(", id: string");
@@ -65,7 +65,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
         if let Some(body) = content.and_then(|content| content.values().next()) {
             write!(parameters, ", body: {}", type_of(&body["schema"], 0)?)?;
         }
-        let query = document.query_parameters(&operation)?;
+        let query = document.query_parameters(operation)?;
         if !query.is_empty() {
             let properties: Result<Vec<String>, Box<dyn Error>> = query
                 .iter()

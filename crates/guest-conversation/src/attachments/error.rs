@@ -54,12 +54,15 @@ pub enum AttachError {
     /// The name has no extension, which Genesys Cloud requires.
     #[error("invalid file name: no extension; add one that names its type, such as .png")]
     NoExtension,
-    /// The rules are not known yet, or the conversation is read-only.
+    /// The rules are not known yet.
     #[error("cannot attach: the session is not ready; attach the file when it is configured")]
     NotReady,
     /// The deployment takes no attachments; the service would answer 4000.
     #[error("{OFF}")]
     Off,
+    /// The conversation is read-only.
+    #[error("cannot attach: the conversation is read-only; attach the file in a new one")]
+    ReadOnly,
     /// The file is too large; the service would answer 4002.
     #[error("invalid file: {bytes} bytes; attach one of at most {limit}")]
     TooLarge {

@@ -35,11 +35,6 @@ impl File {
             body,
         }
     }
-
-    /// The part of the name after the last dot, unless one of its sides is empty.
-    pub(super) fn extension(&self) -> Option<&str> {
-        extension(&self.name)
-    }
 }
 
 impl fmt::Debug for File {
@@ -52,7 +47,8 @@ impl fmt::Debug for File {
     }
 }
 
-fn extension(name: &str) -> Option<&str> {
+/// The part of a name after the last dot, unless one of its sides is empty.
+pub(super) fn extension(name: &str) -> Option<&str> {
     let (stem, extension) = name.rsplit_once('.')?;
     (!stem.is_empty() && !extension.is_empty()).then_some(extension)
 }

@@ -24,12 +24,37 @@ impl Conversation {
     /// # Errors
     /// If the service would refuse it, too much is being uploaded, or the session is not ready.
     pub fn attach(&mut self, id: AttachmentId, file: File) -> Result<(), AttachError> {
+        self.ensure_attachable()?;
+        self.attachments.attach(id, file)
+    }
+
+    /// Checks whether a file could be attached now, by its name, its media type, and its size if that is known: before
+    /// its content is read.
+    ///
+    /// # Errors
+    /// As [`Self::attach`].
+    pub fn check_attachment(
+        &self,
+        name: &str,
+        media_type: &str,
+        bytes: Option<u64>,
+    ) -> Result<(), AttachError> {
+        self.ensure_attachable()?;
+        self.attachments.check(name, media_type, bytes)
+    }
+
+    /// The rules for files of the session, once it is configured.
+    #[must_use]
+    pub fn attachment_rules(&self) -> Option<&Rules> {
+        self.attachments.rules()
+    }
+
+    fn ensure_attachable(&self) -> Result<(), AttachError> {
         match self.engine.state() {
             State::Closing | State::Closed | State::Failed => Err(AttachError::Ended),
-            State::Idle | State::ReadOnly => Err(AttachError::NotReady),
-            State::Connecting | State::Configuring | State::Configured | State::Reconnecting => {
-                self.attachments.attach(id, file)
-            }
+            State::ReadOnly => Err(AttachError::ReadOnly),
+            State::Idle => Err(AttachError::NotReady),
+            State::Connecting | State::Configuring | State::Configured | State::Reconnecting => Ok(()),
         }
     }
 

@@ -32,18 +32,17 @@ impl Sharing {
     /// The sharing of a route. `None` if no page may read it.
     pub(super) fn of(app: &App, route: &'static Route) -> Option<Self> {
         let mut operations = route.operations.iter().map(|(_, operation)| *operation);
-        let (is_spa, has_messages) = (
-            spa::has(route),
-            operations.any(|operation| operation == Operation::FetchMessages),
-        );
+        let is_spa = spa::has(route);
+        let is_of_guest = operations
+            .any(|operation| matches!(operation, Operation::FetchMessages | Operation::FetchAttachment));
         let is_same_site = app.spa.as_ref().is_some_and(spa::Spa::is_same_site);
-        (is_spa || has_messages).then(|| Self {
+        (is_spa || is_of_guest).then(|| Self {
             app: app.clone(),
             methods: route.allow,
             headers: match is_spa {
                 true if is_same_site => "content-type, x-guest-sessions-csrf",
                 true => "authorization, content-type, x-guest-sessions-csrf",
-                false => "authorization",
+                false => "authorization, content-disposition, content-type",
             },
             credentials: is_spa && is_same_site,
             same_site: is_spa,

@@ -7,11 +7,10 @@ use genesys_api::SessionId;
 use guest_sessions::{ErrorCode, HistoryQuery, MessagePage};
 use guest_suite::direct::Admitted;
 use http::StatusCode;
-use http::header::ORIGIN;
-use secrecy::SecretString;
 use ws_transport::AdmittedOrigin;
 
-use super::request::{Call, bearer_token};
+use super::page::{self, Guest};
+use super::request::Call;
 use super::{App, Refusal, json_answer};
 use crate::relay::HistoryAnswer;
 
@@ -20,23 +19,11 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
     let app = call.app.clone();
-    let id: SessionId = call.id()?;
-    let presented = parse(&call);
+    let query = HistoryQuery::parse(call.request.uri().query().unwrap_or_default());
+    let guest = page::admit(&call);
     drop(call);
-    let opened = match presented {
-        Ok((token, query, origin)) => {
-            let admitted = app.direct.admit(&id, &token).await.map_err(Refusal::from);
-            admitted.map(|admitted| (admitted, query, origin))
-        }
-        Err(refusal) => Err(refusal),
-    };
-    let (admitted, query, origin) = match opened {
-        Ok(opened) => opened,
-        Err(refusal) => {
-            app.log_auth_failure(None, refusal.code()).await?;
-            return Err(refusal);
-        }
-    };
+    let Guest { id, admitted, origin } = guest.await?;
+    let query = query?;
     answer(&app, admitted, &id, origin, query).await
 }
 
@@ -72,32 +59,8 @@ pub(crate) async fn answer(
     }
 }
 
-fn parse(call: &Call) -> Result<(SecretString, HistoryQuery, AdmittedOrigin), Refusal> {
-    let headers = call.request.headers();
-    let (query, origin) = parse_query(call)?;
-    let token = bearer_token(headers)?.into();
-    Ok((token, query, origin))
-}
-
 /// The part to read, and the origin of the conversation.
 pub(crate) fn parse_query(call: &Call) -> Result<(HistoryQuery, AdmittedOrigin), Refusal> {
     let query = HistoryQuery::parse(call.request.uri().query().unwrap_or_default())?;
-    Ok((query, origin(&call.app, call.request.headers())?))
-}
-
-/// The origin of the conversation, if this request opens it. A page of the gateway's own origin sends none.
-fn origin(app: &App, headers: &http::HeaderMap) -> Result<AdmittedOrigin, Refusal> {
-    let refused =
-        |error: ws_transport::OriginError| Refusal::new(ErrorCode::OriginNotAllowed, error.to_string());
-    let own = app
-        .origins
-        .origins()
-        .first()
-        .filter(|_| !headers.contains_key(ORIGIN));
-    let admitted = match own {
-        Some(own) => app.origins.admit_own(own),
-        None => app.origins.admit(headers.get_all(ORIGIN).iter()),
-    };
-    let admitted = admitted.map_err(refused)?;
-    Ok(app.upstream_origin.clone().unwrap_or(admitted))
+    Ok((query, page::origin(&call.app, call.request.headers())?))
 }

@@ -154,7 +154,7 @@ impl Refusal {
         self
     }
 
-    fn retry_after(mut self, wait: Duration) -> Self {
+    pub(super) fn retry_after(mut self, wait: Duration) -> Self {
         self.problem.retry_after = Some(wait);
         self
     }

@@ -20,6 +20,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::LengthLimitError;
 use ipnet::IpNet;
 use ring::digest::{Context, SHA256};
+use tokio::sync::watch;
 
 use super::access::BadToken;
 use super::{App, Refusal};
@@ -35,19 +36,30 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) struct Call {
     pub(crate) app: App,
     pub(crate) request: Request,
-    /// The id in the path. Empty if it is missing or not UTF-8, which no id is.
-    id: String,
+    /// The ids in the path. Empty if one is not UTF-8, which no id is.
+    ids: Vec<String>,
+}
+
+/// A signal that the client closed the connection before the answer.
+#[derive(Clone, Debug)]
+pub(super) struct ClientGone(pub(super) watch::Receiver<()>);
+
+impl ClientGone {
+    pub(super) async fn closed(&mut self) {
+        // nothing is sent, so that it ends with the sender
+        while self.0.changed().await.is_ok() {}
+    }
 }
 
 impl FromRequest<App> for Call {
     type Rejection = Infallible;
 
     async fn from_request(mut request: Request, app: &App) -> Result<Self, Infallible> {
-        let id = request.extract_parts::<Path<String>>().await;
+        let ids = request.extract_parts::<Path<Vec<String>>>().await;
         Ok(Self {
             app: app.clone(),
             request,
-            id: id.map(|Path(id)| id).unwrap_or_default(),
+            ids: ids.map(|Path(ids)| ids).unwrap_or_default(),
         })
     }
 }
@@ -60,9 +72,15 @@ pub(crate) struct Caller {
 }
 
 impl Call {
-    /// Parses the id in the path. An invalid id is refused like an unknown one.
+    /// Parses the first id in the path. An invalid id is refused like an unknown one.
     pub(crate) fn id<T: FromStr>(&self) -> Result<T, Refusal> {
-        self.id.parse().map_err(|_| Refusal::not_found())
+        let id = self.ids.first().and_then(|id| id.parse().ok());
+        id.ok_or_else(Refusal::not_found)
+    }
+
+    /// The second id in the path.
+    pub(super) fn inner_id(&self) -> &str {
+        self.ids.get(1).map_or("", String::as_str)
     }
 
     /// Returns the address of the client: the last one in `X-Forwarded-For` that is not of a trusted proxy, if a trusted

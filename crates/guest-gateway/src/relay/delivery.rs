@@ -83,6 +83,7 @@ fn code_of(error: &SendError) -> ErrorCode {
         SendError::Empty => ErrorCode::MessageEmpty,
         SendError::Full { .. } => ErrorCode::TooManyMessages,
         SendError::ReadOnly => ErrorCode::ConversationReadOnly,
+        SendError::NotUploaded { .. } | SendError::UnknownAttachment { .. } => ErrorCode::AttachmentUnknown,
         SendError::TooLarge { .. } | SendError::TooLong { .. } => ErrorCode::MessageTooLong,
         _ => ErrorCode::NotSent,
     }

@@ -6,12 +6,13 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use genesys_api::{SessionId, entropy};
-use guest_conversation::{GuestMachine, Request};
+use guest_conversation::{Event, GuestMachine, Request};
 use guest_sessions::HistoryQuery;
 use guest_suite::direct::{Admitted, Conversation, Direct};
 use tokio::sync::{mpsc, oneshot};
 use ws_transport::AdmittedOrigin;
 
+use super::files::FileRequests;
 use super::replay::ReplayBudget;
 use super::upstream::{Next, Upstream};
 use super::{Command, HistoryAnswer, LastDelivered, Outgoing, Position, Relay, Shutdown, SocketId, Stop};
@@ -26,6 +27,7 @@ pub(super) struct Driver {
     /// Requests for the history, by number.
     readers: HashMap<u64, oneshot::Sender<HistoryAnswer>>,
     requests: u64,
+    files: FileRequests,
 }
 
 impl Driver {
@@ -56,6 +58,7 @@ impl Driver {
             sockets: Vec::new(),
             readers: HashMap::new(),
             requests: 0,
+            files: FileRequests::default(),
         }
     }
 
@@ -127,6 +130,7 @@ impl Driver {
             tokio::select! {
                 next = upstream.next(), if accepts_events => match next {
                     Next::Event(event) => {
+                        self.handle_files(&event, upstream);
                         if let Some(stop) = self.relay.handle_event(event, clock.now()) {
                             return stop;
                         }
@@ -152,6 +156,19 @@ impl Driver {
         let (held, _) = opening.into_parts();
         for command in held {
             self.handle_command(command, upstream);
+        }
+    }
+
+    /// Answers requests about files, and passes on the rules for them, which a configured session has.
+    fn handle_files(&mut self, event: &Event, upstream: &Upstream) {
+        let Upstream::Open(conversation) = upstream else {
+            return;
+        };
+        let now = self.direct.clock().now().instant;
+        self.files.handle_event(event, conversation, now);
+        if matches!(event, Event::Connection(_)) {
+            let rules = conversation.with(|machine, _| machine.attachment_rules().cloned());
+            self.relay.set_attachment_rules(rules.as_ref());
         }
     }
 
@@ -182,6 +199,7 @@ impl Driver {
                 self.relay.handle_request(socket, request, machine, now);
             }),
             Command::Typing => conversation.typing(),
+            Command::File(request) => self.files.handle_request(request, conversation),
             Command::History { query, reply } => self.queue_history(query, reply),
             Command::Attach { .. } | Command::Extend(_) => {}
         }

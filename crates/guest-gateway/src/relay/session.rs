@@ -4,10 +4,11 @@
 use std::time::Instant;
 
 use genesys_api::{Now, SessionId};
+use guest_conversation::attachments::Rules;
 use guest_conversation::{
     ConnectionEvent, Conversation, Direction, Ending, Event, Message, Request, SessionEvent, SessionInfo,
 };
-use guest_sessions::{ErrorCode, ServerFrame};
+use guest_sessions::{AttachmentRules, ErrorCode, ServerFrame};
 use session_metrics::EndReason;
 use time::OffsetDateTime;
 use ws_transport::server::Payload;
@@ -111,6 +112,17 @@ impl Relay {
     /// Sets whether the deployment lets guests clear the conversation.
     pub fn set_can_clear(&mut self, can_clear: bool) {
         self.status.can_clear = can_clear;
+    }
+
+    /// Sets the rules of the session for files. The frame with the status has them.
+    pub fn set_attachment_rules(&mut self, rules: Option<&Rules>) {
+        self.status.rules = rules
+            .filter(|rules| rules.allow_files())
+            .map(|rules| AttachmentRules {
+                media_types: rules.media_types().map(Into::into).collect(),
+                blocked_extensions: rules.blocked_extensions().map(Into::into).collect(),
+                max_bytes: rules.max_bytes(),
+            });
     }
 
     /// Sends the status of the conversation to all sockets, if it changed.

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use genesys_api::{Now, rfc3339};
 use guest_conversation::{ConnectionEvent, Event, Loss, SessionEvent};
-use guest_sessions::{ConversationState, ConversationStatus, GuestAction, Outage, OutageReason, ServerFrame};
+use guest_sessions::{
+    AttachmentRules, ConversationState, ConversationStatus, GuestAction, Outage, OutageReason, ServerFrame,
+};
 use time::OffsetDateTime;
 use ws_transport::server::Payload;
 
@@ -17,6 +19,8 @@ pub(super) struct Status {
     state: ConversationState,
     /// Whether the deployment lets guests clear the conversation.
     pub(super) can_clear: bool,
+    /// The rules for files, if the session takes some.
+    pub(super) rules: Option<AttachmentRules>,
     expires_at: Option<OffsetDateTime>,
     outage: Option<Outage>,
     /// Time at which an outage begins, or ends.
@@ -39,6 +43,7 @@ impl Status {
         Self {
             state: ConversationState::Open,
             can_clear: false,
+            rules: None,
             expires_at: None,
             outage: None,
             deadline: Some((now.instant + CONNECT_GRACE, Change::Begin)),
@@ -153,9 +158,11 @@ impl Status {
         if self.can_clear && connected && self.state != ConversationState::Cleared {
             actions.push(GuestAction::Clear);
         }
+        let takes_messages = actions.contains(&GuestAction::Send);
         ConversationStatus {
             state: self.state,
             actions,
+            attachments: self.rules.clone().filter(|_| takes_messages),
             expires_at: self.expires_at.map(|at| rfc3339(at).into()),
             outage: self.outage.clone(),
         }

@@ -10,6 +10,18 @@ pub enum ErrorCode {
     AssertionInvalid,
     /// The gateway admits only guests with an assertion of the app's backend.
     AssertionRequired,
+    /// Genesys Cloud or its storage did not take the file, or did not answer: the request can be repeated.
+    AttachmentFailed,
+    /// The id of the attachment is in use: it is being uploaded or sent.
+    AttachmentInUse,
+    /// The session does not take this type of file: `attachments` of the frame `conversation` has the rules.
+    AttachmentNotAllowed,
+    /// Genesys Cloud refuses the file: the message has its reason.
+    AttachmentRefused,
+    /// The file is larger than the session allows: `attachments` of the frame `conversation` has the limit.
+    AttachmentTooLarge,
+    /// The attachment is not uploaded, or was sent or deleted, or does not exist.
+    AttachmentUnknown,
     /// The request has no token.
     AuthenticationRequired,
     /// The token is not valid here, or belongs to another session.
@@ -72,7 +84,7 @@ pub enum ErrorCode {
     RefreshTokenReused,
     /// The rotation was repeated with its key after its new tokens were used: nothing changed.
     RefreshTokenUsed,
-    /// The body did not arrive within 10 seconds.
+    /// The body did not arrive in time.
     RequestTimeout,
     /// The change could not be stored, so it was not made.
     ServiceUnavailable,
@@ -84,6 +96,8 @@ pub enum ErrorCode {
     SessionRequired,
     /// The ticket is unknown, expired, used before, or of another session or origin.
     TicketInvalid,
+    /// Too many files of the session, or of the gateway, are being uploaded, or too many are uploaded and not sent.
+    TooManyAttachments,
     /// Too many messages wait to be sent.
     TooManyMessages,
     /// The API client has no requests left in the current minute.
@@ -106,6 +120,12 @@ impl ErrorCode {
             "action.unavailable" => Self::ActionUnavailable,
             "assertion.invalid" => Self::AssertionInvalid,
             "assertion.required" => Self::AssertionRequired,
+            "attachment.failed" => Self::AttachmentFailed,
+            "attachment.in.use" => Self::AttachmentInUse,
+            "attachment.not.allowed" => Self::AttachmentNotAllowed,
+            "attachment.refused" => Self::AttachmentRefused,
+            "attachment.too.large" => Self::AttachmentTooLarge,
+            "attachment.unknown" => Self::AttachmentUnknown,
             "authentication.required" => Self::AuthenticationRequired,
             "bad.credentials" => Self::BadCredentials,
             "bad.frame" => Self::BadFrame,
@@ -143,6 +163,7 @@ impl ErrorCode {
             "session.gone" => Self::SessionGone,
             "session.required" => Self::SessionRequired,
             "ticket.invalid" => Self::TicketInvalid,
+            "too.many.attachments" => Self::TooManyAttachments,
             "too.many.messages" => Self::TooManyMessages,
             "too.many.requests" => Self::TooManyRequests,
             "unsupported.media.type" => Self::UnsupportedMediaType,
@@ -160,6 +181,12 @@ impl ErrorCode {
             Self::ActionUnavailable => "action.unavailable",
             Self::AssertionInvalid => "assertion.invalid",
             Self::AssertionRequired => "assertion.required",
+            Self::AttachmentFailed => "attachment.failed",
+            Self::AttachmentInUse => "attachment.in.use",
+            Self::AttachmentNotAllowed => "attachment.not.allowed",
+            Self::AttachmentRefused => "attachment.refused",
+            Self::AttachmentTooLarge => "attachment.too.large",
+            Self::AttachmentUnknown => "attachment.unknown",
             Self::AuthenticationRequired => "authentication.required",
             Self::BadCredentials => "bad.credentials",
             Self::BadFrame => "bad.frame",
@@ -197,6 +224,7 @@ impl ErrorCode {
             Self::SessionGone => "session.gone",
             Self::SessionRequired => "session.required",
             Self::TicketInvalid => "ticket.invalid",
+            Self::TooManyAttachments => "too.many.attachments",
             Self::TooManyMessages => "too.many.messages",
             Self::TooManyRequests => "too.many.requests",
             Self::UnsupportedMediaType => "unsupported.media.type",
@@ -210,14 +238,22 @@ impl ErrorCode {
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
+            Self::ActionUnavailable => 409,
             Self::AssertionInvalid => 401,
             Self::AssertionRequired => 401,
+            Self::AttachmentFailed => 502,
+            Self::AttachmentInUse => 409,
+            Self::AttachmentNotAllowed => 415,
+            Self::AttachmentRefused => 422,
+            Self::AttachmentTooLarge => 413,
+            Self::AttachmentUnknown => 404,
             Self::AuthenticationRequired => 401,
             Self::BadCredentials => 401,
             Self::BadRequest => 400,
             Self::BodyTooLarge => 413,
             Self::ConsentOutdated => 409,
             Self::ConsentRequired => 422,
+            Self::ConversationReadOnly => 409,
             Self::CredentialsExpired => 401,
             Self::CsrfRefused => 403,
             Self::GuestIdInUse => 409,
@@ -239,6 +275,7 @@ impl ErrorCode {
             Self::SessionGone => 410,
             Self::SessionRequired => 401,
             Self::TicketInvalid => 401,
+            Self::TooManyAttachments => 429,
             Self::TooManyRequests => 429,
             Self::UnsupportedMediaType => 415,
             Self::UpgradeRequired => 426,

@@ -33,6 +33,12 @@ pub enum Operation {
     FetchSession,
     /// `DELETE /api/v2/webmessaging/guest-sessions/{id}`.
     EndSession,
+    /// `GET /api/v2/webmessaging/guest-sessions/{id}/attachments/{attachmentId}`.
+    FetchAttachment,
+    /// `PUT /api/v2/webmessaging/guest-sessions/{id}/attachments/{attachmentId}`.
+    UploadAttachment,
+    /// `DELETE /api/v2/webmessaging/guest-sessions/{id}/attachments/{attachmentId}`.
+    DeleteAttachment,
     /// `GET /api/v2/webmessaging/guest-sessions/{id}/audit`.
     FetchAuditTrail,
     /// `PATCH /api/v2/webmessaging/guest-sessions/{id}/consent`.
@@ -94,6 +100,9 @@ impl Operation {
             Self::FetchMetrics => Method::GET,
             Self::FetchSession => Method::GET,
             Self::EndSession => Method::DELETE,
+            Self::FetchAttachment => Method::GET,
+            Self::UploadAttachment => Method::PUT,
+            Self::DeleteAttachment => Method::DELETE,
             Self::FetchAuditTrail => Method::GET,
             Self::ChangeConsent => Method::PATCH,
             Self::FetchMessages => Method::GET,
@@ -135,6 +144,9 @@ impl Operation {
             Self::FetchMetrics => "/api/v2/webmessaging/guest-sessions/metrics",
             Self::FetchSession => "/api/v2/webmessaging/guest-sessions/{id}",
             Self::EndSession => "/api/v2/webmessaging/guest-sessions/{id}",
+            Self::FetchAttachment => "/api/v2/webmessaging/guest-sessions/{id}/attachments/{attachmentId}",
+            Self::UploadAttachment => "/api/v2/webmessaging/guest-sessions/{id}/attachments/{attachmentId}",
+            Self::DeleteAttachment => "/api/v2/webmessaging/guest-sessions/{id}/attachments/{attachmentId}",
             Self::FetchAuditTrail => "/api/v2/webmessaging/guest-sessions/{id}/audit",
             Self::ChangeConsent => "/api/v2/webmessaging/guest-sessions/{id}/consent",
             Self::FetchMessages => "/api/v2/webmessaging/guest-sessions/{id}/messages",
@@ -247,6 +259,15 @@ pub static ROUTES: &[Route] = &[
         operations: &[
             (Method::GET, Operation::FetchSession),
             (Method::DELETE, Operation::EndSession),
+        ],
+    },
+    Route {
+        path: "/api/v2/webmessaging/guest-sessions/{id}/attachments/{attachmentId}",
+        allow: "GET, PUT, DELETE",
+        operations: &[
+            (Method::GET, Operation::FetchAttachment),
+            (Method::PUT, Operation::UploadAttachment),
+            (Method::DELETE, Operation::DeleteAttachment),
         ],
     },
     Route {

@@ -186,7 +186,7 @@ fn inputs() -> Vec<Input> {
         ),
         (
             "GuestMessage",
-            json!({ "type": "message", "id": id, "text": "hello" }),
+            json!({ "type": "message", "id": id, "text": "hello", "attachments": ["one"] }),
         ),
         (
             "GuestAnswer",

@@ -21,6 +21,7 @@ pub(super) fn rows(fixture: &Fixture) -> Vec<Rejection> {
         (&live("/consent"), "PATCH"),
         (&live("/audit"), "GET"),
         (&live("/socket"), "GET"),
+        (&live("/attachments/one"), "GET, PUT, DELETE"),
         (WEBHOOKS, "GET, POST"),
         (&one_webhook, "GET, PUT, DELETE"),
     ] {

@@ -26,6 +26,11 @@ pub(super) async fn slow(world: &World, call: Call) -> Answer {
     let mut tcp = TcpStream::connect(world.gateway.address()).await.unwrap();
     tcp.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
     tcp.write_all(request.body()).await.unwrap();
+    timed_out(world, tcp, &call).await
+}
+
+/// The answer to a call whose body is not complete, while the clock is moved beyond the gateway's timeout.
+pub(super) async fn timed_out(world: &World, mut tcp: TcpStream, call: &Call) -> Answer {
     let mut text = String::new();
     let answered = async {
         let mut read = std::pin::pin!(tcp.read_to_string(&mut text));

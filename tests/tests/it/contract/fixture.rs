@@ -1,10 +1,11 @@
 //! A gateway with a successful call of each operation.
 
-use genesys_api::IdempotencyKey;
+use genesys_api::{IdempotencyKey, entropy};
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::api::{Answer, Api, Call, ERASURES, QUERY, WEBHOOKS, guest};
+use crate::conversation::files::upload;
 use crate::document::DOCUMENT;
 use crate::spa::{cross_site, without_spa};
 use crate::world::{CLIENT, ORIGIN, World};
@@ -39,7 +40,7 @@ impl Fixture {
     }
 
     pub(super) async fn webhook(&self) -> Value {
-        let name = format!("w-{}", genesys_api::entropy::number());
+        let name = format!("w-{}", entropy::number());
         self.api.ask(Call::post(WEBHOOKS).json(&webhook(&name))).await
     }
 
@@ -64,10 +65,11 @@ impl Fixture {
         if template.starts_with("/spa/") {
             return self.page(operation).await;
         }
-        let call = Call::new(
-            method,
-            &template.replace("{id}", subject["id"].as_str().unwrap_or_default()),
-        );
+        let file = entropy::uuid().to_string();
+        let path = template
+            .replace("{id}", subject["id"].as_str().unwrap_or_default())
+            .replace("{attachmentId}", &file);
+        let call = Call::new(method, &path);
         match operation {
             "changeConsent" => call.json(&json!({ "analytics": false })),
             "createSession" => call.json(&guest_with_all_fields()),
@@ -78,14 +80,18 @@ impl Fixture {
                 .json(&json!({ "guestId": subject["guestId"] }))
                 .header("idempotency-key", IdempotencyKey::random().as_str()),
             "fetchToken" => call.form(&token_form("")),
+            "uploadAttachment" => upload(&subject, &file, "a.png", "image/png", vec![1]),
+            "deleteAttachment" | "fetchAttachment" => {
+                let uploaded = upload(&subject, &file, "a.png", "image/png", vec![1]);
+                assert!(self.api.send(uploaded).await.status.is_success());
+                call.bearer(subject["accessToken"].as_str().unwrap())
+            }
             "fetchMessages" => call.bearer(subject["accessToken"].as_str().unwrap()),
             "openSocket" => {
                 with_upgrade(call, subject["accessToken"].as_str().unwrap()).header("origin", ORIGIN)
             }
             "refreshSession" => call.json(&json!({ "refreshToken": subject["refreshToken"] })),
-            "registerWebhook" | "replaceWebhook" => {
-                call.json(&webhook(&format!("n-{}", genesys_api::entropy::number())))
-            }
+            "registerWebhook" | "replaceWebhook" => call.json(&webhook(&format!("n-{}", entropy::number()))),
             _ => call,
         }
     }

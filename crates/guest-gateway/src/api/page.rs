@@ -1,0 +1,65 @@
+//! Requests of a guest's page, with the access token of its session.
+
+use genesys_api::SessionId;
+use guest_sessions::ErrorCode;
+use guest_suite::direct::Admitted;
+use http::header::ORIGIN;
+use secrecy::SecretString;
+use ws_transport::AdmittedOrigin;
+
+use super::request::{Call, bearer_token};
+use super::{App, Refusal};
+
+/// The guest of an admitted request.
+#[derive(Debug)]
+pub(super) struct Guest {
+    pub(super) id: SessionId,
+    pub(super) admitted: Admitted,
+    /// The origin of the conversation, if this request opens it.
+    pub(super) origin: AdmittedOrigin,
+}
+
+/// Admits the guest of the session in the path, by the access token and the origin. A failure is audited.
+pub(super) fn admit(call: &Call) -> impl Future<Output = Result<Guest, Refusal>> + Send + use<> {
+    let (app, id, presented) = (call.app.clone(), call.id::<SessionId>(), present(call));
+    // without a borrow of the request, whose body is not `Sync`
+    async move {
+        let id = id?;
+        let admitted = match presented {
+            Ok((token, origin)) => {
+                let admitted = app.direct.admit(&id, &token).await.map_err(Refusal::from);
+                admitted.map(|admitted| (admitted, origin))
+            }
+            Err(refusal) => Err(refusal),
+        };
+        match admitted {
+            Ok((admitted, origin)) => Ok(Guest { id, admitted, origin }),
+            Err(refusal) => {
+                app.log_auth_failure(None, refusal.code()).await?;
+                Err(refusal)
+            }
+        }
+    }
+}
+
+fn present(call: &Call) -> Result<(SecretString, AdmittedOrigin), Refusal> {
+    let headers = call.request.headers();
+    Ok((bearer_token(headers)?.into(), origin(&call.app, headers)?))
+}
+
+/// The origin of the conversation, if this request opens it. A page of the gateway's own origin sends none.
+pub(super) fn origin(app: &App, headers: &http::HeaderMap) -> Result<AdmittedOrigin, Refusal> {
+    let refused =
+        |error: ws_transport::OriginError| Refusal::new(ErrorCode::OriginNotAllowed, error.to_string());
+    let own = app
+        .origins
+        .origins()
+        .first()
+        .filter(|_| !headers.contains_key(ORIGIN));
+    let admitted = match own {
+        Some(own) => app.origins.admit_own(own),
+        None => app.origins.admit(headers.get_all(ORIGIN).iter()),
+    };
+    let admitted = admitted.map_err(refused)?;
+    Ok(app.upstream_origin.clone().unwrap_or(admitted))
+}
