@@ -279,6 +279,19 @@ impl Consent {
         self.purpose(purpose).choice
     }
 
+    /// The same choices as a change of earlier ones, with the evidence of the latest. [`Choice::Unknown`] changes nothing.
+    #[must_use]
+    pub fn to_change(&self) -> ConsentChange {
+        let latest = self.choices.iter().max_by_key(|choice| choice.evidence.chosen_at);
+        ConsentChange {
+            choices: self
+                .choices
+                .each_ref()
+                .map(|choice| Some(choice.choice).filter(|choice| *choice != Choice::Unknown)),
+            evidence: latest.unwrap_or(&self.choices[0]).evidence.clone(),
+        }
+    }
+
     /// Time of the latest choice, or of the latest asking.
     #[must_use]
     pub fn latest(&self) -> OffsetDateTime {

@@ -331,7 +331,44 @@ async fn assertion_of_the_backend_names_the_guest_once() {
     let replayed = create(Some(assertion)).await.json();
     assert_eq!(replayed["code"], "assertion.invalid");
     assert!(replayed["message"].as_str().unwrap().contains("used before"));
-    let again = create(Some(Claims::of(&world, "guest-7").sign())).await;
-    assert_eq!(again.json()["code"], "guest.id.in.use");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn guest_of_an_assertion_has_one_session_in_all_browsers() {
+    let (world, api) = world_with("anonymous = false").await;
+    let create = async |consent: Value| {
+        let assertion = Claims::of(&world, "guest-7").sign();
+        let body =
+            json!({ "guestAttributes": { "region": "EU" }, "consent": consent, "assertion": assertion });
+        let answer = api.send(of_page(Call::post(CREATE).json(&body))).await;
+        (answer.status, Visit::of(&answer))
+    };
+    let mut choices = consent()["consent"].clone();
+    let (status, first) = create(choices.clone()).await;
+    assert_eq!(status, StatusCode::CREATED);
+    choices["analytics"] = false.into();
+    let (status, second) = create(choices.clone()).await;
+    assert_eq!(
+        (status, &second.session["id"]),
+        (StatusCode::OK, &first.session["id"])
+    );
+    // the choice in the second browser counts in the first one
+    let seen = first.fetch(&api).await.json();
+    assert_eq!(seen["consent"], second.session["consent"]);
+    assert_ne!(seen["consent"], first.session["consent"]);
+    // a choice that was made before it
+    choices["consentTimestamp"] = "2026-01-01T00:00:00Z".into();
+    choices["analytics"] = true.into();
+    let assertion = Claims::of(&world, "guest-7").sign();
+    let body = json!({ "guestAttributes": { "region": "EU" }, "consent": choices, "assertion": assertion });
+    let outdated = api.send(of_page(Call::post(CREATE).json(&body))).await;
+    assert_eq!(outdated.json()["code"], "consent.outdated");
+    api.send(first.call(Call::new(Method::DELETE, "/spa/session")))
+        .await;
+    choices.as_object_mut().unwrap().remove("consentTimestamp");
+    let (status, next) = create(choices).await;
+    assert_eq!(status, StatusCode::CREATED);
+    assert_ne!(next.session["id"], first.session["id"]);
     world.stop().await;
 }

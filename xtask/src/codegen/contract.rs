@@ -105,7 +105,10 @@ impl Action {
 
     fn row(self) -> (&'static str, &'static str) {
         match self {
-            Self::Authenticate => ("authenticate", "fetch an access token with the required scope"),
+            Self::Authenticate => (
+                "authenticate",
+                "fetch an access token with the required scope, or sign a new assertion",
+            ),
             Self::Check => ("check", "check whether the request took effect, then repeat it"),
             Self::End => ("end", "give up: the session has ended, or is refused permanently"),
             Self::Fix => (

@@ -41,20 +41,24 @@ pub(crate) async fn create(mut call: Call) -> Result<Response, Refusal> {
     };
     let limited = spa.limits.count_session(address, page.now.instant);
     limited.map_err(Refusal::too_many_of_address)?;
-    let created = app.direct.create(&spa.owner, guest, None).await?;
-    let id = &created.session.id;
+    let (session, is_new) = app.direct.create_or_join(&spa.owner, guest).await?;
+    let status = match is_new {
+        true => StatusCode::CREATED,
+        false => StatusCode::OK,
+    };
+    let id = &session.id;
     let admitted = app.direct.admit_browser(&spa.owner, id, |_| true).await;
     let browser_key = admitted.map_err(refusal)?.browser_key();
     if spa.is_same_site() {
         let cookie = set_cookie(id, &browser_key);
-        let mut response = answer(&app, StatusCode::CREATED, created.session, None);
+        let mut response = answer(&app, status, session, None);
         response.headers_mut().insert(SET_COOKIE, cookie);
         return Ok(response);
     }
     let origin = page.origin()?;
     let handle = Binding::Handle(origin.clone()).credential(id, &browser_key);
     let access = access(spa, id, origin, page.now, Some(handle.into()));
-    Ok(answer(&app, StatusCode::CREATED, created.session, Some(access)))
+    Ok(answer(&app, status, session, Some(access)))
 }
 
 /// Exchanges the resume handle of a page for a new access token.

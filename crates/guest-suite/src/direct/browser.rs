@@ -3,17 +3,45 @@
 use std::time::Duration;
 
 use genesys_api::{MAX_DURATION, SessionId};
+use guest_payload::NewGuest;
 use guest_sessions::ErrorCode;
+use guest_store::StoreErrorKind;
 use time::OffsetDateTime;
 
 use super::update::Mutation;
 use super::{Admitted, Direct};
-use crate::Error;
+use crate::{Error, SessionInfo};
 
 /// Shortest extension that is stored. Our choice: a session is then written at most once a minute for its use.
 const MIN_EXTENSION: Duration = Duration::from_secs(60);
 
 impl Direct {
+    /// Creates a session for a guest whose id is proven, or returns the live session of that guest, as for another browser.
+    /// The guest's choices are recorded there as a change of consent; attributes are not. The second value is whether the
+    /// session is new.
+    ///
+    /// # Errors
+    /// As [`Direct::create`] and [`Direct::change_consent`].
+    pub async fn create_or_join(&self, owner: &str, guest: NewGuest) -> Result<(SessionInfo, bool), Error> {
+        let Some(proven) = guest.guest.clone() else {
+            return Ok((self.create(owner, guest, None).await?.session, true));
+        };
+        let (change, signals) = (guest.consent.to_change(), guest.signals);
+        match self.create_allowed(owner, guest, None).await {
+            Err(Error::Refused(ErrorCode::GuestIdInUse)) => {}
+            created => return Ok((self.audit_denial(owner, created).await?.session, true)),
+        }
+        // it may end meanwhile
+        let ended = || Error::from(StoreErrorKind::Busy);
+        let rows = self.rows_of_guest(&proven, Some(owner)).await?;
+        let live = rows.into_iter().find(|row| row.ended_at.is_none());
+        let id = live.ok_or_else(ended)?.id;
+        match self.change_consent(owner, &id, &change, signals).await {
+            Err(Error::Refused(ErrorCode::SessionEnded)) => Err(ended()),
+            changed => Ok((changed?, false)),
+        }
+    }
+
     /// Admits the browser of a live session of `owner`. `is_valid` verifies its credential with a key of the session that is
     /// stored nowhere else, and is lost with its erasure.
     ///

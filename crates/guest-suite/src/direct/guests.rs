@@ -108,7 +108,10 @@ impl Direct {
         let subject = request.erasure_subject(key);
         let begun = self.trail_of(subject).await?.last().map(|entry| entry.seq);
         let mut ids = BTreeMap::new();
-        for row in self.rows_of_guest(request).await? {
+        for row in self
+            .rows_of_guest(&request.guest, request.owner.as_deref())
+            .await?
+        {
             if let Some(begun) = begun
                 && let Some(created) = self.trail_of(row.pseudonym()).await?.last()
                 && created.seq > begun
@@ -170,11 +173,15 @@ impl Direct {
         Ok(trail(&**self.store(), query).await?.0)
     }
 
-    async fn rows_of_guest(&self, request: &GuestRequest) -> Result<Vec<Session>, Error> {
+    pub(super) async fn rows_of_guest(
+        &self,
+        guest: &GuestId,
+        owner: Option<&str>,
+    ) -> Result<Vec<Session>, Error> {
         let mut rows = Vec::new();
         let mut pages = SessionPages::of(SessionQuery::OfGuest {
-            guest: request.guest.clone(),
-            owner: request.owner.clone(),
+            guest: guest.clone(),
+            owner: owner.map(str::to_owned),
             after: None,
         });
         while let Some(page) = pages.next(&**self.store()).await? {

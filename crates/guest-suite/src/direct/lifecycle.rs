@@ -46,6 +46,15 @@ impl Direct {
             None => {}
         }
         let created = self.create_allowed(owner, guest, request).await;
+        self.audit_denial(owner, created).await
+    }
+
+    /// Logs a refusal of a session.
+    pub(super) async fn audit_denial(
+        &self,
+        owner: &str,
+        created: Result<Created, Error>,
+    ) -> Result<Created, Error> {
         let details = match created.as_ref().err() {
             None | Some(Error::Refused(ErrorCode::IdempotencyKeyInProgress) | Error::Store(_)) => {
                 return created;
@@ -74,7 +83,7 @@ impl Direct {
         .await
     }
 
-    async fn create_allowed(
+    pub(super) async fn create_allowed(
         &self,
         owner: &str,
         mut guest: NewGuest,

@@ -43,6 +43,7 @@ impl Fixtures {
         let json = "application/json";
         let is_creation = operation == "createBrowserSession";
         Some(match status {
+            200 if is_creation => self.create_in_second_browser(call, None).await,
             200 | 201 | 204 => api.send(call).await,
             400 => {
                 let path = format!("{}?novelty=1", call.path());
@@ -65,14 +66,8 @@ impl Fixtures {
             404 => self.without_spa.api.send(call).await,
             408 => slow(&fixture.world, call).await,
             409 if is_creation => {
-                let mut body = consent();
-                let create = |body: &serde_json::Value| call.clone().with_body(json, body.to_string());
-                for _ in 0..2 {
-                    body["assertion"] = Claims::of(&self.healthy.world, "guest-of-pages").sign().into();
-                    api.send(create(&body)).await;
-                }
-                body["assertion"] = Claims::of(&self.healthy.world, "guest-of-pages").sign().into();
-                api.send(create(&body)).await
+                self.create_in_second_browser(call, Some("2020-01-01T00:00:00Z"))
+                    .await
             }
             409 => {
                 let old = json!({ "analytics": true, "consentTimestamp": "2020-01-01T00:00:00Z" });
@@ -113,5 +108,19 @@ impl Fixtures {
             }
             _ => return None,
         })
+    }
+    /// The answer of the second browser in which a guest creates a session, with choices of this time.
+    async fn create_in_second_browser(&self, call: Call, chosen_at: Option<&str>) -> Answer {
+        let mut body = consent();
+        let mut create = async |chosen_at: Option<&str>| {
+            body["assertion"] = Claims::of(&self.healthy.world, "guest-of-pages").sign().into();
+            if let Some(chosen_at) = chosen_at {
+                body["consent"]["consentTimestamp"] = chosen_at.into();
+            }
+            let call = call.clone().with_body("application/json", body.to_string());
+            self.healthy.api.send(call).await
+        };
+        create(None).await;
+        create(chosen_at).await
     }
 }
