@@ -1190,17 +1190,28 @@ export class GuestConversation {
   readonly state: ConversationState;
   readonly position: Position | null;
   /** The messages without an acknowledgement, oldest first, with those from before a reload of the page. */
-  readonly unacknowledged: ({ id: string; state: "queued" | "sending" } & ({ text: string } | { content: GuestAnswer["content"] }))[];
+  readonly unacknowledged: ({ id: string; state: "queued" | "sending" } & ({ text?: string; attachments?: string[] } | { content: GuestAnswer["content"] }))[];
+  /** The rules of the session for files, or null if none can be attached now. The event `conversation` reports a change. */
+  readonly attachmentRules: AttachmentRules | null;
   connect(): void;
   /** Connects at once: without waiting for the next attempt, or again after an end by `closed`, `replaced` or `unreachable`. */
   reconnect(): void;
   /** Closes the conversation. The session stays: only the backend can end it. */
   close(): void;
   /**
-   * Sends a text of at most 4,096 bytes, or the content of an answer as `unacknowledged` lists it. Returns the id, which
-   * `delivery` events name with its status.
+   * Sends a text of at most 4,096 bytes, or the content of an answer as `unacknowledged` lists it. `attachments` are ids of
+   * `attach`, at most 10: with them the text may be empty. Returns the id, which `delivery` events name with its status.
    */
-  send(message: string | { content: GuestAnswer["content"] }): string;
+  send(message: string | { content: GuestAnswer["content"] }, options?: { attachments?: string[] }): string;
+  /**
+   * Uploads a file, and returns the id for `send`. `onProgress` gets the number of bytes that were sent: the gateway then passes
+   * the file to Genesys. `signal` cancels the upload. A refusal is a `GuestSessionsError`.
+   */
+  attach(file: File, options?: { onProgress?: (bytes: number) => void; signal?: AbortSignal }): Promise<string>;
+  /** Deletes an uploaded file that was not sent. */
+  deleteAttachment(id: string): Promise<void>;
+  /** Returns a fresh download link of a file of either side. It works for about ten minutes, for anyone who has it. */
+  attachmentUrl(id: string): Promise<string>;
   /**
    * Answers a message with one or several of its choices. `payload` is that of a quick reply or of a card's action, the
    * `dateTime` of a time, or the `id` of a list's item. Returns the id of the answer.

@@ -110,6 +110,8 @@ const HEARTBEAT_INTERVAL = 30_000;
 const PROBE_TIMEOUT = 5_000;
 /** Age in milliseconds at which a connection counts as stable: the backoff starts again. */
 const STABLE_TIME = 60_000;
+/** Most files of one message. */
+const FILES_PER_MESSAGE = 10;
 /** Causes of an end after which the session goes on. */
 const RESUMABLE = ["closed", "replaced", "unreachable"];
 
@@ -127,14 +129,32 @@ export class GuestSessionsError extends Error {
   }
 }
 
+/** The URL of an operation. */
+function urlOf(baseUrl, template, path, query = {}) {
+  const parameters = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== undefined)).toString();
+  return (
+    baseUrl.replace(/\/$/, "") +
+    template.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(path[name])) +
+    (parameters === "" ? "" : `?${parameters}`)
+  );
+}
+
+/** The body of a response, which is an error unless its status is a success. */
+function parse(status, text, wait) {
+  let answer;
+  try {
+    answer = text === "" ? undefined : JSON.parse(text);
+  } catch {
+    answer = {};
+  }
+  if (status >= 200 && status < 300) return answer;
+  throw new GuestSessionsError(status, answer ?? {}, wait === null ? undefined : Number(wait));
+}
+
 /** Makes a REST call of the contract. For backends: pages hold no API client's token. */
 async function call(operation, { baseUrl, accessToken, idempotencyKey, fetch = globalThis.fetch, signal }, { path = {}, query = {}, body } = {}) {
   const [method, template, media] = OPERATIONS[operation];
-  const parameters = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== undefined)).toString();
-  const url =
-    baseUrl.replace(/\/$/, "") +
-    template.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(path[name])) +
-    (parameters === "" ? "" : `?${parameters}`);
+  const url = urlOf(baseUrl, template, path, query);
   const headers = {};
   if (accessToken !== undefined) headers.authorization = `Bearer ${accessToken}`;
   if (idempotencyKey !== undefined) headers["idempotency-key"] = `"${idempotencyKey}"`;
@@ -144,16 +164,7 @@ async function call(operation, { baseUrl, accessToken, idempotencyKey, fetch = g
   if (credentials !== undefined && method !== "GET") headers["x-guest-sessions-csrf"] = "1";
   const sent = body === undefined ? undefined : media === "application/json" ? JSON.stringify(body) : new URLSearchParams(body).toString();
   const response = await fetch(url, { method, headers, credentials, body: sent, signal, redirect: "error" });
-  const text = await response.text();
-  let answer;
-  try {
-    answer = text === "" ? undefined : JSON.parse(text);
-  } catch {
-    answer = {};
-  }
-  if (response.ok) return answer;
-  const wait = response.headers.get("retry-after");
-  throw new GuestSessionsError(response.status, answer ?? {}, wait === null ? undefined : Number(wait));
+  return parse(response.status, await response.text(), response.headers.get("retry-after"));
 }
 
 /** An event of a conversation. Node has a global `CustomEvent` from version 19 on only. */
@@ -192,6 +203,7 @@ export class GuestConversation extends EventTarget {
   #timer;
   #watch;
   #page = null;
+  #rules = null;
   #outbox = new Map();
   #requeued = [];
   #typedAt = -Infinity;
@@ -257,15 +269,45 @@ export class GuestConversation extends EventTarget {
   }
 
   /**
-   * Sends a text, or the content of an answer as `unacknowledged` lists it. Returns the id, which `delivery` events name with
-   * its status.
+   * Sends a text, or the content of an answer as `unacknowledged` lists it. `attachments` are ids of `attach`: with them the
+   * text may be empty. Returns the id, which `delivery` events name with its status.
    */
-  send(message) {
+  send(message, { attachments = [] } = {}) {
     if (Array.isArray(message?.content)) return this.#queue({ content: message.content });
     const text = message;
-    if (typeof text !== "string" || text === "") throw new TypeError("invalid message: empty or not a string");
+    if (typeof text !== "string" || (text === "" && attachments.length === 0)) throw new TypeError("invalid message: empty or not a string");
     if (new TextEncoder().encode(text).length > TEXT_LIMIT) throw new RangeError(`invalid message: more than ${TEXT_LIMIT} bytes`);
-    return this.#queue({ text });
+    if (attachments.length > FILES_PER_MESSAGE) throw new RangeError(`invalid message: more than ${FILES_PER_MESSAGE} files`);
+    return this.#queue({ ...(text === "" ? {} : { text }), ...(attachments.length === 0 ? {} : { attachments }) });
+  }
+
+  /** The rules of the session for files, or null if none can be attached now. The event `conversation` reports a change. */
+  get attachmentRules() {
+    return this.#session.accessToken === undefined ? null : this.#rules;
+  }
+
+  /**
+   * Uploads a file, and returns the id for `send`. `onProgress` gets the number of bytes that were sent. After them the gateway
+   * passes the file to Genesys. `signal` cancels the upload.
+   */
+  async attach(file, { onProgress = () => {}, signal } = {}) {
+    signal?.throwIfAborted();
+    const refusal = refusalOf(file, this.attachmentRules);
+    if (refusal !== null) throw refusal;
+    const attachmentId = uuid();
+    await this.#authorized((options, id) => upload({ id, attachmentId }, file, { ...options, onProgress, signal }));
+    return attachmentId;
+  }
+
+  /** Deletes an uploaded file that was not sent. */
+  async deleteAttachment(attachmentId) {
+    await this.#authorized((options, id) => call("deleteAttachment", options, { path: { id, attachmentId } }));
+  }
+
+  /** Returns a fresh download link of a file. It works for about ten minutes, for anyone who has it. */
+  async attachmentUrl(attachmentId) {
+    const link = await this.#authorized((options, id) => call("fetchAttachment", options, { path: { id, attachmentId } }));
+    return link.url;
   }
 
   /**
@@ -312,23 +354,23 @@ export class GuestConversation extends EventTarget {
    * first. `shown` of a message: whether the client emitted or returned it before.
    */
   async history({ page, from } = {}) {
+    const answer = await this.#authorized((options, id) => call("fetchMessages", options, { path: { id }, query: { page, from } }));
+    const messages = answer.messages.map((message) => ({ ...message, shown: !this.#isNew(message.id) }));
+    return { ...answer, messages };
+  }
+
+  /** Makes a request with the access token of the session, and again with a new one if it is refused. */
+  async #authorized(request) {
     const { id, websocketUrl } = this.#session;
     const url = websocketUrl.replace(/^ws/, "http");
     const baseUrl = url.slice(0, url.indexOf("/api/v2/webmessaging/"));
-    const read = () => {
-      const { accessToken } = this.#session;
-      return call("fetchMessages", { baseUrl, accessToken, fetch: this.#options.fetch }, { path: { id }, query: { page, from } });
-    };
-    let answer;
+    const run = () => request({ baseUrl, accessToken: this.#session.accessToken, fetch: this.#options.fetch }, id);
     try {
-      answer = await read();
+      return await run();
     } catch (error) {
-      if (error.status !== 401 || this.#options.refresh === undefined) throw error;
-      if (!(await this.#refresh())) throw error;
-      answer = await read();
+      if (error.status !== 401 || this.#options.refresh === undefined || !(await this.#refresh())) throw error;
+      return run();
     }
-    const messages = answer.messages.map((message) => ({ ...message, shown: !this.#isNew(message.id) }));
-    return { ...answer, messages };
   }
 
   /** Starts a new conversation after a read-only one. The event `conversation` offers it as the action `start_new`. */
@@ -454,6 +496,7 @@ export class GuestConversation extends EventTarget {
         this.#emit("gap", frame);
         break;
       case "conversation":
+        this.#rules = frame.attachments ?? null;
         // in an outage of Genesys it comes before the answer to the handshake, and messages wait
         if (this.#state === "connecting") {
           this.#options.clock.clearTimeout(this.#timer);
@@ -638,9 +681,10 @@ export class GuestConversation extends EventTarget {
       // another script wrote it, or the browser refuses
     }
     if (!Array.isArray(stored)) return;
-    const valid = stored.filter((entry) => typeof entry?.id === "string" && (typeof entry.text === "string" || Array.isArray(entry.content)));
-    for (const { id, text, content, epoch } of valid.slice(0, MAX_UNACKNOWLEDGED)) {
-      const message = wellFormed(content === undefined ? { text } : { content });
+    const valid = stored.filter((entry) => typeof entry?.id === "string" && ["text", "content", "attachments"].some((name) => isPart(name, entry[name])));
+    for (const { id, epoch, ...entry } of valid.slice(0, MAX_UNACKNOWLEDGED)) {
+      const parts = Object.entries(entry).filter(([name, value]) => isPart(name, value));
+      const message = wellFormed(Object.fromEntries(parts));
       this.#outbox.set(id, { ...message, epoch: typeof epoch === "string" ? epoch : null, state: "queued" });
     }
     this.#requeued = [...this.#outbox.keys()];
@@ -684,6 +728,70 @@ export class GuestConversation extends EventTarget {
   #emit(name, detail) {
     this.dispatchEvent(new DetailEvent(name, detail));
   }
+}
+
+/** Whether a stored value is a part of a message. */
+function isPart(name, value) {
+  return name === "text" ? typeof value === "string" : ["attachments", "content"].includes(name) && Array.isArray(value);
+}
+
+/** The reason for which the rules refuse a file, as the gateway would give it, or null. */
+function refusalOf(file, rules) {
+  const refuse = (status, code, message) => new GuestSessionsError(status, { code, message });
+  if (rules === null) return refuse(409, "action.unavailable", "cannot attach a file now: wait until `attachmentRules` are set");
+  const { 1: extension } = /[^.].*\.([^.]+)$/.exec(file.name ?? "") ?? [];
+  if (extension === undefined) return refuse(400, "invalid.value", "invalid file: its name has no extension");
+  const [kind] = mediaType(file).split("/");
+  const accepted = rules.mediaTypes.some((range) => ["*", "*/*", `${kind}/*`, mediaType(file)].includes(range));
+  if (!accepted || rules.blockedExtensions.includes(extension.toLowerCase())) {
+    return refuse(415, "attachment.not.allowed", "invalid file: the session does not take this type of file");
+  }
+  if (file.size === 0) return refuse(400, "invalid.value", "invalid file: it is empty");
+  if (file.size > rules.maxBytes) return refuse(413, "attachment.too.large", `invalid file: more than ${rules.maxBytes} bytes`);
+  return null;
+}
+
+/** The media type of a file, without parameters. */
+function mediaType(file) {
+  const [essence] = file.type.split(";");
+  return essence.trim().toLowerCase() || "application/octet-stream";
+}
+
+/** Uploads a file. Only `XMLHttpRequest` reports the progress. It is not used with a `fetch` of the caller. */
+async function upload(path, file, { baseUrl, accessToken, fetch, onProgress, signal }) {
+  const [method, template] = OPERATIONS.uploadAttachment;
+  const url = urlOf(baseUrl, template, path);
+  const name = encodeURIComponent(wellFormed(file.name)).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16)}`);
+  const headers = {
+    authorization: `Bearer ${accessToken}`,
+    "content-type": mediaType(file),
+    "content-disposition": `attachment; filename*=UTF-8''${name}`,
+  };
+  if (fetch === undefined && globalThis.XMLHttpRequest !== undefined) return uploadWithProgress(method, url, headers, file, onProgress, signal);
+  const response = await (fetch ?? globalThis.fetch)(url, { method, headers, body: file, signal, redirect: "error" });
+  return parse(response.status, await response.text(), response.headers.get("retry-after"));
+}
+
+function uploadWithProgress(method, url, headers, file, onProgress, signal) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    const abort = () => request.abort();
+    request.open(method, url);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    request.upload.onprogress = ({ loaded }) => onProgress(loaded);
+    request.onload = () => {
+      try {
+        resolve(parse(request.status, request.responseText, request.getResponseHeader("retry-after")));
+      } catch (error) {
+        reject(error);
+      }
+    };
+    request.onerror = () => reject(new TypeError("cannot upload the file: no answer of the gateway"));
+    request.onabort = () => reject(signal.reason);
+    request.onloadend = () => signal?.removeEventListener("abort", abort);
+    signal?.addEventListener("abort", abort);
+    request.send(file);
+  });
 }
 
 /** The page's session storage, or null where there is none or the browser refuses it. */

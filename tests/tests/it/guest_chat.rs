@@ -1,6 +1,7 @@
 //! The component `<guest-chat>` in a browser, from consent to the end of the session: a page, its backend, the gateway and
 //! an agent that shows every kind of content.
 
+mod files;
 mod page_client;
 mod visit;
 

@@ -17,6 +17,7 @@ pub(crate) const SOURCES: &[&str] = &[
     "clients/browser/src/guest-chat/content.js",
     "clients/browser/src/guest-chat/consent.js",
     "clients/browser/src/guest-chat/transcript.js",
+    "clients/browser/src/guest-chat/uploads.js",
     ELEMENT,
     STYLES,
 ];

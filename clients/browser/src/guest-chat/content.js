@@ -12,6 +12,9 @@ const RENDERERS = {
   Text: ({ text }, { texts }) => h("p", { dir: "auto" }, ...linked(String(text.body), texts)),
 };
 
+/** Time in milliseconds for which a download link is used. Genesys' links work for about ten minutes. */
+const LINK_TIME = 9 * 60_000;
+
 /** Types whose fallback text repeats what they show. */
 const SELF_EXPLAINING = ["Attachment", "Card", "Carousel", "DatePicker", "Form", "ListPicker"];
 
@@ -212,26 +215,49 @@ function listPickerContent(picker, view) {
   return form;
 }
 
-function attachmentContent(attachment, { texts, lang }) {
+function attachmentContent(attachment, view) {
+  const { texts, lang } = view;
   const name = String(attachment.filename ?? attachment.text ?? texts.file);
   const url = safeUrl(attachment.url);
   const size = attachment.fileSize ?? attachment.contentSizeBytes;
   const description = attachment.text ? h("p", { dir: "auto" }, String(attachment.text)) : null;
   if (url !== null && attachment.mediaType === "Image") {
     const picture = image(url, name);
-    const caption = h("figcaption", { dir: "auto" }, link(url, name, texts));
+    const caption = h("figcaption", { dir: "auto" }, download(attachment, name, view));
     return h("figure", { class: "attachment" }, picture, caption, description);
   }
   if (url !== null && ["Audio", "Video"].includes(attachment.mediaType)) {
     const player = h(attachment.mediaType.toLowerCase(), { src: url, controls: true, preload: "none", "aria-label": name });
-    return h("figure", { class: "attachment" }, player, h("figcaption", { dir: "auto" }, link(url, name, texts)), description);
+    return h("figure", { class: "attachment" }, player, h("figcaption", { dir: "auto" }, download(attachment, name, view)), description);
   }
   const label = h("span", { class: "file-name", dir: "auto" }, name);
   const about = size > 0 ? h("small", {}, bytes(size, lang)) : null;
-  return h("div", { class: "attachment file" }, icon("file"), h("span", {}, url === null ? label : link(url, label, texts), about, description));
+  return h("div", { class: "attachment file" }, icon("file"), h("span", {}, download(attachment, label, view), about, description));
 }
 
-function bytes(count, lang) {
+/** A link to a file. A fresh one is requested at a click if there is none, or it may have expired. */
+function download({ id, url }, label, { texts, linkOf }) {
+  if (linkOf === undefined || typeof id !== "string") return link(url, label, texts);
+  const staleAt = Date.now() + LINK_TIME;
+  const failure = h("small", { class: "error", role: "alert" });
+  const open = async () => {
+    failure.textContent = "";
+    try {
+      link(await linkOf(id), "", texts).click();
+    } catch {
+      failure.textContent = texts.downloadFailed;
+    }
+  };
+  if (safeUrl(url) === null) return [h("button", { type: "button", class: "plain", onclick: open }, label), failure];
+  const onclick = (event) => {
+    if (Date.now() < staleAt) return;
+    event.preventDefault();
+    open();
+  };
+  return [link(url, label, texts, { onclick }), failure];
+}
+
+export function bytes(count, lang) {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
   const at = Math.min(units.length - 1, Math.floor(Math.log(count) / Math.log(1_000)));
   const format = new Intl.NumberFormat(lang, { style: "unit", unit: units[at], unitDisplay: "short", maximumFractionDigits: 1 });

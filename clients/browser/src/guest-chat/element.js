@@ -5,6 +5,7 @@ import { consentForm } from "./consent.js";
 import { h, icon } from "./dom.js";
 import { TEXTS, fill } from "./texts.js";
 import { Transcript } from "./transcript.js";
+import { Uploads } from "./uploads.js";
 
 /** Distance from the end in pixels up to which new messages scroll the log. */
 const NEAR_END = 80;
@@ -28,6 +29,7 @@ export class GuestChat extends HTMLElement {
   #start = 0;
   #consent = null;
   #transcript = null;
+  #uploads = null;
   #typingTimer;
   /** Status of the conversation, as the gateway reported it last. */
   #status;
@@ -190,12 +192,18 @@ export class GuestChat extends HTMLElement {
     parts.compose = h("textarea", { class: "compose", rows: "1", dir: "auto", placeholder: texts.placeholder, "aria-label": texts.compose, "aria-describedby": "error" });
     parts.error = h("p", { class: "error", id: "error", role: "alert" });
     parts.send = h("button", { type: "submit", class: "primary", "aria-label": texts.send, disabled: true }, icon("send"));
-    parts.composer = h("form", { class: "composer" }, h("div", { class: "composer-row" }, parts.compose, parts.send), parts.error);
+    parts.uploads = h("ul", { class: "uploads", "aria-label": texts.files });
+    parts.picker = h("input", { type: "file", multiple: true, hidden: true, onchange: () => this.#pickFiles() });
+    parts.attach = this.#button("clip", texts.attach, () => parts.picker.click());
+    const row = h("div", { class: "composer-row" }, parts.attach, parts.picker, parts.compose, parts.send);
+    parts.composer = h("form", { class: "composer" }, parts.uploads, row, parts.error);
+    parts.drop = h("div", { class: "drop", "aria-hidden": "true", hidden: true }, icon("clip"), texts.drop);
     parts.closed = h("div", { class: "closed", hidden: true });
     parts.body = h("div", { class: "body" });
     const head = h("header", {}, parts.heading, parts.privacy, parts.end);
-    const chat = h("section", { class: "chat", "aria-labelledby": "heading" }, head, parts.banner, parts.body, parts.announcer);
+    const chat = h("section", { class: "chat", "aria-labelledby": "heading" }, head, parts.banner, parts.body, parts.announcer, parts.drop);
     this.shadowRoot.replaceChildren(chat);
+    this.#acceptFiles(chat);
 
     parts.compose.addEventListener("input", () => this.#typed());
     parts.compose.addEventListener("keydown", (event) => {
@@ -222,6 +230,54 @@ export class GuestChat extends HTMLElement {
     return h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, hidden: true, onclick: run }, icon(name));
   }
 
+  /** Takes files that are dropped on the chat, or pasted into the message. */
+  #acceptFiles(chat) {
+    const { attach, compose, drop } = this.#parts;
+    const hasFiles = ({ dataTransfer }) => !attach.hidden && dataTransfer.types.includes("Files");
+    const onDrag = (event) => {
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      drop.hidden = false;
+    };
+    chat.addEventListener("dragenter", onDrag);
+    chat.addEventListener("dragover", onDrag);
+    chat.addEventListener("dragleave", ({ relatedTarget }) => {
+      if (!chat.contains(relatedTarget)) drop.hidden = true;
+    });
+    chat.addEventListener("drop", (event) => {
+      drop.hidden = true;
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      this.#addFiles(event.dataTransfer.files);
+    });
+    compose.addEventListener("paste", (event) => {
+      const { files } = event.clipboardData;
+      if (attach.hidden || files.length === 0) return;
+      event.preventDefault();
+      this.#addFiles(files);
+    });
+  }
+
+  #pickFiles() {
+    const { compose, picker } = this.#parts;
+    this.#addFiles(picker.files);
+    // the same file can be chosen again
+    picker.value = "";
+    compose.focus();
+  }
+
+  #addFiles(files) {
+    this.#parts.error.textContent = this.#uploads?.add(files) ?? "";
+  }
+
+  /** Offers files if the session takes some. */
+  #offerFiles() {
+    const { attach, picker } = this.#parts;
+    const rules = this.#conversation.attachmentRules;
+    attach.hidden = rules === null;
+    picker.accept = rules?.mediaTypes.filter((type) => type.includes("/") && !type.startsWith("*")).join(",") ?? "";
+  }
+
   #showChat() {
     const { body, log, typing, jump, composer, closed } = this.#parts;
     body.replaceChildren(log, typing, jump, composer, closed);
@@ -234,13 +290,17 @@ export class GuestChat extends HTMLElement {
     this.#status = undefined;
     this.#listening = new AbortController();
     const { signal } = this.#listening;
+    const lang = this.lang || document.documentElement.lang || undefined;
+    const announce = (text) => (parts.announcer.textContent = text);
     this.#transcript = new Transcript(parts, this.#texts, {
       conversation,
       signal,
-      lang: this.lang || document.documentElement.lang || undefined,
-      send: (run, text) => this.#send(run, text),
-      announce: (text) => (parts.announcer.textContent = text),
+      lang,
+      send: (run, text, files) => this.#send(run, text, files),
+      announce,
     });
+    this.#uploads = new Uploads(parts.uploads, this.#texts, { conversation, signal, lang, announce, changed: () => this.#checkMessage(), focus: () => parts.compose.focus() });
+    this.#offerFiles();
     parts.privacy.hidden = this.#options.changeConsent === undefined;
     parts.end.hidden = this.#options.end === undefined;
     this.#reopen();
@@ -259,8 +319,10 @@ export class GuestChat extends HTMLElement {
     on("ended", (ended) => this.#ended(ended));
     addEventListener("offline", () => this.#showState(conversation.state), { signal });
     addEventListener("online", () => this.#showState(conversation.state), { signal });
-    for (const { id, state, text, content } of conversation.unacknowledged) {
-      this.#transcript.addOwn({ id, state, text: text ?? answerText(content), send: () => conversation.send(text ?? { content }) });
+    for (const { id, state, text, attachments = [], content } of conversation.unacknowledged) {
+      const send = () => conversation.send(content === undefined ? (text ?? "") : { content }, { attachments });
+      const files = attachments.map((attachment) => ({ id: attachment }));
+      this.#transcript.addOwn({ id, state, text: content === undefined ? (text ?? "") : answerText(content), files, send });
     }
     if (conversation.state === "ended") conversation.reconnect();
     else conversation.connect();
@@ -277,6 +339,8 @@ export class GuestChat extends HTMLElement {
     this.#reported = null;
     this.#transcript?.clear();
     this.#transcript = null;
+    this.#uploads = null;
+    this.#parts.attach.hidden = true;
     this.#showTyping(null);
   }
 
@@ -297,6 +361,7 @@ export class GuestChat extends HTMLElement {
     const { state, actions, expiresAt, outage } = status;
     const before = this.#status;
     this.#status = status;
+    this.#offerFiles();
     if (expiresAt !== undefined) this.#notice(texts.expiring);
     else if (outage !== undefined) this.#notice(texts.reconnecting);
     else if (before?.expiresAt !== undefined || before?.outage !== undefined) this.#parts.banner.replaceChildren();
@@ -368,31 +433,43 @@ export class GuestChat extends HTMLElement {
   }
 
   #typed() {
-    const { compose, send, error } = this.#parts;
-    const count = new TextEncoder().encode(compose.value).length;
+    const { compose, error } = this.#parts;
+    const count = bytesOf(compose.value);
     error.textContent = count > TEXT_LIMIT ? fill(this.#texts.tooLong, { count, limit: TEXT_LIMIT }) : "";
     compose.setAttribute("aria-invalid", String(count > TEXT_LIMIT));
-    send.disabled = compose.value.trim() === "" || count > TEXT_LIMIT;
+    this.#checkMessage();
     compose.style.blockSize = "auto";
     compose.style.blockSize = `${compose.scrollHeight + 2}px`;
     if (compose.value !== "") this.#conversation?.typing();
   }
 
+  /** Offers to send what can be sent: a text or files, once these are uploaded. */
+  #checkMessage() {
+    const { compose, send } = this.#parts;
+    const uploads = this.#uploads;
+    const isEmpty = compose.value.trim() === "" && (uploads?.ready.length ?? 0) === 0;
+    send.disabled = isEmpty || bytesOf(compose.value) > TEXT_LIMIT || (uploads?.isBusy ?? false);
+  }
+
   #sendText() {
-    const { compose } = this.#parts;
+    const { compose, send } = this.#parts;
     const text = compose.value.trim();
-    if (this.#parts.send.disabled || this.#conversation === null || !this.#send(() => this.#conversation.send(text), text)) return;
+    if (send.disabled || this.#conversation === null) return;
+    const files = this.#uploads.ready;
+    const attachments = files.map(({ id }) => id);
+    if (!this.#send(() => this.#conversation.send(text, { attachments }), text, files)) return;
+    this.#uploads.sent();
     compose.value = "";
     this.#typed();
     compose.focus();
   }
 
   /** Sends a message by `run`, which returns its id. Returns whether the client took it. */
-  #send(run, text) {
+  #send(run, text, files) {
     try {
       const id = run();
       const { state } = this.#conversation.unacknowledged.at(-1);
-      this.#transcript.addOwn({ id, state, text, send: run });
+      this.#transcript.addOwn({ id, state, text, files, send: run });
       this.#parts.error.textContent = "";
       this.#scrollToEnd();
       return true;
@@ -421,6 +498,11 @@ export class GuestChat extends HTMLElement {
   #dispatch(name, detail) {
     this.dispatchEvent(new CustomEvent(`guest-chat-${name}`, { detail, bubbles: true, composed: true }));
   }
+}
+
+/** The length of a text in UTF-8. */
+function bytesOf(text) {
+  return new TextEncoder().encode(text).length;
 }
 
 /** The client of a session whose data the page has. */

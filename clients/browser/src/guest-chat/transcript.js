@@ -1,5 +1,5 @@
 import { messageContent } from "./content.js";
-import { h, icon, linked } from "./dom.js";
+import { h, icon } from "./dom.js";
 import { fill } from "./texts.js";
 
 /** Icon of each delivery status. */
@@ -47,12 +47,13 @@ export class Transcript {
     this.#view.announce(fill(this.#texts.saidBy, { name: this.#name(message.from), text: message.text }));
   }
 
-  /** Adds a message of the guest. `send` sends it again, and returns its new id. */
-  addOwn({ id, state, text, send }) {
+  /** Adds a message of the guest, with its files. `send` sends it again, and returns its new id. */
+  addOwn({ id, state, text, files = [], send }) {
     if (this.#entries.has(id)) return;
     const sentAt = new Date();
-    const node = this.#node({ id, text }, true, state, sentAt);
-    this.#entries.set(id, { id, node, at: null, sentAt, status: state, author: "own", text, send });
+    const content = files.map((file) => ({ contentType: "Attachment", attachment: { id: file.id, filename: file.name, fileSize: file.size } }));
+    const node = this.#node({ id, text, content }, true, state, sentAt);
+    this.#entries.set(id, { id, node, at: null, sentAt, status: state, author: "own", text, files, send });
     this.#parts.list.append(node);
     this.#arrange();
   }
@@ -169,9 +170,9 @@ export class Transcript {
 
   #node(message, isOwn, status, at) {
     const view = { id: message.id, texts: this.#texts, lang: this.#view.lang, ...this.#answers(message) };
-    const { text, blocks, replies } = isOwn
-      ? { text: h("p", { class: "text", dir: "auto" }, ...linked(message.text, this.#texts)), blocks: [], replies: null }
-      : messageContent(message, view);
+    // a choice is shown by its text, also if a bot offered it with content
+    const content = isOwn ? (message.content ?? []).filter((item) => item?.contentType === "Attachment") : message.content;
+    const { text, blocks, replies } = messageContent({ ...message, content }, view);
     const author = h("span", { class: isOwn ? "visually-hidden" : "author" }, isOwn ? this.#texts.you : this.#name(message.from));
     const meta = this.#meta(at, status);
     return h("li", { class: `message ${isOwn ? "own" : "other"} ${status ?? ""}` }, author, text, ...blocks, meta, replies);
@@ -180,6 +181,7 @@ export class Transcript {
   #answers(message) {
     const { conversation, send } = this.#view;
     return {
+      linkOf: (id) => conversation.attachmentUrl(id),
       choose: (type, choices) => send(() => conversation.choose(message, type, ...choices), choices.map(({ text }) => text).join(", ")),
       submit: (form, fields, text) => send(() => conversation.submit(message, form, fields), text),
     };
@@ -197,8 +199,8 @@ export class Transcript {
   }
 
   #sendAgain(id) {
-    const { node, text, send } = this.#entries.get(id);
-    if (!this.#view.send(send, text)) return;
+    const { node, text, files, send } = this.#entries.get(id);
+    if (!this.#view.send(send, text, files)) return;
     this.#entries.delete(id);
     node.remove();
     this.#arrange();
