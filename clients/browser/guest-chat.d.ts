@@ -46,7 +46,8 @@ export interface GuestChatEvents {
 }
 
 /**
- * The element `<guest-chat>`. Attributes: `heading`, `theme` (`light` or `dark`; default: the system's), `privacy-url`,
+ * The element `<guest-chat>`. Attributes: `gateway` (a gateway that serves pages without a backend: the chat starts by itself),
+ * `region` (jurisdiction of the guest, with `gateway`), `heading`, `theme` (`light` or `dark`; default: the system's), `privacy-url`,
  * `purposes` (names separated by spaces; default: all three), `lang`, `dir`.
  */
 export class GuestChat extends HTMLElement {
@@ -54,6 +55,8 @@ export class GuestChat extends HTMLElement {
   get texts(): Readonly<ChatTexts>;
   set texts(texts: ChatTexts);
   readonly conversation: GuestConversation | null;
+  /** Returns an assertion of the app's backend about the guest, for each session that is created at `gateway`. */
+  assertion?: () => Promise<string>;
   /** Starts the chat, in place of one that runs. */
   start(source: ChatSession | GuestConversation | OpenSession, options?: ChatOptions): Promise<void>;
   addEventListener<K extends keyof GuestChatEvents>(

@@ -38,6 +38,7 @@ pub(crate) struct Artifact {
 
 /// The handwritten part of the browser client, and its types.
 const CLIENT: &str = "xtask/src/codegen/browser_client.js";
+const SPA_CLIENT: &str = "xtask/src/codegen/spa_client.js";
 const CLIENT_TYPES: &str = "xtask/src/codegen/browser_client.d.ts";
 const CONTRACT: &str = "spec/guest-sessions/openapi.json";
 const CONTRACT_ERRORS: &str = "spec/guest-sessions/errors.toml";
@@ -105,7 +106,7 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
         generate: served_contract::events,
     },
     Artifact {
-        sources: &[CONTRACT, CONTRACT_ERRORS, CLIENT],
+        sources: &[CONTRACT, CONTRACT_ERRORS, CLIENT, SPA_CLIENT],
         output: "clients/browser/guest-sessions.js",
         generate: browser_client::generate,
     },

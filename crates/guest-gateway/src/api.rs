@@ -138,6 +138,7 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::FetchDocument => documents::route(method, documents::OPENAPI),
         Operation::FetchEventsSchema => documents::route(method, documents::EVENTS),
         Operation::FetchFramesSchema => documents::route(method, documents::FRAMES),
+        Operation::FetchGuestChat => documents::component(method),
         Operation::FetchMessages => on(method, messages::fetch),
         Operation::FetchMetrics => on(method, sessions::metrics),
         Operation::FetchSession => on(method, sessions::fetch),

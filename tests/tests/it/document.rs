@@ -188,7 +188,7 @@ impl Document {
         let Some(content) = media.and_then(|media| content.get(media)) else {
             panic!("the media type is {media:?}: {what}");
         };
-        let is_text = media.is_some_and(|media| media.starts_with("text/plain"));
+        let is_text = media.is_some_and(|media| media.starts_with("text/"));
         let body = if is_text {
             Value::from(answer.text.as_str())
         } else {

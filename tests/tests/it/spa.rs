@@ -1,5 +1,6 @@
 //! `/spa`: sessions of pages without a backend.
 
+mod chat;
 pub(crate) mod cross_site;
 
 use std::time::Duration;
@@ -370,5 +371,31 @@ async fn guest_of_an_assertion_has_one_session_in_all_browsers() {
     let (status, next) = create(choices).await;
     assert_eq!(status, StatusCode::CREATED);
     assert_ne!(next.session["id"], first.session["id"]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn component_is_served_to_pages_of_all_origins() {
+    let (world, api) = world_with("").await;
+    let answer = api
+        .send(Call::get("/guest-chat.js").header("origin", "https://any.example"))
+        .await;
+    for (name, value) in [
+        ("access-control-allow-origin", "*"),
+        ("cache-control", "public, max-age=3600"),
+        ("content-type", "text/javascript"),
+        ("cross-origin-resource-policy", "cross-origin"),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        assert_eq!(answer.header(name), value);
+    }
+    assert!(answer.headers.get("access-control-allow-credentials").is_none());
+    assert!(answer.text.contains("customElements.define(\"guest-chat\""));
+    let known = answer.header("etag").to_owned();
+    let again = api
+        .send(Call::get("/guest-chat.js").header("if-none-match", &known))
+        .await;
+    assert_eq!(again.status, StatusCode::NOT_MODIFIED);
+    assert_eq!(again.header("access-control-allow-origin"), "*");
     world.stop().await;
 }

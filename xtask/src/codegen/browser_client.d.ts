@@ -9,6 +9,8 @@ export interface CallOptions {
    * `refreshSession` then brings the same tokens, as long as they are unused.
    */
   idempotencyKey?: string;
+  /** `include` for the calls of a page whose credential is the cookie: those of `/spa/session` with `embedding = "same-site"`. */
+  credentials?: RequestCredentials;
   /** Replaces the global `fetch`. */
   fetch?: typeof globalThis.fetch;
   signal?: AbortSignal;
@@ -32,6 +34,13 @@ export interface GuestConversationOptions {
    * conversation. A rejection is retried later. Without this option, an expired token ends the conversation.
    */
   refresh?: (sessionId: string) => Promise<{ accessToken: string } | null>;
+  /**
+   * Returns a ticket for one socket, in place of the access token. `null` ends the conversation. A rejection is retried later.
+   * `SpaClient` sets it.
+   */
+  ticket?: () => Promise<string | null>;
+  /** Reads the history in place of `fetchMessages`. `SpaClient` sets it. */
+  readHistory?: (query: { page?: number; from?: string }) => Promise<MessagePage>;
   /** The event to resume after, for a page that was reloaded: `position` of its earlier conversation. */
   position?: Position | null;
   /**
@@ -124,7 +133,7 @@ export interface GuestConversationEvents {
  * Only the listed events are declared, so that the compiler reports a misspelled name.
  */
 export class GuestConversation {
-  constructor(session: Pick<Session, "id" | "websocketUrl" | "accessToken">, options?: GuestConversationOptions);
+  constructor(session: Pick<Session, "id" | "websocketUrl"> & { accessToken?: string }, options?: GuestConversationOptions);
   readonly state: ConversationState;
   readonly position: Position | null;
   /** The messages without an acknowledgement, oldest first, with those from before a reload of the page. */
@@ -185,4 +194,32 @@ export class GuestConversation {
     listener: (event: GuestConversationEvents[K]) => void,
     options?: boolean | EventListenerOptions,
   ): void;
+}
+
+export interface SpaClientOptions {
+  /** Returns an assertion of the app's backend about the guest, for each creation of a session. */
+  assertion?: () => Promise<string>;
+  /** Keeps the resume handle of a page of another site. Default: `sessionStorage`. `null`: a reload asks for consent again. */
+  storage?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | null;
+  /** Keeps the id of a session whose cookie this browser has. Default: `localStorage`. */
+  marks?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | null;
+  /** Replaces the global `fetch`. */
+  fetch?: typeof globalThis.fetch;
+  /** Replaces the global `WebSocket`. */
+  WebSocket?: GuestConversationOptions["WebSocket"];
+}
+
+/** The session of this browser at a gateway with `[spa]`, for a page without a backend. */
+export class SpaClient {
+  constructor(gateway: string, options?: SpaClientOptions);
+  /** Returns the session that an earlier page of this browser created, or `null` if there is none. */
+  resume(): Promise<BrowserSession | null>;
+  /** Creates a session after the guest's choices of consent. Throws a `GuestSessionsError` if the gateway refuses. */
+  create(consent: ConsentChoices, guestAttributes?: GuestAttributes): Promise<BrowserSession>;
+  /** The conversation of a session. It fetches a ticket for each socket. Call `connect()`. */
+  conversation(session: BrowserSession, options?: GuestConversationOptions): GuestConversation;
+  /** Changes the consent of the session. Absent purposes stay unchanged. */
+  changeConsent(choices: ChangeConsent): Promise<BrowserSession>;
+  /** Ends the session. Its conversations end too. */
+  end(): Promise<void>;
 }

@@ -58,16 +58,15 @@ function parse(status, text, wait) {
 }
 
 /** Makes a REST call of the contract. For backends: pages hold no API client's token. */
-async function call(operation, { baseUrl, accessToken, idempotencyKey, fetch = globalThis.fetch, signal }, { path = {}, query = {}, body } = {}) {
+async function call(operation, { baseUrl, accessToken, idempotencyKey, credentials, fetch = globalThis.fetch, signal }, { path = {}, query = {}, body } = {}) {
   const [method, template, media] = OPERATIONS[operation];
   const url = urlOf(baseUrl, template, path, query);
   const headers = {};
   if (accessToken !== undefined) headers.authorization = `Bearer ${accessToken}`;
   if (idempotencyKey !== undefined) headers["idempotency-key"] = `"${idempotencyKey}"`;
   if (body !== undefined) headers["content-type"] = media;
-  // the routes of pages: the cookie of the browser is their credential
-  const credentials = template.startsWith("/spa/") ? "include" : undefined;
-  if (credentials !== undefined && method !== "GET") headers["x-guest-sessions-csrf"] = "1";
+  // a page of another origin can send it only if the gateway allows that origin
+  if (template.startsWith("/spa/") && method !== "GET") headers["x-guest-sessions-csrf"] = "1";
   const sent = body === undefined ? undefined : media === "application/json" ? JSON.stringify(body) : new URLSearchParams(body).toString();
   const response = await fetch(url, { method, headers, credentials, body: sent, signal, redirect: "error" });
   return parse(response.status, await response.text(), response.headers.get("retry-after"));
@@ -260,7 +259,9 @@ export class GuestConversation extends EventTarget {
    * first. `shown` of a message: whether the client emitted or returned it before.
    */
   async history({ page, from } = {}) {
-    const answer = await this.#authorized((options, id) => call("fetchMessages", options, { path: { id }, query: { page, from } }));
+    const { readHistory } = this.#options;
+    const read = () => this.#authorized((options, id) => call("fetchMessages", options, { path: { id }, query: { page, from } }));
+    const answer = await (readHistory === undefined ? read() : readHistory({ page, from }));
     const messages = answer.messages.map((message) => ({ ...message, shown: !this.#isNew(message.id) }));
     return { ...answer, messages };
   }
@@ -327,13 +328,41 @@ export class GuestConversation extends EventTarget {
 
   #open() {
     const generation = ++this.#generation;
-    const { clock, WebSocket } = this.#options;
-    this.#attemptedAt = clock.now();
+    this.#attemptedAt = this.#options.clock.now();
     this.#setState("connecting");
-    const { id, websocketUrl, accessToken } = this.#session;
+    if (this.#options.ticket === undefined) this.#openSocket(generation, `access_token.${this.#session.accessToken}`);
+    else this.#openByTicket(generation);
+  }
+
+  async #openByTicket(generation) {
+    let ticket;
+    let refusal = null;
+    try {
+      ticket = await this.#inTime(this.#options.ticket());
+    } catch (error) {
+      refusal = error;
+    }
+    if (generation !== this.#generation) return;
+    if (typeof ticket === "string") this.#openSocket(generation, `ticket.${ticket}`);
+    else if (ticket === null) this.#end("session-ended");
+    else this.#onDisconnect(true, refusal);
+  }
+
+  /** The result of a promise, or `undefined` after the longest time to connect. */
+  #inTime(promise) {
+    const { clock } = this.#options;
+    return new Promise((resolve, reject) => {
+      const timer = clock.setTimeout(resolve, HANDSHAKE_TIMEOUT);
+      promise.then(resolve, reject).finally(() => clock.clearTimeout(timer));
+    });
+  }
+
+  #openSocket(generation, credential) {
+    const { clock, WebSocket } = this.#options;
+    const { id, websocketUrl } = this.#session;
     let socket;
     try {
-      socket = new WebSocket(websocketUrl, [PROTOCOL, `access_token.${accessToken}`]);
+      socket = new WebSocket(websocketUrl, [PROTOCOL, credential]);
     } catch (error) {
       this.#end("misconfigured", error.message);
       return;

@@ -6,9 +6,9 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::CLIENT;
 use super::contract::{Document, Operation, strings};
 use super::facts::Sources;
+use super::{CLIENT, SPA_CLIENT};
 
 pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let (document, codes) = Document::read(sources)?;
@@ -34,6 +34,8 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     }
     code.push_str("};\n\n");
     code.push_str(sources.text(CLIENT)?);
+    code.push('\n');
+    code.push_str(sources.text(SPA_CLIENT)?);
     for operation in operations.iter().filter(is_function) {
         let summary = operation.value["summary"].as_str().unwrap_or_default();
         let id = operation.id;
@@ -63,13 +65,17 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     Ok(code)
 }
 
-/// The operations that `fetch` can make, without those of auditors: a page may not read the whole log.
+/// The operations that `fetch` can make, without the component's file, which pages import, and without those of auditors: a
+/// page may not read the whole log.
 pub(super) fn callable(document: &Document) -> Result<Vec<Operation<'_>>, Box<dyn Error>> {
     let mut operations = document.operations()?;
     operations.retain(|operation| {
         let is_socket = operation.value["responses"].get("101").is_some();
+        let is_script = operation.value["responses"]["200"]["content"]
+            .get("text/javascript")
+            .is_some();
         let is_audit = strings(&operation.value["security"][0]["oauth"]).any(|scope| scope == "audit:read");
-        !is_socket && !is_audit
+        !is_socket && !is_script && !is_audit
     });
     Ok(operations)
 }

@@ -1,4 +1,4 @@
-import { GuestConversation } from "./guest-sessions.js";
+import { GuestConversation, SpaClient } from "./guest-sessions.js";
 
 import { answerText } from "./content.js";
 import { consentForm } from "./consent.js";
@@ -15,7 +15,7 @@ sheet.replaceSync(STYLES);
 
 /** `<guest-chat>`: see README.md. */
 export class GuestChat extends HTMLElement {
-  static observedAttributes = ["heading"];
+  static observedAttributes = ["gateway", "heading"];
 
   #texts = TEXTS;
   #source = null;
@@ -65,8 +65,9 @@ export class GuestChat extends HTMLElement {
     });
   }
 
-  attributeChangedCallback() {
-    this.#parts.heading.textContent = this.getAttribute("heading") ?? this.#texts.heading;
+  attributeChangedCallback(name, before, value) {
+    if (name === "heading") this.#parts.heading.textContent = value ?? this.#texts.heading;
+    else if (value !== null && value !== before) this.#startAtGateway(value);
   }
 
   /** The texts. Assign some to replace them. */
@@ -97,6 +98,17 @@ export class GuestChat extends HTMLElement {
     await this.#open(null);
   }
 
+  /** Starts the chat at a gateway that serves pages without a backend. */
+  #startAtGateway(gateway) {
+    const client = new SpaClient(gateway, { assertion: async () => this.assertion?.() });
+    const source = async (choices) => {
+      const region = this.getAttribute("region");
+      const session = choices === null ? await client.resume() : await client.create(choices, region === null ? undefined : { region });
+      return session && { client, session };
+    };
+    this.start(source, { end: () => client.end(), changeConsent: (choices) => client.changeConsent(choices) });
+  }
+
   focus(options) {
     const { log, compose, body } = this.#parts;
     const target = [compose, log, body.querySelector("input, button")].find((part) => part !== null && body.contains(part) && part.checkVisibility());
@@ -124,7 +136,7 @@ export class GuestChat extends HTMLElement {
     if (opened === null) return this.#askConsent();
     const attach = () => {
       banner.replaceChildren();
-      this.#consent = choices;
+      this.#consent = choices ?? choicesOf(opened.session);
       this.#isOwn = typeof opened.connect !== "function";
       this.#attach(this.#isOwn ? conversationOf(opened) : opened);
       if (hadFocus) this.focus();
@@ -505,8 +517,16 @@ function bytesOf(text) {
   return new TextEncoder().encode(text).length;
 }
 
+/** The choices of the guest in a session of a page without a backend. */
+function choicesOf(session) {
+  if (session === undefined) return null;
+  const names = Object.keys(TEXTS.purposes);
+  return Object.fromEntries(names.map((name) => [name, session.consent[name] === "granted"]));
+}
+
 /** The client of a session whose data the page has. */
-function conversationOf({ gateway, guestSessionId, accessToken, websocketUrl, refresh }) {
+function conversationOf({ client, session, gateway, guestSessionId, accessToken, websocketUrl, refresh }) {
+  if (client !== undefined) return client.conversation(session);
   const path = `/api/v2/webmessaging/guest-sessions/${encodeURIComponent(guestSessionId)}/socket`;
   const url = websocketUrl ?? new URL(path, gateway).href.replace(/^http/, "ws");
   return new GuestConversation({ id: guestSessionId, websocketUrl: url, accessToken }, { refresh });

@@ -1,11 +1,11 @@
-//! The documents of the contract: `/openapi.json` and the JSON Schemas beside it. They are public.
+//! Public files: `/openapi.json`, the JSON Schemas beside it, and the component `/guest-chat.js`.
 
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use http::{HeaderMap, StatusCode};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderName, StatusCode};
 use ring::digest;
 
 use super::App;
@@ -25,12 +25,33 @@ pub(super) const EVENTS: Document = (include_str!("../generated/events.schema.js
 /// JSON Schema 2020-12 section 14.1.
 const SCHEMA: &str = "application/schema+json";
 
-/// Returns a route to a document. Clients cache it for a day, which is our choice.
-pub(super) fn route(method: MethodFilter, document: Document) -> MethodRouter<App> {
-    on(method, async move |headers: HeaderMap| answer(document, &headers))
+/// The component `<guest-chat>`, which pages of all origins import.
+const GUEST_CHAT: Document = (include_str!("../generated/guest-chat.js"), "text/javascript");
+/// Pages of other sites may run the file. It is the same for every reader, so that no credential decides its contents: `*`
+/// shares nothing that a request without a cookie does not get, and a module script needs it.
+const SHARED: [(HeaderName, &str); 2] = [
+    (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "cross-origin",
+    ),
+];
+
+/// Returns the route to the component. Clients cache it for an hour, so that pages soon have the one of a new gateway.
+pub(super) fn component(method: MethodFilter) -> MethodRouter<App> {
+    on(method, async move |headers: HeaderMap| {
+        (SHARED, answer(GUEST_CHAT, "public, max-age=3600", &headers))
+    })
 }
 
-fn answer((text, media_type): Document, request: &HeaderMap) -> Response {
+/// Returns a route to a document. Clients cache it for a day, which is our choice.
+pub(super) fn route(method: MethodFilter, document: Document) -> MethodRouter<App> {
+    on(method, async move |headers: HeaderMap| {
+        answer(document, "public, max-age=86400", &headers)
+    })
+}
+
+fn answer((text, media_type): Document, caching: &'static str, request: &HeaderMap) -> Response {
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
     let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest.as_ref()[..12]));
     // RFC 9110 section 13.1.2: the comparison is weak, and `*` matches every document
@@ -39,7 +60,7 @@ fn answer((text, media_type): Document, request: &HeaderMap) -> Response {
         .filter_map(|tags| tags.to_str().ok())
         .flat_map(|tags| tags.split(',').map(str::trim))
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag);
-    let caching = [(CACHE_CONTROL, "public, max-age=86400".to_owned()), (ETAG, tag)];
+    let caching = [(CACHE_CONTROL, caching.to_owned()), (ETAG, tag)];
     if is_known {
         return (StatusCode::NOT_MODIFIED, caching).into_response();
     }

@@ -57,6 +57,8 @@ pub enum Operation {
     FetchEventsSchema,
     /// `GET /frames.schema.json`.
     FetchFramesSchema,
+    /// `GET /guest-chat.js`.
+    FetchGuestChat,
     /// `GET /health`.
     CheckHealth,
     /// `POST /oauth/token`.
@@ -112,6 +114,7 @@ impl Operation {
             Self::FetchGuest => Method::POST,
             Self::FetchEventsSchema => Method::GET,
             Self::FetchFramesSchema => Method::GET,
+            Self::FetchGuestChat => Method::GET,
             Self::CheckHealth => Method::GET,
             Self::FetchToken => Method::POST,
             Self::FetchDocument => Method::GET,
@@ -156,6 +159,7 @@ impl Operation {
             Self::FetchGuest => "/api/v2/webmessaging/guests/query",
             Self::FetchEventsSchema => "/events.schema.json",
             Self::FetchFramesSchema => "/frames.schema.json",
+            Self::FetchGuestChat => "/guest-chat.js",
             Self::CheckHealth => "/health",
             Self::FetchToken => "/oauth/token",
             Self::FetchDocument => "/openapi.json",
@@ -314,6 +318,11 @@ pub static ROUTES: &[Route] = &[
         path: "/frames.schema.json",
         allow: "GET",
         operations: &[(Method::GET, Operation::FetchFramesSchema)],
+    },
+    Route {
+        path: "/guest-chat.js",
+        allow: "GET",
+        operations: &[(Method::GET, Operation::FetchGuestChat)],
     },
     Route {
         path: "/health",

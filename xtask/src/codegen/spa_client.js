@@ -1,0 +1,158 @@
+/** Key of the stored handle or mark of a gateway's session. */
+const SPA_STORAGE_KEY = "guest-sessions:spa:";
+
+/**
+ * The session of this browser at a gateway with `[spa]`, for a page without a backend. A page of the gateway's site has a
+ * cookie that no script can read. A page of another site has an access token in memory and a resume handle in
+ * `sessionStorage`.
+ */
+export class SpaClient {
+  #gateway;
+  #options;
+  /** The resume handle of a page of another site. */
+  #handle = null;
+  #accessToken = null;
+  /** Time from which the access token is renewed before a call. */
+  #renewAt = -Infinity;
+
+  /** @see SpaClientOptions in guest-sessions.d.ts */
+  constructor(gateway, options = {}) {
+    this.#gateway = new URL(gateway, globalThis.location?.href).href.replace(/\/$/, "");
+    this.#options = { storage: pageStorage(), marks: browserStorage(), ...options };
+  }
+
+  /** Returns the session that an earlier page of this browser created, or `null` if there is none. */
+  async resume() {
+    const { storage, marks } = this.#options;
+    this.#handle = this.#stored(storage);
+    // without a session no request is made, whose refusal the console would show
+    if (this.#handle === null && this.#stored(marks) === null) return null;
+    try {
+      return this.#handle === null ? await fetchBrowserSession(this.#call({ credentials: "include" })) : await this.#renew();
+    } catch (error) {
+      if (!isGone(error)) throw error;
+      this.#forget();
+      return null;
+    }
+  }
+
+  /** Creates a session after the guest's choices of consent, or throws the gateway's refusal. */
+  async create(consent, guestAttributes) {
+    const { assertion, storage, marks } = this.#options;
+    const settings = await fetchSpaSettings(this.#call());
+    const options = this.#call(settings.embedding === "same-site" ? { credentials: "include" } : {});
+    const session = await createBrowserSession(options, { guestAttributes, consent, assertion: await assertion?.() });
+    this.#handle = session.resumeHandle ?? null;
+    this.#use(session);
+    if (this.#handle === null) this.#keep(marks, session.id);
+    else this.#keep(storage, this.#handle);
+    return session;
+  }
+
+  /** The conversation of a session. It fetches a ticket for each socket. */
+  conversation(session, options = {}) {
+    const { fetch, WebSocket } = this.#options;
+    const own = Object.fromEntries(Object.entries({ fetch, WebSocket }).filter(([, value]) => value !== undefined));
+    const read = (query) => this.#authorized((call) => fetchBrowserMessages(call, query));
+    return new GuestConversation(session, { ...own, ...options, ticket: () => this.#ticket(), readHistory: read });
+  }
+
+  /** Changes the consent of the session. Absent purposes stay unchanged. */
+  changeConsent(choices) {
+    return this.#authorized((call) => changeBrowserConsent(call, choices));
+  }
+
+  /** Ends the session. Its conversations end too. */
+  async end() {
+    try {
+      await this.#authorized(endBrowserSession);
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+    this.#forget();
+  }
+
+  /** A ticket, or `null` after the end of the session. */
+  async #ticket() {
+    try {
+      return (await this.#authorized(createTicket)).ticket;
+    } catch (error) {
+      if (!isGone(error)) throw error;
+      this.#forget();
+      return null;
+    }
+  }
+
+  /** Makes a call with the credential of this browser. */
+  async #authorized(run) {
+    if (this.#handle === null) return run(this.#call({ credentials: "include" }));
+    if (CLOCK.now() >= this.#renewAt) await this.#renew();
+    const token = this.#accessToken;
+    try {
+      return await run(this.#call({ accessToken: token }));
+    } catch (error) {
+      if (error.code !== "credentials.expired") throw error;
+      // another call may have renewed it meanwhile
+      if (this.#accessToken === token) await this.#renew();
+      return run(this.#call({ accessToken: this.#accessToken }));
+    }
+  }
+
+  async #renew() {
+    const session = await resumeBrowserSession(this.#call(), { resumeHandle: this.#handle });
+    this.#use(session);
+    return session;
+  }
+
+  /** Uses the access token of a reply for nine tenths of its lifetime. */
+  #use({ accessToken = null, expiresIn = 0 }) {
+    this.#accessToken = accessToken;
+    this.#renewAt = CLOCK.now() + expiresIn * 900;
+  }
+
+  #call(options = {}) {
+    return { baseUrl: this.#gateway, fetch: this.#options.fetch, ...options };
+  }
+
+  #stored(storage) {
+    try {
+      return storage?.getItem(SPA_STORAGE_KEY + this.#gateway) ?? null;
+    } catch {
+      return null;
+    }
+  }
+
+  #keep(storage, value) {
+    try {
+      storage?.setItem(SPA_STORAGE_KEY + this.#gateway, value);
+    } catch {
+      // full, or refused by the browser's settings: a reloaded page asks for consent again
+    }
+  }
+
+  #forget() {
+    this.#handle = null;
+    this.#use({});
+    for (const storage of [this.#options.storage, this.#options.marks]) {
+      try {
+        storage?.removeItem(SPA_STORAGE_KEY + this.#gateway);
+      } catch {
+        // refused by the browser's settings
+      }
+    }
+  }
+}
+
+/** Whether a refusal shows that this browser has no live session any more. */
+function isGone({ code }) {
+  return ["bad.credentials", "session.gone", "session.required"].includes(code);
+}
+
+/** The storage of all pages of this origin, or null where there is none or the browser refuses it. */
+function browserStorage() {
+  try {
+    return globalThis.localStorage ?? null;
+  } catch {
+    return null;
+  }
+}
