@@ -40,6 +40,7 @@ export const ACTIONS = Object.freeze({
   "not.found": "end",
   "not.sent": "retry",
   "origin.not.allowed": "fix",
+  "queue.timeout": "report",
   "refresh.token.reused": "end",
   "refresh.token.used": "end",
   "request.timeout": "retry",

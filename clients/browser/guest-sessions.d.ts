@@ -471,6 +471,7 @@ export type FailureCode =
   | "message.refused"
   | "message.too.long"
   | "not.sent"
+  | "queue.timeout"
   | "too.many.messages";
 
 export interface FieldContent {

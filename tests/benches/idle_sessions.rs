@@ -187,6 +187,7 @@ fn run_direct(runtime: &Runtime, genesys: &Host, deployment: DeploymentId, folde
             policy: Policy::find("tutorial-strict")?,
             access_token_lifetime: Duration::from_secs(3_600),
             idle_timeout: Duration::from_secs(86_400),
+            queue_timeout: guest_suite::conversation::QUEUE_TIMEOUT,
             retention: Duration::from_secs(86_400),
             limit: 100_000,
             // a thousand guests at once, against a simulated deployment

@@ -135,7 +135,8 @@ impl<M: GuestMachine> Handle<M> {
     /// If it cannot be queued.
     pub fn send_message(&self, message: &OutgoingMessage) -> Result<MessageId, SendError> {
         let id = MessageId::from(entropy::uuid());
-        self.with(|machine, _| machine.send(id, message)).map(|()| id)
+        self.with(|machine, now| machine.send(id, message, now))
+            .map(|()| id)
     }
 
     /// The state of the conversation.

@@ -1,9 +1,14 @@
 //! Settings of a session at Genesys Cloud.
 
+use std::time::Duration;
+
 use genesys_api::{DeploymentId, Host};
 use secrecy::SecretString;
 use time::OffsetDateTime;
 use web_messaging::{CustomAttributes, DeploymentRules, JourneyContext};
+
+/// Longest time for which a message waits to be sent, unless another one is set: 10 minutes. Our choice.
+pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A session at Genesys Cloud. [`WebMessaging::new`] has the defaults of all other fields.
 #[derive(Clone, Debug)]
@@ -33,6 +38,9 @@ pub struct WebMessaging {
     /// Result of exchanging the authorization code of a signed-in guest. It is valid for 15 minutes at most, and each
     /// connection needs it: see [`ConnectionEvent::TokenNeeded`](crate::ConnectionEvent::TokenNeeded). Default: none.
     pub jwt: Option<SecretString>,
+    /// Longest time from the sending of a message until it is written to a socket. One that waits longer fails. Default:
+    /// [`QUEUE_TIMEOUT`].
+    pub queue_timeout: Duration,
     /// Whether a refused deployment, origin or request is tried again, each minute, for as long as the conversation is
     /// open: an administrator may correct it. Default: no, the conversation ends.
     pub retry_refusals: bool,
@@ -56,6 +64,7 @@ impl WebMessaging {
             resume_after: None,
             resume_message: None,
             jwt: None,
+            queue_timeout: QUEUE_TIMEOUT,
             retry_refusals: false,
             rules: DeploymentRules::default(),
             journey: None,

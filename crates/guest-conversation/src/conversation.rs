@@ -52,7 +52,7 @@ const REFUSED_WAIT: Duration = Duration::from_secs(60);
 /// assert!(matches!(guest.poll_transmit(now), Some(Transmit::Frame(text)) if text.contains("configureSession")));
 /// guest.handle_frame(r#"{"type":"response","class":"SessionResponse","code":200,"body":{"connected":true}}"#, now);
 /// assert!(matches!(guest.poll_event(), Some(Event::Connection(ConnectionEvent::Ready(_)))));
-/// guest.send(uuid::Uuid::from_u128(1).into(), &OutgoingMessage::new("Hello".to_owned()))?;
+/// guest.send(uuid::Uuid::from_u128(1).into(), &OutgoingMessage::new("Hello".to_owned()), now)?;
 /// assert!(matches!(guest.poll_transmit(now), Some(Transmit::Frame(text)) if text.contains("Hello")));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -71,10 +71,12 @@ impl Conversation {
     /// A conversation that is not connected yet.
     #[must_use]
     pub fn new(mut config: WebMessaging) -> Self {
+        let mut engine = Engine::default();
+        engine.set_queue_timeout(config.queue_timeout);
         let history = config.api.clone().map(|host| Box::new(HistoryReader::new(host)));
         let attributes = AttributeSync::new(std::mem::take(&mut config.attributes));
         Self {
-            engine: Engine::default(),
+            engine,
             config: Box::new(config),
             attributes,
             expiry: Expiry::default(),
@@ -227,6 +229,8 @@ impl Machine for Conversation {
         if let Some(due) = self.engine.handle_timeout(now) {
             self.perform(due, now);
         }
+        let failed = self.engine.expire_messages(now);
+        self.release_attachments(&failed);
         if !self.engine.is_open() {
             return;
         }
@@ -330,13 +334,13 @@ impl GuestMachine for Conversation {
     }
 
     /// The attachments must be uploaded. If the message is refused, they can be sent with another one.
-    fn send(&mut self, id: MessageId, message: &OutgoingMessage) -> Result<(), SendError> {
+    fn send(&mut self, id: MessageId, message: &OutgoingMessage, now: Now) -> Result<(), SendError> {
         self.engine.can_send()?;
         let attachments = message.attachments();
         if !attachments.is_empty() {
             self.attachments.attach_to(id, attachments)?;
         }
-        let queued = self.engine.send(id, message.clone());
+        let queued = self.engine.send(id, message.clone(), now);
         if queued.is_err() {
             self.resolve_attachments(id, Err(None));
         }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use genesys_api::Now;
 use ws_transport::{Backoff, CloseInfo, Heartbeat, HeartbeatAction, Transmit};
 
+use self::delivery::QueueTimeout;
 use self::shutdown::ClosingStep;
 use crate::event::{ConnectionEvent, Ending, Event, FailureReason, Loss, SessionInfo};
 use crate::outbox::Outbox;
@@ -72,6 +73,7 @@ pub struct Engine {
     pub(crate) pace: Option<Instant>,
     pub(crate) pacing: Pacing,
     pub(crate) outbox: Outbox,
+    queue_timeout: QueueTimeout,
     /// Events that wait to be polled. Beyond 1,024 the connection is dropped.
     pub events: VecDeque<Event>,
     pub(crate) recent: RecentIds,
@@ -350,13 +352,6 @@ impl Engine {
         self.transmits.clear();
     }
 
-    /// Decides the delivery of all messages: the waiting ones fail, the status of the sent ones is unknown.
-    pub fn abandon_messages(&mut self) {
-        self.fail_waiting(&FailureReason::Ended);
-        self.outbox.mark_sent_unknown();
-        self.report_unknown();
-    }
-
     /// Ends the conversation. The machine has called [`Self::abandon_messages`] and emitted everything else before.
     pub fn finish(&mut self, ending: Ending) {
         self.transmits.clear();
@@ -402,7 +397,12 @@ impl Engine {
                 None
             }
             Reason::Token => self.handle_no_token().map(Due::Finish),
-            Reason::Attachment | Reason::Expiry | Reason::Heartbeat | Reason::History | Reason::Pace => None,
+            Reason::Attachment
+            | Reason::Expiry
+            | Reason::Heartbeat
+            | Reason::History
+            | Reason::Pace
+            | Reason::Queue => None,
         }
     }
 
@@ -445,7 +445,8 @@ impl Engine {
             _ => None,
         };
         let pace = self.pace.filter(|_| self.is_open()).map(|at| (at, Reason::Pace));
-        earliest([self.phase.deadline(), heartbeat, pace])
+        let expired = self.outbox.poll_timeout().map(|at| (at, Reason::Queue));
+        earliest([self.phase.deadline(), heartbeat, pace, expired])
     }
 
     /// Wakes the machine when a limit lets the next frame pass.

@@ -411,6 +411,12 @@ pub enum FailureReason {
     /// The conversation ended first.
     #[error("the conversation ended before it was sent")]
     Ended,
+    /// It waited for the connection, or for the limits of the service, and was not sent in time.
+    #[error("it was not sent within {} s, since the service cannot be reached: send it again later", timeout.as_secs())]
+    NotSentInTime {
+        /// Longest wait.
+        timeout: Duration,
+    },
     /// It was sent, twice if possible, and the history does not contain it.
     #[error("it was sent and did not arrive: send it again")]
     NotDelivered,

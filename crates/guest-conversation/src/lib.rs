@@ -17,7 +17,7 @@ pub mod timeline;
 
 #[cfg(feature = "client")]
 pub use client::Connection as Guest;
-pub use config::{CloseMode, WebMessaging};
+pub use config::{CloseMode, QUEUE_TIMEOUT, WebMessaging};
 pub use conversation::{Conversation, HistoryFailure, Request, RequestError};
 
 pub use event::{

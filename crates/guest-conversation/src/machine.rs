@@ -30,7 +30,7 @@ pub trait GuestMachine:
     ///
     /// # Errors
     /// If it cannot be queued.
-    fn send(&mut self, id: MessageId, message: &OutgoingMessage) -> Result<(), SendError>;
+    fn send(&mut self, id: MessageId, message: &OutgoingMessage, now: Now) -> Result<(), SendError>;
     /// Uses another token from the next connection on. If the service waits for it, it is used at once.
     fn update_token(&mut self, token: SecretString);
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::time::Instant;
 
 use genesys_api::wire::OwnedText;
 use time::OffsetDateTime;
@@ -91,8 +92,10 @@ struct Outgoing {
     fingerprint: u64,
     bytes: usize,
     step: Step,
-    /// Newest time of the service when it was sent first. `None` before.
+    /// Newest time of the service when it was sent first. `None` before, and if it certainly did not arrive.
     after: Option<OffsetDateTime>,
+    /// Time at which it fails unless it was sent. `None` for never.
+    expires_at: Option<Instant>,
     /// Whether it was sent twice, since the history did not contain it.
     resent: bool,
     /// Whether [`DeliveryStatus::Queued`] was the last status that was reported.
@@ -126,6 +129,11 @@ impl fmt::Debug for Outgoing {
 }
 
 impl Outgoing {
+    /// Whether it waits, and certainly did not arrive.
+    fn is_unsent(&self) -> bool {
+        self.step == Step::Waiting && self.after.is_none()
+    }
+
     fn is_sent(&self) -> bool {
         matches!(self.step, Step::Sent(_) | Step::Held)
     }
@@ -139,7 +147,13 @@ struct Unknown {
 }
 
 impl Outbox {
-    pub(crate) fn push(&mut self, id: MessageId, message: OutgoingMessage) -> Result<(), SendError> {
+    /// Queues a message, which fails unless it is sent by `expires_at`.
+    pub(crate) fn push(
+        &mut self,
+        id: MessageId,
+        message: OutgoingMessage,
+        expires_at: Option<Instant>,
+    ) -> Result<(), SendError> {
         if message.is_empty() {
             return Err(SendError::Empty);
         }
@@ -164,6 +178,7 @@ impl Outbox {
             bytes,
             step: Step::Waiting,
             after: None,
+            expires_at,
             resent: false,
             is_reported_queued: false,
         });
@@ -298,6 +313,19 @@ impl Outbox {
                 message.step = Step::Unresolved;
             }
             message.step == Step::Waiting
+        })
+    }
+
+    /// The time at which the next message fails that was not sent.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let unsent = self.queue.iter().filter(|message| message.is_unsent());
+        unsent.filter_map(|message| message.expires_at).min()
+    }
+
+    /// Removes the messages that were not sent in time, and returns their ids.
+    pub(crate) fn fail_expired(&mut self, now: Instant, reason: &FailureReason) -> Vec<MessageId> {
+        self.fail_where(reason, |message| {
+            message.is_unsent() && message.expires_at.is_some_and(|at| at <= now)
         })
     }
 

@@ -90,6 +90,8 @@ pub enum Reason {
     History,
     /// A rate limit lets the next frame pass.
     Pace,
+    /// A message was not sent in time.
+    Queue,
     /// The next connection is due.
     Reconnect,
     /// The wait for the end of the read-only conversation times out.

@@ -138,6 +138,9 @@ pub(crate) struct Sessions {
     /// Time without a token rotation after which a session ends.
     #[serde(default = "hours::<24>", deserialize_with = "duration")]
     pub(crate) idle_timeout: Duration,
+    /// Time after which a message of a guest fails that could not be sent to Genesys.
+    #[serde(default = "minutes::<10>", deserialize_with = "duration")]
+    pub(crate) queue_timeout: Duration,
     /// Time after which an ended session is erased.
     #[serde(default = "hours::<720>", deserialize_with = "duration")]
     pub(crate) retention: Duration,
@@ -453,6 +456,10 @@ fn scopes<'de, D: Deserializer<'de>>(from: D) -> Result<Scopes, D::Error> {
 
 fn enabled() -> bool {
     true
+}
+
+fn minutes<const COUNT: u64>() -> Duration {
+    Duration::from_secs(COUNT * 60)
 }
 
 pub(crate) fn hours<const COUNT: u64>() -> Duration {

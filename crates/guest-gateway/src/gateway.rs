@@ -90,6 +90,7 @@ impl Gateway {
             policy: config.sessions.policy,
             access_token_lifetime: config.sessions.access_token_lifetime,
             idle_timeout: config.sessions.idle_timeout,
+            queue_timeout: config.sessions.queue_timeout,
             retention: config.sessions.retention,
             limit: config.sessions.limit,
             limiter: ConnectLimiter::default(),

@@ -24,6 +24,7 @@ use std::time::Duration;
 use audit::Pseudonym;
 use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, MAX_DURATION, SessionId};
 use genesys_http::{Client, RateLimiter, Tls, TlsError};
+use guest_conversation::QUEUE_TIMEOUT;
 use guest_conversation::client::{
     ConnectLimiter, DeploymentCache, LiveGuard, LiveSessions, SignInService, SignedInGuests,
 };
@@ -69,6 +70,8 @@ pub struct DirectConfig {
     pub idle_timeout: Duration,
     /// Time from the end of a session to its erasure. Default: 30 days.
     pub retention: Duration,
+    /// Longest time for which a message of a guest waits to be sent. Default: 10 minutes.
+    pub queue_timeout: Duration,
     /// Largest number of live sessions. Default: 100,000.
     pub limit: usize,
     /// Limiter of new sockets to Genesys. Default: 15 a second, of the 1,000 a minute that a deployment may open.
@@ -110,6 +113,7 @@ impl DirectConfig {
             access_token_lifetime: Duration::from_secs(3_600),
             idle_timeout: Duration::from_secs(86_400),
             retention: Duration::from_secs(30 * 86_400),
+            queue_timeout: QUEUE_TIMEOUT,
             limit: 100_000,
             limiter: ConnectLimiter::default(),
         })
@@ -164,6 +168,7 @@ impl Direct {
             &mut config.access_token_lifetime,
             &mut config.idle_timeout,
             &mut config.retention,
+            &mut config.queue_timeout,
         ] {
             *duration = MAX_DURATION.min(*duration);
         }

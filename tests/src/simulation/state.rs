@@ -203,7 +203,7 @@ impl Simulation {
                 if self
                     .conversation
                     .engine_mut()
-                    .send(id, OutgoingMessage::new(text.clone()))
+                    .send(id, OutgoingMessage::new(text.clone()), self.now)
                     .is_ok()
                 {
                     self.messages.push((self.process, id, text));

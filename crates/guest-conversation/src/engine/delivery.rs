@@ -1,5 +1,7 @@
 //! Outgoing messages and their delivery.
 
+use std::time::Duration;
+
 use genesys_api::Now;
 use time::OffsetDateTime;
 
@@ -8,21 +10,48 @@ use crate::event::{DeliveryStatus, Event, FailureReason};
 use crate::outbox::SendError;
 use crate::state::State;
 use crate::timeline::MESSAGE_LIMIT;
-use crate::{MessageId, OutgoingMessage};
+use crate::{MessageId, OutgoingMessage, QUEUE_TIMEOUT};
+
+/// The longest time for which a message waits to be sent.
+#[derive(Debug)]
+pub(super) struct QueueTimeout(Duration);
+
+impl Default for QueueTimeout {
+    fn default() -> Self {
+        Self(QUEUE_TIMEOUT)
+    }
+}
 
 impl Engine {
     /// Queues a message of 1 to 4,096 bytes, which is sent as soon as the session and the limits allow. `id` is fresh
-    /// and random. [`Event::Delivery`] reports its delivery.
+    /// and random. [`Event::Delivery`] reports its delivery. A message that is not sent within
+    /// [`Self::set_queue_timeout`] fails.
     ///
     /// # Errors
     /// If it cannot be queued.
-    pub fn send(&mut self, id: MessageId, message: OutgoingMessage) -> Result<(), SendError> {
+    pub fn send(&mut self, id: MessageId, message: OutgoingMessage, now: Now) -> Result<(), SendError> {
         self.can_send()?;
-        self.outbox.push(id, message)?;
+        let expires_at = now.instant.checked_add(self.queue_timeout.0);
+        self.outbox.push(id, message, expires_at)?;
         if !self.may_transmit() {
             self.report_queued();
         }
         Ok(())
+    }
+
+    /// Sets the longest time from the sending of a message until it is written to a socket. Default: 10 minutes.
+    pub fn set_queue_timeout(&mut self, timeout: Duration) {
+        self.queue_timeout = QueueTimeout(timeout);
+    }
+
+    /// Fails the messages that were not sent in time. Returns their ids.
+    pub fn expire_messages(&mut self, now: Now) -> Vec<MessageId> {
+        let reason = FailureReason::NotSentInTime {
+            timeout: self.queue_timeout.0,
+        };
+        let failed = self.outbox.fail_expired(now.instant, &reason);
+        self.emit_failed(&failed, &reason);
+        failed
     }
 
     /// Reports the messages that wait, unless they were reported already.
@@ -155,6 +184,13 @@ impl Engine {
                 status: DeliveryStatus::Failed(reason.clone()),
             });
         }
+    }
+
+    /// Decides the delivery of all messages: the waiting ones fail, the status of the sent ones is unknown.
+    pub fn abandon_messages(&mut self) {
+        self.fail_waiting(&FailureReason::Ended);
+        self.outbox.mark_sent_unknown();
+        self.report_unknown();
     }
 
     /// Sends all unacknowledged messages again, where a contract drops duplicates by their id.

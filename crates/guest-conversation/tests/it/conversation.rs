@@ -222,7 +222,7 @@ fn read_only_conversation_refuses_messages() {
     assert_eq!(
         peer.conversation
             .engine_mut()
-            .send(id(255), OutgoingMessage::new("x".to_owned())),
+            .send(id(255), OutgoingMessage::new("x".to_owned()), peer.now),
         Err(SendError::ReadOnly)
     );
     peer.receive(&echo(0));

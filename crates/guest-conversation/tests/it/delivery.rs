@@ -179,12 +179,11 @@ impl Simulation {
             }
             (Input::Send, _) => {
                 let name = id(self.next);
-                match self
-                    .peer
-                    .conversation
-                    .engine_mut()
-                    .send(name, OutgoingMessage::new("x".to_owned()))
-                {
+                match self.peer.conversation.engine_mut().send(
+                    name,
+                    OutgoingMessage::new("x".to_owned()),
+                    self.peer.now,
+                ) {
                     Ok(()) => {
                         self.recorded.statuses.entry(name).or_default();
                     }

@@ -134,7 +134,7 @@ fn file_is_uploaded_and_sent_with_a_message() {
     let upload = next_upload(&mut peer);
     let request = upload.upload.request(upload.upload.host());
     assert_eq!(request.headers()["x-amz-tagging"], "a=b");
-    let early = peer.conversation.send(id(1), &with(1));
+    let early = peer.conversation.send(id(1), &with(1), peer.now);
     assert!(matches!(
         early,
         Err(SendError::NotUploaded {
@@ -149,7 +149,7 @@ fn file_is_uploaded_and_sent_with_a_message() {
         matches!(&attachment_events(&mut peer)[..], [AttachmentEvent::Uploaded(id, Some(link))]
             if *id == name(1) && link.url(peer.now.instant).unwrap().expose_secret().ends_with("canary"))
     );
-    peer.conversation.send(id(1), &with(1)).unwrap();
+    peer.conversation.send(id(1), &with(1), peer.now).unwrap();
     assert_eq!(
         peer.conversation.delete_attachment(&name(1)),
         Err(DeleteError::Sending)
@@ -253,7 +253,7 @@ fn lost_connection_fails_uploads_and_keeps_uploaded_files() {
         None,
         "nobody waits for the upload"
     );
-    peer.conversation.send(id(1), &with(1)).unwrap();
+    peer.conversation.send(id(1), &with(1), peer.now).unwrap();
     peer.reconnect();
     peer.frames();
     peer.receive(&session_with_files(false));
@@ -329,7 +329,7 @@ fn choice_is_sent_as_content() {
         }],
     };
     let mut peer = VirtualPeer::web_messaging();
-    peer.conversation.send(id(1), &chosen).unwrap();
+    peer.conversation.send(id(1), &chosen, peer.now).unwrap();
     let frame = &peer.frames()[0];
     assert!(
         frame["message"]["content"][0].to_string().contains("\"yes\""),

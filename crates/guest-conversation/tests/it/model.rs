@@ -190,11 +190,11 @@ impl StateMachineTest for World {
             ),
             Input::HistoryApi { works } => world.rest = works,
             Input::Send => {
-                let taken = world
-                    .peer
-                    .conversation
-                    .engine_mut()
-                    .send(id(model.sent), OutgoingMessage::new(text(model.sent)));
+                let taken = world.peer.conversation.engine_mut().send(
+                    id(model.sent),
+                    OutgoingMessage::new(text(model.sent)),
+                    world.peer.now,
+                );
                 assert_eq!(taken.is_err(), world.ended, "{taken:?}");
                 if taken.is_ok() {
                     world.taken += 1;

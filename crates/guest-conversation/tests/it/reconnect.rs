@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use guest_conversation::{
-    Command, ConnectionEvent, DeliveryStatus, Ending, Event, GuestMachine as _, Loss, Machine as _, Reason,
-    State, WebMessaging,
+    Command, ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, GuestMachine as _, Loss,
+    Machine as _, QUEUE_TIMEOUT, Reason, State, WebMessaging,
 };
 use serde_json::json;
 use ws_transport::{CloseInfo, Transmit};
@@ -54,6 +54,43 @@ fn lost_connection_is_restored_and_unacknowledged_messages_are_unknown() {
     assert!(
         matches!(peer.events()[..], [Event::Delivery { id: late, status: DeliveryStatus::Delivered { .. } }] if late == id(1))
     );
+}
+
+#[test]
+fn message_fails_ten_minutes_after_it_was_queued_unless_it_was_sent() {
+    for queue_timeout in [QUEUE_TIMEOUT, 60 * SECOND] {
+        let mut peer = VirtualPeer::configured(WebMessaging {
+            queue_timeout,
+            ..web_messaging()
+        });
+        peer.jitter = u64::MAX;
+        peer.send(1, "sent");
+        peer.frames();
+        peer.drop_socket();
+        peer.send(2, "queued while away");
+        peer.pass(SECOND);
+        peer.send(3, "queued later");
+        peer.deliveries();
+        let end = peer.now.instant + queue_timeout - SECOND;
+        while peer.now.instant < end {
+            assert_eq!(peer.deliveries(), []);
+            let (at, _) = peer.conversation.poll_timeout().unwrap();
+            peer.pass(at - peer.now.instant);
+            // no connection can be opened
+            if peer.conversation.poll_command().is_some() {
+                peer.drop_socket();
+            }
+        }
+        assert_eq!(peer.now.instant, end);
+        let reason = FailureReason::NotSentInTime {
+            timeout: queue_timeout,
+        };
+        assert_eq!(peer.deliveries(), [(id(2), DeliveryStatus::Failed(reason))]);
+        assert_eq!(
+            peer.conversation.engine().delivery(id(3)),
+            Some(DeliveryStatus::Queued)
+        );
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn end_waits_for_sent_messages_then_closes() {
     assert_eq!(
         peer.conversation
             .engine_mut()
-            .send(id(255), OutgoingMessage::new("x".to_owned())),
+            .send(id(255), OutgoingMessage::new("x".to_owned()), peer.now),
         Err(SendError::Ended)
     );
     peer.pass(2 * SECOND);

@@ -205,7 +205,7 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
         }
         "send_text" => conversation
             .engine_mut()
-            .send(id(9), OutgoingMessage::new("x".to_owned()))
+            .send(id(9), OutgoingMessage::new("x".to_owned()), now)
             .map_err(|error| words(&error)),
         "send, with an attachment" | "attach" | "delete_attachment" | "refresh_attachment" => {
             act_on_file(conversation, input, now)
@@ -277,7 +277,9 @@ fn act_on_file(conversation: &mut Conversation, input: &str, now: Now) -> Result
                 text: "x".into(),
                 attachments: vec![FILE.into()],
             };
-            conversation.send(id(9), &message).map_err(|error| words(&error))
+            conversation
+                .send(id(9), &message, now)
+                .map_err(|error| words(&error))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The messages of the guest, and the frames of their delivery status.
 
+use genesys_api::Now;
 use guest_conversation::{
     Conversation, DeliveryStatus, GuestMachine as _, MessageId, OutgoingMessage, SendError,
 };
@@ -19,8 +20,9 @@ impl Relay {
         id: MessageId,
         message: &OutgoingMessage,
         conversation: &mut Conversation,
+        now: Now,
     ) {
-        if let Some(answer) = self.send(conversation, id, message) {
+        if let Some(answer) = self.send(conversation, id, message, now) {
             self.subscribers.reply(socket, self.replay.last, answer);
         }
     }
@@ -44,10 +46,11 @@ impl Relay {
         conversation: &mut Conversation,
         id: MessageId,
         message: &OutgoingMessage,
+        now: Now,
     ) -> Option<Payload> {
         let status = conversation.engine().delivery(id);
         if may_send(status.as_ref()) {
-            let error = conversation.send(id, message).err()?;
+            let error = conversation.send(id, message, now).err()?;
             return Some(failed(id, code_of(&error), &error.to_string()));
         }
         match &status? {

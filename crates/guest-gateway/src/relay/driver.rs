@@ -193,7 +193,9 @@ impl Driver {
         };
         match command {
             Command::Send { id, message, socket } => {
-                conversation.with(|machine, _| self.relay.handle_message(socket, id, &message, machine));
+                conversation.with(|machine, now| {
+                    self.relay.handle_message(socket, id, &message, machine, now);
+                });
             }
             Command::Request { request, socket } => conversation.with(|machine, now| {
                 self.relay.handle_request(socket, request, machine, now);

@@ -57,6 +57,7 @@ fn failure_code(reason: &FailureReason) -> ErrorCode {
     match reason {
         FailureReason::ReadOnly => ErrorCode::ConversationReadOnly,
         FailureReason::Refused(_) => ErrorCode::MessageRefused,
+        FailureReason::NotSentInTime { .. } => ErrorCode::QueueTimeout,
         _ => ErrorCode::NotSent,
     }
 }

@@ -335,6 +335,7 @@ impl Machine for GatewayConversation {
         if let Some(due) = self.engine.handle_timeout(now) {
             self.perform(due, now);
         }
+        self.engine.expire_messages(now);
         if self.engine.is_open() && self.engine.handle_heartbeat(now) {
             self.engine.report_unknown();
         }
@@ -402,11 +403,11 @@ impl GuestMachine for GatewayConversation {
     }
 
     /// Without attachments: see [`OutgoingMessage::content`].
-    fn send(&mut self, id: MessageId, message: &OutgoingMessage) -> Result<(), SendError> {
+    fn send(&mut self, id: MessageId, message: &OutgoingMessage, now: Now) -> Result<(), SendError> {
         if let Some(id) = message.attachments().first() {
             return Err(SendError::UnknownAttachment { id: id.to_string() });
         }
-        self.engine.send(id, message.clone())
+        self.engine.send(id, message.clone(), now)
     }
 
     fn send_typing(&mut self, now: Now) {

@@ -80,6 +80,8 @@ pub enum ErrorCode {
     NotSent,
     /// The Origin is missing, repeated, malformed or not allowed.
     OriginNotAllowed,
+    /// The message was queued for 10 minutes (`[sessions] queue_timeout`) and not sent, since Genesys Cloud cannot be reached: the guest can send it again later.
+    QueueTimeout,
     /// A refresh token that was replaced was used, so it may be stolen: the session was ended.
     RefreshTokenReused,
     /// The rotation was repeated with its key after its new tokens were used: nothing changed.
@@ -155,6 +157,7 @@ impl ErrorCode {
             "not.found" => Self::NotFound,
             "not.sent" => Self::NotSent,
             "origin.not.allowed" => Self::OriginNotAllowed,
+            "queue.timeout" => Self::QueueTimeout,
             "refresh.token.reused" => Self::RefreshTokenReused,
             "refresh.token.used" => Self::RefreshTokenUsed,
             "request.timeout" => Self::RequestTimeout,
@@ -216,6 +219,7 @@ impl ErrorCode {
             Self::NotFound => "not.found",
             Self::NotSent => "not.sent",
             Self::OriginNotAllowed => "origin.not.allowed",
+            Self::QueueTimeout => "queue.timeout",
             Self::RefreshTokenReused => "refresh.token.reused",
             Self::RefreshTokenUsed => "refresh.token.used",
             Self::RequestTimeout => "request.timeout",

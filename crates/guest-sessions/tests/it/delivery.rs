@@ -177,12 +177,11 @@ impl Scenario {
             }
             (Step::Send, _) => {
                 let name = id(self.next);
-                match self
-                    .peer
-                    .conversation
-                    .engine_mut()
-                    .send(name, OutgoingMessage::new("x".to_owned()))
-                {
+                match self.peer.conversation.engine_mut().send(
+                    name,
+                    OutgoingMessage::new("x".to_owned()),
+                    self.peer.now,
+                ) {
                     Ok(()) => {
                         self.ledger.statuses.entry(name).or_default();
                     }

@@ -93,7 +93,7 @@ impl VirtualPeer {
     pub(crate) fn send(&mut self, n: u128, text: &str) {
         self.conversation
             .engine_mut()
-            .send(id(n), OutgoingMessage::new(text.to_owned()))
+            .send(id(n), OutgoingMessage::new(text.to_owned()), self.now)
             .unwrap();
     }
 

@@ -85,6 +85,7 @@ impl Direct {
             resume_message,
             attributes: custom_attributes(&record.document.data)?,
             jwt,
+            queue_timeout: config.queue_timeout,
             retry_refusals,
             ..WebMessaging::new(deployment.clone(), record.row.secrets.genesys_token.clone())
         };

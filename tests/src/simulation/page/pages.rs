@@ -128,7 +128,7 @@ impl Pages {
         let id = MessageId::from(uuid::Uuid::from_u128(self.rng.u128(..)));
         let page = &mut self.pages[page];
         let message = OutgoingMessage::new(text.clone());
-        if page.conversation.send(id, &message).is_ok() {
+        if page.conversation.send(id, &message, upstream.now).is_ok() {
             upstream.note(&("sends", &text));
             page.sent.insert(id, text);
         }
@@ -260,7 +260,8 @@ impl Pages {
             }
             ClientFrame::Message(frame) => {
                 let message = frame.message().expect("the client sends valid messages");
-                relay.handle_message(socket, frame.id, &message, &mut upstream.conversation);
+                let now = upstream.now;
+                relay.handle_message(socket, frame.id, &message, &mut upstream.conversation, now);
             }
             ClientFrame::Ping { id } => {
                 let pong = ServerFrame::Pong { id }.to_json();

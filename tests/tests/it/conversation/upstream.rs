@@ -281,6 +281,51 @@ async fn page_that_connects_in_an_outage_gets_its_state_and_its_messages_wait() 
 }
 
 #[tokio::test]
+async fn message_fails_after_ten_minutes_without_genesys() {
+    let proxy = Proxy::start().await;
+    let world = world_through(&proxy, Rules::default()).await;
+    let session = session(&world).await;
+    let open = async || {
+        let mut page = Page::open(upgrade(session["websocketUrl"].as_str().unwrap()))
+            .await
+            .unwrap();
+        page.send_frame(&handshake(&session)).await;
+        page
+    };
+    // of a conversation that cannot be opened, and of one that was open
+    for is_new in [true, false] {
+        proxy.close(is_new);
+        let mut page = open().await;
+        if is_new {
+            page.until("conversation").await;
+        } else {
+            page.until("handshake.accepted").await;
+            proxy.close(true);
+            proxy.cut();
+            while !page.until("conversation").await["outage"].is_object() {}
+        }
+        let id = page.message("from the outage").await;
+        assert_eq!(page.until("delivery").await, delivery(&id, "queued"));
+        world.clock.advance(Duration::from_secs(600));
+        let failed = page.until("delivery").await;
+        assert_eq!(
+            (&failed["id"], &failed["state"], &failed["code"]),
+            (&json!(id), &json!("failed"), &json!("queue.timeout"))
+        );
+        // the guest decides to send it again, under the same id
+        page.send_frame(&json!({ "type": "message", "id": id, "text": "from the outage" }))
+            .await;
+        assert_eq!(page.until("delivery").await, delivery(&id, "queued"));
+        proxy.close(false);
+        world.clock.advance(Duration::from_secs(60));
+        assert_eq!(page.delivery("sent").await["id"], id.as_str());
+        page.leave().await;
+    }
+    assert_eq!(world.simulator.counters().guest_messages, 2);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn silent_genesys_is_an_outage_within_20_seconds() {
     let genesys = Genesys::start().await;
     let world = world_at(&genesys).await;
