@@ -48,6 +48,7 @@ export const ACTIONS = Object.freeze({
   "session.ended": "end",
   "session.gone": "end",
   "session.required": "end",
+  "stream.required": "retry",
   "ticket.invalid": "retry",
   "too.many.attachments": "wait",
   "too.many.messages": "wait",
@@ -87,6 +88,7 @@ const OPERATIONS = {
   createBrowserSession: ["POST", "/spa/session", "application/json"],
   endBrowserSession: ["DELETE", "/spa/session"],
   changeBrowserConsent: ["PATCH", "/spa/session/consent", "application/json"],
+  sendFrame: ["POST", "/spa/session/frames", "application/json"],
   fetchBrowserMessages: ["GET", "/spa/session/messages"],
   resumeBrowserSession: ["POST", "/spa/session/resume", "application/json"],
   createTicket: ["POST", "/spa/session/ticket"],
@@ -1131,6 +1133,11 @@ export function endBrowserSession(options) {
 /** Change the consent of this browser's session. */
 export function changeBrowserConsent(options, body) {
   return call("changeBrowserConsent", options, { body });
+}
+
+/** Send a frame of the guest to an open stream. */
+export function sendFrame(options, body, query) {
+  return call("sendFrame", options, { body, query });
 }
 
 /** The conversation of this browser's session. */

@@ -418,6 +418,7 @@ export type ErrorCode =
   | "attachment.unknown"
   | "authentication.required"
   | "bad.credentials"
+  | "bad.frame"
   | "bad.request"
   | "body.too.large"
   | "consent.outdated"
@@ -443,6 +444,7 @@ export type ErrorCode =
   | "session.ended"
   | "session.gone"
   | "session.required"
+  | "stream.required"
   | "ticket.invalid"
   | "too.many.attachments"
   | "too.many.requests"
@@ -776,6 +778,12 @@ export interface PostbackAction {
   type: "Postback";
 }
 
+/** A frame of `GuestFrame` in `frames.schema.json`, but no handshake. */
+export interface PostedFrame {
+  type: string;
+  [name: string]: unknown | undefined;
+}
+
 /** Reason of a refused request. The request changed nothing, unless the code is `internal.server.error`. */
 export interface Problem {
   code: ErrorCode;
@@ -978,6 +986,17 @@ export interface Stage {
 
 /** State of the session. */
 export type State = "created" | "connected" | "configured" | "conversing" | "answered" | "ended";
+
+/** The handshake of a stream: the frame `Handshake` without an access token. */
+export interface StreamHandshake {
+  epoch?: string;
+  guestSessionId: Id;
+  /** Id of the last received message of an agent or a bot. */
+  lastMessageId?: string;
+  lastSequence?: number;
+  timestamp: string;
+  type: "handshake";
+}
 
 /** Text beside the message's own. */
 export interface TextBody {
@@ -1358,6 +1377,9 @@ export function endBrowserSession(options: CallOptions): Promise<void>;
 
 /** Change the consent of this browser's session. */
 export function changeBrowserConsent(options: CallOptions, body: ChangeConsent): Promise<BrowserSession>;
+
+/** Send a frame of the guest to an open stream. */
+export function sendFrame(options: CallOptions, body: PostedFrame, query: { stream: string }): Promise<void>;
 
 /** The conversation of this browser's session. */
 export function fetchBrowserMessages(options: CallOptions, query?: { page?: number; from?: string }): Promise<MessagePage>;

@@ -15,6 +15,7 @@ mod refusal;
 mod request;
 mod sessions;
 mod socket;
+mod transport;
 mod webhooks;
 
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub(crate) use self::refusal::Refusal;
 use self::request::ClientGone;
 pub(crate) use self::request::{Call, bearer_token};
 pub(crate) use self::sessions::socket_url;
+pub(crate) use self::transport::{CloseReason, GuestRequest, Outputs, frame_limiter, read_frame};
 use crate::checkpoints::Audit;
 use crate::relay::Hub;
 use crate::spa::{self, Spa};
@@ -147,11 +149,13 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::FetchWebhook => on(method, webhooks::fetch),
         Operation::ListWebhooks => on(method, webhooks::list),
         Operation::OpenSocket => on(method, socket::open),
+        Operation::OpenStream => on(method, spa::open_stream),
         Operation::RefreshSession => on(method, sessions::refresh),
         Operation::ResumeBrowserSession => on(method, spa::resume),
         Operation::RegisterWebhook => on(method, webhooks::register),
         Operation::RemoveWebhook => on(method, webhooks::remove),
         Operation::ReplaceWebhook => on(method, webhooks::replace),
+        Operation::SendFrame => on(method, spa::send_frame),
     };
     router.route_layer(middleware::from_fn_with_state(operation, query::check))
 }

@@ -128,6 +128,18 @@ pub struct Position {
     pub message: Option<String>,
 }
 
+impl Position {
+    /// The position that a handshake names. `None` if it does not resume.
+    pub(crate) fn of(epoch: Option<&str>, sequence: Option<u64>, message: Option<&str>) -> Option<Self> {
+        let resumes = sequence.is_some() || message.is_some();
+        resumes.then(|| Self {
+            epoch: epoch.map(str::to_owned),
+            sequence: sequence.unwrap_or(0),
+            message: message.map(str::to_owned),
+        })
+    }
+}
+
 /// The last message that earlier relays of a session delivered.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "there is nothing else to know")]
@@ -161,14 +173,6 @@ pub(crate) struct SocketHandle {
     pub(crate) outgoing: mpsc::Receiver<Outgoing>,
     /// The socket's number, for its commands.
     pub(crate) socket: SocketId,
-}
-
-impl SocketHandle {
-    /// A request of the guest on this socket.
-    pub(crate) fn request(&self, request: Request) -> Command {
-        let socket = self.socket;
-        Command::Request { request, socket }
-    }
 }
 
 /// A handle of a session's relay, for requests about files.

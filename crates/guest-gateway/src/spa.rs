@@ -11,6 +11,7 @@ mod assertion_key;
 mod credential;
 mod limits;
 mod session;
+mod stream;
 mod ticket;
 
 use std::time::Duration;
@@ -23,10 +24,12 @@ pub(crate) use self::session::{
     admit_by_ticket, change_consent, create, create_ticket, end, extend, fetch, fetch_messages,
     fetch_settings, resume,
 };
+pub(crate) use self::stream::{open_stream, send_frame};
 
 use self::access_token::AccessTokens;
 use self::assertion::Assertions;
 use self::limits::PageLimits;
+use self::stream::Streams;
 use self::ticket::Tickets;
 use crate::config::{self, ConfigError, Embedding};
 use crate::keys::Keys;
@@ -50,6 +53,7 @@ pub(crate) struct Spa {
     lifetime: Duration,
     assertions: Assertions,
     tickets: Tickets,
+    streams: Streams,
     limits: PageLimits,
 }
 
@@ -71,6 +75,7 @@ impl Spa {
             lifetime: config.lifetime,
             assertions: Assertions::new(config.assertion_keys()?, public.to_string()),
             tickets: Tickets::default(),
+            streams: Streams::default(),
             limits: PageLimits::new(config.sessions_per_minute, config.requests_per_minute),
         })
     }

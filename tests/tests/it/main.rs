@@ -41,6 +41,8 @@ mod direct;
 #[cfg(test)]
 mod document;
 #[cfg(test)]
+mod event_stream;
+#[cfg(test)]
 mod funnel;
 #[cfg(test)]
 mod genesys;

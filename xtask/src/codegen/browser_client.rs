@@ -65,17 +65,17 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     Ok(code)
 }
 
-/// The operations that `fetch` can make, without the component's file, which pages import, and without those of auditors: a
+/// The operations whose reply is an answer, without the component's file, which pages import, and without those of auditors: a
 /// page may not read the whole log.
 pub(super) fn callable(document: &Document) -> Result<Vec<Operation<'_>>, Box<dyn Error>> {
     let mut operations = document.operations()?;
     operations.retain(|operation| {
         let is_socket = operation.value["responses"].get("101").is_some();
-        let is_script = operation.value["responses"]["200"]["content"]
-            .get("text/javascript")
-            .is_some();
+        let content = &operation.value["responses"]["200"]["content"];
+        let is_read_otherwise =
+            ["text/event-stream", "text/javascript"].map(|media| content.get(media).is_some());
         let is_audit = strings(&operation.value["security"][0]["oauth"]).any(|scope| scope == "audit:read");
-        !is_socket && !is_script && !is_audit
+        !is_socket && !is_read_otherwise.contains(&true) && !is_audit
     });
     Ok(operations)
 }

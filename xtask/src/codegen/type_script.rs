@@ -71,10 +71,13 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
                 .iter()
                 .map(|one| {
                     let name = one["name"].as_str().unwrap_or_default();
-                    Ok(format!("{name}?: {}", type_of(&one["schema"], 0)?))
+                    let optional = if one["required"] == true { "" } else { "?" };
+                    Ok(format!("{name}{optional}: {}", type_of(&one["schema"], 0)?))
                 })
                 .collect();
-            write!(parameters, ", query?: {{ {} }}", properties?.join("; "))?;
+            let is_required = query.iter().any(|one| one["required"] == true);
+            let optional = if is_required { "" } else { "?" };
+            write!(parameters, ", query{optional}: {{ {} }}", properties?.join("; "))?;
         }
         let mut answer = "void".to_owned();
         for (status, response) in object(&operation.value["responses"])? {

@@ -124,6 +124,12 @@ impl Refusal {
         Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
     }
 
+    pub(crate) fn too_many_frames(wait: Duration) -> Self {
+        let message =
+            "cannot accept the frame: rate limit of this stream reached, wait for the seconds in Retry-After";
+        Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
+    }
+
     /// 503 of a fault that passes.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::ServiceUnavailable, message).retry_after(Duration::from_secs(5))

@@ -6,12 +6,10 @@ use std::time::Duration;
 use audit::Pseudonym;
 use axum::body::Body;
 use axum::response::Response;
-use genesys_api::{Gcra, Rate, SessionId};
-use guest_conversation::Request;
+use genesys_api::SessionId;
 use guest_sessions::{
     ClientFrame, ErrorCode, PROTOCOL, ServerFrame, offered_ticket, offered_token, query_token,
 };
-use guest_suite::Error;
 use guest_suite::direct::Admitted;
 use http::header::ORIGIN;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -21,16 +19,15 @@ use ws_transport::server::{Incoming, Limits, ServerSocket, SocketError, accept};
 use ws_transport::{AdmittedOrigin, Heartbeat, HeartbeatAction, ServerHandshake};
 
 use super::request::Call;
+use super::transport::{CloseReason, GuestRequest, Outputs, frame_limiter, read_frame};
 use super::{App, Refusal};
-use crate::relay::{Command, Outgoing, Position, SOCKET_QUEUE, SocketHandle};
+use crate::relay::{Outgoing, Position, SOCKET_QUEUE, SocketHandle};
 use crate::spa;
 
 /// Longest time for the handshake frame to arrive.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bad frames after which the socket is closed.
 const MAX_BAD_FRAMES: u32 = 5;
-/// Frames that a guest may send in a second. All may come at once.
-const FRAMES_PER_SECOND: u32 = 20;
 
 /// Answers the upgrade, if the origin is allowed and the request is a WebSocket handshake. A token in the request is
 /// checked before the upgrade, a token in the handshake frame after it. A refusal is audited.
@@ -98,20 +95,20 @@ async fn serve(
         guest: None,
         is_browser,
     };
-    let Err(close) = connection.run(origin, admitted).await;
+    let Err(reason) = connection.run(origin, admitted).await;
     let logged = match connection.guest {
         Some(guest) => {
-            app.log_socket(guest, "ws.closed", Some(("reason", close.name())))
+            app.log_socket(guest, "ws.closed", Some(("reason", reason.name())))
                 .await
         }
-        None if close.is_refusal() => app.log_refused_socket(&id, &close.name()).await,
+        None if reason.is_refusal() => app.log_refused_socket(&id, &reason.name()).await,
         None => Ok(()),
     };
     if let Err(error) = logged {
         tracing::error!(session = %id, %error, "cannot log the end of a socket, trying again");
     }
     tokio::select! {
-        () = close.send(connection.socket) => {}
+        () = close(reason, connection.socket) => {}
         () = app.hub.shutdown.close_deadline() => {}
     }
 }
@@ -176,12 +173,7 @@ impl Connection<'_> {
                     ..
                 }) => {
                     let token = access_token.map(|token| token.to_secret());
-                    let resumes = last_sequence.is_some() || last_message_id.is_some();
-                    let position = resumes.then(|| Position {
-                        epoch: epoch.map(|epoch| epoch.to_string()),
-                        sequence: last_sequence.unwrap_or(0),
-                        message: last_message_id.map(|id| id.to_string()),
-                    });
+                    let position = Position::of(epoch.as_deref(), last_sequence, last_message_id.as_deref());
                     break (guest_session_id, token, position);
                 }
                 Ok(_) => {
@@ -216,7 +208,7 @@ impl Connection<'_> {
         let clock = &self.app.clock;
         let mut heartbeat = Heartbeat::new(clock.now().instant);
         let mut ends_at = clock.now().deadline(expires_at);
-        let mut pace = Gcra::new(Rate::at_once(FRAMES_PER_SECOND, Duration::from_secs(1)));
+        let mut pace = frame_limiter();
         let mut queued = Vec::new();
         loop {
             let now = clock.now().instant;
@@ -224,8 +216,7 @@ impl Connection<'_> {
             tokio::select! {
                 received = handle.outgoing.recv_many(&mut queued, SOCKET_QUEUE) => {
                     if received == 0 {
-                        let text = "the socket is too slow: reconnect and resume";
-                        return Err(CloseReason::Close(1013, text));
+                        return Err(CloseReason::TOO_SLOW);
                     }
                     if let Some(until) = self.send_queued(queued.drain(..)).await? {
                         ends_at = clock.now().deadline(until);
@@ -266,40 +257,23 @@ impl Connection<'_> {
         &mut self,
         queued: impl Iterator<Item = Outgoing>,
     ) -> Result<Option<OffsetDateTime>, CloseReason> {
-        let (mut frames, mut ends_at, mut close) = (Vec::new(), None, Ok(()));
-        for outgoing in queued {
-            match outgoing {
-                Outgoing::Frame(frame) => frames.push(frame),
-                Outgoing::Extend(until) => ends_at = Some(until),
-                Outgoing::Close(code, reason) => close = Err(CloseReason::Close(code, reason)),
-            }
-        }
-        self.socket.send_all(frames).await.or(Err(CloseReason::Lost))?;
-        close.map(|()| ends_at)
+        let outputs = Outputs::of(queued);
+        self.socket
+            .send_all(outputs.frames)
+            .await
+            .or(Err(CloseReason::Lost))?;
+        outputs.close.map_or(Ok(outputs.ends_at), Err)
     }
 
     async fn handle_frame(&mut self, text: &str, handle: &SocketHandle) -> Result<(), CloseReason> {
-        let command = match ClientFrame::parse(text) {
-            Ok(ClientFrame::Message(frame)) => match frame.message() {
-                Ok(message) => Command::Send {
-                    id: frame.id,
-                    message: Box::new(message),
-                    socket: handle.socket,
-                },
-                Err(problem) => return self.refuse_frame(&problem.to_string(), text).await,
-            },
-            Ok(ClientFrame::ConversationClear {}) => handle.request(Request::Clear),
-            Ok(ClientFrame::ConversationStart {}) => handle.request(Request::StartNew),
-            Ok(ClientFrame::Typing {}) => Command::Typing,
-            Ok(ClientFrame::Ping { id }) => return self.send(ServerFrame::Pong { id }.to_json()).await,
-            Ok(_) => {
-                let problem = "invalid frame: the handshake is complete, send another type";
-                return self.refuse_frame(problem, text).await;
+        match read_frame(text, handle.socket) {
+            Ok(GuestRequest::Command(command)) => {
+                let _ = handle.commands.send(command).await;
+                Ok(())
             }
-            Err(problem) => return self.refuse_frame(&problem.to_string(), text).await,
-        };
-        let _ = handle.commands.send(command).await;
-        Ok(())
+            Ok(GuestRequest::Pong(pong)) => self.send(pong).await,
+            Err(problem) => self.refuse_frame(&problem, text).await,
+        }
     }
 
     /// Answers a bad frame with its problem. The socket is closed after the fifth.
@@ -318,46 +292,15 @@ impl Connection<'_> {
     }
 }
 
-/// The reason to close a socket.
-enum CloseReason {
-    /// An error, sent as a frame with this code and message before the close frame with code 1008.
-    Error(ErrorCode, String),
-    /// A close frame with this code and reason.
-    Close(u16, &'static str),
-    /// The connection is lost, so no close frame is sent.
-    Lost,
-}
-
-impl CloseReason {
-    fn error(code: ErrorCode, message: &str) -> Self {
-        Self::Error(code, message.to_owned())
+/// Sends the last frame and the close frame.
+async fn close(close: CloseReason, mut socket: ServerSocket<TokioIo<Upgraded>>) {
+    if let Some(frame) = close.last_frame()
+        && socket.send(frame).await.is_err()
+    {
+        return;
     }
-
-    /// The name in the audit log.
-    fn name(&self) -> String {
-        match self {
-            Self::Error(code, _) => code.as_str().to_owned(),
-            Self::Close(code, _) => code.to_string(),
-            Self::Lost => "lost".to_owned(),
-        }
-    }
-
-    /// Whether it refuses a socket whose handshake is not complete.
-    fn is_refusal(&self) -> bool {
-        !matches!(self, Self::Close(1001, _) | Self::Lost)
-    }
-
-    async fn send(self, mut socket: ServerSocket<TokioIo<Upgraded>>) {
-        match self {
-            Self::Error(code, message) => {
-                let frame = ServerFrame::error(code.as_str(), &message).to_json();
-                if socket.send(frame).await.is_ok() {
-                    socket.close(1008, "see the error frame").await;
-                }
-            }
-            Self::Close(code, reason) => socket.close(code, reason).await,
-            Self::Lost => {}
-        }
+    if let Some((code, reason)) = close.code_and_reason() {
+        socket.close(code, reason).await;
     }
 }
 
@@ -367,12 +310,5 @@ impl From<SocketError> for CloseReason {
             Some(code) => Self::Close(code, "the frame breaks the protocol or a limit"),
             None => Self::Lost,
         }
-    }
-}
-
-impl From<Error> for CloseReason {
-    fn from(error: Error) -> Self {
-        let code = error.code().unwrap_or(ErrorCode::ServiceUnavailable);
-        Self::error(code, &error.to_string())
     }
 }

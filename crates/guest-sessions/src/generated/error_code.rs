@@ -96,13 +96,15 @@ pub enum ErrorCode {
     SessionGone,
     /// This browser has no session.
     SessionRequired,
+    /// No stream of the session with this id is open.
+    StreamRequired,
     /// The ticket is unknown, expired, used before, or of another session or origin.
     TicketInvalid,
     /// Too many files of the session, or of the gateway, are being uploaded, or too many are uploaded and not sent.
     TooManyAttachments,
     /// Too many messages wait to be sent.
     TooManyMessages,
-    /// The API client has no requests left in the current minute.
+    /// The API client, the address or the stream has used up its rate.
     TooManyRequests,
     /// The media type of the body is not supported.
     UnsupportedMediaType,
@@ -165,6 +167,7 @@ impl ErrorCode {
             "session.ended" => Self::SessionEnded,
             "session.gone" => Self::SessionGone,
             "session.required" => Self::SessionRequired,
+            "stream.required" => Self::StreamRequired,
             "ticket.invalid" => Self::TicketInvalid,
             "too.many.attachments" => Self::TooManyAttachments,
             "too.many.messages" => Self::TooManyMessages,
@@ -227,6 +230,7 @@ impl ErrorCode {
             Self::SessionEnded => "session.ended",
             Self::SessionGone => "session.gone",
             Self::SessionRequired => "session.required",
+            Self::StreamRequired => "stream.required",
             Self::TicketInvalid => "ticket.invalid",
             Self::TooManyAttachments => "too.many.attachments",
             Self::TooManyMessages => "too.many.messages",
@@ -253,6 +257,7 @@ impl ErrorCode {
             Self::AttachmentUnknown => 404,
             Self::AuthenticationRequired => 401,
             Self::BadCredentials => 401,
+            Self::BadFrame => 400,
             Self::BadRequest => 400,
             Self::BodyTooLarge => 413,
             Self::ConsentOutdated => 409,
@@ -278,6 +283,7 @@ impl ErrorCode {
             Self::SessionEnded => 409,
             Self::SessionGone => 410,
             Self::SessionRequired => 401,
+            Self::StreamRequired => 409,
             Self::TicketInvalid => 401,
             Self::TooManyAttachments => 429,
             Self::TooManyRequests => 429,
@@ -327,6 +333,9 @@ impl ErrorCode {
             Self::SessionEnded => "cannot use the session: it has ended, create a new one",
             Self::SessionGone => "cannot use the session of this browser: it has ended, create a new one",
             Self::SessionRequired => "cannot find the session of this browser: create one",
+            Self::StreamRequired => {
+                "cannot send the frame: the session has no open stream with this id, open one and send it again"
+            }
             Self::TicketInvalid => {
                 "invalid ticket: it opens one socket of its session, from its origin, within 30 seconds: fetch a new one"
             }

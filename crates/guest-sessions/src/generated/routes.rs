@@ -73,10 +73,14 @@ pub enum Operation {
     EndBrowserSession,
     /// `PATCH /spa/session/consent`.
     ChangeBrowserConsent,
+    /// `POST /spa/session/frames`.
+    SendFrame,
     /// `GET /spa/session/messages`.
     FetchBrowserMessages,
     /// `POST /spa/session/resume`.
     ResumeBrowserSession,
+    /// `POST /spa/session/stream`.
+    OpenStream,
     /// `POST /spa/session/ticket`.
     CreateTicket,
     /// `GET /spa/settings`.
@@ -122,8 +126,10 @@ impl Operation {
             Self::CreateBrowserSession => Method::POST,
             Self::EndBrowserSession => Method::DELETE,
             Self::ChangeBrowserConsent => Method::PATCH,
+            Self::SendFrame => Method::POST,
             Self::FetchBrowserMessages => Method::GET,
             Self::ResumeBrowserSession => Method::POST,
+            Self::OpenStream => Method::POST,
             Self::CreateTicket => Method::POST,
             Self::FetchSpaSettings => Method::GET,
         }
@@ -167,8 +173,10 @@ impl Operation {
             Self::CreateBrowserSession => "/spa/session",
             Self::EndBrowserSession => "/spa/session",
             Self::ChangeBrowserConsent => "/spa/session/consent",
+            Self::SendFrame => "/spa/session/frames",
             Self::FetchBrowserMessages => "/spa/session/messages",
             Self::ResumeBrowserSession => "/spa/session/resume",
+            Self::OpenStream => "/spa/session/stream",
             Self::CreateTicket => "/spa/session/ticket",
             Self::FetchSpaSettings => "/spa/settings",
         }
@@ -186,7 +194,9 @@ impl Operation {
             Self::FetchAuditTrail => &["limit", "before", "since"],
             Self::FetchMessages => &["page", "from"],
             Self::OpenSocket => &["access_token"],
+            Self::SendFrame => &["stream"],
             Self::FetchBrowserMessages => &["page", "from"],
+            Self::OpenStream => &["stream"],
             _ => &[],
         }
     }
@@ -354,6 +364,11 @@ pub static ROUTES: &[Route] = &[
         operations: &[(Method::PATCH, Operation::ChangeBrowserConsent)],
     },
     Route {
+        path: "/spa/session/frames",
+        allow: "POST",
+        operations: &[(Method::POST, Operation::SendFrame)],
+    },
+    Route {
         path: "/spa/session/messages",
         allow: "GET",
         operations: &[(Method::GET, Operation::FetchBrowserMessages)],
@@ -362,6 +377,11 @@ pub static ROUTES: &[Route] = &[
         path: "/spa/session/resume",
         allow: "POST",
         operations: &[(Method::POST, Operation::ResumeBrowserSession)],
+    },
+    Route {
+        path: "/spa/session/stream",
+        allow: "POST",
+        operations: &[(Method::POST, Operation::OpenStream)],
     },
     Route {
         path: "/spa/session/ticket",

@@ -5,13 +5,17 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Fixture, Rejection, path_of, rejection};
+use super::{Fixture, Rejection, malformed, path_of, rejection};
 use crate::api::{Api, Call};
+use crate::event_stream::stream_handshake;
 use crate::spa::{CREATE, Claims, Visit, consent, of_page, with_ticket};
 use crate::world::{ORIGIN, World};
 
 /// An origin of the same host that is not allowed.
 const OTHER_ORIGIN: &str = "https://shop.example:8443";
+
+/// The id of a stream that is not open.
+const STREAM: &str = "c0ffee00-0000-4000-8000-000000000001";
 
 /// Browsers with sessions, and tickets of the first one.
 pub(super) struct Pages {
@@ -45,12 +49,14 @@ impl Pages {
     }
 
     /// Every operation, without the headers of a page.
-    fn operations(&self) -> [(&'static str, Call); 6] {
+    fn operations(&self) -> [(&'static str, Call); 8] {
         let patch = Call::new(Method::PATCH, "/spa/session/consent");
         let of_browser = |call: Call| call.header("cookie", &self.visit.cookie);
         [
             ("create", Call::post(CREATE).json(&consent())),
             ("consent", of_browser(patch.json(&json!({ "analytics": false })))),
+            ("stream", of_browser(stream(&self.visit.session))),
+            ("frame", of_browser(frame())),
             ("end", of_browser(Call::new(Method::DELETE, "/spa/session"))),
             ("ticket", of_browser(Call::post("/spa/session/ticket"))),
             ("fetch", of_browser(Call::get("/spa/session"))),
@@ -59,7 +65,7 @@ impl Pages {
     }
 
     fn changes(&self) -> impl Iterator<Item = (&'static str, Call)> {
-        self.operations().into_iter().take(4)
+        self.operations().into_iter().take(6)
     }
 }
 
@@ -70,6 +76,7 @@ pub(super) fn rows(fixture: &Fixture) -> Vec<Rejection> {
     rows.extend(media_types(pages));
     rows.extend(cookies(fixture));
     rows.extend(tickets(pages));
+    rows.extend(streams(pages));
     rows.extend(assertions(fixture));
     for row in &mut rows {
         row.what.insert_str(0, "page: ");
@@ -140,7 +147,7 @@ fn forgeries(pages: &Pages) -> Vec<Rejection> {
 
 fn media_types(pages: &Pages) -> Vec<Rejection> {
     let mut rows = Vec::new();
-    for (name, call) in pages.changes().take(2) {
+    for (name, call) in pages.changes().take(4) {
         for media in [
             "",
             "text/plain",
@@ -201,6 +208,8 @@ fn cookies(fixture: &Fixture) -> Vec<Rejection> {
     let calls = || {
         [
             ("ticket", Call::post("/spa/session/ticket")),
+            ("stream", stream(&pages.visit.session)),
+            ("frame", frame()),
             ("fetch", Call::get("/spa/session")),
             ("end", Call::new(Method::DELETE, "/spa/session")),
         ]
@@ -291,6 +300,56 @@ fn tickets(pages: &Pages) -> Vec<Rejection> {
         )
         .at("ticket"),
     ]
+}
+
+/// A request for a stream of the session, without the headers of a page.
+fn stream(session: &Value) -> Call {
+    Call::post(&format!("/spa/session/stream?stream={STREAM}")).json(&stream_handshake(session))
+}
+
+/// A frame for a stream that is not open, without the headers of a page.
+fn frame() -> Call {
+    Call::post(&format!("/spa/session/frames?stream={STREAM}")).json(&json!({ "type": "typing" }))
+}
+
+fn streams(pages: &Pages) -> Vec<Rejection> {
+    let (own, other) = (&pages.visit.session, &pages.other.session);
+    let open = |call: Call| pages.visit.call(call);
+    let bad = |what: &str, call: Call| rejection(what, open(call), 400, "bad.frame");
+    let with = |name: &str, value: Value| {
+        let mut handshake = stream_handshake(own);
+        handshake[name] = value;
+        stream(own).with_body("application/json", handshake.to_string())
+    };
+    let mut rows = vec![
+        rejection(
+            "a stream of another session",
+            open(stream(other)),
+            404,
+            "not.found",
+        ),
+        bad("a stream with an access token", with("accessToken", "x".into())),
+        bad("a stream with an unknown field", with("ticket", "x".into())),
+        bad("a stream that begins with a ping", with("type", "ping".into())),
+        rejection("a frame without a stream", open(frame()), 409, "stream.required"),
+    ];
+    for path in ["/spa/session/stream", "/spa/session/frames"] {
+        let call = open(stream(own));
+        let missing = malformed(
+            format!("{path} without a stream"),
+            call.clone().with_path(path),
+            "stream",
+            "field.missing",
+        );
+        let invalid = malformed(
+            format!("{path} of an invalid stream"),
+            call.with_path(&format!("{path}?stream=1")),
+            "stream",
+            "field.value",
+        );
+        rows.extend([missing, invalid]);
+    }
+    rows
 }
 
 fn assertions(fixture: &Fixture) -> Vec<Rejection> {

@@ -7,6 +7,7 @@ use super::faults::slow;
 use super::{Fixture, Fixtures};
 use crate::api::{Answer, Call};
 use crate::document::DOCUMENT;
+use crate::event_stream::{EventStream, frame_call, new_stream, stream_call};
 use crate::spa::{Claims, Visit, consent, cross_site, of_page};
 
 impl Fixture {
@@ -20,10 +21,13 @@ impl Fixture {
         if operation == "resumeBrowserSession" {
             return cross_site::resume(&cross_site::create(&self.api).await);
         }
-        let call = Visit::create(&self.api).await.call(call);
+        let visit = Visit::create(&self.api).await;
         match operation {
-            "changeBrowserConsent" => call.json(&json!({ "analytics": false })),
-            _ => call,
+            "changeBrowserConsent" => visit.call(call).json(&json!({ "analytics": false })),
+            "openStream" => stream_call(&visit, &new_stream()),
+            // after the stream has ended, its id is unknown
+            "sendFrame" => frame_call(&visit, &new_stream(), &json!({ "type": "typing" })),
+            _ => visit.call(call),
         }
     }
 }
@@ -44,6 +48,14 @@ impl Fixtures {
         let is_creation = operation == "createBrowserSession";
         Some(match status {
             200 if is_creation => self.create_in_second_browser(call, None).await,
+            200 if operation == "openStream" => EventStream::ask(&self.healthy.world, &call).await.0,
+            202 => {
+                let visit = Visit::create(api).await;
+                let stream = EventStream::open(&self.healthy.world, &visit).await;
+                let answer = stream.send(api, &json!({ "type": "typing" })).await;
+                drop(stream);
+                answer
+            }
             200 | 201 | 204 => api.send(call).await,
             400 => {
                 let path = format!("{}?novelty=1", call.path());
@@ -56,11 +68,15 @@ impl Fixtures {
             }
             401 if is_resumption => api.send(call.with_body(json, "{\"resumeHandle\":\"\"}")).await,
             401 => {
-                let mut plain = of_page(Call::new(call.request().method().clone(), call.path()));
-                if operation == "changeBrowserConsent" {
-                    plain = plain.json(&json!({ "analytics": false }));
-                }
-                api.send(plain).await
+                let request = call.request();
+                let uri = request.uri().to_string();
+                let plain = of_page(Call::new(request.method().clone(), &uri));
+                let body = request.body().clone();
+                api.send(match body.is_empty() {
+                    true => plain,
+                    false => plain.body(json, body),
+                })
+                .await
             }
             403 => api.send(call.header("origin", "https://elsewhere.example")).await,
             404 => self.without_spa.api.send(call).await,
@@ -69,6 +85,7 @@ impl Fixtures {
                 self.create_in_second_browser(call, Some("2020-01-01T00:00:00Z"))
                     .await
             }
+            409 if operation == "sendFrame" => api.send(call).await,
             409 => {
                 let old = json!({ "analytics": true, "consentTimestamp": "2020-01-01T00:00:00Z" });
                 api.send(call.clone()).await;

@@ -44,7 +44,7 @@ pub(crate) fn resume(session: &Value) -> Call {
     of_page(Call::post(RESUME).json(&body))
 }
 
-fn with_token(call: Call, session: &Value) -> Call {
+pub(crate) fn with_token(call: Call, session: &Value) -> Call {
     of_page(call).bearer(session["accessToken"].as_str().unwrap())
 }
 
