@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use ring::hmac;
 use serde_json::{Value, json};
 
-use crate::api::{Answer, Api, Call};
+use crate::api::{Answer, Api, Call, path_of};
 use crate::page::{Page, upgrade_with};
 use crate::world::{ASSERTION_SECRET, CLIENT, ORIGIN, World};
 
@@ -291,6 +291,61 @@ async fn allowed_pages_only_may_read_the_answers() {
     let other = Call::get("/spa/session").header("origin", "https://evil.example");
     let answer = api.send(other).await;
     assert!(answer.headers.get("access-control-allow-origin").is_none());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn browser_uploads_files_and_reads_the_history_by_its_cookie() {
+    let (world, api) = world_with("").await;
+    let (visit, other) = (Visit::create(&api).await, Visit::create(&api).await);
+    let file = genesys_api::entropy::uuid().to_string();
+    let mut page = visit.open(&api).await;
+    let upload = |session: &Value| {
+        let path = path_of(session, &format!("/attachments/{file}"));
+        Call::new(Method::PUT, &path)
+            .header("content-disposition", "attachment; filename*=UTF-8''a.png")
+            .body("image/png", vec![7; 1_000])
+    };
+    let with_cookie = |call: Call| call.header("cookie", &visit.cookie);
+    for (call, status, code) in [
+        (with_cookie(upload(&visit.session)), 403, "origin.not.allowed"),
+        (
+            with_cookie(upload(&visit.session)).header("origin", ORIGIN),
+            403,
+            "csrf.refused",
+        ),
+        (
+            visit
+                .call(upload(&visit.session))
+                .header("sec-fetch-site", "cross-site"),
+            403,
+            "csrf.refused",
+        ),
+        (visit.call(upload(&other.session)), 404, "not.found"),
+        (of_page(upload(&visit.session)), 401, "authentication.required"),
+    ] {
+        let answer = api.send(call).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["code"]),
+            (status, &json!(code))
+        );
+    }
+    let uploaded = api.send(visit.call(upload(&visit.session))).await;
+    assert_eq!(uploaded.status, StatusCode::NO_CONTENT, "{}", uploaded.text);
+    page.message_with(&json!({ "text": "look", "attachments": [file] }))
+        .await;
+    page.delivery("sent").await;
+    let link = Call::get(&path_of(&visit.session, &format!("/attachments/{file}")));
+    let link = api.send(visit.call(link)).await.json();
+    assert!(link["url"].as_str().unwrap().contains("/download/"), "{link}");
+    let history = visit.call(Call::get(&path_of(&visit.session, "/messages")));
+    let history = api.send(history).await.json();
+    let is_shown = |message: &Value| message["text"] == "look";
+    assert!(history["messages"].as_array().unwrap().iter().any(is_shown));
+    api.send(visit.call(Call::new(Method::DELETE, "/spa/session")))
+        .await;
+    let ended = api.send(visit.call(upload(&visit.session))).await;
+    assert_eq!(ended.json()["code"], "session.ended");
     world.stop().await;
 }
 

@@ -42,9 +42,9 @@ impl Sharing {
             headers: match is_spa {
                 true if is_same_site => "content-type, x-guest-sessions-csrf",
                 true => "authorization, content-type, x-guest-sessions-csrf",
-                false => "authorization, content-disposition, content-type",
+                false => "authorization, content-disposition, content-type, x-guest-sessions-csrf",
             },
-            credentials: is_spa && is_same_site,
+            credentials: is_same_site,
             same_site: is_spa,
         })
     }

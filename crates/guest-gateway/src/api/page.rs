@@ -1,7 +1,8 @@
-//! Requests of a guest's page, with the access token of its session.
+//! Requests of a guest's page, with the access token of its session or the credential of its browser.
 
 use genesys_api::SessionId;
 use guest_sessions::ErrorCode;
+use guest_suite::Error;
 use guest_suite::direct::Admitted;
 use http::header::ORIGIN;
 use secrecy::SecretString;
@@ -9,6 +10,7 @@ use ws_transport::AdmittedOrigin;
 
 use super::request::{Call, bearer_token};
 use super::{App, Refusal};
+use crate::spa;
 
 /// The guest of an admitted request.
 #[derive(Debug)]
@@ -19,12 +21,25 @@ pub(super) struct Guest {
     pub(super) origin: AdmittedOrigin,
 }
 
-/// Admits the guest of the session in the path, by the access token and the origin. A failure is audited.
+/// Admits the guest of the session in the path, by the access token and the origin, or as the browser of the session. A
+/// failure is audited.
 pub(super) fn admit(call: &Call) -> impl Future<Output = Result<Guest, Refusal>> + Send + use<> {
+    let browser = spa::is_of_browser(call).then(|| (spa::admit_visitor(call), page_origin(call)));
     let (app, id, presented) = (call.app.clone(), call.id::<SessionId>(), present(call));
     // without a borrow of the request, whose body is not `Sync`
     async move {
         let id = id?;
+        if let Some((visitor, origin)) = browser {
+            let (visitor_id, admitted) = visitor.await.map_err(of_guest)?.into_session();
+            return match visitor_id == id {
+                true => Ok(Guest {
+                    id,
+                    admitted,
+                    origin: origin?,
+                }),
+                false => Err(Refusal::not_found()),
+            };
+        }
         let admitted = match presented {
             Ok((token, origin)) => {
                 let admitted = app.direct.admit(&id, &token).await.map_err(Refusal::from);
@@ -42,9 +57,21 @@ pub(super) fn admit(call: &Call) -> impl Future<Output = Result<Guest, Refusal>>
     }
 }
 
+/// The refusal of a browser as these routes have it.
+fn of_guest(refusal: Refusal) -> Refusal {
+    match refusal.code() == ErrorCode::SessionGone.as_str() {
+        true => Error::from(ErrorCode::SessionEnded).into(),
+        false => refusal,
+    }
+}
+
+fn page_origin(call: &Call) -> Result<AdmittedOrigin, Refusal> {
+    origin(&call.app, call.request.headers())
+}
+
 fn present(call: &Call) -> Result<(SecretString, AdmittedOrigin), Refusal> {
     let headers = call.request.headers();
-    Ok((bearer_token(headers)?.into(), origin(&call.app, headers)?))
+    Ok((bearer_token(headers)?.into(), page_origin(call)?))
 }
 
 /// The origin of the conversation, if this request opens it. A page of the gateway's own origin sends none.

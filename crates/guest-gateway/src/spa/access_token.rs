@@ -39,6 +39,11 @@ impl AccessTokens {
         sign_claims(&self.0, &claims)
     }
 
+    /// Whether a token was issued here, valid or expired.
+    pub(super) fn issued(&self, token: &str) -> bool {
+        open_claims::<Claims>(&self.0, token).is_some()
+    }
+
     /// Verifies a token that a page at `origin` presents. A page of the gateway's own origin sends none with a read. Returns the
     /// session.
     pub(super) fn verify(

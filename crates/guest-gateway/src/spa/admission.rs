@@ -36,10 +36,27 @@ impl Page {
 
 /// A request of the browser of a live session.
 #[derive(Debug)]
-pub(super) struct Visitor {
+pub(crate) struct Visitor {
     pub(super) page: Page,
     pub(super) id: SessionId,
     pub(super) admitted: Admitted,
+}
+
+impl Visitor {
+    pub(crate) fn into_session(self) -> (SessionId, Admitted) {
+        (self.id, self.admitted)
+    }
+}
+
+/// Whether a request has the credential of a browser. The access token of an API client's session comes first.
+pub(crate) fn is_of_browser(call: &Call) -> bool {
+    let Some(spa) = &call.app.spa else { return false };
+    let headers = call.request.headers();
+    match bearer_token(headers) {
+        _ if spa.is_same_site() => !headers.contains_key(AUTHORIZATION) && Credential::is_in(headers),
+        Ok(token) => spa.access_tokens.issued(token),
+        Err(_) => false,
+    }
 }
 
 /// The configuration, without which there are no such routes.
@@ -55,7 +72,7 @@ pub(super) fn admit_page(call: &Call) -> impl Future<Output = Result<Page, Refus
 }
 
 /// Admits a request of the browser of a live session. A refusal is audited.
-pub(super) fn admit_visitor(call: &Call) -> impl Future<Output = Result<Visitor, Refusal>> + use<> {
+pub(crate) fn admit_visitor(call: &Call) -> impl Future<Output = Result<Visitor, Refusal>> + use<> {
     let app = call.app.clone();
     let checked = check_page(call).and_then(|page| {
         let presented = present(spa(&call.app)?, &page, call.request.headers())?;

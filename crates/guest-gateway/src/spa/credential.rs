@@ -59,18 +59,27 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// The values of the cookie of this name.
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(COOKIE).iter().flat_map(|header| {
+        let pairs = header.as_bytes().split(|byte| *byte == b';');
+        pairs.filter_map(|pair| {
+            let at = pair.iter().position(|byte| *byte == b'=')?;
+            let name = pair[..at].trim_ascii();
+            (name == COOKIE_NAME.as_bytes()).then_some(pair[at + 1..].trim_ascii())
+        })
+    })
+}
+
 impl Credential {
+    /// Whether the headers have the cookie.
+    pub(super) fn is_in(headers: &HeaderMap) -> bool {
+        cookies(headers).next().is_some()
+    }
+
     /// Reads the cookie. A second one of its name is refused: another host of the site may have set it.
     pub(super) fn of_cookie(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let cookies = headers.get_all(COOKIE).iter().flat_map(|header| {
-            let pairs = header.as_bytes().split(|byte| *byte == b';');
-            pairs.filter_map(|pair| {
-                let at = pair.iter().position(|byte| *byte == b'=')?;
-                let name = pair[..at].trim_ascii();
-                (name == COOKIE_NAME.as_bytes()).then_some(pair[at + 1..].trim_ascii())
-            })
-        });
-        let mut cookies = cookies;
+        let mut cookies = cookies(headers);
         match (cookies.next(), cookies.next()) {
             (None, _) => Err(Refusal::new(
                 ErrorCode::SessionRequired,
