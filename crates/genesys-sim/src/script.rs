@@ -178,6 +178,16 @@ impl Script {
         Ok(script)
     }
 
+    /// The bot of a demo shop, which shows every kind of content. `address` is that of the shop's page, without a `/` at the
+    /// end: links and pictures refer to it.
+    ///
+    /// # Errors
+    /// If the address is so long that the script is too large.
+    pub fn demo_shop(address: &str) -> Result<Self, ScriptError> {
+        let text = include_str!("../agents/demo-shop.yaml");
+        Self::parse("demo-shop.yaml", &text.replace("https://shop.example", address))
+    }
+
     fn built_in(text: &str) -> Self {
         Self::parse("built-in", text).expect("the built-in script is valid")
     }
@@ -252,6 +262,33 @@ fn fault<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fault, D::Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn demo_shop_refers_to_its_page() {
+        let script = Script::demo_shop("http://127.0.0.1:8080/demo").unwrap();
+        let picture = script.picture.as_deref();
+        assert_eq!(picture, Some("http://127.0.0.1:8080/demo/tin.svg"));
+        assert!(!format!("{script:?}").contains("shop.example"));
+        // a label of the menu does not start the rule of another one
+        for (label, wanted) in [
+            ("Show me a card", "Card"),
+            ("Show me several", "Carousel"),
+            ("Pick a date", "DatePicker"),
+            ("Pick from a list", "ListPicker"),
+            ("Fill in a form", "Form"),
+            ("Send me a file", "Attachment"),
+            ("Send me a picture", "Attachment"),
+            ("Talk to a person", "Transfer"),
+            ("End the chat", "Disconnect"),
+            ("Jun 26, 2030, 10:30 AM", "The van comes"),
+            ("How is the tea?", "Strong this morning"),
+            ("Thank you, that is all", "Write again"),
+            ("something", "You wrote"),
+        ] {
+            let rule = &script.rules[script.rule_for(label, &[]).unwrap()];
+            assert!(format!("{:?}", rule.steps).contains(wanted), "{label}");
+        }
+    }
 
     #[test]
     fn script_error_names_the_line() {
