@@ -1488,6 +1488,8 @@ h4 { font-size: 13px; font-weight: 600; color: var(--muted); }
 .picker-head p { margin-block-start: 2px; color: var(--muted); font-size: 14px; }
 .picker-head img { margin-block-end: 10px; border-radius: 8px; }
 .picker .scroll { max-block-size: 320px; overflow-y: auto; margin: 10px -14px 0; padding: 2px 14px; }
+/* Nothing in it has the focus, so that it could not be scrolled by keyboard. */
+.picker.answered .scroll { max-block-size: none; }
 .picker h4 { margin-block: 12px 6px; }
 .picker .scroll > h4:first-child { margin-block-start: 2px; }
 
