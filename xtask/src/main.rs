@@ -11,6 +11,7 @@ mod program;
 mod projects;
 mod readme;
 mod release;
+mod screenshot;
 mod tidy;
 mod workspace;
 
@@ -25,6 +26,7 @@ Tasks of the workspace, with their times on 2 cores:
   cargo xtask codegen --check      lists stale generated files                                                1 s
   cargo xtask simulate --seeds N   random scenarios on virtual time; --seed S repeats one            10,000 a minute
   cargo xtask crash                1,000 kills of the store and of the file log; --cycles N, --seed S         15 min
+  cargo xtask screenshot           makes the picture of the README anew; needs chromium                   1 min
   cargo xtask ci                   the gate: everything that .ci/run calls, up to the first failure      under 30 min
   cargo xtask ci --deep            longer checks, for a release or once a night
   cargo xtask ci steps             lists the steps of both, with their minutes
@@ -64,6 +66,7 @@ fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
         ["codegen", "--check"] => codegen::check(root),
         ["release"] => release::run(root),
         ["crash" | "simulate", ..] => program::run(root, arguments[0], &arguments[1..]),
+        ["screenshot"] => screenshot::run(root),
         ["tidy"] => tidy::run(root),
         _ => Err(format!(
             "there is no task `{}`: run `cargo xtask` for the list",

@@ -53,6 +53,7 @@ pub(crate) use self::request::{Call, bearer_token};
 pub(crate) use self::sessions::socket_url;
 pub(crate) use self::transport::{CloseReason, GuestRequest, Outputs, frame_limiter, read_frame};
 use crate::checkpoints::Audit;
+use crate::demo_page::DemoPage;
 use crate::relay::Hub;
 use crate::spa::{self, Spa};
 
@@ -83,6 +84,8 @@ pub(crate) struct Parts {
     pub(crate) public: Host,
     /// Sessions of pages without a backend, if they are configured.
     pub(crate) spa: Option<Spa>,
+    /// The demo shop, if it is configured.
+    pub(crate) demo_page: Option<DemoPage>,
 }
 
 /// The routes of the contract. An unknown path is a 404, another method a 405, both with the contract's error body.
@@ -101,6 +104,9 @@ pub(crate) fn router(app: App) -> Router {
             None => methods,
         };
         router = router.route(route.path, methods);
+    }
+    if let Some(page) = app.demo_page.clone() {
+        router = page.add_to(router);
     }
     router
         .fallback(|| async {
@@ -221,11 +227,10 @@ async fn finish(State(app): State<App>, mut request: Request, next: Next) -> Res
     let headers = response.headers_mut();
     let no_store = HeaderValue::from_static("no-store");
     headers.entry(CACHE_CONTROL).or_insert(no_store);
+    // the demo shop has its own
+    let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(policy);
     for (name, value) in [
-        (
-            CONTENT_SECURITY_POLICY,
-            "default-src 'none'; frame-ancestors 'none'",
-        ),
         (REFERRER_POLICY, "no-referrer"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ] {

@@ -4,6 +4,8 @@ mod crm;
 mod report;
 mod scenario;
 mod servers;
+mod shop;
 
 pub(crate) use self::scenario::run;
 pub(crate) use self::servers::Servers;
+pub(crate) use self::shop::Shop;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use genesys_api::{ChannelId, Clock, DeploymentId, Host};
+use genesys_api::{ChannelId, Clock, DeploymentId, Host, Hosts};
 use genesys_http::server::{Identity, Limits, Server, TowerToHyperService};
 use genesys_http::{Client, ClientIdentity, Egress, RateLimiter, Tls, TlsSettings, TlsVersion, Trust};
 use guest_conversation::client::ConnectLimiter;
@@ -23,6 +23,7 @@ use crate::api::{self, Clients, FILE_MEMORY, FaultLog, Parts};
 use crate::audit_log::{own_name, record, record_configuration};
 use crate::checkpoints::Audit;
 use crate::config::{Channel, Config, ConfigError};
+use crate::demo_page::{self, DemoPage};
 use crate::keys::Keys;
 use crate::relay::{Hub, Shutdown};
 use crate::simulator::Simulator;
@@ -42,6 +43,7 @@ pub struct Gateway {
     direct: Direct,
     hub: Hub,
     simulator: Option<Simulator>,
+    has_demo_page: bool,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -64,21 +66,16 @@ impl Gateway {
         let clients = Clients::new(&config.client, &keys, config.listen.requests_per_minute)?;
         let (hosts, simulator) = match config.hosts() {
             Some(hosts) => (hosts, None),
-            #[cfg(feature = "sim")]
             None => {
-                let simulated = genesys_sim::Config {
-                    clock: clock.clone(),
-                    ..genesys_sim::Config::plain()
-                };
-                let simulator = Simulator::start(simulated).await;
-                let simulator = simulator.map_err(StartError::to("start the simulator of Genesys Cloud"))?;
-                (genesys_api::Hosts::single(simulator.host()), Some(simulator))
+                let simulator = start_simulator(&config, &public, &clock).await?;
+                (Hosts::single(simulator.host()), Some(simulator))
             }
-            #[cfg(not(feature = "sim"))]
-            None => {
-                let start_error = StartError::to("start the simulator of Genesys Cloud");
-                return Err(start_error(crate::simulator::NOT_BUILT_IN));
-            }
+        };
+        let has_demo_page = config.spa.as_ref().is_some_and(|spa| spa.demo_page);
+        let demo_page = has_demo_page.then(|| DemoPage::new(&public, &hosts));
+        let origins = match has_demo_page {
+            true => with_own_origin(&config.sessions.allowed_origins, &public)?,
+            false => config.sessions.allowed_origins.clone(),
         };
         let (http, dispatcher, archive) = http_clients(&config, &clock)?;
 
@@ -112,7 +109,7 @@ impl Gateway {
             hub: hub.clone(),
             clients,
             clock,
-            origins: config.sessions.allowed_origins,
+            origins,
             upstream_origin: config.genesys.origin.as_ref().map(own_origin),
             token_in_query: config.sessions.token_in_query,
             trusted_proxies: config.listen.trusted_proxies,
@@ -122,6 +119,7 @@ impl Gateway {
             file_memory: Arc::new(Semaphore::new(FILE_MEMORY)),
             audit: config.audit.clone(),
             public: public.clone(),
+            demo_page,
         }));
 
         let mut tasks = JoinSet::new();
@@ -151,6 +149,7 @@ impl Gateway {
             direct,
             hub,
             simulator,
+            has_demo_page,
             stop,
             tasks,
         })
@@ -172,6 +171,13 @@ impl Gateway {
     #[must_use]
     pub fn simulator_url(&self) -> Option<String> {
         Some(self.simulator.as_ref()?.host().to_string())
+    }
+
+    /// Returns the URL of the demo shop, if the configuration has it.
+    #[must_use]
+    pub fn demo_page_url(&self) -> Option<String> {
+        self.has_demo_page
+            .then(|| format!("{}{}", self.public, demo_page::PATH))
     }
 
     /// Returns the store, for an export of the audit log.
@@ -223,6 +229,37 @@ impl Gateway {
             simulator.stop().await;
         }
     }
+}
+
+/// Starts the simulator of Genesys Cloud, with the bot of the demo shop if the configuration has it.
+#[cfg(feature = "sim")]
+async fn start_simulator(config: &Config, public: &Host, clock: &Clock) -> Result<Simulator, StartError> {
+    let mut simulated = genesys_sim::Config {
+        clock: clock.clone(),
+        ..genesys_sim::Config::plain()
+    };
+    if config.spa.as_ref().is_some_and(|spa| spa.demo_page) {
+        let page = format!("{public}{}", demo_page::PATH);
+        let script = genesys_sim::Script::demo_shop(page.trim_end_matches('/'));
+        let script = script.map_err(StartError::to("write the script of the demo shop"))?;
+        simulated.rules.agent = genesys_sim::Agent::Scripts(vec![script]);
+    }
+    let simulator = Simulator::start(simulated).await;
+    simulator.map_err(StartError::to("start the simulator of Genesys Cloud"))
+}
+
+#[cfg(not(feature = "sim"))]
+#[expect(clippy::unused_async, reason = "the signature of the feature `sim`")]
+async fn start_simulator(_: &Config, _: &Host, _: &Clock) -> Result<Simulator, StartError> {
+    let start_error = StartError::to("start the simulator of Genesys Cloud");
+    Err(start_error(crate::simulator::NOT_BUILT_IN))
+}
+
+/// The allowed origins and that of this gateway, whose own page it serves.
+fn with_own_origin(allowed: &OriginPolicy, public: &Host) -> Result<OriginPolicy, StartError> {
+    let entries = allowed.origins().iter().map(Origin::to_string);
+    let origins = OriginPolicy::new(entries.chain([public.to_string()]));
+    origins.map_err(StartError::to("allow the origin of the demo shop"))
 }
 
 async fn record_start(

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "sim")]
 mod demo;
+mod demo_page;
 mod gateway;
 mod keys;
 mod private_file;

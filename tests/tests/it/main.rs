@@ -37,6 +37,8 @@ mod data_subject;
 #[cfg(test)]
 mod deliveries;
 #[cfg(test)]
+mod demo_page;
+#[cfg(test)]
 mod direct;
 #[cfg(test)]
 mod document;

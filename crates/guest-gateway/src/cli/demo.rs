@@ -16,7 +16,7 @@ pub(super) struct Options {
     /// Print one JSON report on stdout instead of lines
     #[arg(long)]
     json: bool,
-    /// Keep the servers running, and print their addresses and curl commands
+    /// Keep the servers running, start a demo shop with a chat, and print the addresses and curl commands
     #[arg(long)]
     keep: bool,
 }
@@ -35,18 +35,33 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     if options.json {
         print_line(&serde_json::to_string(&report).map_err(Failure::failed)?);
     }
-    if options.keep {
-        let hints = servers.hints();
-        if options.json {
-            tracing::warn!("{hints}");
-        } else {
-            print_line(&hints);
-        }
-        interrupt.received().await;
-    }
+    let kept = match options.keep {
+        true => keep(&servers, options.json, interrupt).await,
+        false => Ok(()),
+    };
     servers.stop().await;
+    kept?;
     match report.ok {
         true => Ok(()),
         false => Err(Failure::failed("the check of a step failed")),
     }
+}
+
+/// Starts the demo shop, and prints all addresses. The servers run until the interrupt.
+async fn keep(servers: &demo::Servers, as_json: bool, mut interrupt: Interrupt) -> Result<(), Failure> {
+    let shop = demo::Shop::start().await;
+    let shop = shop.map_err(|error| Failure::failed(error_chain(&*error)))?;
+    let hints = format!(
+        "{}\nOpen the demo shop in a browser: {}\nThe servers run until Ctrl-C.",
+        servers.hints(),
+        shop.url()
+    );
+    if as_json {
+        tracing::warn!("{hints}");
+    } else {
+        print_line(&hints);
+    }
+    interrupt.received().await;
+    shop.stop().await;
+    Ok(())
 }

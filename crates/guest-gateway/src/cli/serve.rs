@@ -77,9 +77,13 @@ fn raise_limits(config: &Config) {
 
 fn ready(gateway: &Gateway, as_json: bool) -> String {
     let host = gateway.host();
-    let simulator = gateway.simulator_url();
+    let (simulator, demo_page) = (gateway.simulator_url(), gateway.demo_page_url());
     if as_json {
-        return json!({ "event": "ready", "http": host.to_string(), "simulator": simulator }).to_string();
+        let mut ready = json!({ "event": "ready", "http": host.to_string(), "simulator": simulator });
+        if let Some(url) = demo_page {
+            ready["demoPage"] = url.into();
+        }
+        return ready.to_string();
     }
     let genesys = match simulator {
         Some(url) => {
@@ -87,5 +91,6 @@ fn ready(gateway: &Gateway, as_json: bool) -> String {
         }
         None => "Connected to Genesys Cloud.".to_owned(),
     };
-    format!("guest-gateway serves {host}. Ctrl-C stops it.\n{genesys}")
+    let shop = demo_page.map_or_else(String::new, |url| format!("\nOpen the demo shop: {url}"));
+    format!("guest-gateway serves {host}. Ctrl-C stops it.\n{genesys}{shop}")
 }

@@ -158,6 +158,11 @@ fn check_spa(config: &Config) -> Result<(), Conflict> {
         let what = "invalid [spa] `anonymous`: false without an [[spa.assertion_key]], so that no guest is admitted: add one";
         return Err(conflict("anonymous", what));
     }
+    if spa.demo_page && !spa.anonymous {
+        let what =
+            "invalid [spa] `demo_page`: the demo shop has no assertions, use it with `anonymous = true`";
+        return Err(conflict("demo_page", what));
+    }
     for (position, key) in spa.assertion_key.iter().enumerate() {
         let is_repeated = spa.assertion_key[..position]
             .iter()

@@ -26,6 +26,9 @@ pub(crate) struct Spa {
     /// Whether guests without an assertion are admitted.
     #[serde(default = "enabled")]
     pub(crate) anonymous: bool,
+    /// Whether the gateway serves the demo shop.
+    #[serde(default)]
+    pub(crate) demo_page: bool,
     /// Longest lifetime of a session, however often it is used.
     #[serde(default = "hours::<720>", deserialize_with = "duration")]
     pub(crate) lifetime: Duration,

@@ -73,8 +73,7 @@ impl Servers {
         let ca = self.folder.path().join(CA).display().to_string();
         let (id, secret) = CLIENT;
         format!(
-            "\nThe servers run until Ctrl-C.\n\n\
-             gateway    {gateway}\nsimulator  {simulator}   (SIMULATED Genesys Cloud)\nCRM        {crm}\n\
+            "\ngateway    {gateway}\nsimulator  {simulator}   (SIMULATED Genesys Cloud)\nCRM        {crm}\n\
              CA         {ca}\nconfig     {config}\n\n\
              TOKEN=$(curl -s --cacert {ca} -u {id}:{secret} -d grant_type=client_credentials {gateway}/oauth/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n\
              curl --cacert {ca} -H \"Authorization: Bearer $TOKEN\" {gateway}/api/v2/webmessaging/guest-sessions/metrics\n\

@@ -270,6 +270,13 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "[[spa.assertion_key]]",
         "exactly one of `public_key`",
     ),
+    (
+        "[webhooks]\n",
+        "[spa]\nclient = \"your_service_account_client_id\"\nanonymous = false\ndemo_page = true\n\
+         [[spa.assertion_key]]\nid = \"a\"\nsecret = \"b\"\n[webhooks]\n",
+        "demo_page = true",
+        "no assertions",
+    ),
 ];
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::Example;
+use crate::demo_page::fetch;
 use crate::page::{Page, handshake, soon, upgrade, upgrade_with};
 use crate::process::{Ended, Process, command};
 
@@ -97,7 +98,7 @@ async fn page_of(session: &Value) -> Page {
 async fn demo_with_kept_servers_exits_and_removes_its_files() {
     let mut demo = Process::start(command(["demo", "--keep"]));
     let mut output = String::new();
-    while !output.contains("/sim/clock") {
+    while !output.contains("until Ctrl-C") {
         output.push_str(&demo.line().await);
         output.push('\n');
     }
@@ -109,6 +110,11 @@ async fn demo_with_kept_servers_exits_and_removes_its_files() {
     let ca = ca.expect("the CA's path is printed");
     assert!(ca.exists());
     printed_commands_work(&output).await;
+    let shop = output
+        .lines()
+        .find_map(|line| line.strip_prefix("Open the demo shop in a browser: "));
+    let shop = fetch(shop.expect("the shop's address is printed")).await;
+    assert!(shop.contains("Harbor Tea"), "{shop}");
     assert_clean_exit("demo --keep", &demo.interrupt().await);
     assert!(
         !ca.parent().unwrap().exists(),
@@ -121,6 +127,7 @@ async fn printed_commands_work(output: &str) {
     let lines: Vec<&str> = output
         .lines()
         .skip_while(|line| !line.starts_with("TOKEN="))
+        .take_while(|line| !line.starts_with("Open "))
         .collect();
     assert!(lines.len() >= 4, "{output}");
     let script = lines
