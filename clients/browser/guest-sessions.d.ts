@@ -1289,6 +1289,8 @@ export interface SpaClientOptions {
   fetch?: typeof globalThis.fetch;
   /** Replaces the global `WebSocket`. */
   WebSocket?: GuestConversationOptions["WebSocket"];
+  /** Replaces the clock and its timers, in milliseconds. */
+  clock?: Clock;
 }
 
 /** The session of this browser at a gateway with `[spa]`, for a page without a backend. */
@@ -1298,7 +1300,10 @@ export class SpaClient {
   resume(): Promise<BrowserSession | null>;
   /** Creates a session after the guest's choices of consent. Throws a `GuestSessionsError` if the gateway refuses. */
   create(consent: ConsentChoices, guestAttributes?: GuestAttributes): Promise<BrowserSession>;
-  /** The conversation of a session. It fetches a ticket for each socket. Call `connect()`. */
+  /**
+   * The conversation of a session. It fetches a ticket for each socket. After two WebSockets in a row that could not be opened
+   * it uses event streams, and tries a WebSocket again at a connection ten minutes later. Call `connect()`.
+   */
   conversation(session: BrowserSession, options?: GuestConversationOptions): GuestConversation;
   /** Changes the consent of the session. Absent purposes stay unchanged. */
   changeConsent(choices: ChangeConsent): Promise<BrowserSession>;
@@ -1377,9 +1382,6 @@ export function endBrowserSession(options: CallOptions): Promise<void>;
 
 /** Change the consent of this browser's session. */
 export function changeBrowserConsent(options: CallOptions, body: ChangeConsent): Promise<BrowserSession>;
-
-/** Send a frame of the guest to an open stream. */
-export function sendFrame(options: CallOptions, body: PostedFrame, query: { stream: string }): Promise<void>;
 
 /** The conversation of this browser's session. */
 export function fetchBrowserMessages(options: CallOptions, query?: { page?: number; from?: string }): Promise<MessagePage>;

@@ -39,6 +39,9 @@ pub(crate) struct Artifact {
 /// The handwritten part of the browser client, and its types.
 const CLIENT: &str = "xtask/src/codegen/browser_client.js";
 const SPA_CLIENT: &str = "xtask/src/codegen/spa_client.js";
+const STREAM_CLIENT: &str = "xtask/src/codegen/stream_client.js";
+/// The parts of the browser client.
+const CLIENTS: &[&str] = &[CLIENT, SPA_CLIENT, STREAM_CLIENT];
 const CLIENT_TYPES: &str = "xtask/src/codegen/browser_client.d.ts";
 const CONTRACT: &str = "spec/guest-sessions/openapi.json";
 const CONTRACT_ERRORS: &str = "spec/guest-sessions/errors.toml";
@@ -106,7 +109,7 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
         generate: served_contract::events,
     },
     Artifact {
-        sources: &[CONTRACT, CONTRACT_ERRORS, CLIENT, SPA_CLIENT],
+        sources: &[CONTRACT, CONTRACT_ERRORS, CLIENT, SPA_CLIENT, STREAM_CLIENT],
         output: "clients/browser/guest-sessions.js",
         generate: browser_client::generate,
     },

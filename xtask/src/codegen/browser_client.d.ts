@@ -207,6 +207,8 @@ export interface SpaClientOptions {
   fetch?: typeof globalThis.fetch;
   /** Replaces the global `WebSocket`. */
   WebSocket?: GuestConversationOptions["WebSocket"];
+  /** Replaces the clock and its timers, in milliseconds. */
+  clock?: Clock;
 }
 
 /** The session of this browser at a gateway with `[spa]`, for a page without a backend. */
@@ -216,7 +218,10 @@ export class SpaClient {
   resume(): Promise<BrowserSession | null>;
   /** Creates a session after the guest's choices of consent. Throws a `GuestSessionsError` if the gateway refuses. */
   create(consent: ConsentChoices, guestAttributes?: GuestAttributes): Promise<BrowserSession>;
-  /** The conversation of a session. It fetches a ticket for each socket. Call `connect()`. */
+  /**
+   * The conversation of a session. It fetches a ticket for each socket. After two WebSockets in a row that could not be opened
+   * it uses event streams, and tries a WebSocket again at a connection ten minutes later. Call `connect()`.
+   */
   conversation(session: BrowserSession, options?: GuestConversationOptions): GuestConversation;
   /** Changes the consent of the session. Absent purposes stay unchanged. */
   changeConsent(choices: ChangeConsent): Promise<BrowserSession>;

@@ -58,7 +58,13 @@ function parse(status, text, wait) {
 }
 
 /** Makes a REST call of the contract. For backends: pages hold no API client's token. */
-async function call(operation, { baseUrl, accessToken, idempotencyKey, credentials, fetch = globalThis.fetch, signal }, { path = {}, query = {}, body } = {}) {
+async function call(operation, options, parameters) {
+  const response = await request(operation, options, parameters);
+  return parse(response.status, await response.text(), response.headers.get("retry-after"));
+}
+
+/** Sends a request of the contract. Returns its response if that is a success. */
+async function request(operation, { baseUrl, accessToken, idempotencyKey, credentials, fetch = globalThis.fetch, signal }, { path = {}, query = {}, body } = {}) {
   const [method, template, media] = OPERATIONS[operation];
   const url = urlOf(baseUrl, template, path, query);
   const headers = {};
@@ -69,7 +75,8 @@ async function call(operation, { baseUrl, accessToken, idempotencyKey, credentia
   if (template.startsWith("/spa/") && method !== "GET") headers["x-guest-sessions-csrf"] = "1";
   const sent = body === undefined ? undefined : media === "application/json" ? JSON.stringify(body) : new URLSearchParams(body).toString();
   const response = await fetch(url, { method, headers, credentials, body: sent, signal, redirect: "error" });
-  return parse(response.status, await response.text(), response.headers.get("retry-after"));
+  if (!response.ok) parse(response.status, await response.text(), response.headers.get("retry-after"));
+  return response;
 }
 
 /** An event of a conversation. Node has a global `CustomEvent` from version 19 on only. */

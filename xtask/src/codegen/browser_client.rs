@@ -6,9 +6,9 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::CLIENTS;
 use super::contract::{Document, Operation, strings};
 use super::facts::Sources;
-use super::{CLIENT, SPA_CLIENT};
 
 pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let (document, codes) = Document::read(sources)?;
@@ -33,9 +33,8 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
         )?;
     }
     code.push_str("};\n\n");
-    code.push_str(sources.text(CLIENT)?);
-    code.push('\n');
-    code.push_str(sources.text(SPA_CLIENT)?);
+    let clients: Result<Vec<&str>, _> = CLIENTS.iter().map(|path| sources.text(path)).collect();
+    code.push_str(&clients?.join("\n"));
     for operation in operations.iter().filter(is_function) {
         let summary = operation.value["summary"].as_str().unwrap_or_default();
         let id = operation.id;
@@ -65,24 +64,24 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     Ok(code)
 }
 
-/// The operations whose reply is an answer, without the component's file, which pages import, and without those of auditors: a
+/// The operations that `fetch` can make, without the component's file, which pages import, and without those of auditors: a
 /// page may not read the whole log.
 pub(super) fn callable(document: &Document) -> Result<Vec<Operation<'_>>, Box<dyn Error>> {
     let mut operations = document.operations()?;
     operations.retain(|operation| {
         let is_socket = operation.value["responses"].get("101").is_some();
-        let content = &operation.value["responses"]["200"]["content"];
-        let is_read_otherwise =
-            ["text/event-stream", "text/javascript"].map(|media| content.get(media).is_some());
+        let is_script = operation.value["responses"]["200"]["content"]
+            .get("text/javascript")
+            .is_some();
         let is_audit = strings(&operation.value["security"][0]["oauth"]).any(|scope| scope == "audit:read");
-        !is_socket && !is_read_otherwise.contains(&true) && !is_audit
+        !is_socket && !is_script && !is_audit
     });
     Ok(operations)
 }
 
-/// Whether it is a function of its own. Those about a part of a session are methods of the conversation.
+/// Whether it is a function of its own. The conversation makes those about a part of a session and about its event stream.
 pub(super) fn is_function(operation: &&Operation<'_>) -> bool {
-    operation.path.matches('{').count() < 2
+    operation.path.matches('{').count() < 2 && !["openStream", "sendFrame"].contains(&operation.id)
 }
 
 fn media(operation: &Value) -> Option<&str> {

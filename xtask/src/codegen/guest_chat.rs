@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Write;
 
 use super::facts::Sources;
-use super::{CLIENT, CONTRACT, CONTRACT_ERRORS, SPA_CLIENT, browser_client};
+use super::{CLIENT, CLIENTS, CONTRACT, CONTRACT_ERRORS, SPA_CLIENT, STREAM_CLIENT, browser_client};
 
 /// The sources of the client, and the modules, each after those that it needs when it is evaluated.
 pub(crate) const SOURCES: &[&str] = &[
@@ -12,6 +12,7 @@ pub(crate) const SOURCES: &[&str] = &[
     CONTRACT_ERRORS,
     CLIENT,
     SPA_CLIENT,
+    STREAM_CLIENT,
     "clients/browser/src/guest-chat/texts.js",
     "clients/browser/src/guest-chat/dom.js",
     "clients/browser/src/guest-chat/form.js",
@@ -37,7 +38,8 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     }
     let mut code = browser_client::generate(sources)?;
     write!(code, "\nconst STYLES = `\n{styles}`;\n")?;
-    let is_module = |path: &&&str| ![CONTRACT, CONTRACT_ERRORS, CLIENT, SPA_CLIENT, STYLES].contains(*path);
+    let is_module =
+        |path: &&&str| ![CONTRACT, CONTRACT_ERRORS, STYLES].contains(*path) && !CLIENTS.contains(*path);
     for path in SOURCES.iter().filter(is_module) {
         code.push('\n');
         code.push_str(module(sources.text(path)?, *path == ELEMENT).trim());

@@ -14,11 +14,13 @@ export class SpaClient {
   #accessToken = null;
   /** Time from which the access token is renewed before a call. */
   #renewAt = -Infinity;
+  #transport;
 
   /** @see SpaClientOptions in guest-sessions.d.ts */
   constructor(gateway, options = {}) {
     this.#gateway = new URL(gateway, globalThis.location?.href).href.replace(/\/$/, "");
-    this.#options = { storage: pageStorage(), marks: browserStorage(), ...options };
+    this.#options = { storage: pageStorage(), marks: browserStorage(), clock: CLOCK, WebSocket: globalThis.WebSocket, ...options };
+    this.#transport = new Transport(this.#options.clock, this.#options.WebSocket);
   }
 
   /** Returns the session that an earlier page of this browser created, or `null` if there is none. */
@@ -49,12 +51,43 @@ export class SpaClient {
     return session;
   }
 
-  /** The conversation of a session. It fetches a ticket for each socket. */
+  /** The conversation of a session. It fetches a ticket for each socket, or uses event streams where no socket can be opened. */
   conversation(session, options = {}) {
-    const { fetch, WebSocket } = this.#options;
-    const own = Object.fromEntries(Object.entries({ fetch, WebSocket }).filter(([, value]) => value !== undefined));
-    const read = (query) => this.#authorized((call) => fetchBrowserMessages(call, query));
-    return new GuestConversation(session, { ...own, ...options, ticket: () => this.#ticket(), readHistory: read });
+    const { fetch, clock } = this.#options;
+    const transport = this.#transport;
+    const openStream = () => this.#openStream();
+    function Connection(url, protocols) {
+      return transport.usesStreams ? openStream() : transport.openSocket(url, protocols);
+    }
+    return new GuestConversation(session, {
+      fetch,
+      clock,
+      ...options,
+      WebSocket: Connection,
+      ticket: async () => (transport.usesStreams ? "" : this.#ticket()),
+      readHistory: (query) => this.#authorized((call) => fetchBrowserMessages(call, query)),
+    });
+  }
+
+  #openStream() {
+    return new StreamSocket(this.#streamClient());
+  }
+
+  /** The requests of an event stream. */
+  #streamClient() {
+    const authorized = async (run) => {
+      try {
+        return await this.#authorized(run);
+      } catch (error) {
+        if (isGone(error)) this.#forget();
+        throw error;
+      }
+    };
+    return {
+      clock: this.#options.clock,
+      open: (body, stream, signal) => authorized((options) => request("openStream", { ...options, signal }, { body, query: { stream } })),
+      post: (frame, stream) => authorized((options) => call("sendFrame", options, { body: frame, query: { stream } })),
+    };
   }
 
   /** Changes the consent of the session. Absent purposes stay unchanged. */
@@ -86,7 +119,7 @@ export class SpaClient {
   /** Makes a call with the credential of this browser. */
   async #authorized(run) {
     if (this.#handle === null) return run(this.#call({ credentials: "include" }));
-    if (CLOCK.now() >= this.#renewAt) await this.#renew();
+    if (this.#options.clock.now() >= this.#renewAt) await this.#renew();
     const token = this.#accessToken;
     try {
       return await run(this.#call({ accessToken: token }));
@@ -107,7 +140,7 @@ export class SpaClient {
   /** Uses the access token of a reply for nine tenths of its lifetime. */
   #use({ accessToken = null, expiresIn = 0 }) {
     this.#accessToken = accessToken;
-    this.#renewAt = CLOCK.now() + expiresIn * 900;
+    this.#renewAt = this.#options.clock.now() + expiresIn * 900;
   }
 
   #call(options = {}) {

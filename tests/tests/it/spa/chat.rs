@@ -1,5 +1,7 @@
 //! `<guest-chat gateway>` in a browser: a page without a backend, of the gateway's site and of another one.
 
+mod stream;
+
 use std::convert::Infallible;
 
 use bytes::Bytes;
