@@ -87,7 +87,7 @@ pub enum ConnectionEvent {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SessionEvent {
-    /// The state of an attachment, or of a requested download link, changed (`web-messaging` only).
+    /// The state of an attachment, or of a requested download link, changed.
     Attachment(Box<AttachmentEvent>),
     /// The conversation was cleared: remove what is shown of it.
     Cleared,

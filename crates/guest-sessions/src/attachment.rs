@@ -35,14 +35,20 @@ const PREFIX: &str = "attachment; filename*=UTF-8''";
 /// The `Content-Disposition` of an upload, with the name of the file as in RFC 8187.
 #[must_use]
 pub fn file_name_header(name: &str) -> HeaderValue {
-    let mut text = String::from(PREFIX);
-    for byte in name.bytes() {
+    let value = format!("{PREFIX}{}", encoded(name));
+    HeaderValue::try_from(value).expect("percent-encoded text is plain ASCII")
+}
+
+/// A text percent-encoded as UTF-8, but for unreserved characters (RFC 3986 section 2.3).
+pub(crate) fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(byte.into()),
-            _ => text.push_str(&format!("%{byte:02X}")),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte.into()),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
         }
     }
-    HeaderValue::try_from(text).expect("percent-encoded text is plain ASCII")
+    encoded
 }
 
 /// The name of the file in the headers of an upload.

@@ -3,6 +3,7 @@
 pub mod calls;
 mod conversation;
 mod error_kind;
+mod files;
 mod gateway_connection;
 mod gateway_session;
 mod rest;

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use genesys_api::Problem;
 use genesys_auth::AuthorizedError;
 use genesys_http::CallError;
+use guest_conversation::attachments::{AttachError, DeleteError};
 use guest_conversation::{Ending, RequestError, SendError};
 use guest_payload::{ChangeError, Refused};
 use guest_sessions::ErrorCode;
@@ -17,15 +18,24 @@ use web_messaging::rest::deployment::NotAdmitted;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A file cannot be attached.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
     /// A later choice of the guest is recorded.
     #[error("{0}")]
     ConsentOutdated(ChangeError),
     /// The policy refuses the session. In direct mode this is audited.
     #[error("{0}")]
     ConsentRequired(Box<Refused<'static>>),
+    /// A request of the conversation cannot be made.
+    #[error(transparent)]
+    Request(#[from] RequestError),
     /// The conversation ended before it was ready.
     #[error("{0}")]
     Conversation(Ending),
+    /// An attachment cannot be deleted.
+    #[error(transparent)]
+    DeleteAttachment(#[from] DeleteError),
     /// The limit of live sessions is reached.
     #[error("cannot create a session: {limit} are live, which is the limit, try again later")]
     Full {
@@ -106,6 +116,11 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Attach(AttachError::Busy { .. } | AttachError::TooMany { .. })
+            | Self::Request(RequestError::Busy { .. }) => ErrorKind::Unavailable,
+            Self::Attach(AttachError::Ended | AttachError::NotReady | AttachError::ReadOnly)
+            | Self::Request(_) => ErrorKind::NotSent,
+            Self::Attach(_) | Self::DeleteAttachment(_) => ErrorKind::Invalid,
             Self::Conversation(ending) => ending.into(),
             Self::Gateway(error) => (&**error).into(),
             Self::NotAdmitted(_) | Self::SignInOff => ErrorKind::Invalid,

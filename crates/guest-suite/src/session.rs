@@ -4,8 +4,9 @@ use std::error::Error as StdError;
 
 use audit::Entry;
 use genesys_api::{Now, Origin, SessionId};
+use guest_conversation::attachments::{AttachmentId, File};
 use guest_conversation::client::Handle;
-use guest_conversation::{CloseMode, ConnectionEvent, Event, Message, MessageId, OutgoingMessage};
+use guest_conversation::{CloseMode, ConnectionEvent, Event, Message, MessageId, OutgoingMessage, Request};
 use guest_payload::{ConsentChange, Signals};
 use guest_sessions::RefreshedTokens;
 use guest_sessions::client::{GatewayConnection, GatewayRefresher, calls};
@@ -130,8 +131,7 @@ impl GuestSession {
         self.send_message(&OutgoingMessage::new(text.into()))
     }
 
-    /// Queues a message, such as an answer to the content of another one, and returns its id. Files can be sent in
-    /// direct mode only.
+    /// Queues a message, such as an answer to the content of another one or uploaded files, and returns its id.
     ///
     /// # Errors
     /// If it is empty or too large, has a file that cannot be sent, the queue is full, or no conversation is open.
@@ -140,6 +140,44 @@ impl GuestSession {
             Link::Direct(conversation) => conversation.send_message(message)?,
             Link::Remote(connection) => connection.send_message(message)?,
         })
+    }
+
+    /// Uploads a file, and returns its id. [`SessionEvent::Attachment`](guest_conversation::SessionEvent::Attachment)
+    /// reports its state. Once it is uploaded, a message can be sent with it.
+    ///
+    /// # Errors
+    /// If the session does not take the file, too many are being uploaded, or no conversation is open.
+    pub fn attach(&self, file: File) -> Result<AttachmentId, Error> {
+        Ok(match self.link.as_ref().ok_or(Error::NotConnected)? {
+            Link::Direct(conversation) => conversation.attach(file)?,
+            Link::Remote(connection) => connection.attach(file)?,
+        })
+    }
+
+    /// Deletes a file that was not sent. The event reports the outcome.
+    ///
+    /// # Errors
+    /// If it is unknown or being sent, too many requests wait, or no conversation is open.
+    pub fn delete_attachment(&self, id: &AttachmentId) -> Result<(), Error> {
+        match self.link.as_ref().ok_or(Error::NotConnected)? {
+            Link::Direct(conversation) => conversation.with(|machine, _| machine.delete_attachment(id))?,
+            Link::Remote(connection) => connection.delete_attachment(id)?,
+        }
+        Ok(())
+    }
+
+    /// Requests a fresh download link of a file of either side. The event has it. It works for about ten minutes.
+    ///
+    /// # Errors
+    /// If too many requests wait, or no conversation is open.
+    pub fn refresh_attachment(&self, id: &AttachmentId) -> Result<(), Error> {
+        match self.link.as_ref().ok_or(Error::NotConnected)? {
+            Link::Direct(conversation) => {
+                conversation.request(Request::RefreshAttachment { id: id.clone() })?;
+            }
+            Link::Remote(connection) => connection.refresh_attachment(id)?,
+        }
+        Ok(())
     }
 
     /// Shows that the guest is typing, at most once in 5 s. Does nothing without an open conversation.

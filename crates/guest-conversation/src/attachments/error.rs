@@ -113,6 +113,14 @@ pub enum Failure {
         /// Text of the service.
         message: String,
     },
+    /// The gateway refused it (`guest-sessions` only).
+    #[error("{message}")]
+    RefusedByGateway {
+        /// Stable code of the gateway.
+        code: Box<str>,
+        /// Text of the gateway, with the remedy.
+        message: Box<str>,
+    },
     /// The session ended, or a new one began.
     #[error("the session of the attachment is over: attach the file in the new one")]
     SessionEnded,

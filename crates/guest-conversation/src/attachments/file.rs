@@ -35,6 +35,24 @@ impl File {
             body,
         }
     }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The media type, lower case.
+    #[must_use]
+    pub fn media_type(&self) -> &str {
+        &self.media_type
+    }
+
+    /// The content.
+    #[must_use]
+    pub fn content(&self) -> &Bytes {
+        &self.body
+    }
 }
 
 impl fmt::Debug for File {

@@ -2,9 +2,10 @@
 //!
 //! It is composed of the parts of [`guest_conversation`], and has the same states. Events are numbered: after a
 //! reconnect the gateway replays those that were missed. Messages are sent again under their id, which the gateway uses
-//! to drop duplicates. The history is read by REST. There are no attachments. An access token that expired is requested from the
+//! to drop duplicates. The history is read, and files are uploaded, by REST. An access token that expired is requested from the
 //! application.
 
+mod attachments;
 mod delivery;
 mod status;
 
@@ -36,6 +37,8 @@ pub struct GatewayConversation {
     status: Option<Box<ConversationStatus>>,
     /// The last error of the gateway: a close that follows is about it.
     last_error: Option<Box<ServiceRefusal>>,
+    /// The files of the messages that are queued or not acknowledged.
+    files: Vec<(MessageId, Vec<AttachmentId>)>,
 }
 
 impl GatewayConversation {
@@ -47,6 +50,7 @@ impl GatewayConversation {
             session,
             status: None,
             last_error: None,
+            files: Vec::new(),
         }
     }
 
@@ -402,12 +406,10 @@ impl GuestMachine for GatewayConversation {
         }
     }
 
-    /// Without attachments: see [`OutgoingMessage::content`].
     fn send(&mut self, id: MessageId, message: &OutgoingMessage, now: Now) -> Result<(), SendError> {
-        if let Some(id) = message.attachments().first() {
-            return Err(SendError::UnknownAttachment { id: id.to_string() });
-        }
-        self.engine.send(id, message.clone(), now)
+        self.engine.send(id, message.clone(), now)?;
+        self.keep_files(id, message);
+        Ok(())
     }
 
     fn send_typing(&mut self, now: Now) {

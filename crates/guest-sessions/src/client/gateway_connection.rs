@@ -4,11 +4,13 @@ use std::ops::Deref;
 
 use genesys_api::SessionId;
 use genesys_auth::AuthorizedError;
+use guest_conversation::attachments::{AttachError, AttachmentId, File};
 use guest_conversation::client::{Connection, Handle, Settings, supply_token};
-use guest_conversation::{ConnectionEvent, Event, GuestMachine as _};
+use guest_conversation::{ConnectionEvent, Event, GuestMachine as _, RequestError};
 use token_window::{Events, RefreshError, RefreshRequest, Refresher, TokenError, TokenManager, Tokens};
 use tokio::task::JoinSet;
 
+use super::files::{Files, REQUESTS};
 use super::{GatewayConversation, GatewaySession, RestClient, calls};
 use crate::{ErrorCode, TokenPlacement};
 
@@ -18,6 +20,7 @@ use crate::{ErrorCode, TokenPlacement};
 pub struct GatewayConnection {
     connection: Connection<GatewayConversation>,
     manager: TokenManager,
+    files: Files,
     /// The task that passes new tokens to the connection.
     _tasks: JoinSet<()>,
 }
@@ -31,6 +34,8 @@ impl GatewayConnection {
         // subscribed before the token is taken, so that no refresh in between is missed
         let refreshes = manager.events();
         let token = manager.token().await?.secret;
+        let (http, host) = (settings.http.clone(), settings.url.host());
+        let files = Files::new(id.clone(), http, host, manager.clone());
         let session = GatewaySession::new(id, token).with_token_in(TokenPlacement::Subprotocol);
         let connection = Connection::open(GatewayConversation::new(session), settings);
         let mut tasks = JoinSet::new();
@@ -38,6 +43,7 @@ impl GatewayConnection {
         Ok(Self {
             connection,
             manager,
+            files,
             _tasks: tasks,
         })
     }
@@ -54,9 +60,40 @@ impl GatewayConnection {
         event
     }
 
+    /// Uploads a file, and returns its id. [`SessionEvent::Attachment`](guest_conversation::SessionEvent::Attachment)
+    /// reports its state. Once it is uploaded, a message can be sent with it. Two files are uploaded at once, and 30 wait.
+    ///
+    /// # Errors
+    /// If the session does not take it, or too many files wait.
+    pub fn attach(&self, file: File) -> Result<AttachmentId, AttachError> {
+        self.files.upload(file, self.connection.handle())
+    }
+
+    /// Deletes a file that was not sent. The event reports the outcome.
+    ///
+    /// # Errors
+    /// If too many requests wait.
+    pub fn delete_attachment(&self, id: &AttachmentId) -> Result<(), RequestError> {
+        Self::started(self.files.delete(id, self.connection.handle()))
+    }
+
+    /// Requests a fresh download link of a file of either side. The event has it.
+    ///
+    /// # Errors
+    /// If too many requests wait.
+    pub fn refresh_attachment(&self, id: &AttachmentId) -> Result<(), RequestError> {
+        Self::started(self.files.refresh(id, self.connection.handle()))
+    }
+
     /// Ends the conversation and waits until it is over, at most 7 s. Returns the remaining events.
     pub async fn close(self) -> Vec<Event> {
         self.connection.close().await
+    }
+
+    fn started(is_started: bool) -> Result<(), RequestError> {
+        is_started
+            .then_some(())
+            .ok_or(RequestError::Busy { waiting: REQUESTS })
     }
 }
 

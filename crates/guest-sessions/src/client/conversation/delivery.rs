@@ -20,6 +20,7 @@ impl GatewayConversation {
                 self.session.is_new(sequence);
                 let (at, sequence) = (time_or_now(&timestamp, now), Some(sequence));
                 if self.engine.handle_delivered(id, at, sequence) {
+                    self.resolve_files(id, true);
                     let status = DeliveryStatus::Delivered {
                         at,
                         sequence,
@@ -33,6 +34,7 @@ impl GatewayConversation {
                 self.engine.handle_unknown(id);
             }
             DeliveryBody::Failed { code, message } => {
+                self.resolve_files(id, false);
                 let refusal = ServiceRefusal::new(&*code, &message);
                 self.engine
                     .handle_failed(id, FailureReason::Refused(Box::new(refusal)));
