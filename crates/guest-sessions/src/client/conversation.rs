@@ -25,6 +25,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, SocketUrl, Transmit};
 
+use self::attachments::SentFiles;
 use super::gateway_session::GatewaySession;
 use crate::{ClientFrame, ConversationStatus, ErrorCode, GuestMessage, MessageBody, ServerFrame};
 
@@ -37,8 +38,7 @@ pub struct GatewayConversation {
     status: Option<Box<ConversationStatus>>,
     /// The last error of the gateway: a close that follows is about it.
     last_error: Option<Box<ServiceRefusal>>,
-    /// The files of the messages that are queued or not acknowledged.
-    files: Vec<(MessageId, Vec<AttachmentId>)>,
+    files: Option<Box<SentFiles>>,
 }
 
 impl GatewayConversation {
@@ -50,7 +50,7 @@ impl GatewayConversation {
             session,
             status: None,
             last_error: None,
-            files: Vec::new(),
+            files: None,
         }
     }
 

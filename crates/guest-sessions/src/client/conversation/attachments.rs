@@ -27,28 +27,31 @@ impl GatewayConversation {
 
     /// Keeps the files of a queued message until its delivery is known.
     pub(super) fn keep_files(&mut self, id: MessageId, message: &OutgoingMessage) {
-        let engine = &self.engine;
-        self.files
-            .retain(|(id, _)| !matches!(engine.delivery(*id), None | Some(DeliveryStatus::Failed(_))));
-        let files: Vec<AttachmentId> = message
-            .attachments()
-            .iter()
-            .filter_map(|id| id.parse().ok())
-            .collect();
-        if !files.is_empty() {
-            self.files.push((id, files));
+        let ids = message.attachments().iter();
+        let files: Vec<AttachmentId> = ids.filter_map(|id| id.parse().ok()).collect();
+        if files.is_empty() {
+            return;
         }
+        let engine = &self.engine;
+        let SentFiles(kept) = &mut **self.files.get_or_insert_default();
+        kept.retain(|(id, _)| !matches!(engine.delivery(*id), None | Some(DeliveryStatus::Failed(_))));
+        kept.push((id, files));
     }
 
     /// Takes the files of a message. They are sent with it, or not.
     pub(super) fn resolve_files(&mut self, message: MessageId, is_sent: bool) {
-        let resolved = self.files.extract_if(.., |(id, _)| *id == message);
+        let Some(files) = &mut self.files else { return };
+        let resolved = files.0.extract_if(.., |(id, _)| *id == message);
         for file in resolved.flat_map(|(_, files)| files).filter(|_| is_sent) {
             let event = AttachmentEvent::Sent(file, message);
             self.engine.emit(SessionEvent::Attachment(Box::new(event)));
         }
     }
 }
+
+/// The files of the messages that are queued or not acknowledged.
+#[derive(Debug, Default)]
+pub(super) struct SentFiles(Vec<(MessageId, Vec<AttachmentId>)>);
 
 fn rules_of(rules: &AttachmentRules) -> Rules {
     Rules::new(
