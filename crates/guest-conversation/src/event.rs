@@ -129,8 +129,14 @@ pub enum SessionEvent {
     /// A recovery is over: the messages that were missed while the connection was lost, or since an earlier process, have
     /// been emitted, or a [`SessionEvent::HistoryUnread`] reported a gap (`web-messaging` only).
     Recovered,
-    /// The service refused a request that was no message.
-    Refused(ServiceRefusal),
+    /// The service refused a frame that was no message.
+    Refused {
+        /// The request that it refused. `None` for another frame, such as a typing indicator, and if the service did not
+        /// name it.
+        request: Option<RequestKind>,
+        /// Its refusal.
+        refusal: ServiceRefusal,
+    },
     /// A person or a bot is typing.
     Typing {
         /// Author.
@@ -140,6 +146,18 @@ pub enum SessionEvent {
     },
     /// A frame that this version does not know.
     Unknown(RawFrame),
+}
+
+/// The kind of a request that the service can refuse.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum RequestKind {
+    /// [`Request::Clear`](crate::Request::Clear).
+    Clear,
+    /// [`Request::SignIn`](crate::Request::SignIn).
+    SignIn,
+    /// [`Request::StartNew`](crate::Request::StartNew).
+    StartNew,
 }
 
 impl Event {

@@ -21,8 +21,8 @@ pub use config::{CloseMode, QUEUE_TIMEOUT, WebMessaging};
 pub use conversation::{Conversation, HistoryFailure, Request, RequestError};
 
 pub use event::{
-    ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Loss, ServiceRefusal, SessionEvent,
-    SessionInfo,
+    ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Loss, RequestKind, ServiceRefusal,
+    SessionEvent, SessionInfo,
 };
 pub use machine::GuestMachine;
 pub use outbox::SendError;

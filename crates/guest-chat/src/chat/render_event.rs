@@ -109,7 +109,7 @@ fn session_state(event: &SessionEvent, now: Now) -> Option<Line> {
         SessionEvent::HistoryUnread { reason, .. } => Line::error(&format!(
             "messages may be missing here: {reason}; /history shows them"
         )),
-        SessionEvent::Refused(refusal) => Line::error(&format!("the service refused: {refusal}")),
+        SessionEvent::Refused { refusal, .. } => Line::error(&format!("the service refused: {refusal}")),
         SessionEvent::Unknown(frame) => {
             let class = frame.class().unwrap_or("unnamed");
             Line::info(&format!("unknown frame: {class}"))

@@ -69,7 +69,7 @@ impl Awaited {
             }
             Event::Session(event) => match event {
                 SessionEvent::ConversationEnded { .. } => self == Self::Answer,
-                SessionEvent::Refused(_) => self == Self::Clear,
+                SessionEvent::Refused { .. } => self == Self::Clear,
                 SessionEvent::Health { .. } => self == Self::Health,
                 SessionEvent::History(_) | SessionEvent::HistoryFailed { .. } => self == Self::History,
                 _ => false,

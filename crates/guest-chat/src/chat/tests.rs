@@ -329,10 +329,13 @@ fn state_change_is_one_line() {
             "* you are signed in",
         ),
         (
-            Event::Session(SessionEvent::Refused(ServiceRefusal {
-                code: "403".to_owned(),
-                message: "no\x1b[2J".to_owned(),
-            })),
+            Event::Session(SessionEvent::Refused {
+                request: None,
+                refusal: ServiceRefusal {
+                    code: "403".to_owned(),
+                    message: "no\x1b[2J".to_owned(),
+                },
+            }),
             r"! the service refused: no\u{1b}[2J (403)",
         ),
         (

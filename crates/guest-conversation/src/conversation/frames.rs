@@ -11,6 +11,7 @@ use super::Conversation;
 use crate::MessageId;
 use crate::attachments::AttachmentId;
 use crate::engine::Engine;
+use crate::event::RequestKind;
 use crate::state::Progress;
 
 /// Tracing ids of frames that are no message. Constant, as in Genesys' own SDK: only this socket gets the answer.
@@ -59,8 +60,8 @@ pub(super) enum Subject {
 }
 
 impl Subject {
-    /// Finds the subject of a refusal by its tracing id, or else by its code.
-    pub(super) fn of(tracing_id: Option<&str>, code: ErrorCode) -> Self {
+    /// Finds the subject of a refusal by its tracing id, or else by its code and text.
+    pub(super) fn of(tracing_id: Option<&str>, code: ErrorCode, text: &str) -> Self {
         match tracing_id.map(|id| id.parse::<MessageId>()) {
             Some(Ok(id)) => {
                 let control = CONTROL.iter().find(|(name, _)| id == (*name).into());
@@ -69,6 +70,10 @@ impl Subject {
             Some(Err(_)) => {
                 let id = tracing_id.and_then(|id| id.parse().ok());
                 id.map_or(Self::Other, Self::Attachment)
+            }
+            // the text that Genesys' own SDK compares
+            None if code == ErrorCode::Forbidden && text.contains("Conversation Clear") => {
+                Self::Control(ControlRequest::Clear)
             }
             // only a message can be too long, have too large attributes, or come too late; many requests come too
             // soon, and of them a message is the most likely
@@ -84,6 +89,19 @@ impl Subject {
                 Self::SomeMessage
             }
             _ => Self::Other,
+        }
+    }
+
+    /// The request of the application.
+    pub(super) fn request(&self) -> Option<RequestKind> {
+        match self {
+            Self::Control(ControlRequest::Clear) => Some(RequestKind::Clear),
+            Self::Control(ControlRequest::CloseSession) => Some(RequestKind::StartNew),
+            Self::Control(ControlRequest::Echo | ControlRequest::Jwt)
+            | Self::Attachment(_)
+            | Self::Message(_)
+            | Self::Other
+            | Self::SomeMessage => None,
         }
     }
 
@@ -191,14 +209,14 @@ mod tests {
     #[test]
     fn control_frames_are_never_taken_for_messages() {
         for (id, known) in CONTROL {
-            assert_eq!(Subject::of(Some(&id.to_string()), ErrorCode::new(429)), known);
+            assert_eq!(Subject::of(Some(&id.to_string()), ErrorCode::new(429), ""), known);
             assert_eq!(id.get_version_num(), 4);
         }
         assert_eq!(
-            Subject::of(Some("SGVhbHRo"), ErrorCode::new(429)),
+            Subject::of(Some("SGVhbHRo"), ErrorCode::new(429), ""),
             Subject::Attachment("SGVhbHRo".parse().unwrap())
         );
-        assert_eq!(Subject::of(None, ErrorCode::new(429)), Subject::SomeMessage);
-        assert_eq!(Subject::of(None, ErrorCode::new(400)), Subject::Other);
+        assert_eq!(Subject::of(None, ErrorCode::new(429), ""), Subject::SomeMessage);
+        assert_eq!(Subject::of(None, ErrorCode::new(400), ""), Subject::Other);
     }
 }

@@ -14,7 +14,9 @@ use super::frames::{ControlRequest, Subject};
 use super::recovery::DELIVERY_DELAY;
 use crate::attachments::Rules;
 use crate::engine::shutdown::ClosingStep;
-use crate::event::{Ending, Event, FailureReason, Loss, ServiceRefusal, SessionEvent, SessionInfo};
+use crate::event::{
+    Ending, Event, FailureReason, Loss, RequestKind, ServiceRefusal, SessionEvent, SessionInfo,
+};
 use crate::state::{Configured, Progress, Stage, State, Wait};
 use crate::timeline::TimelineEvent;
 use crate::{Direction, Message, MessageId};
@@ -33,7 +35,7 @@ impl Conversation {
                 let refusal = ServiceRefusal::new(code, limit.error_message.as_deref().unwrap_or_default());
                 let seconds = limit.retry_after.and_then(|seconds| u64::try_from(seconds).ok());
                 let retry_after = seconds.map_or(limits::RETRY_AFTER, Duration::from_secs);
-                let subject = Subject::of(tracing_id, ErrorCode::TooManyRequests);
+                let subject = Subject::of(tracing_id, ErrorCode::TooManyRequests, "");
                 self.handle_throttled(&subject, &refusal, retry_after.min(retry::MAX_RETRY_AFTER), now);
             }
             Body::Error(error) => {
@@ -191,7 +193,7 @@ impl Conversation {
     fn handle_error(&mut self, code: i64, text: &str, tracing_id: Option<&str>, now: Now) {
         let refusal = ServiceRefusal::new(code, text);
         let code = ErrorCode::new(code);
-        let subject = Subject::of(tracing_id, code);
+        let subject = Subject::of(tracing_id, code, text);
         let remedy = code.remedy(text);
         match remedy {
             Remedy::RefreshJwt | Remedy::Authenticate if self.config.jwt.is_some() => {
@@ -264,6 +266,11 @@ impl Conversation {
             Subject::Control(ControlRequest::CloseSession) => self.stop_leaving(),
             Subject::Attachment(_) | Subject::Control(ControlRequest::Clear) | Subject::Other => {}
         }
+        // a message is sent again, and the application decides about its own requests
+        if let Some(request) = subject.request().filter(|_| self.engine.is_ready()) {
+            let (request, refusal) = (Some(request), refusal.clone());
+            self.engine.emit(SessionEvent::Refused { request, refusal });
+        }
         if !matches!(subject, Subject::Message(_)) {
             self.handle_clear_answered(now);
         }
@@ -290,7 +297,8 @@ impl Conversation {
                 // the guest stays anonymous
                 self.config.jwt = None;
                 self.engine.enter(Stage::Configured);
-                return self.engine.emit(SessionEvent::Refused(refusal));
+                let request = Some(RequestKind::SignIn);
+                return self.engine.emit(SessionEvent::Refused { request, refusal });
             }
             Some(Stage::Configuring(_) | Stage::SigningIn(_)) if self.config.retry_refusals => {
                 return self.engine.disconnect(Loss::Rejected(refusal));
@@ -306,6 +314,7 @@ impl Conversation {
             // it may have arrived all the same
             return self.recover_overdue(now.instant + DELIVERY_DELAY, now);
         }
+        let request = subject.request();
         let message = match subject {
             Subject::Message(id) => Some(id),
             Subject::SomeMessage => self.engine.outbox.only_sent(),
@@ -326,7 +335,7 @@ impl Conversation {
         if let Some(id) = message.filter(|id| self.engine.handle_failed(*id, reason)) {
             self.resolve_attachments(id, Err(code));
         } else {
-            self.engine.emit(SessionEvent::Refused(refusal));
+            self.engine.emit(SessionEvent::Refused { request, refusal });
             if message.is_none() {
                 self.handle_clear_answered(now);
             }

@@ -7,6 +7,7 @@ use super::Conversation;
 use super::frames::ControlRequest;
 use crate::attachments::{AttachmentId, REFRESHES};
 use crate::engine::ANSWER_TIMEOUT;
+use crate::event::RequestKind;
 use crate::state::{Progress, Stage, State, Wait};
 
 /// A request of the application. A refusal is a [`SessionEvent::Refused`](crate::SessionEvent::Refused). `Debug` shows
@@ -40,6 +41,19 @@ pub enum Request {
     /// Leaves a read-only conversation for a new one, on the same socket with the same token. A
     /// [`ConnectionEvent::Ready`](crate::ConnectionEvent::Ready) follows.
     StartNew,
+}
+
+impl Request {
+    /// The kind, if the service can refuse it.
+    #[must_use]
+    pub fn kind(&self) -> Option<RequestKind> {
+        match self {
+            Self::Clear => Some(RequestKind::Clear),
+            Self::SignIn { .. } => Some(RequestKind::SignIn),
+            Self::StartNew => Some(RequestKind::StartNew),
+            Self::CheckHealth | Self::ReadHistory { .. } | Self::RefreshAttachment { .. } => None,
+        }
+    }
 }
 
 /// The error of a request that was not made.

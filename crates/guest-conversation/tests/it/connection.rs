@@ -6,8 +6,8 @@ use futures_util::{SinkExt, StreamExt};
 use genesys_api::Clock;
 use guest_conversation::client::{ConnectLimiter, Connection, Settings};
 use guest_conversation::{
-    CloseMode, ConnectionEvent, Conversation, DeliveryStatus, Ending, Event, Loss, MessageId, SendError,
-    SessionEvent, State, WebMessaging,
+    CloseMode, ConnectionEvent, Conversation, DeliveryStatus, Ending, Event, Loss, MessageId, RequestKind,
+    SendError, SessionEvent, State, WebMessaging,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -391,7 +391,7 @@ async fn close_clears_the_conversation_first() {
         (
             json!({"type": "response", "class": "string", "code": 403,
                 "body": "Presence events Conversation Clear are not supported"}),
-            "Refused(ServiceRefusal { code: \"403\"",
+            "ServiceRefusal { code: \"403\"",
         ),
     ] {
         let site = Site::new().await;
@@ -410,7 +410,11 @@ async fn close_clears_the_conversation_first() {
         assert!(matches!(
             events[..],
             [
-                Event::Session(SessionEvent::Cleared) | Event::Session(SessionEvent::Refused(_)),
+                Event::Session(SessionEvent::Cleared)
+                    | Event::Session(SessionEvent::Refused {
+                        request: Some(RequestKind::Clear),
+                        ..
+                    }),
                 Event::Ended(Ending::ByUs)
             ]
         ));

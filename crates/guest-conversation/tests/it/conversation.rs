@@ -145,7 +145,7 @@ fn published_frames_become_events() {
         [Event::Connection(ConnectionEvent::Throttled { retry_after })] if retry_after == 3 * SECOND
     ));
     assert!(
-        matches!(&receive!("error-message")[..], [Event::Session(SessionEvent::Refused(refusal))] if refusal.code == "400")
+        matches!(&receive!("error-message")[..], [Event::Session(SessionEvent::Refused { request: None, refusal })] if refusal.code == "400")
     );
     assert!(receive!("health-check-answer").is_empty());
     assert!(receive!("jwt-response").is_empty(), "it was not requested");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use guest_conversation::{
     CloseMode, Command, ConnectionEvent, DeploymentRules, Ending, Event, GuestMachine as _, Machine as _,
-    Reason, Request, RequestError, SessionEvent, State, WebMessaging,
+    Reason, Request, RequestError, RequestKind, SessionEvent, State, WebMessaging,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -117,7 +117,10 @@ fn clear_is_requested_only_if_allowed() {
         "body": "Presence events Conversation Clear are not supported"}));
     assert!(matches!(
         peer.events()[..],
-        [Event::Session(SessionEvent::Refused(_))]
+        [Event::Session(SessionEvent::Refused {
+            request: Some(RequestKind::Clear),
+            ..
+        })]
     ));
     assert_eq!(peer.state(), State::Configured);
     peer.conversation.request(Request::Clear, peer.now).unwrap();

@@ -6,7 +6,8 @@ use std::time::Instant;
 use genesys_api::{Now, SessionId};
 use guest_conversation::attachments::Rules;
 use guest_conversation::{
-    ConnectionEvent, Conversation, Direction, Ending, Event, Message, Request, SessionEvent, SessionInfo,
+    ConnectionEvent, Conversation, Direction, Ending, Event, Message, Request, RequestKind, SessionEvent,
+    SessionInfo,
 };
 use guest_sessions::{AttachmentRules, ErrorCode, ServerFrame};
 use session_metrics::EndReason;
@@ -35,8 +36,8 @@ pub struct Relay {
     /// Whether the messages were read that an earlier relay did not deliver.
     recovered: bool,
     status: Status,
-    /// The request of the guest that Genesys has not answered, with its socket.
-    requested: Option<(SocketId, Request)>,
+    /// The latest request of each kind that Genesys has not answered, with its socket.
+    requested: Vec<(RequestKind, SocketId)>,
     /// Id of the last message to the guest.
     last_message: Option<String>,
     /// Requests of clients for the history.
@@ -67,7 +68,7 @@ impl Relay {
             recovered: false,
             history: HistoryRequests::default(),
             status: Status::new(now),
-            requested: None,
+            requested: Vec::new(),
         }
     }
 
@@ -98,10 +99,21 @@ impl Relay {
         conversation: &mut Conversation,
         now: Now,
     ) {
-        match conversation.request(request.clone(), now) {
-            Ok(()) => self.requested = Some((socket, request)),
-            Err(error) => self.refuse_action(socket, &error.to_string()),
+        let kind = request.kind();
+        match (conversation.request(request, now), kind) {
+            (Ok(()), Some(kind)) => {
+                self.take_requested(kind);
+                self.requested.push((kind, socket));
+            }
+            (Ok(()), None) => {}
+            (Err(error), _) => self.refuse_action(socket, &error.to_string()),
         }
+    }
+
+    /// The socket whose request of this kind was not answered yet.
+    fn take_requested(&mut self, kind: RequestKind) -> Option<SocketId> {
+        let at = self.requested.iter().position(|(known, _)| *known == kind)?;
+        Some(self.requested.remove(at).1)
     }
 
     fn refuse_action(&mut self, socket: SocketId, text: &str) {
@@ -277,7 +289,7 @@ impl Relay {
             Event::Delivery { id, status } => self.handle_delivery(id, &status),
             Event::Message(message) => self.message(&message),
             Event::Ended(Ending::ClosedByServer { .. })
-                if matches!(self.requested, Some((_, Request::Clear))) =>
+                if self.take_requested(RequestKind::Clear).is_some() =>
             {
                 return Some(Stop::Ended(EndReason::Guest));
             }
@@ -343,9 +355,9 @@ impl Relay {
                 self.decide();
             }
             SessionEvent::OwnMessage(message) => self.message(&message),
-            SessionEvent::Refused(refusal) => {
-                tracing::warn!(session = %self.id, %refusal, "Genesys refused a frame");
-                if let Some((socket, _)) = self.requested.take() {
+            SessionEvent::Refused { request, refusal } => {
+                tracing::warn!(session = %self.id, ?request, %refusal, "Genesys refused a frame");
+                if let Some(socket) = request.and_then(|request| self.take_requested(request)) {
                     self.refuse_action(socket, &refusal.to_string());
                 }
             }
@@ -421,7 +433,9 @@ mod tests {
     use std::time::Duration;
 
     use genesys_api::Clock;
-    use guest_conversation::{Author, AuthorKind};
+    use guest_conversation::{
+        Author, AuthorKind, GuestMachine as _, Machine as _, ServiceRefusal, WebMessaging,
+    };
     use serde_json::Value;
 
     use super::*;
@@ -530,6 +544,43 @@ mod tests {
             received[2..],
             ["replay.incomplete", "m2", "delivery", "m3"],
             "{received:?}"
+        );
+    }
+
+    #[test]
+    fn refusal_is_answered_to_the_socket_whose_request_it_is() {
+        let now = Clock::system().now();
+        let deployment = "7d1f0c9e-0000-4000-8000-000000000001";
+        let mut session = WebMessaging::new(deployment.parse().unwrap(), "token".into());
+        session.rules.clear = true;
+        let mut conversation = Conversation::new(session);
+        conversation.engine_mut().connect(now);
+        conversation.handle_connected(now);
+        let configured =
+            r#"{"type":"response","class":"SessionResponse","code":200,"body":{"connected":true}}"#;
+        conversation.handle_frame(configured, now);
+        let mut relay = relay(LastDelivered::Nothing, now);
+        relay.handle_event(ready(true), now);
+        for socket in [PROMPT, SLOW] {
+            relay.handle_attach(socket, None);
+            frames(&mut relay, socket);
+        }
+        relay.handle_request(PROMPT, Request::Clear, &mut conversation, now);
+        let mut refuse = |request| {
+            let refusal = ServiceRefusal::new(400, "no");
+            relay.handle_event(Event::Session(SessionEvent::Refused { request, refusal }), now);
+            (frames(&mut relay, PROMPT), frames(&mut relay, SLOW))
+        };
+        // of a typing indicator, and of a request that nobody waits for
+        for other in [None, Some(RequestKind::StartNew)] {
+            assert_eq!(refuse(other), (vec![], vec![]), "{other:?}");
+        }
+        let answered = (vec!["error".to_owned()], vec![]);
+        assert_eq!(refuse(Some(RequestKind::Clear)), answered);
+        assert_eq!(
+            refuse(Some(RequestKind::Clear)),
+            (vec![], vec![]),
+            "it is answered once"
         );
     }
 

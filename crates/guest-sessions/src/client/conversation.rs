@@ -140,7 +140,7 @@ impl GatewayConversation {
             (Some(ErrorCode::CredentialsExpired), None) if configuring => {
                 self.engine.disconnect(Loss::Rejected(refusal))
             }
-            (Some(ErrorCode::CredentialsExpired), None) => self.engine.emit(SessionEvent::Refused(refusal)),
+            (Some(ErrorCode::CredentialsExpired), None) => self.report_refusal(refusal),
             _ => self.handle_refusal(refusal),
         }
     }
@@ -149,8 +149,13 @@ impl GatewayConversation {
         if self.engine.state() == State::Configuring {
             self.finish(Ending::Rejected(refusal));
         } else {
-            self.engine.emit(SessionEvent::Refused(refusal));
+            self.report_refusal(refusal);
         }
+    }
+
+    fn report_refusal(&mut self, refusal: ServiceRefusal) {
+        let request = None;
+        self.engine.emit(SessionEvent::Refused { request, refusal });
     }
 
     fn handle_message(&mut self, body: &MessageBody<'_>, sequence: u64, now: Now) {

@@ -103,7 +103,7 @@ fn refusal_ends_the_conversation_with_its_code() {
         let mut peer = VirtualPeer::ready();
         peer.receive(&error(code));
         assert!(
-            matches!(&peer.events()[..], [Event::Session(SessionEvent::Refused(refusal))] if refusal.code == code)
+            matches!(&peer.events()[..], [Event::Session(SessionEvent::Refused { refusal, .. })] if refusal.code == code)
         );
         peer.close(CloseInfo::with_code(1008, "see the error frame"));
         assert_eq!(last(&mut peer), code);

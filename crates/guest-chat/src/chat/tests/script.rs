@@ -19,10 +19,13 @@ fn script_waits_for_the_result_of_each_command() {
         ("/wait", message("Hello", "")),
         (
             "/clear",
-            Event::Session(SessionEvent::Refused(ServiceRefusal {
-                code: "403".to_owned(),
-                message: "no".to_owned(),
-            })),
+            Event::Session(SessionEvent::Refused {
+                request: None,
+                refusal: ServiceRefusal {
+                    code: "403".to_owned(),
+                    message: "no".to_owned(),
+                },
+            }),
         ),
         ("/clear", Event::Ended(Ending::ClosedByServer { reason: None })),
         ("/new", Event::Connection(ConnectionEvent::Ready(session()))),
