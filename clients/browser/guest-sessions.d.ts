@@ -1093,6 +1093,8 @@ export interface CallOptions {
   idempotencyKey?: string;
   /** `include` for the calls of a page whose credential is the cookie: those of `/spa/session` with `embedding = "same-site"`. */
   credentials?: RequestCredentials;
+  /** Whether a page without a backend makes the call: it has the header that the gateway requires then. */
+  isPage?: boolean;
   /** Replaces the global `fetch`. */
   fetch?: typeof globalThis.fetch;
   signal?: AbortSignal;
@@ -1121,8 +1123,8 @@ export interface GuestConversationOptions {
    * `SpaClient` sets it.
    */
   ticket?: () => Promise<string | null>;
-  /** Reads the history in place of `fetchMessages`. `SpaClient` sets it. */
-  readHistory?: (query: { page?: number; from?: string }) => Promise<MessagePage>;
+  /** Makes a request about the session with another credential than the access token. `SpaClient` sets it. */
+  authorize?: <T>(run: (options: CallOptions) => Promise<T>) => Promise<T>;
   /** The event to resume after, for a page that was reloaded: `position` of its earlier conversation. */
   position?: Position | null;
   /**

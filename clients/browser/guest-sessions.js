@@ -162,7 +162,7 @@ async function call(operation, options, parameters) {
 }
 
 /** Sends a request of the contract. Returns its response if that is a success. */
-async function request(operation, { baseUrl, accessToken, idempotencyKey, credentials, fetch = globalThis.fetch, signal }, { path = {}, query = {}, body } = {}) {
+async function request(operation, { baseUrl, accessToken, idempotencyKey, credentials, isPage = false, fetch = globalThis.fetch, signal }, { path = {}, query = {}, body } = {}) {
   const [method, template, media] = OPERATIONS[operation];
   const url = urlOf(baseUrl, template, path, query);
   const headers = {};
@@ -170,7 +170,7 @@ async function request(operation, { baseUrl, accessToken, idempotencyKey, creden
   if (idempotencyKey !== undefined) headers["idempotency-key"] = `"${idempotencyKey}"`;
   if (body !== undefined) headers["content-type"] = media;
   // a page of another origin can send it only if the gateway allows that origin
-  if (template.startsWith("/spa/") && method !== "GET") headers["x-guest-sessions-csrf"] = "1";
+  if ((isPage || template.startsWith("/spa/")) && method !== "GET") headers["x-guest-sessions-csrf"] = "1";
   const sent = body === undefined ? undefined : media === "application/json" ? JSON.stringify(body) : new URLSearchParams(body).toString();
   const response = await fetch(url, { method, headers, credentials, body: sent, signal, redirect: "error" });
   if (!response.ok) parse(response.status, await response.text(), response.headers.get("retry-after"));
@@ -293,7 +293,7 @@ export class GuestConversation extends EventTarget {
 
   /** The rules of the session for files, or null if none can be attached now. The event `conversation` reports a change. */
   get attachmentRules() {
-    return this.#session.accessToken === undefined ? null : this.#rules;
+    return this.#session.accessToken === undefined && this.#options.authorize === undefined ? null : this.#rules;
   }
 
   /**
@@ -364,9 +364,7 @@ export class GuestConversation extends EventTarget {
    * first. `shown` of a message: whether the client emitted or returned it before.
    */
   async history({ page, from } = {}) {
-    const { readHistory } = this.#options;
-    const read = () => this.#authorized((options, id) => call("fetchMessages", options, { path: { id }, query: { page, from } }));
-    const answer = await (readHistory === undefined ? read() : readHistory({ page, from }));
+    const answer = await this.#authorized((options, id) => call("fetchMessages", options, { path: { id }, query: { page, from } }));
     const messages = answer.messages.map((message) => ({ ...message, shown: !this.#isNew(message.id) }));
     return { ...answer, messages };
   }
@@ -374,6 +372,7 @@ export class GuestConversation extends EventTarget {
   /** Makes a request with the access token of the session, and again with a new one if it is refused. */
   async #authorized(request) {
     const { id, websocketUrl } = this.#session;
+    if (this.#options.authorize !== undefined) return this.#options.authorize((options) => request(options, id));
     const url = websocketUrl.replace(/^ws/, "http");
     const baseUrl = url.slice(0, url.indexOf("/api/v2/webmessaging/"));
     const run = () => request({ baseUrl, accessToken: this.#session.accessToken, fetch: this.#options.fetch }, id);
@@ -798,25 +797,29 @@ function mediaType(file) {
 }
 
 /** Uploads a file. Only `XMLHttpRequest` reports the progress. It is not used with a `fetch` of the caller. */
-async function upload(path, file, { baseUrl, accessToken, fetch, onProgress, signal }) {
+async function upload(path, file, { baseUrl, accessToken, credentials, isPage = false, fetch, onProgress, signal }) {
   const [method, template] = OPERATIONS.uploadAttachment;
   const url = urlOf(baseUrl, template, path);
   const name = encodeURIComponent(wellFormed(file.name)).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16)}`);
   const headers = {
-    authorization: `Bearer ${accessToken}`,
     "content-type": mediaType(file),
     "content-disposition": `attachment; filename*=UTF-8''${name}`,
   };
-  if (fetch === undefined && globalThis.XMLHttpRequest !== undefined) return uploadWithProgress(method, url, headers, file, onProgress, signal);
-  const response = await (fetch ?? globalThis.fetch)(url, { method, headers, body: file, signal, redirect: "error" });
+  if (accessToken !== undefined) headers.authorization = `Bearer ${accessToken}`;
+  if (isPage) headers["x-guest-sessions-csrf"] = "1";
+  if (fetch === undefined && globalThis.XMLHttpRequest !== undefined) {
+    return uploadWithProgress({ method, url, headers, credentials }, file, onProgress, signal);
+  }
+  const response = await (fetch ?? globalThis.fetch)(url, { method, headers, credentials, body: file, signal, redirect: "error" });
   return parse(response.status, await response.text(), response.headers.get("retry-after"));
 }
 
-function uploadWithProgress(method, url, headers, file, onProgress, signal) {
+function uploadWithProgress({ method, url, headers, credentials }, file, onProgress, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const abort = () => request.abort();
     request.open(method, url);
+    request.withCredentials = credentials === "include";
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.onprogress = ({ loaded }) => onProgress(loaded);
     request.onload = () => {
@@ -931,7 +934,7 @@ export class SpaClient {
       ...options,
       WebSocket: Connection,
       ticket: async () => (transport.usesStreams ? "" : this.#ticket()),
-      readHistory: (query) => this.#authorized((call) => fetchBrowserMessages(call, query)),
+      authorize: (run) => this.#authorized(run),
     });
   }
 
@@ -1010,7 +1013,7 @@ export class SpaClient {
   }
 
   #call(options = {}) {
-    return { baseUrl: this.#gateway, fetch: this.#options.fetch, ...options };
+    return { baseUrl: this.#gateway, fetch: this.#options.fetch, isPage: true, ...options };
   }
 
   #stored(storage) {

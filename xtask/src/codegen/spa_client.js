@@ -65,7 +65,7 @@ export class SpaClient {
       ...options,
       WebSocket: Connection,
       ticket: async () => (transport.usesStreams ? "" : this.#ticket()),
-      readHistory: (query) => this.#authorized((call) => fetchBrowserMessages(call, query)),
+      authorize: (run) => this.#authorized(run),
     });
   }
 
@@ -144,7 +144,7 @@ export class SpaClient {
   }
 
   #call(options = {}) {
-    return { baseUrl: this.#gateway, fetch: this.#options.fetch, ...options };
+    return { baseUrl: this.#gateway, fetch: this.#options.fetch, isPage: true, ...options };
   }
 
   #stored(storage) {

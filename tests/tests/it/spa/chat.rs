@@ -124,6 +124,14 @@ async fn chat_without_a_backend(test: &str, host: &str, embedding: &str) {
     visit.browser.write_message("again").await;
     visit.browser.read("You said: again").await;
     assert_eq!(visit.sessions().await, 1);
+    let attach = "(async (chat) => {
+        const id = await chat.attach(new File(['x'], 'a.png', { type: 'image/png' }));
+        chat.send('', { attachments: [id] });
+        return true;
+    })(document.querySelector('guest-chat').conversation)";
+    assert_eq!(visit.browser.evaluate(attach).await, true);
+    let acknowledged = "document.querySelector('guest-chat').conversation.unacknowledged.length === 0";
+    visit.browser.until(acknowledged).await;
 
     visit
         .browser
