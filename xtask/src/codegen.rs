@@ -40,8 +40,9 @@ pub(crate) struct Artifact {
 const CLIENT: &str = "xtask/src/codegen/browser_client.js";
 const SPA_CLIENT: &str = "xtask/src/codegen/spa_client.js";
 const STREAM_CLIENT: &str = "xtask/src/codegen/stream_client.js";
+const SHARED_STREAM: &str = "xtask/src/codegen/shared_stream.js";
 /// The parts of the browser client.
-const CLIENTS: &[&str] = &[CLIENT, SPA_CLIENT, STREAM_CLIENT];
+const CLIENTS: &[&str] = &[CLIENT, SPA_CLIENT, STREAM_CLIENT, SHARED_STREAM];
 const CLIENT_TYPES: &str = "xtask/src/codegen/browser_client.d.ts";
 const CONTRACT: &str = "spec/guest-sessions/openapi.json";
 const CONTRACT_ERRORS: &str = "spec/guest-sessions/errors.toml";
@@ -109,7 +110,14 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
         generate: served_contract::events,
     },
     Artifact {
-        sources: &[CONTRACT, CONTRACT_ERRORS, CLIENT, SPA_CLIENT, STREAM_CLIENT],
+        sources: &[
+            CONTRACT,
+            CONTRACT_ERRORS,
+            CLIENT,
+            SPA_CLIENT,
+            STREAM_CLIENT,
+            SHARED_STREAM,
+        ],
         output: "clients/browser/guest-sessions.js",
         generate: browser_client::generate,
     },

@@ -10,7 +10,7 @@ const SESSION = { id: "a", websocketUrl: "ws://gateway.example/" };
 function start(gateway, script = (socket) => socket.drop()) {
   const clock = new VirtualClock();
   const { WebSocket, sockets } = socketServer(script);
-  const client = new SpaClient("http://gateway.example", { clock, WebSocket, fetch: gateway.fetch, storage: null, marks: null });
+  const client = new SpaClient("http://gateway.example", { clock, WebSocket, fetch: gateway.fetch, storage: null, marks: null, locks: null });
   const conversation = client.conversation(SESSION, { storage: null, random: () => 0.5 });
   conversation.connect();
   return { client, clock, sockets, conversation, events: record(conversation) };

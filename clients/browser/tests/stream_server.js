@@ -11,6 +11,8 @@ export class StreamServer {
   tickets = 0;
   /** An answer to the next streams, or `null`. */
   refusal = null;
+  /** A page of the history. */
+  history = { messages: [] };
 
   constructor(script = () => undefined) {
     this.fetch = async (url, { method, body, signal }) => {
@@ -19,6 +21,7 @@ export class StreamServer {
         this.tickets += 1;
         return Response.json({ ticket: "t", expiresIn: 30 });
       }
+      if (method === "GET") return Response.json(this.history);
       const parsed = JSON.parse(body);
       if (pathname === "/spa/session/stream") return this.refusal ?? this.#open(searchParams.get("stream"), parsed, signal);
       const answer = await script(parsed, this);

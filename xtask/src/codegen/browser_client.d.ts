@@ -66,6 +66,8 @@ export interface GuestConversationOptions {
   fetch?: typeof globalThis.fetch;
   /** Replaces the global `WebSocket`. Required where there is none, as in Node 18 and 20. */
   WebSocket?: new (url: string, protocols: string[]) => WebSocketLike;
+  /** Passes sent messages to the other tabs of the browser. Default: the global one in a page. `null`: they are not passed on. */
+  BroadcastChannel?: typeof BroadcastChannel | null;
   /** Replaces `Math.random`. */
   random?: () => number;
   /** Replaces the clock and its timers, in milliseconds. */
@@ -211,6 +213,8 @@ export interface SpaClientOptions {
   WebSocket?: GuestConversationOptions["WebSocket"];
   /** Replaces the clock and its timers, in milliseconds. */
   clock?: Clock;
+  /** Decides which tab reads the event stream for all. Default: `navigator.locks`. `null`: each tab reads its own. */
+  locks?: LockManager | null;
 }
 
 /** The session of this browser at a gateway with `[spa]`, for a page without a backend. */

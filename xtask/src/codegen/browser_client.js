@@ -118,6 +118,8 @@ export class GuestConversation extends EventTarget {
   #rules = null;
   #outbox = new Map();
   #requeued = [];
+  /** The other tabs of the browser, which show the messages of this one too. */
+  #tabs = null;
   #typedAt = -Infinity;
   #generation = 0;
 
@@ -134,6 +136,7 @@ export class GuestConversation extends EventTarget {
       clock: CLOCK,
       storage: pageStorage(),
       WebSocket: globalThis.WebSocket,
+      BroadcastChannel: globalThis.document === undefined ? null : (globalThis.BroadcastChannel ?? null),
       ...options,
     };
     if (typeof this.#options.WebSocket !== "function") {
@@ -255,6 +258,7 @@ export class GuestConversation extends EventTarget {
     const id = uuid();
     const queued = { ...wellFormed(message), epoch: null, state: "queued" };
     this.#outbox.set(id, queued);
+    this.#isNew(id);
     const stored = this.#store();
     if (this.#state === "open" && this.#transmit(id)) queued.state = "sending";
     this.#emit("delivery", { id, state: queued.state, stored });
@@ -306,6 +310,11 @@ export class GuestConversation extends EventTarget {
 
   #start() {
     this.#page = new AbortController();
+    const { BroadcastChannel } = this.#options;
+    if (BroadcastChannel !== null) {
+      this.#tabs = new BroadcastChannel(`guest-sessions:${this.#session.id}:messages`);
+      this.#tabs.onmessage = ({ data }) => this.#receiveOfTab(data);
+    }
     const { signal } = this.#page;
     globalThis.addEventListener?.("online", () => this.#wake(), { signal });
     globalThis.document?.addEventListener(
@@ -470,10 +479,29 @@ export class GuestConversation extends EventTarget {
   }
 
   #deliver({ id, state, timestamp, messageId, code, message }) {
-    if (messageId !== undefined) this.#isNew(messageId);
-    if (state === "sent") this.#acknowledge(id, { id, state, timestamp });
-    else if (state === "failed" || state === "unknown") this.#acknowledge(id, { id, state, code, message });
+    // a message of another tab is shown when that one passes it on
+    if (messageId !== undefined && (this.#tabs === null || this.#known.has(id))) this.#isNew(messageId);
+    if (state === "sent") {
+      const sent = this.#outbox.get(id);
+      if (sent !== undefined) this.#tabs?.postMessage({ id: messageId ?? id, timestamp, text: sent.text ?? null });
+      this.#acknowledge(id, { id, state, timestamp });
+    } else if (state === "failed" || state === "unknown") this.#acknowledge(id, { id, state, code, message });
     else if (state === "queued" || state === "sending") this.#progress(id, state);
+  }
+
+  /** Emits a message of the guest in another tab. What is not a plain text is read from the history. */
+  async #receiveOfTab({ id, timestamp, text }) {
+    if (this.#known.has(id)) return;
+    let messages = [{ id, timestamp, text, from: { kind: "guest" } }];
+    if (text !== null) this.#isNew(id);
+    else {
+      try {
+        messages = (await this.history({ from: id })).messages.filter(({ shown }) => !shown);
+      } catch {
+        return this.#emit("gap", { type: "replay.incomplete", readFrom: id });
+      }
+    }
+    for (const message of messages) this.#emit("message", { type: "message", ...message });
   }
 
   /** Reports a changed state of a message without an acknowledgement. */
@@ -629,6 +657,7 @@ export class GuestConversation extends EventTarget {
       this.#outbox.set(id, { ...message, epoch: typeof epoch === "string" ? epoch : null, state: "queued" });
     }
     this.#requeued = [...this.#outbox.keys()];
+    for (const id of this.#requeued) this.#isNew(id);
   }
 
   #release() {
@@ -645,6 +674,8 @@ export class GuestConversation extends EventTarget {
     if (this.#state === "ended") return;
     this.#release();
     this.#page?.abort();
+    this.#tabs?.close();
+    this.#tabs = null;
     this.#cause = cause;
     this.#setState("ended");
     for (const [id, { epoch }] of this.#outbox) {

@@ -4,7 +4,9 @@ use std::error::Error;
 use std::fmt::Write;
 
 use super::facts::Sources;
-use super::{CLIENT, CLIENTS, CONTRACT, CONTRACT_ERRORS, SPA_CLIENT, STREAM_CLIENT, browser_client};
+use super::{
+    CLIENT, CLIENTS, CONTRACT, CONTRACT_ERRORS, SHARED_STREAM, SPA_CLIENT, STREAM_CLIENT, browser_client,
+};
 
 /// The sources of the client, and the modules, each after those that it needs when it is evaluated.
 pub(crate) const SOURCES: &[&str] = &[
@@ -13,6 +15,7 @@ pub(crate) const SOURCES: &[&str] = &[
     CLIENT,
     SPA_CLIENT,
     STREAM_CLIENT,
+    SHARED_STREAM,
     "clients/browser/src/guest-chat/texts.js",
     "clients/browser/src/guest-chat/dom.js",
     "clients/browser/src/guest-chat/form.js",

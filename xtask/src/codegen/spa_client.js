@@ -15,11 +15,20 @@ export class SpaClient {
   /** Time from which the access token is renewed before a call. */
   #renewAt = -Infinity;
   #transport;
+  /** The event stream of all tabs, once this one has used it. */
+  #shared = null;
 
   /** @see SpaClientOptions in guest-sessions.d.ts */
   constructor(gateway, options = {}) {
     this.#gateway = new URL(gateway, globalThis.location?.href).href.replace(/\/$/, "");
-    this.#options = { storage: pageStorage(), marks: browserStorage(), clock: CLOCK, WebSocket: globalThis.WebSocket, ...options };
+    this.#options = {
+      storage: pageStorage(),
+      marks: browserStorage(),
+      clock: CLOCK,
+      WebSocket: globalThis.WebSocket,
+      locks: globalThis.navigator?.locks ?? null,
+      ...options,
+    };
     this.#transport = new Transport(this.#options.clock, this.#options.WebSocket);
   }
 
@@ -55,7 +64,7 @@ export class SpaClient {
   conversation(session, options = {}) {
     const { fetch, clock } = this.#options;
     const transport = this.#transport;
-    const openStream = () => this.#openStream();
+    const openStream = () => this.#openStream(session.id);
     function Connection(url, protocols) {
       return transport.usesStreams ? openStream() : transport.openSocket(url, protocols);
     }
@@ -69,8 +78,16 @@ export class SpaClient {
     });
   }
 
-  #openStream() {
-    return new StreamSocket(this.#streamClient());
+  /** A connection by the stream that all tabs share, or by one of its own where the browser has no locks. */
+  #openStream(id) {
+    const { locks } = this.#options;
+    if (locks === null || globalThis.BroadcastChannel === undefined) return new StreamSocket(this.#streamClient());
+    const name = `guest-sessions:${id}`;
+    if (this.#shared?.name !== name) {
+      this.#shared?.close();
+      this.#shared = new SharedStream(name, this.#streamClient(), locks);
+    }
+    return this.#shared.connect();
   }
 
   /** The requests of an event stream. */
