@@ -76,7 +76,7 @@ impl Fixtures {
     async fn provoke(&self, operation: &str, status: u16) -> Option<Answer> {
         let healthy = &self.healthy;
         let (_, template, value) = DOCUMENT.operation(operation);
-        if template.starts_with("/spa/") {
+        if pages::has(operation, status) {
             return self.page(operation, status).await;
         }
         healthy.delete_webhooks().await;

@@ -10,6 +10,20 @@ use crate::document::DOCUMENT;
 use crate::event_stream::{EventStream, frame_call, new_stream, stream_call};
 use crate::spa::{Claims, Visit, consent, cross_site, of_page};
 
+/// Whether a status is one of pages only.
+pub(super) fn has(operation: &str, status: u16) -> bool {
+    let (_, template, _) = DOCUMENT.operation(operation);
+    template.starts_with("/spa/") || is_limit_of_pages(operation, status)
+}
+
+/// Whether a status is the limit of pages at a route of guests.
+fn is_limit_of_pages(operation: &str, status: u16) -> bool {
+    let (_, template, value) = DOCUMENT.operation(operation);
+    let ways = value["security"].as_array();
+    let has_page = ways.is_some_and(|ways| ways.contains(&json!({ "page": [] })));
+    status == 429 && has_page && !template.starts_with("/spa/") && operation != "uploadAttachment"
+}
+
 impl Fixture {
     /// A successful request of this operation.
     pub(super) async fn page(&self, operation: &str) -> Call {
@@ -35,6 +49,9 @@ impl Fixture {
 impl Fixtures {
     /// The answer of an operation with this status.
     pub(super) async fn page(&self, operation: &str, status: u16) -> Option<Answer> {
+        if is_limit_of_pages(operation, status) {
+            return Some(self.limited_page(operation).await);
+        }
         let is_resumption = operation == "resumeBrowserSession";
         let fixture = match is_resumption {
             true => &self.cross_site[0],
@@ -126,6 +143,15 @@ impl Fixtures {
             _ => return None,
         })
     }
+    /// The answer at a route of guests to a browser whose address has no requests left.
+    async fn limited_page(&self, operation: &str) -> Answer {
+        let (method, template, _) = DOCUMENT.operation(operation);
+        let path = template.replace("{id}", "s-1").replace("{attachmentId}", "f-1");
+        let call = of_page(Call::new(method, &path)).header("cookie", "__Host-guest-session=s-1.AAAA");
+        self.rate_limited.api.send(call.clone()).await;
+        self.rate_limited.api.send(call).await
+    }
+
     /// The answer of the second browser in which a guest creates a session, with choices of this time.
     async fn create_in_second_browser(&self, call: Call, chosen_at: Option<&str>) -> Answer {
         let mut body = consent();
