@@ -23,12 +23,16 @@ use ws_transport::{ClientHandshake, ServerHandshake, SocketUrl};
 use self::canary::Searcher;
 use self::logs::Logs;
 use crate::api::{Answer, Api, Call, SESSIONS, WEBHOOKS, guest};
+use crate::conversation::files::{about_file, upload};
 use crate::crm::Crm;
 use crate::guests::{newcomer, page_origin, talk};
 use crate::page::{Page, handshake, upgrade, upgrade_with_token};
 use crate::world::{CLIENT, NEIGHBOR, READER, World};
 
 const MESSAGE: &str = "my card is 4111-1111-1111-1111, Müller";
+const FILE: &str = "findings-of-anna-4c1d77.png";
+/// A part of all presigned URLs.
+const SIGNATURE: &str = "?signature=eyJhbGciOi";
 const GRANTED: &str = "granted-note-5b0e2f9c";
 const WITHDRAWN: &str = "withdrawn-segment-77aa01d4";
 const WITHHELD: &str = "withheld-visitor-8f3a91c2";
@@ -114,6 +118,8 @@ async fn secrets_appear_in_no_output() {
     }
     for (name, secret) in [
         ("the message", MESSAGE),
+        ("the name of a file", FILE),
+        ("a presigned URL", SIGNATURE),
         ("what somebody guessed", GUESS),
         ("a granted attribute", GRANTED),
         ("a withdrawn attribute", WITHDRAWN),
@@ -278,6 +284,24 @@ async fn scenario(world: &World, api: &Api, canaries: &mut Searcher, seen: &mut 
         page.message(MESSAGE).await;
         page.until("message").await;
     }
+    let file = genesys_api::entropy::uuid().to_string();
+    for call in [
+        upload(&session, &file, FILE, "image/png", MESSAGE.into()),
+        about_file(Method::GET, &session, &file),
+        about_file(Method::DELETE, &session, &file),
+    ] {
+        let answer = api.send(call).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+        assert!(answer.text.is_empty() || answer.text.contains(SIGNATURE));
+    }
+    let blocked = upload(
+        &session,
+        &file,
+        &format!("{FILE}.ade"),
+        "image/png",
+        MESSAGE.into(),
+    );
+    seen.answer("a refused file", &api.send(blocked).await);
     let consent = Call::new(Method::PATCH, &format!("{path}/consent"));
     api.ask(consent.json(&json!({ "marketing": false }))).await;
     for rest in ["", "/audit"] {

@@ -268,6 +268,57 @@ async fn deleted_file_is_deleted_at_genesys_and_cannot_be_sent() {
     world.stop().await;
 }
 
+/// Injects a fault of the simulator.
+async fn add_fault(world: &World, fault: &str) {
+    let request = Request::post(format!("{}/sim/faults", world.simulator.host()))
+        .body(json!({ "fault": fault }).to_string().into())
+        .unwrap();
+    world.http().send(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn upload_fails_with_a_lost_connection_and_succeeds_after_it() {
+    let world = World::start().await;
+    let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
+    let kept = fresh();
+    api.send(upload(&session, &kept, "a.png", "image/png", vec![1]))
+        .await;
+    add_fault(&world, "drop:abrupt@1").await;
+    let call = upload(&session, &fresh(), "b.png", "image/png", vec![1]);
+    let lost = api.send(call.clone()).await;
+    assert_eq!(refused(&lost), (502, "attachment.failed".to_owned()));
+    let mut page = Page::of(&session).await;
+    let again = api.send(call).await;
+    assert_eq!(again.status, StatusCode::NO_CONTENT, "{}", again.text);
+    // a file that was uploaded before is sent after it
+    let id = page.message_with(&json!({ "attachments": [kept] })).await;
+    assert_eq!(page.delivery("sent").await["id"], id.as_str());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn restarted_gateway_refuses_an_earlier_upload_that_was_not_sent() {
+    let world = World::start().await;
+    let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
+    let (unsent, sent) = (fresh(), fresh());
+    for file in [&unsent, &sent] {
+        api.send(upload(&session, file, "a.png", "image/png", vec![1]))
+            .await;
+    }
+    let mut page = Page::of(&session).await;
+    page.message_with(&json!({ "attachments": [sent] })).await;
+    page.delivery("sent").await;
+    let world = world.restart().await;
+    let api = Api::of(&world, CLIENT).await;
+    let mut page = Page::of(&session).await;
+    page.message_with(&json!({ "attachments": [unsent] })).await;
+    let failed = page.delivery("failed").await;
+    assert_eq!(failed["code"], "attachment.unknown");
+    let link = api.send(about_file(Method::GET, &session, &sent)).await;
+    assert_eq!(link.status, StatusCode::OK, "{}", link.text);
+    world.stop().await;
+}
+
 /// The head of an upload as bytes, with these further headers.
 fn head(session: &Value, file: &str, more: &str) -> Vec<u8> {
     let call = upload(session, file, "a.png", "image/png", Vec::new());
@@ -353,10 +404,7 @@ async fn aborted_upload_is_canceled_and_frees_its_slot() {
     }
     until(async || probe(&world, &session).await == "invalid.value").await;
     // while Genesys is asked for an upload URL
-    let fault = Request::post(format!("{}/sim/faults", world.simulator.host()))
-        .body(r#"{"fault":"delay:60s@1"}"#.into())
-        .unwrap();
-    world.http().send(fault).await.unwrap();
+    add_fault(&world, "delay:60s@1").await;
     let mut stuck = Vec::new();
     for bytes in [1001, 1002] {
         stuck.push(start_with(&world, &session, bytes, bytes).await);
