@@ -323,6 +323,8 @@ export interface DeliverySent {
   messageId?: string;
   sequence: number;
   state: "sent";
+  /** The text, or one in its place. A page that did not send the message shows it as one of the guest. */
+  text?: string;
   timestamp: string;
   type: "delivery";
 }

@@ -64,6 +64,18 @@ test("message that waits at the gateway is queued until it is forwarded", async 
   assert.deepEqual(deliveries(events), ["sending", "queued", "sending", "sent"]);
 });
 
+test("message of another page is shown once, and an own one never", async () => {
+  const { sockets, conversation, events } = start((socket) => socket.accept());
+  conversation.connect();
+  await settle();
+  const id = conversation.send("Hello");
+  const sent = (id, sequence) => ({ type: "delivery", id, state: "sent", sequence, timestamp: "2026-01-01T00:00:00Z", messageId: `m${sequence}`, text: "Hello" });
+  for (const frame of [sent(id, 1), sent(id, 2), sent("of another page", 3), sent("of another page", 3)]) sockets[0].receive(frame);
+  const shown = events.filter(([name]) => name === "message").map(([, detail]) => detail);
+  assert.deepEqual(shown.map(({ id, text, from }) => [id, text, from.kind]), [["m3", "Hello", "guest"]]);
+  assert.deepEqual(deliveries(events), ["sending", "sent"]);
+});
+
 test("backoff begins again after a connection of 60 s", async () => {
   for (const [age, delay] of [[59 * SECOND, 22_500], [60 * SECOND, 375]]) {
     let failures = 8;

@@ -200,6 +200,9 @@ pub enum DeliveryBody<'a> {
         /// Id of the message in the history.
         #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
         message_id: Option<Text<'a>>,
+        /// Its text, or one in its place, for the other clients of the session.
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        text: Option<Text<'a>>,
     },
     /// It was sent and not acknowledged: it may have arrived.
     Unknown {
@@ -330,6 +333,7 @@ mod tests {
                 sequence: 1,
                 timestamp: "2026-11-22T12:00:00.000Z".into(),
                 message_id: Some("m-0".into()),
+                text: Some("hi".into()),
             }),
             delivery(DeliveryBody::Failed {
                 code: "message.too.long".into(),

@@ -419,10 +419,11 @@ export class GuestConversation extends EventTarget {
 
   #handle(frame, generation) {
     // a frame that was received before the connection was lost is dropped
+    let isKnown = false;
     if (typeof frame.sequence === "number" && frame.type !== "handshake.accepted" && this.#position !== null) {
-      const known = frame.sequence <= this.#position.sequence;
-      if (known && frame.type !== "delivery") return;
-      if (!known) this.#position.sequence = frame.sequence;
+      isKnown = frame.sequence <= this.#position.sequence;
+      if (isKnown && frame.type !== "delivery") return;
+      if (!isKnown) this.#position.sequence = frame.sequence;
     }
     switch (frame.type) {
       case "handshake.accepted":
@@ -437,7 +438,7 @@ export class GuestConversation extends EventTarget {
         for (const id of this.#outbox.keys()) if (this.#transmit(id)) this.#progress(id, "sending");
         break;
       case "delivery":
-        this.#deliver(frame);
+        this.#deliver(frame, isKnown);
         break;
       case "session.ended":
         this.#end("session-ended", frame.reason);
@@ -478,6 +479,7 @@ export class GuestConversation extends EventTarget {
     }
   }
 
+<<<<<<< HEAD
   #deliver({ id, state, timestamp, messageId, code, message }) {
     // a message of another tab is shown when that one passes it on
     if (messageId !== undefined && (this.#tabs === null || this.#known.has(id))) this.#isNew(messageId);
@@ -486,6 +488,16 @@ export class GuestConversation extends EventTarget {
       if (sent !== undefined) this.#tabs?.postMessage({ id: messageId ?? id, timestamp, text: sent.text ?? null });
       this.#acknowledge(id, { id, state, timestamp });
     } else if (state === "failed" || state === "unknown") this.#acknowledge(id, { id, state, code, message });
+=======
+  #deliver({ id, state, sequence, timestamp, messageId, text, code, message }, isKnown) {
+    const isOwn = this.#known.has(id) || this.#outbox.has(id);
+    const isNew = messageId === undefined || this.#isNew(messageId);
+    // a message from another page of the session
+    if (state === "sent" && !isOwn && !isKnown && isNew && text !== undefined) {
+      this.#emit("message", { type: "message", sequence, id: messageId ?? id, text, from: { kind: "guest" }, timestamp });
+    } else if (state === "sent") this.#acknowledge(id, { id, state, timestamp });
+    else if (state === "failed" || state === "unknown") this.#acknowledge(id, { id, state, code, message });
+>>>>>>> bcad9cc (guest-gateway: deliver the guest's messages to the other pages)
     else if (state === "queued" || state === "sending") this.#progress(id, state);
   }
 

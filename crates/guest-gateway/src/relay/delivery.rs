@@ -1,5 +1,7 @@
 //! The messages of the guest, and the frames of their delivery status.
 
+use std::collections::VecDeque;
+
 use genesys_api::Now;
 use guest_conversation::{
     Conversation, DeliveryStatus, GuestMachine as _, MessageId, OutgoingMessage, SendError,
@@ -10,6 +12,9 @@ use ws_transport::server::Payload;
 use super::frame::{delivery, failed};
 use super::replay::Subject;
 use super::{Relay, SocketId};
+
+/// Most texts that are kept: as many messages can wait in a conversation.
+const TEXTS: usize = 256;
 
 impl Relay {
     /// Handles a message of the guest, which is sent unless its id is known. A refusal, and a status that is known already,
@@ -29,7 +34,7 @@ impl Relay {
 
     /// Answers a message of the guest that waits until the conversation is opened.
     pub(super) fn handle_held(&mut self, socket: SocketId, id: MessageId) {
-        let frame = delivery(id, &DeliveryStatus::Queued, 0).to_json().into();
+        let frame = delivery(id, &DeliveryStatus::Queued, 0, None).to_json().into();
         self.subscribers.reply(socket, self.replay.last, frame);
     }
 
@@ -50,8 +55,11 @@ impl Relay {
     ) -> Option<Payload> {
         let status = conversation.engine().delivery(id);
         if may_send(status.as_ref()) {
-            let error = conversation.send(id, message, now).err()?;
-            return Some(failed(id, code_of(&error), &error.to_string()));
+            if let Err(error) = conversation.send(id, message, now) {
+                return Some(failed(id, code_of(&error), &error.to_string()));
+            }
+            self.texts.insert(id, message);
+            return None;
         }
         match &status? {
             status @ DeliveryStatus::Delivered { .. } => match self.replay.accepted(id) {
@@ -64,20 +72,48 @@ impl Relay {
             status => {
                 // so that its sending is reported, too
                 conversation.engine_mut().report_queued();
-                Some(delivery(id, status, 0).to_json().into())
+                Some(delivery(id, status, 0, None).to_json().into())
             }
         }
     }
 
     /// Sends a delivery status to all sockets. Only that of a delivered message is numbered.
     pub(super) fn handle_delivery(&mut self, id: MessageId, status: &DeliveryStatus) {
+        let text = match status {
+            DeliveryStatus::Delivered { .. } | DeliveryStatus::Failed(_) => self.texts.take(id),
+            _ => None,
+        };
         if let DeliveryStatus::Delivered { .. } = status {
-            return self.publish(Subject::Accepted(id), |sequence| delivery(id, status, sequence));
+            let text = text.as_deref();
+            let frame = |sequence| delivery(id, status, sequence, text);
+            return self.publish(Subject::Accepted(id), frame);
         }
-        let frame = delivery(id, status, 0).to_json().into();
+        let frame = delivery(id, status, 0, None).to_json().into();
         self.subscribers.broadcast(self.replay.last, &frame);
         // a message can be sent in an outage, before the handshake is answered
         self.subscribers.notify(&frame);
+    }
+}
+
+/// The texts of the messages that are not decided, for the other sockets of the session.
+#[derive(Debug, Default)]
+pub(super) struct Texts(VecDeque<(MessageId, Box<str>)>);
+
+impl Texts {
+    fn insert(&mut self, id: MessageId, message: &OutgoingMessage) {
+        let text = message.text();
+        if text.is_empty() {
+            return;
+        }
+        if self.0.len() == TEXTS {
+            self.0.pop_front();
+        }
+        self.0.push_back((id, (&*text).into()));
+    }
+
+    fn take(&mut self, id: MessageId) -> Option<Box<str>> {
+        let at = self.0.iter().position(|(known, _)| *known == id)?;
+        self.0.remove(at).map(|(_, text)| text)
     }
 }
 

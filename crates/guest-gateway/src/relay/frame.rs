@@ -23,13 +23,19 @@ pub(super) fn error_frame(code: ErrorCode, message: &str) -> Payload {
     ServerFrame::error(code.as_str(), message).to_json().into()
 }
 
-/// The frame of a delivery status. `sequence` is the number of one that is delivered.
-pub(super) fn delivery<'a>(id: MessageId, status: &'a DeliveryStatus, sequence: u64) -> ServerFrame<'a> {
+/// The frame of a delivery status. `sequence` is the number of one that is delivered, and `text` its text.
+pub(super) fn delivery<'a>(
+    id: MessageId,
+    status: &'a DeliveryStatus,
+    sequence: u64,
+    text: Option<&'a str>,
+) -> ServerFrame<'a> {
     let status = match status {
         DeliveryStatus::Delivered { at, message, .. } => DeliveryBody::Sent {
             sequence,
             timestamp: rfc3339(*at).into(),
             message_id: message.as_deref().map(Into::into),
+            text: text.map(Into::into),
         },
         DeliveryStatus::Failed(reason) => DeliveryBody::Failed {
             code: failure_code(reason).as_str().into(),

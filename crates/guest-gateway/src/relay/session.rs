@@ -14,6 +14,7 @@ use session_metrics::EndReason;
 use time::OffsetDateTime;
 use ws_transport::server::Payload;
 
+use super::delivery::Texts;
 use super::frame::{error_frame, gap};
 use super::history::HistoryRequests;
 use super::replay::{Replay, ReplayBudget, Subject};
@@ -38,6 +39,8 @@ pub struct Relay {
     status: Status,
     /// The latest request of each kind that Genesys has not answered, with its socket.
     requested: Vec<(RequestKind, SocketId)>,
+    /// Texts of the guest's messages.
+    pub(super) texts: Texts,
     /// Id of the last message to the guest.
     last_message: Option<String>,
     /// Requests of clients for the history.
@@ -69,6 +72,7 @@ impl Relay {
             history: HistoryRequests::default(),
             status: Status::new(now),
             requested: Vec::new(),
+            texts: Texts::default(),
         }
     }
 

@@ -373,6 +373,26 @@ fn message_that_waits_at_the_gateway_is_not_unknown() {
 }
 
 #[test]
+fn message_of_another_client_is_reported_once() {
+    let mut peer = VirtualPeer::ready();
+    let sent = |n: u128, sequence: u64| {
+        json!({"type": "delivery", "state": "sent", "id": id(n).to_string(), "sequence": sequence,
+            "timestamp": "2026-11-22T12:00:02.000Z", "messageId": format!("m{n}"), "text": "hi"})
+    };
+    peer.send(1, "hi");
+    peer.frames();
+    for frame in [sent(1, 1), sent(1, 2), sent(2, 3), sent(2, 3), sent(2, 4)] {
+        peer.receive(&frame);
+    }
+    let events = peer.events();
+    assert!(
+        matches!(&events[..], [Event::Delivery { .. }, Event::Session(SessionEvent::OwnMessage(message))]
+            if message.text == "hi" && message.id == "m2" && message.sequence == Some(3)),
+        "{events:?}"
+    );
+}
+
+#[test]
 fn failed_message_of_another_client_is_ignored() {
     let mut peer = VirtualPeer::ready();
     for state in ["failed", "unknown"] {

@@ -152,6 +152,7 @@ async fn conversation_passes_between_client_and_server() {
                     sequence: 1,
                     timestamp: "2026-11-22T12:00:00.000Z".into(),
                     message_id: None,
+                    text: None,
                 },
             },
             ServerFrame::SessionEnded {

@@ -38,6 +38,24 @@ async fn fourth_socket_closes_the_oldest() {
 }
 
 #[tokio::test]
+async fn message_is_delivered_with_its_text_to_the_other_sockets() {
+    let world = World::start().await;
+    let session = session(&world).await;
+    let (mut page, mut other) = (Page::of(&session).await, Page::of(&session).await);
+    let id = page.message("from one tab").await;
+    let sent = other.delivery("sent").await;
+    assert_eq!(sent["id"], id.as_str());
+    assert_eq!(sent["text"], "from one tab");
+    assert_eq!(page.delivery("sent").await, sent);
+    let reply = other.until("message").await;
+    assert_eq!(
+        reply["sequence"].as_u64(),
+        sent["sequence"].as_u64().map(|last| last + 1)
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn closed_sockets_free_their_slots() {
     let world = World::start().await;
     let session = session(&world).await;
