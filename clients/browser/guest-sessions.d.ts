@@ -1150,8 +1150,6 @@ export interface GuestConversationOptions {
   fetch?: typeof globalThis.fetch;
   /** Replaces the global `WebSocket`. Required where there is none, as in Node 18 and 20. */
   WebSocket?: new (url: string, protocols: string[]) => WebSocketLike;
-  /** Passes sent messages to the other tabs of the browser. Default: the global one in a page. `null`: they are not passed on. */
-  BroadcastChannel?: typeof BroadcastChannel | null;
   /** Replaces `Math.random`. */
   random?: () => number;
   /** Replaces the clock and its timers, in milliseconds. */

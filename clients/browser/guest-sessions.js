@@ -216,8 +216,6 @@ export class GuestConversation extends EventTarget {
   #rules = null;
   #outbox = new Map();
   #requeued = [];
-  /** The other tabs of the browser, which show the messages of this one too. */
-  #tabs = null;
   #typedAt = -Infinity;
   #generation = 0;
 
@@ -234,7 +232,6 @@ export class GuestConversation extends EventTarget {
       clock: CLOCK,
       storage: pageStorage(),
       WebSocket: globalThis.WebSocket,
-      BroadcastChannel: globalThis.document === undefined ? null : (globalThis.BroadcastChannel ?? null),
       ...options,
     };
     if (typeof this.#options.WebSocket !== "function") {
@@ -408,11 +405,6 @@ export class GuestConversation extends EventTarget {
 
   #start() {
     this.#page = new AbortController();
-    const { BroadcastChannel } = this.#options;
-    if (BroadcastChannel !== null) {
-      this.#tabs = new BroadcastChannel(`guest-sessions:${this.#session.id}:messages`);
-      this.#tabs.onmessage = ({ data }) => this.#receiveOfTab(data);
-    }
     const { signal } = this.#page;
     globalThis.addEventListener?.("online", () => this.#wake(), { signal });
     globalThis.document?.addEventListener(
@@ -577,16 +569,6 @@ export class GuestConversation extends EventTarget {
     }
   }
 
-<<<<<<< HEAD
-  #deliver({ id, state, timestamp, messageId, code, message }) {
-    // a message of another tab is shown when that one passes it on
-    if (messageId !== undefined && (this.#tabs === null || this.#known.has(id))) this.#isNew(messageId);
-    if (state === "sent") {
-      const sent = this.#outbox.get(id);
-      if (sent !== undefined) this.#tabs?.postMessage({ id: messageId ?? id, timestamp, text: sent.text ?? null });
-      this.#acknowledge(id, { id, state, timestamp });
-    } else if (state === "failed" || state === "unknown") this.#acknowledge(id, { id, state, code, message });
-=======
   #deliver({ id, state, sequence, timestamp, messageId, text, code, message }, isKnown) {
     const isOwn = this.#known.has(id) || this.#outbox.has(id);
     const isNew = messageId === undefined || this.#isNew(messageId);
@@ -595,23 +577,7 @@ export class GuestConversation extends EventTarget {
       this.#emit("message", { type: "message", sequence, id: messageId ?? id, text, from: { kind: "guest" }, timestamp });
     } else if (state === "sent") this.#acknowledge(id, { id, state, timestamp });
     else if (state === "failed" || state === "unknown") this.#acknowledge(id, { id, state, code, message });
->>>>>>> bcad9cc (guest-gateway: deliver the guest's messages to the other pages)
     else if (state === "queued" || state === "sending") this.#progress(id, state);
-  }
-
-  /** Emits a message of the guest in another tab. What is not a plain text is read from the history. */
-  async #receiveOfTab({ id, timestamp, text }) {
-    if (this.#known.has(id)) return;
-    let messages = [{ id, timestamp, text, from: { kind: "guest" } }];
-    if (text !== null) this.#isNew(id);
-    else {
-      try {
-        messages = (await this.history({ from: id })).messages.filter(({ shown }) => !shown);
-      } catch {
-        return this.#emit("gap", { type: "replay.incomplete", readFrom: id });
-      }
-    }
-    for (const message of messages) this.#emit("message", { type: "message", ...message });
   }
 
   /** Reports a changed state of a message without an acknowledgement. */
@@ -784,8 +750,6 @@ export class GuestConversation extends EventTarget {
     if (this.#state === "ended") return;
     this.#release();
     this.#page?.abort();
-    this.#tabs?.close();
-    this.#tabs = null;
     this.#cause = cause;
     this.#setState("ended");
     for (const [id, { epoch }] of this.#outbox) {

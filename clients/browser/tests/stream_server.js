@@ -11,8 +11,6 @@ export class StreamServer {
   tickets = 0;
   /** An answer to the next streams, or `null`. */
   refusal = null;
-  /** A page of the history. */
-  history = { messages: [] };
 
   constructor(script = () => undefined) {
     this.fetch = async (url, { method, body, signal }) => {
@@ -21,7 +19,6 @@ export class StreamServer {
         this.tickets += 1;
         return Response.json({ ticket: "t", expiresIn: 30 });
       }
-      if (method === "GET") return Response.json(this.history);
       const parsed = JSON.parse(body);
       if (pathname === "/spa/session/stream") return this.refusal ?? this.#open(searchParams.get("stream"), parsed, signal);
       const answer = await script(parsed, this);
