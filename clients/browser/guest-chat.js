@@ -1954,7 +1954,7 @@ header h2 { flex: 1; min-inline-size: 0; font-size: 16px; font-weight: 650; over
 
 .meta .icon { inline-size: 14px; block-size: 14px; }
 .meta button { padding: 4px 8px; border: 0; border-radius: 6px; background: none; color: var(--accent); font-weight: 600; text-decoration: underline; text-underline-offset: 2px; }
-.over .meta button { display: none; }
+.over :is(.meta button, .replies) { display: none; }
 .failed .meta, .unknown .meta { color: var(--danger); }
 .message.followed .meta { display: none; }
 .message.followed:is(.failed, .unknown) .meta { display: flex; }
@@ -2786,7 +2786,7 @@ function download({ id, url }, label, { texts, linkOf }) {
 function bytes(count, lang) {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
   const at = Math.min(units.length - 1, Math.floor(Math.log(count) / Math.log(1_000)));
-  const format = new Intl.NumberFormat(lang, { style: "unit", unit: units[at], unitDisplay: "short", maximumFractionDigits: 1 });
+  const format = new Intl.NumberFormat(lang, { style: "unit", unit: units[at], unitDisplay: at === 0 ? "long" : "short", maximumFractionDigits: 1 });
   return format.format(count / 1_000 ** at);
 }
 
@@ -3260,7 +3260,10 @@ export class GuestChat extends HTMLElement {
   #isAtEnd = true;
   #parts = {};
   // the end stays in view when a banner, a picture or the keyboard takes room
+  // width and height of the log
+  #size = "";
   #resized = new ResizeObserver(() => {
+    this.#size = sizeOf(this.#parts.log);
     if (this.#isAtEnd) this.#scrollToEnd();
   });
 
@@ -3449,6 +3452,8 @@ export class GuestChat extends HTMLElement {
       this.#sendText();
     });
     parts.log.addEventListener("scroll", () => {
+      // a new size scrolls it too, as when a hidden chat is shown
+      if (this.#size !== sizeOf(parts.log)) return;
       this.#isAtEnd = parts.log.scrollHeight - parts.log.scrollTop - parts.log.clientHeight < NEAR_END;
       if (this.#isAtEnd) parts.jump.hidden = true;
       if (parts.log.scrollTop < NEAR_END && parts.log.scrollHeight > parts.log.clientHeight) this.#transcript?.loadEarlier();
@@ -3617,7 +3622,13 @@ export class GuestChat extends HTMLElement {
         conversation.reconnect();
       };
       this.#close(text, [cause === "replaced" ? texts.useHere : texts.tryAgain, resume]);
-    } else this.#close(text, typeof this.#source === "function" ? [texts.startNew, () => this.#open(this.#consent)] : []);
+    } else {
+      this.#close(text, typeof this.#source === "function" ? [texts.startNew, () => this.#open(this.#consent)] : []);
+      const { privacy, end, closed } = this.#parts;
+      const hadFocus = [privacy, end].includes(this.shadowRoot.activeElement);
+      privacy.hidden = end.hidden = true;
+      if (hadFocus) closed.querySelector("button")?.focus();
+    }
     this.#dispatch("ended", { cause, detail });
   }
 
@@ -3736,6 +3747,10 @@ export class GuestChat extends HTMLElement {
 /** The length of a text in UTF-8. */
 function bytesOf(text) {
   return new TextEncoder().encode(text).length;
+}
+
+function sizeOf({ clientWidth, clientHeight }) {
+  return `${clientWidth} ${clientHeight}`;
 }
 
 /** The choices of the guest in a session of a page without a backend. */

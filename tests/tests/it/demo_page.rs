@@ -43,6 +43,11 @@ async fn demo_page_goes_from_consent_to_the_end() {
     visit.browser.see("textarea.compose").await;
     visit.browser.click("header button[aria-label='End chat']").await;
     visit.browser.see(".closed").await;
+    // nothing of the session is offered any more
+    let offered = format!(
+        "[...{ROOT}.querySelectorAll('header button, .replies')].filter((part) => part.checkVisibility()).length"
+    );
+    assert_eq!(visit.browser.evaluate(&offered).await, 0);
     visit.check_appearance("ended").await;
     visit.check_quiet();
 }
@@ -99,6 +104,11 @@ async fn demo_page_shows_and_answers_every_kind_of_content() {
 
     choose(browser, "Send me a file").await;
     browser.see(".attachment.file a[href^=http]").await;
+    browser
+        .until(&format!(
+            "{ROOT}.querySelector('.messages').textContent.includes('115 bytes')"
+        ))
+        .await;
     browser.read("What next?").await;
     choose(browser, "Send me a picture").await;
     browser.see("figure.attachment img").await;

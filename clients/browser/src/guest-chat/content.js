@@ -260,6 +260,6 @@ function download({ id, url }, label, { texts, linkOf }) {
 export function bytes(count, lang) {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
   const at = Math.min(units.length - 1, Math.floor(Math.log(count) / Math.log(1_000)));
-  const format = new Intl.NumberFormat(lang, { style: "unit", unit: units[at], unitDisplay: "short", maximumFractionDigits: 1 });
+  const format = new Intl.NumberFormat(lang, { style: "unit", unit: units[at], unitDisplay: at === 0 ? "long" : "short", maximumFractionDigits: 1 });
   return format.format(count / 1_000 ** at);
 }

@@ -39,7 +39,10 @@ export class GuestChat extends HTMLElement {
   #isAtEnd = true;
   #parts = {};
   // the end stays in view when a banner, a picture or the keyboard takes room
+  // width and height of the log
+  #size = "";
   #resized = new ResizeObserver(() => {
+    this.#size = sizeOf(this.#parts.log);
     if (this.#isAtEnd) this.#scrollToEnd();
   });
 
@@ -228,6 +231,8 @@ export class GuestChat extends HTMLElement {
       this.#sendText();
     });
     parts.log.addEventListener("scroll", () => {
+      // a new size scrolls it too, as when a hidden chat is shown
+      if (this.#size !== sizeOf(parts.log)) return;
       this.#isAtEnd = parts.log.scrollHeight - parts.log.scrollTop - parts.log.clientHeight < NEAR_END;
       if (this.#isAtEnd) parts.jump.hidden = true;
       if (parts.log.scrollTop < NEAR_END && parts.log.scrollHeight > parts.log.clientHeight) this.#transcript?.loadEarlier();
@@ -396,7 +401,13 @@ export class GuestChat extends HTMLElement {
         conversation.reconnect();
       };
       this.#close(text, [cause === "replaced" ? texts.useHere : texts.tryAgain, resume]);
-    } else this.#close(text, typeof this.#source === "function" ? [texts.startNew, () => this.#open(this.#consent)] : []);
+    } else {
+      this.#close(text, typeof this.#source === "function" ? [texts.startNew, () => this.#open(this.#consent)] : []);
+      const { privacy, end, closed } = this.#parts;
+      const hadFocus = [privacy, end].includes(this.shadowRoot.activeElement);
+      privacy.hidden = end.hidden = true;
+      if (hadFocus) closed.querySelector("button")?.focus();
+    }
     this.#dispatch("ended", { cause, detail });
   }
 
@@ -515,6 +526,10 @@ export class GuestChat extends HTMLElement {
 /** The length of a text in UTF-8. */
 function bytesOf(text) {
   return new TextEncoder().encode(text).length;
+}
+
+function sizeOf({ clientWidth, clientHeight }) {
+  return `${clientWidth} ${clientHeight}`;
 }
 
 /** The choices of the guest in a session of a page without a backend. */

@@ -132,6 +132,11 @@ impl Visit {
             .evaluate("document.querySelector('.open-chat').click()")
             .await;
         self.browser.see(".chat").await;
+        // the newest message is shown
+        let at_end = "(log) => log === null || log.scrollHeight - log.scrollTop - log.clientHeight < 2";
+        self.browser
+            .until(&format!("({at_end})({ROOT}.querySelector('.log'))"))
+            .await;
         self.browser
             .check_looks(&format!("demo-page-{name}"), &[narrow])
             .await;
