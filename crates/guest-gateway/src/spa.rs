@@ -19,7 +19,7 @@ use std::time::Duration;
 use genesys_api::{ChannelId, Host};
 use guest_sessions::Route;
 
-pub(crate) use self::admission::{admit_visitor, is_of_browser};
+pub(crate) use self::admission::{admit_visitor, audited, is_of_browser};
 pub(crate) use self::assertion_key::AssertionKey;
 pub(crate) use self::session::{
     admit_by_ticket, change_consent, create, create_ticket, end, extend, fetch, fetch_messages,

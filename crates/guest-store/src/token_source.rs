@@ -53,11 +53,15 @@ impl SharedTokenSource {
         });
         let token = row.content.as_ref().and_then(StoredToken::parse);
         let token = token.filter(|token| token.is_valid(rejected, now.utc));
-        if let Some(token) = token.filter(|token| token.is_fresh(now.utc)) {
-            return Ok(Step::Use(token.into_response(now.utc)));
-        }
-        if let Some(until) = row.leased_until.filter(|until| *until > now.utc) {
-            return Ok(Step::Wait(now.until(until).min(POLL_INTERVAL)));
+        // a clock that was ahead wrote a lease that is longer
+        let is_leased = |until: &OffsetDateTime| *until > now.utc && *until <= now.utc + LEASE;
+        let leased_until = row.leased_until.filter(is_leased);
+        match (token, leased_until) {
+            (Some(token), leased) if leased.is_some() || token.is_fresh(now.utc) => {
+                return Ok(Step::Use(token.into_response(now.utc)));
+            }
+            (None, Some(until)) => return Ok(Step::Wait(now.until(until).min(POLL_INTERVAL))),
+            _ => {}
         }
         row.leased_until = Some(now.utc + LEASE);
         Ok(match self.put(row.clone()).await? {

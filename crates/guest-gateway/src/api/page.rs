@@ -31,14 +31,12 @@ pub(super) fn admit(call: &Call) -> impl Future<Output = Result<Guest, Refusal>>
         let id = id?;
         if let Some((visitor, origin)) = browser {
             let (visitor_id, admitted) = visitor.await.map_err(of_guest)?.into_session();
-            return match visitor_id == id {
-                true => Ok(Guest {
-                    id,
-                    admitted,
-                    origin: origin?,
-                }),
-                false => Err(Refusal::not_found()),
-            };
+            if visitor_id != id {
+                let refused = Err(Error::from(ErrorCode::BadCredentials).into());
+                return spa::audited(&app, refused).await;
+            }
+            let origin = origin?;
+            return Ok(Guest { id, admitted, origin });
         }
         let admitted = match presented {
             Ok((token, origin)) => {
@@ -78,11 +76,11 @@ fn present(call: &Call) -> Result<(SecretString, AdmittedOrigin), Refusal> {
 pub(super) fn origin(app: &App, headers: &http::HeaderMap) -> Result<AdmittedOrigin, Refusal> {
     let refused =
         |error: ws_transport::OriginError| Refusal::new(ErrorCode::OriginNotAllowed, error.to_string());
-    let own = app
-        .origins
-        .origins()
-        .first()
-        .filter(|_| !headers.contains_key(ORIGIN));
+    let allowed = app.origins.origins();
+    let public = app.public.to_string();
+    let own = allowed.iter().find(|origin| origin.to_string() == public);
+    // a backend has none either
+    let own = own.or(allowed.first()).filter(|_| !headers.contains_key(ORIGIN));
     let admitted = match own {
         Some(own) => app.origins.admit_own(own),
         None => app.origins.admit(headers.get_all(ORIGIN).iter()),

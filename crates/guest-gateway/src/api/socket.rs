@@ -147,7 +147,10 @@ impl Connection<'_> {
         app.log_socket(guest, "ws.opened", credential).await?;
         self.guest = Some(guest);
         let origin = app.upstream_origin.clone().unwrap_or(origin);
-        let expires_at = admitted.expires_at();
+        let expires_at = match self.is_browser {
+            true => spa::extend(self.app, self.id).await?,
+            false => admitted.expires_at(),
+        };
         let handle = Box::pin(app.hub.attach(admitted, self.id, origin, position)).await;
         self.exchange_frames(expires_at, handle).await
     }

@@ -140,7 +140,7 @@ pub(super) fn refusal(error: Error) -> Refusal {
 }
 
 /// Counts a refusal that can be an attack in the audit log.
-pub(super) async fn audited<T>(app: &App, result: Result<T, Refusal>) -> Result<T, Refusal> {
+pub(crate) async fn audited<T>(app: &App, result: Result<T, Refusal>) -> Result<T, Refusal> {
     if let Err(refusal) = &result
         && matches!(refusal.status(), 400 | 401 | 403)
     {

@@ -30,6 +30,8 @@ pub(crate) async fn create(mut call: Call) -> Result<Response, Refusal> {
     let signals = Signals::from_headers(call.request.headers());
     let body = call.body("application/json").await?;
     let body = CreateBrowserSessionBody::parse(&body, spa.channel.clone(), signals, page.now.utc)?;
+    let limited = spa.limits.count_session(address, page.now.instant);
+    limited.map_err(Refusal::too_many_of_address)?;
     let mut guest = body.guest;
     guest.guest = match body.assertion {
         Some(assertion) => Some(audited(&app, spa.assertions.accept(&assertion, page.now)).await?),
@@ -39,8 +41,6 @@ pub(crate) async fn create(mut call: Call) -> Result<Response, Refusal> {
             return audited(&app, Err(Refusal::new(code, code.message()))).await;
         }
     };
-    let limited = spa.limits.count_session(address, page.now.instant);
-    limited.map_err(Refusal::too_many_of_address)?;
     let (session, is_new) = app.direct.create_or_join(&spa.owner, guest).await?;
     let status = match is_new {
         true => StatusCode::CREATED,

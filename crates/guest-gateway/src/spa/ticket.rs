@@ -29,7 +29,7 @@ struct Unused {
 type TicketHash = [u8; 32];
 
 /// The use of a ticket.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Debug)]
 struct Bound {
     session: SessionId,
     origin: Origin,
@@ -68,7 +68,9 @@ impl Tickets {
         let mut unused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         unused.remove_expired(now);
         let bound = unused.tickets.remove(&hash(ticket.expose_secret()));
-        bound.is_some_and(|bound| bound.session == *session && bound.origin == *origin)
+        bound.is_some_and(|bound| {
+            bound.session == *session && bound.origin == *origin && now < bound.expires_at
+        })
     }
 }
 

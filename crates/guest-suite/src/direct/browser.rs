@@ -5,7 +5,7 @@ use std::time::Duration;
 use genesys_api::{MAX_DURATION, SessionId};
 use guest_payload::NewGuest;
 use guest_sessions::ErrorCode;
-use guest_store::StoreErrorKind;
+use guest_store::{Session, StoreErrorKind};
 use time::OffsetDateTime;
 
 use super::update::Mutation;
@@ -14,6 +14,10 @@ use crate::{Error, SessionInfo};
 
 /// Shortest extension that is stored. Our choice: a session is then written at most once a minute for its use.
 const MIN_EXTENSION: Duration = Duration::from_secs(60);
+
+/// Extensions in one idle timeout while a socket is open. Our choice: a session outlives its last socket by at least 23 of 24
+/// parts of the idle timeout.
+const EXTENSIONS: u32 = 24;
 
 impl Direct {
     /// Creates a session for a guest whose id is proven, or returns the live session of that guest, as for another browser.
@@ -27,6 +31,7 @@ impl Direct {
             return Ok((self.create(owner, guest, None).await?.session, true));
         };
         let (change, signals) = (guest.consent.to_change(), guest.signals);
+        let channel = guest.channel.clone();
         match self.create_allowed(owner, guest, None).await {
             Err(Error::Refused(ErrorCode::GuestIdInUse)) => {}
             created => return Ok((self.audit_denial(owner, created).await?.session, true)),
@@ -35,7 +40,13 @@ impl Direct {
         let ended = || Error::from(StoreErrorKind::Busy);
         let rows = self.rows_of_guest(&proven, Some(owner)).await?;
         let live = rows.into_iter().find(|row| row.ended_at.is_none());
-        let id = live.ok_or_else(ended)?.id;
+        let Session {
+            id, channel: joined, ..
+        } = live.ok_or_else(ended)?;
+        // the conversation is that of another deployment
+        if joined != channel {
+            return Err(ErrorCode::GuestIdInUse.into());
+        }
         match self.change_consent(owner, &id, &change, signals).await {
             Err(Error::Refused(ErrorCode::SessionEnded)) => Err(ended()),
             changed => Ok((changed?, false)),
@@ -69,33 +80,31 @@ impl Direct {
     }
 
     /// Extends a live session for its use by a browser: to the idle timeout from now on, and to at most `lifetime` from its
-    /// creation. Returns the end of the lifetime of its sockets.
+    /// creation. Returns the time of the next extension, if the browser still uses it then.
     ///
     /// # Errors
-    /// [`ErrorCode::SessionEnded`], [`ErrorCode::NotFound`], or the store's.
+    /// [`ErrorCode::SessionEnded`], also after `lifetime`, [`ErrorCode::NotFound`], or the store's.
     pub async fn extend_browser(
         &self,
         owner: &str,
         id: &SessionId,
         lifetime: Duration,
     ) -> Result<OffsetDateTime, Error> {
-        let config = &self.shared.config;
+        let idle_timeout = self.shared.config.idle_timeout;
         self.update(owner, id, |record, now| {
             record.ensure_live(now)?;
             let end = record.row.created_at + lifetime.min(MAX_DURATION);
-            let idle_deadline = end.min(now.utc + config.idle_timeout);
-            let expires_at = end.min(now.utc + config.access_token_lifetime);
-            let is_extended = idle_deadline < record.row.idle_deadline + MIN_EXTENSION
-                && expires_at < record.row.expires_at + MIN_EXTENSION
-                && record.row.expires_at > now.utc;
-            if is_extended {
-                return Ok((Mutation::default(), record.row.expires_at));
+            if end <= now.utc {
+                return Err(ErrorCode::SessionEnded.into());
+            }
+            let next = end.min(now.utc + idle_timeout / EXTENSIONS);
+            let idle_deadline = end.min(now.utc + idle_timeout);
+            if idle_deadline < record.row.idle_deadline + MIN_EXTENSION {
+                return Ok((Mutation::default(), next));
             }
             let mut extended = record.clone();
-            extended.row.idle_deadline = idle_deadline.max(record.row.idle_deadline);
-            extended.row.expires_at = expires_at.max(record.row.expires_at);
-            let until = extended.row.expires_at;
-            Ok((extended.store().into(), until))
+            extended.row.idle_deadline = idle_deadline;
+            Ok((extended.store().into(), next))
         })
         .await
     }
@@ -106,5 +115,40 @@ impl Admitted {
     #[must_use]
     pub fn browser_key(&self) -> [u8; 32] {
         self.record.row.secrets.browser_key()
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
+mod tests {
+    //! The lifetime of a browser's session.
+
+    use genesys_api::Hosts;
+
+    use super::*;
+    use crate::direct::DirectConfig;
+
+    #[tokio::test]
+    async fn session_is_not_extended_after_its_lifetime() {
+        let config = DirectConfig::new(Hosts::of_domain("mypurecloud.de").unwrap())
+            .unwrap()
+            .with_channel("shop-chat".parse().unwrap(), "d-1".parse().unwrap());
+        let direct = Direct::open(config).await.unwrap();
+        let clock = direct.clock().clone();
+        let body = br#"{"channelConfigurationId": "shop-chat", "guestAttributes": {"region": "EU"},
+            "consent": {"marketing": true, "personalization": true, "analytics": false}}"#;
+        let guest = NewGuest::parse(body, Default::default(), clock.now().utc).unwrap();
+        let (session, _) = direct.create_or_join("shop", guest).await.unwrap();
+        let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+        clock.advance(hours(2));
+        let next = direct
+            .extend_browser("shop", &session.id, hours(3))
+            .await
+            .unwrap();
+        // the store keeps microseconds
+        assert!((session.created_at + hours(3) - next).abs() < Duration::from_micros(1));
+        // the lifetime was made shorter
+        let ended = direct.extend_browser("shop", &session.id, hours(1)).await;
+        assert!(matches!(ended, Err(Error::Refused(ErrorCode::SessionEnded))));
     }
 }
