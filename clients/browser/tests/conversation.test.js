@@ -76,6 +76,44 @@ test("message of another page is shown once, and an own one never", async () => 
   assert.deepEqual(deliveries(events), ["sending", "sent"]);
 });
 
+test("message that may not have arrived is reported when it arrives late, once", async () => {
+  const epochs = ["e-1", "e-2"];
+  const { clock, sockets, conversation, events } = start((socket) => socket.accept(epochs.shift()));
+  conversation.connect();
+  await settle();
+  const [doubtful, lost, failed] = ["a", "b", "c"].map((text) => conversation.send(text));
+  sockets[0].receive({ type: "delivery", id: doubtful, state: "unknown", sequence: 1, code: "in.doubt", message: "x" });
+  sockets[0].receive({ type: "delivery", id: failed, state: "failed", sequence: 2, code: "message.refused", message: "x" });
+  sockets[0].drop();
+  await clock.advance(SECOND);
+  const before = events.length;
+  for (const [index, id] of [doubtful, lost, doubtful, failed].entries()) {
+    const sequence = index + 1;
+    sockets[1].receive({ type: "delivery", id, state: "sent", sequence, timestamp: "2026-01-01T00:00:00Z", messageId: `m${sequence}`, text: "x" });
+  }
+  // after `failed` no acknowledgement is due
+  const late = events.slice(before).map(([name, { id, state }]) => [name, id, state]);
+  assert.deepEqual(late, [["delivery", doubtful, "sent"], ["delivery", lost, "sent"]]);
+  assert.deepEqual(conversation.unacknowledged, []);
+  assert.deepEqual(messages(sockets.slice(1)), []);
+});
+
+test("late acknowledgements of the last 100 messages that may not have arrived are reported", async () => {
+  const { sockets, conversation, events } = start((socket) => socket.accept());
+  conversation.connect();
+  await settle();
+  const ids = Array.from({ length: 101 }, (_, index) => {
+    const id = conversation.send("x");
+    sockets[0].receive({ type: "delivery", id, state: "unknown", sequence: index + 1, code: "in.doubt", message: "x" });
+    return id;
+  });
+  for (const [index, id] of ids.entries()) {
+    sockets[0].receive({ type: "delivery", id, state: "sent", sequence: index + 102, timestamp: "2026-01-01T00:00:00Z" });
+  }
+  const sent = events.filter(([name, { state }]) => name === "delivery" && state === "sent");
+  assert.deepEqual(sent.map(([, { id }]) => id), ids.slice(1));
+});
+
 test("backoff begins again after a connection of 60 s", async () => {
   for (const [age, delay] of [[59 * SECOND, 22_500], [60 * SECOND, 375]]) {
     let failures = 8;

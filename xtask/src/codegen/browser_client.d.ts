@@ -98,7 +98,7 @@ export interface Clock {
 
 /**
  * The delivery status of a message. `queued`: it waits for the connection, or at the gateway for Genesys Cloud. `unknown`: it
- * may have been delivered. `stored`: whether the message survives a reload of the page.
+ * may have been delivered, and `sent` may follow. `stored`: whether the message survives a reload of the page.
  */
 export type Delivery =
   | { id: string; state: "queued" | "sending"; stored: boolean }

@@ -10,6 +10,8 @@ const TYPING_INTERVAL = 5_000;
 const HANDSHAKE_TIMEOUT = 20_000;
 /** Largest number of message ids that are compared. */
 const KNOWN_MESSAGES = 1_000;
+/** Largest number of messages whose delivery is unknown, and for which an acknowledgement is still awaited. */
+const MAX_UNRESOLVED = 100;
 /** Silence in milliseconds after which a ping is sent. After a second one the socket is closed. */
 const HEARTBEAT_INTERVAL = 30_000;
 /** Longest time in milliseconds for an answer to the ping after the machine slept or was offline. */
@@ -117,6 +119,8 @@ export class GuestConversation extends EventTarget {
   #page = null;
   #rules = null;
   #outbox = new Map();
+  /** Ids of messages that were reported `unknown`. */
+  #unresolved = new Set();
   #requeued = [];
   #typedAt = -Infinity;
   #generation = 0;
@@ -472,7 +476,7 @@ export class GuestConversation extends EventTarget {
   }
 
   #deliver({ id, state, sequence, timestamp, messageId, text, code, message }, isKnown) {
-    const isOwn = this.#known.has(id) || this.#outbox.has(id);
+    const isOwn = this.#known.has(id) || this.#outbox.has(id) || this.#unresolved.has(id);
     const isNew = messageId === undefined || this.#isNew(messageId);
     // a message from another page of the session
     if (state === "sent" && !isOwn && !isKnown && isNew && text !== undefined) {
@@ -493,8 +497,7 @@ export class GuestConversation extends EventTarget {
   /** Whether the id of a message is new. The latest are compared. */
   #isNew(id) {
     if (this.#known.has(id)) return false;
-    this.#known.add(id);
-    if (this.#known.size > KNOWN_MESSAGES) this.#known.delete(this.#known.values().next().value);
+    addLatest(this.#known, id, KNOWN_MESSAGES);
     return true;
   }
 
@@ -590,8 +593,10 @@ export class GuestConversation extends EventTarget {
   }
 
   #acknowledge(id, delivery) {
-    if (!this.#outbox.delete(id)) return;
-    this.#store();
+    const isLate = delivery.state === "sent" && this.#unresolved.delete(id);
+    if (this.#outbox.delete(id)) this.#store();
+    else if (!isLate) return;
+    if (delivery.state === "unknown") addLatest(this.#unresolved, id, MAX_UNRESOLVED);
     this.#emit("delivery", delivery);
   }
 
@@ -676,6 +681,12 @@ export class GuestConversation extends EventTarget {
   #emit(name, detail) {
     this.dispatchEvent(new DetailEvent(name, detail));
   }
+}
+
+/** Adds an id to a set of the latest ones. */
+function addLatest(ids, id, limit) {
+  ids.add(id);
+  if (ids.size > limit) ids.delete(ids.values().next().value);
 }
 
 /** Whether a stored value is a part of a message. */
