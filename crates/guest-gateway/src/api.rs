@@ -6,6 +6,7 @@ mod audit;
 mod cors;
 mod documents;
 mod failures;
+mod framing;
 mod guests;
 mod messages;
 mod oauth;
@@ -207,7 +208,11 @@ async fn finish(State(app): State<App>, mut request: Request, next: Next) -> Res
     let (_open, gone) = watch::channel(());
     request.extensions_mut().insert(ClientGone(gone));
     // in a task of its own: a closed connection must not cancel a change between its commit and its effects
-    let mut response = match tokio::spawn(next.run(request)).await {
+    let answer = match framing::check(request.version(), request.headers()) {
+        Ok(()) => tokio::spawn(next.run(request)).await,
+        Err(refusal) => Ok(refusal.into_response()),
+    };
+    let mut response = match answer {
         Ok(response) => response,
         Err(panic) => {
             tracing::error!(%panic, %method, path, "cannot complete a request: its handler panicked");

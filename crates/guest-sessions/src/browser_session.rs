@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::{SessionInfo, secret};
 
-/// Longest assertion, in bytes. Our choice.
+/// Longest assertion, in characters. Our choice.
 const MAX_ASSERTION: usize = 4_096;
 
 /// The body of `POST /spa/session`.
@@ -39,8 +39,8 @@ impl CreateBrowserSessionBody {
         let assertion = match body.optional("assertion") {
             Some(field) => {
                 let text = field.text()?;
-                if text.len() > MAX_ASSERTION {
-                    return Err(field.invalid(format_args!("more than {MAX_ASSERTION} bytes")));
+                if text.chars().count() > MAX_ASSERTION {
+                    return Err(field.invalid(format_args!("more than {MAX_ASSERTION} characters")));
                 }
                 Some(SecretString::from(&*text))
             }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use genesys_api::parse_rfc3339;
 use guest_payload::{NewGuest, Signals};
 use guest_sessions::{
-    ClientFrame, ConsentChangeBody, GuestErasureBody, GuestQueryBody, RefreshBody, SubscriptionBody,
+    ClientFrame, ConsentChangeBody, CreateBrowserSessionBody, GuestErasureBody, GuestQueryBody, RefreshBody,
+    ResumeBrowserSessionBody, SubscriptionBody,
 };
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -150,6 +151,23 @@ fn inputs() -> Vec<Input> {
             }),
             (|text| NewGuest::parse(text.as_bytes(), Signals::default(), now()).is_ok()) as fn(&str) -> bool,
         ),
+        (
+            "CreateBrowserSession",
+            json!({
+                "guestAttributes": { "region": "DE,US-CA", "source": "web" },
+                "consent": evidence(json!({ "age": "13-15" })),
+                "assertion": "e30.e30.AAAA",
+            }),
+            |text| {
+                let channel = "channel".parse().unwrap();
+                CreateBrowserSessionBody::parse(text.as_bytes(), channel, Signals::default(), now()).is_ok()
+            },
+        ),
+        (
+            "ResumeBrowserSession",
+            json!({ "resumeHandle": "s-1.AAAA" }),
+            |text| ResumeBrowserSessionBody::parse(text.as_bytes()).is_ok(),
+        ),
         ("ChangeConsent", evidence(json!({})), |text| {
             ConsentChangeBody::parse(text.as_bytes(), Signals::default(), now()).is_ok()
         }),
@@ -217,6 +235,9 @@ fn inputs() -> Vec<Input> {
     inputs.map(input).collect()
 }
 
+/// The frames of an event stream, which are those of the socket but for the token.
+const STREAM_BODIES: [&str; 2] = ["PostedFrame", "StreamHandshake"];
+
 /// The schemas of all request bodies in JSON and of all frames of the guest.
 fn documented(openapi: &Value, frames: &Value) -> BTreeSet<String> {
     let name = |schema: &Value| {
@@ -229,7 +250,11 @@ fn documented(openapi: &Value, frames: &Value) -> BTreeSet<String> {
         operations.map(|operation| &operation["requestBody"]["content"]["application/json"]["schema"]);
     let bodies = bodies.filter(|schema| schema.is_object()).map(name);
     let guest = frames["$defs"]["GuestFrame"]["oneOf"].as_array().unwrap();
-    bodies.chain(guest.iter().map(name)).collect()
+    let of_streams = |name: &String| STREAM_BODIES.contains(&name.as_str());
+    bodies
+        .filter(|name| !of_streams(name))
+        .chain(guest.iter().map(name))
+        .collect()
 }
 
 /// One document with the definitions of both.

@@ -1,9 +1,12 @@
 //! Wrong methods on every path, and unknown paths.
 
 use http::Method;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::{Fixture, Rejection, path_of, rejection};
 use crate::api::{Call, SESSIONS, WEBHOOKS};
+use crate::world::World;
 
 pub(super) fn rows(fixture: &Fixture) -> Vec<Rejection> {
     let live = |rest: &str| path_of(&fixture.live, rest);
@@ -63,4 +66,31 @@ pub(super) fn rows(fixture: &Fixture) -> Vec<Rejection> {
         ));
     }
     rows
+}
+
+#[tokio::test]
+async fn request_without_one_host_or_with_another_coding_is_refused() {
+    let world = World::start().await;
+    let answer = async |head: &str| {
+        let mut stream = TcpStream::connect(world.gateway.address()).await.unwrap();
+        let request = format!("POST /oauth/token HTTP/1.1\r\nconnection: close\r\n{head}\r\n0\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let chunked = "host: a\r\ntransfer-encoding: chunked\r\n";
+    assert!(answer(chunked).await.starts_with("HTTP/1.1 415 "), "it is read");
+    for head in [
+        "transfer-encoding: chunked\r\n",
+        "host: a\r\nhost: a\r\ntransfer-encoding: chunked\r\n",
+        "host: a b\r\ntransfer-encoding: chunked\r\n",
+        "host: a\r\ntransfer-encoding: gzip, chunked\r\n",
+        "host: a\r\ntransfer-encoding: chunked, chunked\r\n",
+    ] {
+        let answer = answer(head).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{head}: {answer}");
+        assert!(answer.contains("\"code\":\"bad.request\""), "{answer}");
+    }
+    world.stop().await;
 }
