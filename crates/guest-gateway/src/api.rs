@@ -33,9 +33,10 @@ use guest_sessions::{ErrorCode, Operation, ROUTES};
 use guest_store::LogState;
 use guest_suite::direct::Direct;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::json;
@@ -229,25 +230,46 @@ async fn finish(State(app): State<App>, mut request: Request, next: Next) -> Res
     let fault = response.extensions().get();
     app.fault_log.record(fault, app.clock.now().instant);
     tracing::info!(%method, path, status = response.status().as_u16(), "request");
-    let headers = response.headers_mut();
-    let no_store = HeaderValue::from_static("no-store");
-    headers.entry(CACHE_CONTROL).or_insert(no_store);
-    // the demo shop has its own
-    let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-    headers.entry(CONTENT_SECURITY_POLICY).or_insert(policy);
-    for (name, value) in [
-        (REFERRER_POLICY, "no-referrer"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
+    add_headers(response.headers_mut(), app.public.is_secure());
+    response
+}
+
+/// Adds the headers of every answer, except those that the answer has.
+fn add_headers(headers: &mut HeaderMap, is_secure: bool) {
+    for (name, value) in DEFAULT_HEADERS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if is_secure {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
     }
     headers.entry(refusal::CORRELATION).or_insert_with(|| {
         HeaderValue::from_str(&genesys_api::entropy::uuid().to_string()).expect("a UUID is plain ASCII")
     });
-    response
 }
 
 pub(crate) fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
     let body = serde_json::to_vec(body).expect("bodies are plain structs with text keys");
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
+
+/// Headers that an answer has unless it has its own. The demo shop has its own Content Security Policy, the component its
+/// own resource policy. Pages of other sites read the contract's answers by CORS, which no resource policy affects.
+const DEFAULT_HEADERS: [(HeaderName, &str); 6] = [
+    (CACHE_CONTROL, "no-store"),
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (CROSS_ORIGIN_RESOURCE_POLICY, "same-site"),
+    (REFERRER_POLICY, "no-referrer"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+];
+
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// One year, for the host of the public URL only. Not sent over plain HTTP (RFC 6797 section 7.2).
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");

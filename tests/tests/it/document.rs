@@ -36,6 +36,27 @@ pub(crate) fn check_received(frame: &Value) {
     );
 }
 
+/// Checks the headers that protect the pages of the gateway. Every answer has them, a refusal too.
+fn check_security_headers(asked: &Asked<'_>, answer: &Answer, what: &str) {
+    let embedding = match asked.path {
+        "/guest-chat.js" if !answer.status.is_client_error() => "cross-origin",
+        _ => "same-site",
+    };
+    for (name, value) in [
+        (
+            "content-security-policy",
+            "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+        ),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", embedding),
+        ("referrer-policy", "no-referrer"),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        let found = answer.headers.get(name).and_then(|found| found.to_str().ok());
+        assert_eq!(found, Some(value), "{name} of {what}");
+    }
+}
+
 /// Checks a frame of the guest against the contract.
 pub(crate) fn check_sent(frame: &Value) {
     FRAMES.check(
@@ -150,6 +171,7 @@ impl Document {
         assert!(!expected.is_null(), "the document has no such answer: {what}");
         let expected = self.resolve(expected);
         self.check_headers(expected, &answer.headers, &what);
+        check_security_headers(asked, answer, &what);
         if !head {
             self.check_content(expected, answer, &what);
         }

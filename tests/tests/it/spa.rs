@@ -454,3 +454,33 @@ async fn component_is_served_to_pages_of_all_origins() {
     assert_eq!(again.header("access-control-allow-origin"), "*");
     world.stop().await;
 }
+
+#[tokio::test]
+async fn strict_transport_security_needs_a_public_url_with_tls() {
+    for (public_url, expected) in [
+        ("https://chat.example", Some("max-age=31536000")),
+        ("http://127.0.0.1:8080", None),
+    ] {
+        let world = World::configured(genesys_sim::Rules::default(), |toml| {
+            toml.replace(
+                "[listen]\n",
+                &format!("[listen]\npublic_url = \"{public_url}\"\n"),
+            )
+        })
+        .await;
+        let base = format!("http://{}", world.gateway.address());
+        let api = Api::without_token(world.http(), base);
+        for (status, call) in [
+            (StatusCode::OK, Call::get("/guest-chat.js")),
+            (StatusCode::UNAUTHORIZED, Call::get("/spa/session")),
+            (StatusCode::NOT_FOUND, Call::get("/unknown")),
+            (StatusCode::METHOD_NOT_ALLOWED, Call::post("/openapi.json")),
+        ] {
+            let answer = api.send(call).await;
+            let found = answer.headers.get("strict-transport-security");
+            let found = found.map(|found| found.to_str().unwrap());
+            assert_eq!((answer.status, found), (status, expected), "{public_url}");
+        }
+        world.stop().await;
+    }
+}

@@ -9,12 +9,10 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
     ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use super::App;
 use crate::spa;
-
-const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// The share of the allowed origins in a route.
 #[derive(Clone, Debug)]
@@ -24,8 +22,6 @@ pub(super) struct Sharing {
     headers: &'static str,
     /// Whether the requests have the cookie.
     credentials: bool,
-    /// Whether pages of other sites may not embed the answers, not even unread.
-    same_site: bool,
 }
 
 impl Sharing {
@@ -45,7 +41,6 @@ impl Sharing {
                 false => "authorization, content-disposition, content-type, x-guest-sessions-csrf",
             },
             credentials: is_same_site,
-            same_site: is_spa,
         })
     }
 }
@@ -69,10 +64,6 @@ pub(super) async fn share(State(sharing): State<Sharing>, request: Request, next
     };
     let headers = response.headers_mut();
     headers.append(VARY, HeaderValue::from_static("origin"));
-    if sharing.same_site {
-        let same_site = HeaderValue::from_static("same-site");
-        headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, same_site);
-    }
     if let Some(origin) = origin {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         let exposed = HeaderValue::from_static("retry-after, inin-correlation-id");

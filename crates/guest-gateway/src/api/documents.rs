@@ -8,7 +8,7 @@ use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETA
 use http::{HeaderMap, HeaderName, StatusCode};
 use ring::digest;
 
-use super::App;
+use super::{App, CROSS_ORIGIN_RESOURCE_POLICY};
 
 /// A document as `cargo xtask codegen` writes it from `spec/guest-sessions`, and its media type.
 type Document = (&'static str, &'static str);
@@ -31,10 +31,7 @@ const GUEST_CHAT: Document = (include_str!("../generated/guest-chat.js"), "text/
 /// shares nothing that a request without a cookie does not get, and a module script needs it.
 const SHARED: [(HeaderName, &str); 2] = [
     (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-    (
-        HeaderName::from_static("cross-origin-resource-policy"),
-        "cross-origin",
-    ),
+    (CROSS_ORIGIN_RESOURCE_POLICY, "cross-origin"),
 ];
 
 /// Returns the route to the component. Clients cache it for an hour, so that pages soon have the one of a new gateway.
