@@ -3764,11 +3764,11 @@ function sizeOf({ clientWidth, clientHeight }) {
   return `${clientWidth} ${clientHeight}`;
 }
 
-/** The choices of the guest in a session of a page without a backend. */
+/** The choices of the guest in a session of a page without a backend. A purpose without a choice is left out. */
 function choicesOf(session) {
   if (session === undefined) return null;
-  const names = Object.keys(TEXTS.purposes);
-  return Object.fromEntries(names.map((name) => [name, session.consent[name] === "granted"]));
+  const chosen = Object.keys(TEXTS.purposes).filter((name) => ["granted", "denied"].includes(session.consent[name]));
+  return Object.fromEntries(chosen.map((name) => [name, session.consent[name] === "granted"]));
 }
 
 /** The client of a session whose data the page has. */

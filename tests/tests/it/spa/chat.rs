@@ -1,5 +1,6 @@
 //! `<guest-chat gateway>` in a browser: a page without a backend, of the gateway's site and of another one.
 
+mod consent;
 mod delivery;
 mod stream;
 
