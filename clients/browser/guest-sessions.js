@@ -834,6 +834,8 @@ async function upload(path, file, { baseUrl, accessToken, credentials, isPage = 
 
 function uploadWithProgress({ method, url, headers, credentials }, file, onProgress, signal) {
   return new Promise((resolve, reject) => {
+    // the token may have been renewed before, and the upload canceled meanwhile
+    signal?.throwIfAborted();
     const request = new XMLHttpRequest();
     const abort = () => request.abort();
     request.open(method, url);

@@ -96,6 +96,43 @@ test("canceled upload is rejected with the reason of its signal", async () => {
   assert.deepEqual(requests, []);
 });
 
+test("upload that is canceled while the token is renewed is not sent", async (t) => {
+  const requests = [];
+  globalThis.XMLHttpRequest = class {
+    upload = {};
+
+    open(method) {
+      requests.push(method);
+    }
+
+    setRequestHeader() {}
+
+    send() {
+      this.status = 204;
+      this.responseText = "";
+      this.onload();
+      this.onloadend();
+    }
+
+    getResponseHeader() {
+      return null;
+    }
+  };
+  t.after(() => delete globalThis.XMLHttpRequest);
+  const cancel = new AbortController();
+  const reasons = [new Error("canceled"), null];
+  const authorize = async (run) => {
+    const reason = reasons.shift();
+    if (reason !== null) cancel.abort(reason);
+    return run({ baseUrl: "http://gateway.example" });
+  };
+  const { conversation } = await open([], { authorize, fetch: undefined });
+  await assert.rejects(conversation.attach(file("a.png"), { signal: cancel.signal }), /canceled/);
+  assert.deepEqual(requests, []);
+  await conversation.attach(file("a.png"), { signal: new AbortController().signal });
+  assert.deepEqual(requests, ["PUT"]);
+});
+
 test("message with files survives a reload", async () => {
   const kept = storage();
   const { conversation } = await open([], { storage: kept });
