@@ -333,6 +333,13 @@ impl HistoryReader {
         self.deferred.extend(reading.deferred);
     }
 
+    /// Reads a page for the application in the conversation that follows.
+    pub(super) fn postpone_page(&mut self) {
+        if !self.is_recovering() {
+            self.handle_lost();
+        }
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let reading = self.reading.as_ref()?;
         Some(match reading.step {

@@ -133,6 +133,9 @@ impl Conversation {
                 if self.engine.progress == Progress::StartingNew {
                     return Err(RequestError::Busy { waiting: 1 });
                 }
+                if let Some(history) = &mut self.history {
+                    history.postpone_page();
+                }
                 self.abandon_history();
                 self.engine.report_unknown();
                 self.request_control(ControlRequest::CloseSession, now);

@@ -459,7 +459,7 @@ fn incomplete_recovery_leaves_newer_messages_to_the_socket() {
 }
 
 #[test]
-fn page_of_the_application_fails_if_its_reading_is_stopped() {
+fn page_of_the_application_is_read_in_the_conversation_that_follows() {
     let mut peer = peer();
     peer.receive(&refused(409, None));
     peer.events();
@@ -469,5 +469,12 @@ fn page_of_the_application_fails_if_its_reading_is_stopped() {
     peer.receive(&jwt(&peer, 600));
     command(&mut peer);
     peer.conversation.request(Request::StartNew, peer.now).unwrap();
-    assert_eq!(emitted(&mut peer), ["failed page"]);
+    assert!(emitted(&mut peer).is_empty());
+    let mut closed = session_response(false);
+    closed["body"]["readOnly"] = true.into();
+    closed["body"]["connected"] = false.into();
+    peer.receive(&closed);
+    peer.receive(&session_response(true));
+    answer(&mut peer, page(1, 1, &[entry("a1", 1, "before", false)]));
+    assert_eq!(emitted(&mut peer), ["page 1 of 1"]);
 }
