@@ -925,13 +925,22 @@ export class SpaClient {
   async resume() {
     const { storage, marks } = this.#options;
     this.#handle = this.#stored(storage);
+    if (this.#handle !== null) {
+      try {
+        return await this.#renew();
+      } catch (error) {
+        // a gateway that was switched to `same-site` exchanges no handle
+        if (!isGone(error) && error.code !== "not.found") throw error;
+        this.#drop(storage);
+      }
+    }
     // without a session no request is made, whose refusal the console would show
-    if (this.#handle === null && this.#stored(marks) === null) return null;
+    if (this.#stored(marks) === null) return null;
     try {
-      return this.#handle === null ? await fetchBrowserSession(this.#call({ credentials: "include" })) : await this.#renew();
+      return await fetchBrowserSession(this.#call({ credentials: "include" }));
     } catch (error) {
       if (!isGone(error)) throw error;
-      this.#forget();
+      this.#drop(marks);
       return null;
     }
   }
@@ -942,6 +951,8 @@ export class SpaClient {
     const settings = await fetchSpaSettings(this.#call());
     const options = this.#call(settings.embedding === "same-site" ? { credentials: "include" } : {});
     const session = await createBrowserSession(options, { guestAttributes, consent, assertion: await assertion?.() });
+    // a gateway that was switched to another `embedding` brings a credential of the other kind
+    this.#forget();
     this.#handle = session.resumeHandle ?? null;
     this.#use(session);
     if (this.#handle === null) this.#keep(marks, session.id);
@@ -1070,14 +1081,18 @@ export class SpaClient {
   }
 
   #forget() {
+    this.#drop(this.#options.storage);
+    this.#drop(this.#options.marks);
+  }
+
+  /** Removes the handle or the mark of a session. */
+  #drop(storage) {
     this.#handle = null;
     this.#use({});
-    for (const storage of [this.#options.storage, this.#options.marks]) {
-      try {
-        storage?.removeItem(SPA_STORAGE_KEY + this.#gateway);
-      } catch {
-        // refused by the browser's settings
-      }
+    try {
+      storage?.removeItem(SPA_STORAGE_KEY + this.#gateway);
+    } catch {
+      // refused by the browser's settings
     }
   }
 }
