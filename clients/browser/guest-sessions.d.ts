@@ -3,8 +3,10 @@
 export type Action =
   | "authenticate"
   | "check"
+  | "create"
   | "end"
   | "fix"
+  | "reconnect"
   | "refresh"
   | "report"
   | "retry"

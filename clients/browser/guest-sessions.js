@@ -24,7 +24,7 @@ export const ACTIONS = Object.freeze({
   "genesys.refused": "end",
   "guest.id.in.use": "fix",
   "handshake.expected": "fix",
-  "handshake.timeout": "retry",
+  "handshake.timeout": "reconnect",
   "idempotency.key.in.progress": "retry",
   "idempotency.key.reused": "fix",
   "idempotency.key.spent": "fix",
@@ -46,10 +46,10 @@ export const ACTIONS = Object.freeze({
   "request.timeout": "retry",
   "service.unavailable": "wait",
   "session.ended": "end",
-  "session.gone": "end",
-  "session.required": "end",
-  "stream.required": "retry",
-  "ticket.invalid": "retry",
+  "session.gone": "create",
+  "session.required": "create",
+  "stream.required": "reconnect",
+  "ticket.invalid": "authenticate",
   "too.many.attachments": "wait",
   "too.many.messages": "wait",
   "too.many.requests": "wait",
@@ -1041,7 +1041,7 @@ export class SpaClient {
     try {
       return await run(this.#call({ accessToken: token }));
     } catch (error) {
-      if (error.code !== "credentials.expired") throw error;
+      if (error.action !== "refresh") throw error;
       // another call may have renewed it meanwhile
       if (this.#accessToken === token) await this.#renew();
       return run(this.#call({ accessToken: this.#accessToken }));
@@ -1098,8 +1098,9 @@ export class SpaClient {
 }
 
 /** Whether a refusal shows that this browser has no live session any more. */
-function isGone({ code }) {
-  return ["bad.credentials", "session.gone", "session.required"].includes(code);
+function isGone({ action, code }) {
+  // unlike an API client, a browser cannot fetch another credential of a session
+  return action === "create" || code === "bad.credentials";
 }
 
 /** The storage of all pages of this origin, or null where there is none or the browser refuses it. */
@@ -1265,7 +1266,7 @@ class FramePoster {
         refusal = error;
       }
       if (this.#frames[0] !== frame) continue;
-      if (refusal !== null && refusal.code !== "stream.required" && ["retry", "wait"].includes(refusal.action)) {
+      if (refusal !== null && ["retry", "wait"].includes(refusal.action)) {
         await new Promise((resolve) => clock.setTimeout(resolve, (refusal.retryAfter ?? 1) * 1_000));
         continue;
       }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { SpaClient } from "../guest-sessions.js";
+import { ACTIONS, SpaClient } from "../guest-sessions.js";
 import { StreamServer, refusal, settleAll } from "./stream_server.js";
 import { VirtualClock, record, server as socketServer } from "./virtual_time.js";
 
@@ -166,4 +166,9 @@ test("refused and ended streams end the conversation", async () => {
   gateway.stream.close(1008);
   await settleAll();
   assert.deepEqual(named(events, "ended").map((ended) => ended.cause), ["replaced"]);
+});
+
+test("action of a refusal is the one that resolves it", () => {
+  const actions = ["ticket.invalid", "stream.required", "handshake.timeout", "session.required", "session.gone"].map((code) => ACTIONS[code]);
+  assert.deepEqual(actions, ["authenticate", "reconnect", "reconnect", "create", "create"]);
 });

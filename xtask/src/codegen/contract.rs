@@ -74,8 +74,10 @@ pub(crate) enum Frame {
 pub(crate) enum Action {
     Authenticate,
     Check,
+    Create,
     End,
     Fix,
+    Reconnect,
     Refresh,
     Report,
     Retry,
@@ -83,11 +85,13 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Authenticate,
         Self::Check,
+        Self::Create,
         Self::End,
         Self::Fix,
+        Self::Reconnect,
         Self::Refresh,
         Self::Report,
         Self::Retry,
@@ -107,13 +111,18 @@ impl Action {
         match self {
             Self::Authenticate => (
                 "authenticate",
-                "fetch an access token with the required scope, or sign a new assertion",
+                "fetch a new credential: an access token with the required scope, an assertion or a ticket",
             ),
             Self::Check => ("check", "check whether the request took effect, then repeat it"),
+            Self::Create => ("create", "create a session of the browser"),
             Self::End => ("end", "give up: the session has ended, or is refused permanently"),
             Self::Fix => (
                 "fix",
                 "change the request: sent again unchanged, it is refused again",
+            ),
+            Self::Reconnect => (
+                "reconnect",
+                "open another socket or stream, then repeat the request",
             ),
             Self::Refresh => ("refresh", "refresh the session's tokens, then repeat the request"),
             Self::Report => ("report", "inform the user, and continue"),

@@ -152,7 +152,7 @@ export class SpaClient {
     try {
       return await run(this.#call({ accessToken: token }));
     } catch (error) {
-      if (error.code !== "credentials.expired") throw error;
+      if (error.action !== "refresh") throw error;
       // another call may have renewed it meanwhile
       if (this.#accessToken === token) await this.#renew();
       return run(this.#call({ accessToken: this.#accessToken }));
@@ -209,8 +209,9 @@ export class SpaClient {
 }
 
 /** Whether a refusal shows that this browser has no live session any more. */
-function isGone({ code }) {
-  return ["bad.credentials", "session.gone", "session.required"].includes(code);
+function isGone({ action, code }) {
+  // unlike an API client, a browser cannot fetch another credential of a session
+  return action === "create" || code === "bad.credentials";
 }
 
 /** The storage of all pages of this origin, or null where there is none or the browser refuses it. */

@@ -152,7 +152,7 @@ class FramePoster {
         refusal = error;
       }
       if (this.#frames[0] !== frame) continue;
-      if (refusal !== null && refusal.code !== "stream.required" && ["retry", "wait"].includes(refusal.action)) {
+      if (refusal !== null && ["retry", "wait"].includes(refusal.action)) {
         await new Promise((resolve) => clock.setTimeout(resolve, (refusal.retryAfter ?? 1) * 1_000));
         continue;
       }
