@@ -1,7 +1,7 @@
 //! The demo shop: a page of HTML and CSS with the component `<guest-chat>`, on the gateway's own origin.
 
 use axum::Router;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{MethodRouter, get};
 use genesys_api::{Host, Hosts};
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -76,7 +76,10 @@ impl DemoPage {
             ];
             (headers, self.html.clone()).into_response()
         };
-        router.route(PATH, file(page))
+        let moved = || Redirect::permanent(PATH).into_response();
+        router
+            .route(PATH, file(page))
+            .route(PATH.trim_end_matches('/'), file(moved))
     }
 }
 

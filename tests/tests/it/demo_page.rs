@@ -204,6 +204,7 @@ async fn demo_page_shows_a_message_once_in_each_of_two_tabs() {
         browser
             .until(&format!("{}.includes('You wrote: {text}')", texts()))
             .await;
+        browser.until(&format!("{} === 1", own(text))).await;
     }
     for _tab in 0..2 {
         for text in both {
@@ -212,6 +213,7 @@ async fn demo_page_shows_a_message_once_in_each_of_two_tabs() {
                 texts()
             );
             assert_eq!(browser.evaluate(&answers).await, 1, "{text}");
+            assert_eq!(browser.evaluate(&own(text)).await, 1, "{text}");
         }
         other = browser.switch_to(other);
     }
