@@ -72,7 +72,7 @@ async fn guest_chat_sends_files() {
     visit
         .until_rows(&[
             ("cat.png", "300 kB · Ready to send"),
-            ("list.txt", "3 byte · Ready to send"),
+            ("list.txt", "3 bytes · Ready to send"),
         ])
         .await;
     visit.browser.evaluate(&give("drop", &[("old.ade", 3)])).await;
