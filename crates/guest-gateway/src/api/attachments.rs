@@ -1,10 +1,12 @@
 //! `…/{id}/attachments/{attachmentId}`: the files of a guest.
 
+mod body;
+
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use axum::response::{IntoResponse as _, Response};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use guest_conversation::RequestError;
 use guest_conversation::attachments::{
     AttachError, AttachmentId, AttachmentIdError, DeleteError, Failure, File,
@@ -13,22 +15,19 @@ use guest_sessions::{DetailCode, DownloadLink, ErrorCode, file_name};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt as _;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 use web_messaging::ErrorCode as GenesysCode;
 
+pub(crate) use self::body::FILE_MEMORY;
+use self::body::Reservation;
 use super::page::{self, Guest};
 use super::request::{Call, ClientGone};
 use super::{App, Refusal, json_answer};
 use crate::relay::{FileAnswer, FileError, FileHead, FileRequest, Files, Slot};
 
-/// Memory for files that are being received and uploaded, in KiB. Our choice: Genesys needs the size of a file before its
-/// content, and a `PUT` to its storage is repeated if its connection is lost.
-pub(crate) const FILE_MEMORY: usize = 64 * 1024;
 /// Longest wait for Genesys to check a file, and for memory. Our choice.
 const ADMISSION_TIMEOUT: Duration = Duration::from_secs(15);
-/// Longest time without a part of the body. Our choice, as for other bodies.
-const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time for a whole body. Our choice, as for the upload to Genesys.
 const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 /// Longest wait for an answer: an upload URL, the upload and its confirmation take at most 210 s.
@@ -37,6 +36,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(215);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
 /// Wait after which an upload that was refused by a limit is repeated. Our choice.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Longest time in which a refused body is read. Our choice.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of a refused body that are read, so that the client can read the refusal.
 const DISCARDED: usize = 16 * 1024 * 1024;
 
@@ -98,7 +99,7 @@ struct Received {
     file: File,
     files: Files,
     _slot: Slot,
-    _memory: OwnedSemaphorePermit,
+    _memory: Reservation,
 }
 
 /// The file that the head of a request announces.
@@ -167,19 +168,9 @@ async fn receive(
         .ok_or_else(not_connected)?;
     let slot = slot.ok_or_else(not_connected)?.map_err(refusal)?;
     let largest = bytes.unwrap_or(slot.max_bytes);
-    let reserved = u32::try_from(largest.div_ceil(1024)).unwrap_or(u32::MAX);
-    let memory = app.file_memory.clone().acquire_many_owned(reserved);
-    let memory = within(app, ADMISSION_TIMEOUT, memory)
-        .await
-        .and_then(Result::ok)
-        .ok_or_else(|| {
-            let message =
-                "cannot receive the file: the gateway receives too many files now, upload it again later";
-            Refusal::new(ErrorCode::TooManyAttachments, message).retry_after(RETRY_AFTER)
-        })?;
-    let content = within(app, BODY_TIMEOUT, read(app, body, largest))
-        .await
-        .ok_or_else(too_slow)??;
+    let mut memory = Reservation::new(app, slot.reserved());
+    let content = body::read(app, body, largest, &mut memory);
+    let content = within(app, BODY_TIMEOUT, content).await.ok_or_else(too_slow)??;
     if content.is_empty() {
         return Err(refusal(AttachError::Empty.into()));
     }
@@ -194,33 +185,6 @@ async fn receive(
         _slot: slot,
         _memory: memory,
     })
-}
-
-async fn read(app: &App, body: &mut Body, largest: u64) -> Result<Bytes, Refusal> {
-    let mut content = BytesMut::new();
-    loop {
-        let frame = within(app, STALL_TIMEOUT, body.frame())
-            .await
-            .ok_or_else(too_slow)?;
-        let Some(frame) = frame else {
-            return Ok(content.freeze());
-        };
-        let frame = frame.map_err(|_| {
-            Refusal::bad_request("invalid body: it ended before it was complete, upload the file again")
-        })?;
-        let part = frame.into_data().unwrap_or_default();
-        let bytes = content.len() as u64 + part.len() as u64;
-        if bytes > largest {
-            return Err(refusal(
-                AttachError::TooLarge {
-                    bytes,
-                    limit: largest,
-                }
-                .into(),
-            ));
-        }
-        content.extend_from_slice(&part);
-    }
 }
 
 /// Passes a file on to Genesys. If the client is gone, the upload is canceled.
@@ -285,7 +249,7 @@ async fn discard(app: &App, mut body: Body) {
             bytes += frame.data_ref().map_or(0, Bytes::len);
         }
     };
-    within(app, STALL_TIMEOUT, rest).await;
+    within(app, DISCARD_TIMEOUT, rest).await;
 }
 
 fn refusal(error: FileError) -> Refusal {

@@ -1,6 +1,7 @@
 //! Requests about the files of a guest: uploads, deletions, download links.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use guest_conversation::attachments::{
@@ -53,7 +54,15 @@ pub(crate) struct FileHead {
 pub(crate) struct Slot {
     /// Most bytes of the file.
     pub(crate) max_bytes: u64,
+    reserved: Arc<AtomicUsize>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Slot {
+    /// The memory that all uploads of the session have reserved, in KiB.
+    pub(crate) fn reserved(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.reserved)
+    }
 }
 
 /// The answer to a request.
@@ -88,6 +97,7 @@ pub(crate) enum FileError {
 #[derive(Debug)]
 pub(super) struct FileRequests {
     slots: Arc<Semaphore>,
+    reserved: Arc<AtomicUsize>,
     /// Files that are checked once the session is configured.
     unchecked: Vec<(FileHead, oneshot::Sender<Result<Slot, FileError>>)>,
     pending: Vec<Pending>,
@@ -111,6 +121,7 @@ impl Default for FileRequests {
     fn default() -> Self {
         Self {
             slots: Arc::new(Semaphore::new(UPLOADS)),
+            reserved: Arc::default(),
             unchecked: Vec::new(),
             pending: Vec::new(),
         }
@@ -207,6 +218,7 @@ impl FileRequests {
                 let permit = slots.try_acquire_owned().map_err(|_| FileError::Busy)?;
                 Ok(Slot {
                     max_bytes,
+                    reserved: Arc::clone(&self.reserved),
                     _permit: permit,
                 })
             }));

@@ -425,3 +425,23 @@ async fn aborted_upload_is_canceled_and_frees_its_slot() {
     );
     world.stop().await;
 }
+
+#[tokio::test]
+async fn upload_that_sends_a_byte_reserves_no_memory_of_others() {
+    let world = World::start().await;
+    let mut stuck = Vec::new();
+    for _ in 0..4 {
+        let other = session(&world).await;
+        for _ in 0..2 {
+            let mut stream = start(&world, &other, "transfer-encoding: chunked\r\n").await;
+            stream.write_all(b"1\r\n.\r\n").await.unwrap();
+            stuck.push(stream);
+        }
+    }
+    let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
+    let call = upload(&session, &fresh(), "a.png", "image/png", vec![7; 3_000_000]);
+    let uploaded = api.send(call).await;
+    assert_eq!(uploaded.status, StatusCode::NO_CONTENT, "{}", uploaded.text);
+    drop(stuck);
+    world.stop().await;
+}
