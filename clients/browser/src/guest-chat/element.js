@@ -39,7 +39,7 @@ export class GuestChat extends HTMLElement {
   #isAtEnd = true;
   #parts = {};
   // the end stays in view when a banner, a picture or the keyboard takes room
-  // width and height of the log
+  // width and height of the log and of its content
   #size = "";
   #resized = new ResizeObserver(() => {
     this.#size = sizeOf(this.#parts.log);
@@ -231,8 +231,12 @@ export class GuestChat extends HTMLElement {
       this.#sendText();
     });
     parts.log.addEventListener("scroll", () => {
-      // a new size scrolls it too, as when a hidden chat is shown
-      if (this.#size !== sizeOf(parts.log)) return;
+      // a new size scrolls it too, as when a hidden chat is shown or a picture is loaded; the observer follows
+      const size = sizeOf(parts.log);
+      if (this.#size !== size) {
+        this.#size = size;
+        return;
+      }
       this.#isAtEnd = parts.log.scrollHeight - parts.log.scrollTop - parts.log.clientHeight < NEAR_END;
       if (this.#isAtEnd) parts.jump.hidden = true;
       if (parts.log.scrollTop < NEAR_END && parts.log.scrollHeight > parts.log.clientHeight) this.#transcript?.loadEarlier();
@@ -528,8 +532,8 @@ function bytesOf(text) {
   return new TextEncoder().encode(text).length;
 }
 
-function sizeOf({ clientWidth, clientHeight }) {
-  return `${clientWidth} ${clientHeight}`;
+function sizeOf({ clientWidth, clientHeight, scrollHeight }) {
+  return `${clientWidth} ${clientHeight} ${scrollHeight}`;
 }
 
 /** The choices of the guest in a session of a page without a backend. A purpose without a choice is left out. */
