@@ -134,7 +134,8 @@ async fn guest_chat_shows_progress_cancels_and_retries() {
     let disabled = format!("{ROOT}.querySelector('.composer button[type=submit]').disabled");
     assert_eq!(visit.browser.evaluate(&disabled).await, true);
     visit.check_appearance("uploading").await;
-    for name in ["a.png", "b.png", "c.png"] {
+    // the waiting one first: it would start before the gateway has the slot of another one back
+    for name in ["c.png", "b.png", "a.png"] {
         visit.click(&format!("button[aria-label='Remove {name}']")).await;
     }
     assert_eq!(rows(&mut visit).await, json!([]));
