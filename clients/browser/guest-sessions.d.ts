@@ -331,7 +331,7 @@ export interface DeliverySent {
   type: "delivery";
 }
 
-/** The message has to wait before it is sent to Genesys (`queued`), or is sent after it waited (`sending`). Neither is replayed: a message that is sent again under its id is answered with its status. A message that is sent at once has none of both. */
+/** The message has to wait before it is sent to Genesys (`queued`), or is sent after it waited (`sending`). Neither is replayed: a message that is sent again under its id is answered with its status, and one that failed is sent anew. A message that is sent at once has none of both. */
 export interface DeliveryWaiting {
   id: string;
   state: "queued" | "sending";

@@ -173,7 +173,7 @@ struct Tag<'a> {
 }
 
 /// A delivery status, as frames have it. Only `Sent` has a number. The others are not replayed: a message that is sent again
-/// under its id is answered with its status.
+/// under its id is answered with its status, and one that failed is sent anew.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum DeliveryBody<'a> {

@@ -105,7 +105,13 @@ impl Driver {
                     position,
                 } => self.attach(socket, outgoing, position),
                 Command::Send { id, socket, .. } => self.relay.handle_unsendable(socket, id),
-                _ => {}
+                Command::Request { socket, .. } => {
+                    let text = "cannot make the request: the conversation stopped before it, make it again";
+                    self.relay.refuse_action(socket, text);
+                }
+                // the callers see their channel closed
+                Command::File(_) | Command::History { .. } => {}
+                Command::Extend(_) | Command::Typing => {}
             }
         }
         self.relay.handle_stop(stop);
@@ -185,8 +191,11 @@ impl Driver {
         let conversation = match upstream {
             Upstream::Open(conversation) => conversation,
             Upstream::Connecting { held, .. } => {
-                if let Command::Send { id, socket, .. } = command {
-                    self.relay.handle_held(socket, id);
+                match command {
+                    Command::Send { id, socket, .. } => self.relay.handle_held(socket, id),
+                    // it would be late
+                    Command::Typing => return,
+                    _ => {}
                 }
                 return held.push_back(command);
             }

@@ -120,7 +120,7 @@ impl Relay {
         Some(self.requested.remove(at).1)
     }
 
-    fn refuse_action(&mut self, socket: SocketId, text: &str) {
+    pub(super) fn refuse_action(&mut self, socket: SocketId, text: &str) {
         let refused = error_frame(ErrorCode::ActionUnavailable, text);
         self.subscribers.reply(socket, self.replay.last, refused);
     }
