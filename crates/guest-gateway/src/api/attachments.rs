@@ -256,6 +256,9 @@ fn refusal(error: FileError) -> Refusal {
     let message = error.to_string();
     let code = match error {
         FileError::Attach(error) => return attach_refusal(&error),
+        FileError::Failed(Failure::SessionEnded) | FileError::Request(RequestError::Ended) => {
+            ErrorCode::SessionEnded
+        }
         FileError::Busy => ErrorCode::TooManyAttachments,
         FileError::Canceled
         | FileError::Delete(DeleteError::Unknown)

@@ -76,6 +76,7 @@ impl Driver {
         let (mut held, mut conversation) = upstream.into_parts();
         match &stop {
             Stop::Ended(reason) => {
+                self.files.handle_ended();
                 // boxed: an idle session would use the memory of a large future
                 let end = Box::pin(self.direct.end(&self.owner, &self.id, *reason));
                 if let Err(error) = end.await {

@@ -173,6 +173,16 @@ impl FileRequests {
         }
     }
 
+    /// Answers all requests of a session that has ended.
+    pub(super) fn handle_ended(&mut self) {
+        for (_, reply) in self.unchecked.drain(..) {
+            let _ = reply.send(Err(AttachError::Ended.into()));
+        }
+        for pending in self.pending.drain(..) {
+            let _ = pending.reply.send(Err(AttachError::Ended.into()));
+        }
+    }
+
     fn handle_attachment(&mut self, event: &AttachmentEvent, now: Instant) {
         let done = || Ok(FileAnswer::Done);
         match event {

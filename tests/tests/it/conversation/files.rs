@@ -445,3 +445,21 @@ async fn upload_that_sends_a_byte_reserves_no_memory_of_others() {
     drop(stuck);
     world.stop().await;
 }
+
+#[tokio::test]
+async fn end_of_the_session_answers_requests_about_files() {
+    let world = World::start().await;
+    let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
+    let file = fresh();
+    api.send(upload(&session, &file, "a.png", "image/png", vec![1]))
+        .await;
+    add_fault(&world, "delay:60s@1").await;
+    let mut stuck = start_with(&world, &session, 1001, 1001).await;
+    until(async || audited_sizes(&api, &session).await.first() == Some(&1001)).await;
+    api.ask(Call::new(Method::DELETE, &path_of(&session, ""))).await;
+    let mut answer = String::new();
+    soon(stuck.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
+    assert!(answer.contains("session.ended"), "{answer}");
+    world.stop().await;
+}
