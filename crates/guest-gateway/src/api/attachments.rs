@@ -13,7 +13,7 @@ use guest_conversation::attachments::{
 };
 use guest_sessions::{DetailCode, DownloadLink, ErrorCode, file_name};
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -38,6 +38,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Longest time in which a refused body is read. Our choice.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for a part of a refused body: the client may read the answer first. Our choice.
+const DISCARD_PAUSE: Duration = Duration::from_secs(1);
 /// Most bytes of a refused body that are read, so that the client can read the refusal.
 const DISCARDED: usize = 16 * 1024 * 1024;
 
@@ -48,11 +50,22 @@ struct Announced {
     head: FileHead,
 }
 
+/// The body of an upload.
+#[derive(Debug)]
+struct Incoming {
+    body: Body,
+    /// Whether the client waits for `100 Continue`, which hyper sends at the first read.
+    awaits_continue: bool,
+}
+
 pub(super) async fn upload(mut call: Call) -> Result<Response, Refusal> {
     let app = call.app.clone();
     let gone = call.request.extensions_mut().remove::<ClientGone>();
-    let mut body = std::mem::take(call.request.body_mut());
-    let (guest, announced) = (page::admit(&call), announced(&call, &body));
+    let mut body = Incoming {
+        awaits_continue: call.request.headers().contains_key(EXPECT),
+        body: std::mem::take(call.request.body_mut()),
+    };
+    let (guest, announced) = (page::admit(&call), announced(&call, &body.body));
     drop(call);
     let received = async {
         let guest = guest.await?;
@@ -148,7 +161,7 @@ async fn receive(
     app: &App,
     guest: Guest,
     Announced { id, head }: Announced,
-    body: &mut Body,
+    body: &mut Incoming,
 ) -> Result<Received, Refusal> {
     let pseudonym = guest.admitted.pseudonym();
     let (name, media_type, bytes) = (head.name.clone(), head.media_type.clone(), head.bytes);
@@ -240,10 +253,14 @@ async fn within<T>(app: &App, limit: Duration, work: impl Future<Output = T>) ->
 }
 
 /// Reads the rest of a body, up to a limit: a client that still sends would not read the answer.
-async fn discard(app: &App, mut body: Body) {
-    let mut bytes = 0;
+async fn discard(app: &App, incoming: Incoming) {
+    // it sends no body before it reads the answer
+    if incoming.awaits_continue {
+        return;
+    }
+    let (mut body, mut bytes) = (incoming.body, 0);
     let rest = async {
-        while let Some(Ok(frame)) = body.frame().await
+        while let Some(Some(Ok(frame))) = within(app, DISCARD_PAUSE, body.frame()).await
             && bytes < DISCARDED
         {
             bytes += frame.data_ref().map_or(0, Bytes::len);

@@ -463,3 +463,15 @@ async fn end_of_the_session_answers_requests_about_files() {
     assert!(answer.contains("session.ended"), "{answer}");
     world.stop().await;
 }
+
+#[tokio::test]
+async fn refused_upload_that_expects_a_continue_is_not_read() {
+    let world = World::start().await;
+    let session = session(&world).await;
+    let more = "content-length: 12000000\r\nexpect: 100-continue\r\n";
+    let mut stream = start(&world, &session, more).await;
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    world.stop().await;
+}

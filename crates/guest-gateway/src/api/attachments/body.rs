@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use bytes::Bytes;
 use guest_conversation::attachments::AttachError;
 use guest_sessions::ErrorCode;
 use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{ADMISSION_TIMEOUT, App, Refusal, limited, refusal, too_slow, within};
+use super::{ADMISSION_TIMEOUT, App, Incoming, Refusal, limited, refusal, too_slow, within};
 
 /// Memory for files that are being received and uploaded, in KiB. Our choice: Genesys needs the size of a file before its
 /// content, and a `PUT` to its storage is repeated if its connection is lost.
@@ -114,7 +113,7 @@ impl Pace {
 /// Receives a body of at most `largest` bytes.
 pub(super) async fn read(
     app: &App,
-    body: &mut Body,
+    incoming: &mut Incoming,
     largest: u64,
     reservation: &mut Reservation,
 ) -> Result<Bytes, Refusal> {
@@ -123,10 +122,11 @@ pub(super) async fn read(
     let mut content = Vec::new();
     // the body is read when there is room
     grow(app, &mut content, 0, limit, reservation).await?;
+    incoming.awaits_continue = false;
     let mut pace = Pace::new(now());
     loop {
         let frame = tokio::select! {
-            frame = body.frame() => frame,
+            frame = incoming.body.frame() => frame,
             () = app.clock.sleep_until(pace.poll_timeout()) => return Err(too_slow()),
         };
         let Some(frame) = frame else {
