@@ -1391,9 +1391,6 @@ export function endBrowserSession(options: CallOptions): Promise<void>;
 /** Change the consent of this browser's session. */
 export function changeBrowserConsent(options: CallOptions, body: ChangeConsent): Promise<BrowserSession>;
 
-/** The conversation of this browser's session. */
-export function fetchBrowserMessages(options: CallOptions, query?: { page?: number; from?: string }): Promise<MessagePage>;
-
 /** A new access token for this page's session. */
 export function resumeBrowserSession(options: CallOptions, body: ResumeBrowserSession): Promise<BrowserSession>;
 

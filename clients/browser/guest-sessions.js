@@ -89,7 +89,6 @@ const OPERATIONS = {
   endBrowserSession: ["DELETE", "/spa/session"],
   changeBrowserConsent: ["PATCH", "/spa/session/consent", "application/json"],
   sendFrame: ["POST", "/spa/session/frames", "application/json"],
-  fetchBrowserMessages: ["GET", "/spa/session/messages"],
   resumeBrowserSession: ["POST", "/spa/session/resume", "application/json"],
   openStream: ["POST", "/spa/session/stream", "application/json"],
   createTicket: ["POST", "/spa/session/ticket"],
@@ -1725,11 +1724,6 @@ export function endBrowserSession(options) {
 /** Change the consent of this browser's session. */
 export function changeBrowserConsent(options, body) {
   return call("changeBrowserConsent", options, { body });
-}
-
-/** The conversation of this browser's session. */
-export function fetchBrowserMessages(options, query) {
-  return call("fetchBrowserMessages", options, { query });
 }
 
 /** A new access token for this page's session. */

@@ -47,7 +47,6 @@ use ws_transport::{AdmittedOrigin, OriginPolicy};
 pub(crate) use self::access::{Clients, open_claims, sign_claims};
 pub(crate) use self::attachments::FILE_MEMORY;
 pub(crate) use self::failures::PrefixLimiter;
-pub(crate) use self::messages::{answer as answer_messages, parse_query as parse_messages_query};
 pub(crate) use self::refusal::FaultLog;
 pub(crate) use self::refusal::Refusal;
 use self::request::ClientGone;
@@ -129,7 +128,6 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::CreateBrowserSession => on(method, spa::create),
         Operation::CreateTicket => on(method, spa::create_ticket),
         Operation::EndBrowserSession => on(method, spa::end),
-        Operation::FetchBrowserMessages => on(method, spa::fetch_messages),
         Operation::FetchBrowserSession => on(method, spa::fetch),
         Operation::CheckHealth => on(method, health),
         Operation::DeleteAttachment => on(method, attachments::delete),

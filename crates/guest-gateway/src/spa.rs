@@ -22,8 +22,7 @@ use guest_sessions::Route;
 pub(crate) use self::admission::{admit_visitor, audited, is_of_browser};
 pub(crate) use self::assertion_key::AssertionKey;
 pub(crate) use self::session::{
-    admit_by_ticket, change_consent, create, create_ticket, end, extend, fetch, fetch_messages,
-    fetch_settings, resume,
+    admit_by_ticket, change_consent, create, create_ticket, end, extend, fetch, fetch_settings, resume,
 };
 pub(crate) use self::stream::{open_stream, send_frame};
 

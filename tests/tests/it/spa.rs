@@ -165,7 +165,9 @@ async fn page_without_a_backend_goes_from_consent_to_the_end() {
     let fetched = visit.fetch(&api).await;
     assert_eq!(fetched.json()["id"], visit.session["id"]);
     assert_eq!(fetched.json()["state"], "answered");
-    let history = api.send(visit.call(Call::get("/spa/session/messages"))).await;
+    let history = api
+        .send(visit.call(Call::get(&path_of(&visit.session, "/messages"))))
+        .await;
     assert_eq!(history.json()["messages"][0]["id"], reply["id"]);
     let change = Call::new(Method::PATCH, "/spa/session/consent").json(&json!({ "analytics": false }));
     let changed = api.send(visit.call(change).header("sec-gpc", "1")).await.json();

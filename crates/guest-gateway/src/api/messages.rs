@@ -3,15 +3,12 @@
 use std::time::Duration;
 
 use axum::response::Response;
-use genesys_api::SessionId;
 use guest_sessions::{ErrorCode, HistoryQuery, MessagePage};
-use guest_suite::direct::Admitted;
 use http::StatusCode;
-use ws_transport::AdmittedOrigin;
 
 use super::page::{self, Guest};
 use super::request::Call;
-use super::{App, Refusal, json_answer};
+use super::{Refusal, json_answer};
 use crate::relay::HistoryAnswer;
 
 /// Longest time for the history to be read. Our choice: a page takes two round trips to Genesys.
@@ -24,19 +21,8 @@ pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
     drop(call);
     let Guest { id, admitted, origin } = guest.await?;
     let query = query?;
-    answer(&app, admitted, &id, origin, query).await
-}
-
-/// Reads a part of the history of an admitted guest.
-pub(crate) async fn answer(
-    app: &App,
-    admitted: Admitted,
-    id: &SessionId,
-    origin: AdmittedOrigin,
-    query: HistoryQuery,
-) -> Result<Response, Refusal> {
     let answer = tokio::select! {
-        answer = app.hub.history(admitted, id, origin, query) => answer,
+        answer = app.hub.history(admitted, &id, origin, query) => answer,
         () = app.clock.sleep(TIMEOUT) => None,
     };
     match answer {
@@ -57,10 +43,4 @@ pub(crate) async fn answer(
             "cannot read the history from Genesys: no answer in time, try again later",
         )),
     }
-}
-
-/// The part to read, and the origin of the conversation.
-pub(crate) fn parse_query(call: &Call) -> Result<(HistoryQuery, AdmittedOrigin), Refusal> {
-    let query = HistoryQuery::parse(call.request.uri().query().unwrap_or_default())?;
-    Ok((query, page::origin(&call.app, call.request.headers())?))
 }

@@ -21,7 +21,7 @@ use super::admission::{admit_credential, admit_page, admit_visitor, audited, ref
 use super::credential::{Binding, Credential, remove_cookie, set_cookie};
 use super::ticket::LIFETIME;
 use super::{Spa, access_token};
-use crate::api::{App, Call, Refusal, answer_messages, json_answer, parse_messages_query, socket_url};
+use crate::api::{App, Call, Refusal, json_answer, socket_url};
 
 pub(crate) async fn create(mut call: Call) -> Result<Response, Refusal> {
     let app = call.app.clone();
@@ -136,14 +136,6 @@ pub(crate) async fn create_ticket(call: Call) -> Result<Response, Refusal> {
         .ok_or_else(|| Refusal::unavailable("cannot issue a ticket: too many are unused, try again later"))?;
     let expires_in = LIFETIME.as_secs();
     Ok(json_answer(StatusCode::OK, &Ticket { ticket, expires_in }))
-}
-
-pub(crate) async fn fetch_messages(call: Call) -> Result<Response, Refusal> {
-    let app = call.app.clone();
-    let visitor = admit_visitor(&call).await?;
-    let (query, origin) = parse_messages_query(&call)?;
-    drop(call);
-    answer_messages(&app, visitor.admitted, &visitor.id, origin, query).await
 }
 
 /// Admits the socket of a session by a ticket.

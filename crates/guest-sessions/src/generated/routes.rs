@@ -75,8 +75,6 @@ pub enum Operation {
     ChangeBrowserConsent,
     /// `POST /spa/session/frames`.
     SendFrame,
-    /// `GET /spa/session/messages`.
-    FetchBrowserMessages,
     /// `POST /spa/session/resume`.
     ResumeBrowserSession,
     /// `POST /spa/session/stream`.
@@ -127,7 +125,6 @@ impl Operation {
             Self::EndBrowserSession => Method::DELETE,
             Self::ChangeBrowserConsent => Method::PATCH,
             Self::SendFrame => Method::POST,
-            Self::FetchBrowserMessages => Method::GET,
             Self::ResumeBrowserSession => Method::POST,
             Self::OpenStream => Method::POST,
             Self::CreateTicket => Method::POST,
@@ -174,7 +171,6 @@ impl Operation {
             Self::EndBrowserSession => "/spa/session",
             Self::ChangeBrowserConsent => "/spa/session/consent",
             Self::SendFrame => "/spa/session/frames",
-            Self::FetchBrowserMessages => "/spa/session/messages",
             Self::ResumeBrowserSession => "/spa/session/resume",
             Self::OpenStream => "/spa/session/stream",
             Self::CreateTicket => "/spa/session/ticket",
@@ -195,7 +191,6 @@ impl Operation {
             Self::FetchMessages => &["page", "from"],
             Self::OpenSocket => &["access_token"],
             Self::SendFrame => &["stream"],
-            Self::FetchBrowserMessages => &["page", "from"],
             Self::OpenStream => &["stream"],
             _ => &[],
         }
@@ -367,11 +362,6 @@ pub static ROUTES: &[Route] = &[
         path: "/spa/session/frames",
         allow: "POST",
         operations: &[(Method::POST, Operation::SendFrame)],
-    },
-    Route {
-        path: "/spa/session/messages",
-        allow: "GET",
-        operations: &[(Method::GET, Operation::FetchBrowserMessages)],
     },
     Route {
         path: "/spa/session/resume",

@@ -60,7 +60,10 @@ impl Pages {
             ("end", of_browser(Call::new(Method::DELETE, "/spa/session"))),
             ("ticket", of_browser(Call::post("/spa/session/ticket"))),
             ("fetch", of_browser(Call::get("/spa/session"))),
-            ("messages", of_browser(Call::get("/spa/session/messages"))),
+            (
+                "messages",
+                of_browser(Call::get(&path_of(&self.visit.session, "/messages"))),
+            ),
         ]
     }
 

@@ -81,7 +81,7 @@ async fn page_of_another_site_resumes_by_its_handle() {
     let resumed = resumed.json();
     assert!(resumed["resumeHandle"].is_null(), "it stays the same");
     assert_eq!(api.send(fetch(&resumed)).await.json()["id"], created["id"]);
-    let history = with_token(Call::get("/spa/session/messages"), &resumed);
+    let history = with_token(Call::get(&path_of(&resumed, "/messages")), &resumed);
     assert_eq!(
         api.send(history).await.json()["messages"]
             .as_array()
@@ -197,7 +197,6 @@ fn access_tokens(own: &Value, other: &Value, api: &Api) -> Vec<Row> {
     let mut rows = Vec::new();
     for call in [
         Call::get("/spa/session"),
-        Call::get("/spa/session/messages"),
         Call::post("/spa/session/ticket"),
         Call::new(Method::DELETE, "/spa/session"),
         Call::new(Method::PATCH, "/spa/session/consent").json(&json!({ "analytics": false })),

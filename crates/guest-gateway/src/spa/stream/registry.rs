@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use genesys_api::{Gcra, SessionId};
 use tokio::sync::mpsc;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::{Refusal, stream_required};
 use crate::api::frame_limiter;
@@ -18,9 +20,9 @@ const PONG_QUEUE: usize = 8;
 #[derive(Debug, Default)]
 pub(in crate::spa) struct Streams(Mutex<HashMap<(SessionId, StreamId), Registration>>);
 
-/// The id of a stream: a UUID, which is no secret.
+/// The id of a stream, which is no secret.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) struct StreamId(String);
+pub(super) struct StreamId(Uuid);
 
 /// The receivers of the frames of a stream's guest.
 #[derive(Debug)]
@@ -34,13 +36,7 @@ pub(super) struct Registration {
 impl StreamId {
     /// `None` if it is not a UUID in its usual form.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let is_part =
-            |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let mut parts = text.split('-');
-        let is_uuid = [8, 4, 4, 4, 12]
-            .into_iter()
-            .all(|length| parts.next().is_some_and(|part| is_part(part, length)));
-        (is_uuid && parts.next().is_none()).then(|| Self(text.to_ascii_lowercase()))
+        text.parse::<Hyphenated>().ok().map(|id| Self(id.into_uuid()))
     }
 }
 
