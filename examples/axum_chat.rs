@@ -42,7 +42,8 @@ fn frame(event: &Event) -> Option<Value> {
             let state = match status {
                 DeliveryStatus::Delivered { .. } => "sent",
                 DeliveryStatus::Failed(_) => "failed",
-                DeliveryStatus::Queued => "queued",
+                // the answer to its text has shown it
+                DeliveryStatus::Queued => return None,
                 DeliveryStatus::Sending => "sending",
                 _ => "unknown",
             };

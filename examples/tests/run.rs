@@ -257,8 +257,11 @@ async fn axum_backend_paces_ten_messages() {
     }
     let seen = chat.until_reply("message 9").await;
     let count = |state: &str| seen.iter().filter(|seen| *seen == state).count();
+    // those above the limit of Genesys wait, and are reported again when they are sent
+    let sending = count("sending");
+    assert!((1..=5).contains(&sending), "{seen:?}");
     assert_eq!(
-        (count("queued"), count("sent"), seen.len()),
+        (count("queued"), count("sent"), seen.len() - sending),
         (10, 10, 30),
         "{seen:?}"
     );

@@ -164,7 +164,7 @@ mod tests {
                 r#"{"consent":{},"guestId":"g"}"#,
                 "the field \"guestId\" is unknown: the fields here are guestAttributes, consent, assertion",
             ),
-            (&long, "invalid assertion: more than 4096 bytes"),
+            (&long, "invalid assertion: more than 4096 characters"),
         ] {
             let error = parse(body).unwrap_err().to_string();
             assert!(error.contains(expected) && !error.contains("canary"), "{error}");
