@@ -26,7 +26,6 @@ use audit::Signer;
 use genesys_api::{Clock, DeploymentId, Host, Hosts, entropy};
 use genesys_http::{Client, Tls};
 use genesys_sim::{LOOPBACK, Limits, Pki, Simulator, throwaway_ca};
-use guest_conversation::client::ConnectLimiter;
 use guest_conversation::{DeliveryStatus, Event, SessionEvent};
 use guest_payload::Policy;
 use guest_store::{Keys, SealKey, SqliteStore};
@@ -191,7 +190,7 @@ fn run_direct(runtime: &Runtime, genesys: &Host, deployment: DeploymentId, folde
             retention: Duration::from_secs(86_400),
             limit: 100_000,
             // a thousand guests at once, against a simulated deployment
-            limiter: ConnectLimiter::new(NonZeroU32::MAX, NonZeroU32::MAX),
+            connections_per_minute: NonZeroU32::MAX,
         },
         "bench",
     ))?;

@@ -101,6 +101,16 @@ impl Gcra {
         free.map_or(Ok(()), Err)
     }
 
+    /// Returns the time of a slot before which `ahead` others are taken.
+    #[must_use]
+    pub fn slot_after(&self, ahead: u32, now: Instant) -> Instant {
+        let tolerance = self.interval() * (self.rate.burst.max(1) - 1);
+        let ahead = self.interval().saturating_mul(ahead).min(MAX_DURATION);
+        let steady = self.next.unwrap_or(now).max(now) + ahead;
+        let free = steady.checked_sub(tolerance).max(self.paused_until);
+        free.map_or(now, |free| free.max(now))
+    }
+
     /// Grants no slot before `until`, for a `Retry-After`. The latest of several pauses counts.
     pub fn pause_until(&mut self, until: Instant) {
         self.paused_until = self.paused_until.max(Some(until));
@@ -194,6 +204,20 @@ mod tests {
             (now - start).as_secs()
         });
         slots.take(n).collect()
+    }
+
+    #[test]
+    fn slots_that_are_foretold_are_those_that_are_free() {
+        let mut gcra = Gcra::new(rate(60, 3));
+        let start = epoch();
+        let foretold: Vec<_> = (0..10).map(|ahead| gcra.slot_after(ahead, start)).collect();
+        let mut now = start;
+        for slot in foretold {
+            while let Err(free) = gcra.try_acquire(now) {
+                now = free;
+            }
+            assert_eq!(slot, now);
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use genesys_api::wire::RawFrame;
 use secrecy::SecretString;
 use time::OffsetDateTime;
 use web_messaging::{Body, CustomAttributes, DEPLOYMENT_QUERY, ServerFrame};
-use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, Machine, SocketUrl, Transmit};
+use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, Machine, QueueFull, SocketUrl, Transmit};
 
 use self::attribute_sync::AttributeSync;
 use self::expiry::{Expiry, ExpiryEvent};
@@ -165,8 +165,14 @@ impl Machine for Conversation {
         }
     }
 
-    fn handle_connect_deferred(&mut self, until: Instant) {
-        self.engine.handle_connect_deferred(until);
+    fn handle_connect_deferred(&mut self, until: Instant, now: Now) {
+        self.engine.handle_connect_deferred(until, now);
+    }
+
+    fn handle_queue_full(&mut self, full: QueueFull, now: Now, random: u64) {
+        if self.engine.state() == State::Connecting {
+            self.reconnect_after(Loss::QueueFull(full), Some(full.retry_after), now, random);
+        }
     }
 
     fn handle_frame(&mut self, text: &str, now: Now) {

@@ -181,10 +181,13 @@ impl Engine {
     }
 
     /// Handles a limit on new connections: see [`ws_transport::Machine::handle_connect_deferred`].
-    pub fn handle_connect_deferred(&mut self, at: Instant) {
+    pub fn handle_connect_deferred(&mut self, at: Instant, now: Now) {
         if let Phase::Connecting { until } = &mut self.phase {
             *until = at + CONNECT_TIMEOUT;
+            self.timeline.handle_time(now);
             self.timeline.record_wait("the limit of new connections", at);
+            let after = at.saturating_duration_since(now.instant);
+            self.emit(ConnectionEvent::Deferred { after });
         }
     }
 

@@ -8,7 +8,7 @@ use genesys_api::wire::{RawFrame, sanitize};
 use time::OffsetDateTime;
 use web_messaging::rest::history::HistoryPage;
 use web_messaging::{ErrorCode, Remedy};
-use ws_transport::CloseInfo;
+use ws_transport::{CloseInfo, QueueFull};
 
 use crate::attachments::AttachmentEvent;
 use crate::{Author, Message, MessageId};
@@ -53,6 +53,11 @@ pub enum ConnectionEvent {
         after: Duration,
         /// Cause of the loss.
         cause: Loss,
+    },
+    /// The limit of new connections delays this one.
+    Deferred {
+        /// Time until its slot.
+        after: Duration,
     },
     /// The session is ready again after a lost connection.
     Restored(SessionInfo),
@@ -302,6 +307,9 @@ pub enum Loss {
     /// Too many events were not read.
     #[error("too many events were not read")]
     Overrun,
+    /// Too many connections of this owner wait for the limit of new ones.
+    #[error(transparent)]
+    QueueFull(QueueFull),
     /// The upgrade was refused, by a status that may pass.
     #[error("the handshake was answered {status}{}", if *status == 429 { ": too many connections" } else { "" })]
     Refused {
@@ -340,7 +348,9 @@ impl Loss {
         match self {
             Self::Requested => "It reconnects without help.",
             Self::Overrun => "It reconnects without help; read the events of the conversation without pause.",
-            Self::Refused { status: 429 } => "It reconnects without help; connect fewer sessions at once.",
+            Self::QueueFull(_) | Self::Refused { status: 429 } => {
+                "It reconnects without help; connect fewer sessions at once."
+            }
             Self::Refused { status: ..500 } => {
                 "It reconnects without help; if that is repeated, check the URL of the socket."
             }

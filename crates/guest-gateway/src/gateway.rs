@@ -90,7 +90,10 @@ impl Gateway {
             queue_timeout: config.sessions.queue_timeout,
             retention: config.sessions.retention,
             limit: config.sessions.limit,
-            limiter: ConnectLimiter::default(),
+            connections_per_minute: config
+                .genesys
+                .connections_per_minute
+                .unwrap_or(ConnectLimiter::PER_MINUTE),
         })
         .await
         .map_err(StartError::to("load the sessions of the store"))?;

@@ -18,6 +18,7 @@ mod update;
 mod webhooks;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,8 +75,9 @@ pub struct DirectConfig {
     pub queue_timeout: Duration,
     /// Largest number of live sessions. Default: 100,000.
     pub limit: usize,
-    /// Limiter of new sockets to Genesys. Default: 15 a second, of the 1,000 a minute that a deployment may open.
-    pub limiter: ConnectLimiter,
+    /// Largest number of new sockets to each deployment in a minute, of the 1,000 that Genesys takes. The owners of sessions
+    /// take turns. Default: [`ConnectLimiter::PER_MINUTE`].
+    pub connections_per_minute: NonZeroU32,
 }
 
 impl DirectConfig {
@@ -115,7 +117,7 @@ impl DirectConfig {
             retention: Duration::from_secs(30 * 86_400),
             queue_timeout: QUEUE_TIMEOUT,
             limit: 100_000,
-            limiter: ConnectLimiter::default(),
+            connections_per_minute: ConnectLimiter::PER_MINUTE,
         })
     }
 
@@ -137,6 +139,7 @@ pub struct Direct {
 struct Shared {
     config: DirectConfig,
     deployments: DeploymentCache,
+    limiters: BTreeMap<DeploymentId, ConnectLimiter>,
     deadlines: Deadlines,
     metrics: Metrics,
     /// Notified when events were stored.
@@ -182,6 +185,10 @@ impl Direct {
             http: config.http.clone(),
             host: config.hosts.api.clone(),
         };
+        let limiters = config.deployments.values().map(|deployment| {
+            let limiter = ConnectLimiter::per_minute(config.connections_per_minute);
+            (deployment.clone(), limiter)
+        });
         let totals = totals.iter().map(|(name, total)| (name.as_str(), *total));
         Ok(Self {
             shared: Arc::new(Shared {
@@ -190,6 +197,7 @@ impl Direct {
                     config.hosts.cdn.clone(),
                     config.deployments.values(),
                 ),
+                limiters: limiters.collect(),
                 signed_in: SignedInGuests::new(service, sessions.clone()),
                 live: sessions,
                 deadlines: Deadlines::new(config.http.clock().now().instant),

@@ -4,6 +4,7 @@ mod backoff;
 #[cfg(feature = "client")]
 pub mod client;
 mod close;
+mod connect_queue;
 mod handshake;
 mod heartbeat;
 mod machine;
@@ -16,6 +17,7 @@ mod transmit;
 
 pub use backoff::Backoff;
 pub use close::CloseInfo;
+pub use connect_queue::{ConnectQueue, QueueFull, Ticket};
 pub use genesys_api::{Origin, ParseOriginError, SocketUrl, SocketUrlError};
 pub use handshake::{ClientHandshake, HandshakeError, ServerHandshake, UpgradeError};
 pub use heartbeat::{Heartbeat, HeartbeatAction};

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use genesys_api::Now;
 
-use crate::{AdmittedOrigin, ClientHandshake, CloseInfo, SocketUrl, Transmit};
+use crate::{AdmittedOrigin, ClientHandshake, CloseInfo, QueueFull, SocketUrl, Transmit};
 
 /// A protocol on a WebSocket that reconnects, as a state machine without I/O: `client::Driver` runs it.
 ///
@@ -26,8 +26,10 @@ pub trait Machine: Send + 'static {
     fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake;
     /// Handles an opened socket.
     fn handle_connected(&mut self, now: Now);
-    /// Handles a limit on new connections that delays [`Command::Connect`]. The timeout begins then.
-    fn handle_connect_deferred(&mut self, until: Instant);
+    /// Handles a limit on new connections that delays [`Command::Connect`]. The timeout begins then. It can be delayed again.
+    fn handle_connect_deferred(&mut self, until: Instant, now: Now);
+    /// Handles [`Command::Connect`] that was refused, because too many connections wait. `random` is a fresh random number.
+    fn handle_queue_full(&mut self, full: QueueFull, now: Now, random: u64);
     /// Handles a text frame.
     fn handle_frame(&mut self, text: &str, now: Now);
     /// Handles any other sign of life of the peer: a ping, a pong, a byte.

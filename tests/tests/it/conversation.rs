@@ -1,5 +1,6 @@
 //! A guest's conversation through the gateway: messages arrive once, numbered and in order.
 
+mod connect_limit;
 mod content;
 mod end;
 pub(crate) mod files;

@@ -61,6 +61,10 @@ fn connection_state(event: &ConnectionEvent) -> Option<Line> {
             let delay = format_delay(*after);
             Line::error(&format!("not connected: {cause}; attempt {attempt} {delay}"))
         }
+        ConnectionEvent::Deferred { after } if *after >= Duration::from_secs(1) => {
+            let delay = format_delay(*after);
+            Line::info(&format!("many guests connect: this one connects {delay}"))
+        }
         ConnectionEvent::Restored(session) => Line::info(match (session.read_only, session.new_session) {
             (true, _) => "reconnected: the conversation has ended and is read-only, /new starts another one",
             (false, true) => "reconnected, but the service started a new conversation",

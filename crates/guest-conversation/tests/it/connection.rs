@@ -121,7 +121,7 @@ impl Guest {
 }
 
 /// The next event, without those of messages that wait.
-async fn next(connection: &mut Connection) -> Option<Event> {
+pub(crate) async fn next(connection: &mut Connection) -> Option<Event> {
     loop {
         match connection.next_event().await {
             Some(event) if is_waiting(&event) => {}

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use genesys_api::Rate;
 use guest_conversation::{
     Command, ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, GuestMachine as _, Loss,
     Machine as _, QUEUE_TIMEOUT, Reason, State, WebMessaging,
 };
 use serde_json::json;
-use ws_transport::{CloseInfo, Transmit};
+use ws_transport::{CloseInfo, ConnectQueue, Transmit};
 
 use crate::virtual_peer::{VirtualPeer, echo, id, refused, session_response, web_messaging};
 
@@ -218,9 +219,29 @@ fn deferred_connection_times_out_after_the_deferral() {
     peer.conversation.engine_mut().connect(peer.now);
     assert_eq!(peer.conversation.poll_command(), Some(Command::Connect));
     let until = peer.now.instant + 90 * SECOND;
-    peer.conversation.handle_connect_deferred(until);
+    peer.conversation.handle_connect_deferred(until, peer.now);
     let due = peer.conversation.poll_timeout();
     assert_eq!(due, Some((until + 20 * SECOND, Reason::ConnectTimeout)));
+}
+
+#[test]
+fn connection_that_no_queue_takes_is_tried_again_when_there_is_room() {
+    let mut peer = VirtualPeer::new(web_messaging());
+    peer.conversation.engine_mut().connect(peer.now);
+    assert_eq!(peer.conversation.poll_command(), Some(Command::Connect));
+    let (mut queue, owner) = (ConnectQueue::new(Rate::within(1, 60 * SECOND), 1), "shop".into());
+    queue.enqueue(&owner, (), peer.now.instant).unwrap();
+    queue.poll_slot(peer.now.instant);
+    queue.enqueue(&owner, (), peer.now.instant).unwrap();
+    let full = queue.enqueue(&owner, (), peer.now.instant).unwrap_err();
+    peer.conversation.handle_queue_full(full, peer.now, 0);
+    assert!(matches!(
+        peer.events()[..],
+        [Event::Connection(ConnectionEvent::Reconnecting { after, cause: Loss::QueueFull(_), .. })]
+            if after >= 120 * SECOND
+    ));
+    peer.pass(full.retry_after + SECOND);
+    assert_eq!(peer.conversation.poll_command(), Some(Command::Connect));
 }
 
 #[test]

@@ -191,7 +191,7 @@ fn timeline_records_a_wait_once() {
     let mut conversation = Conversation::new(web_messaging());
     let now = epoch();
     conversation.engine_mut().connect(now);
-    conversation.handle_connect_deferred(now.instant + 3 * SECOND);
+    conversation.handle_connect_deferred(now.instant + 3 * SECOND, now);
     assert!(
         lines(&conversation).contains(&"the limit of new connections: waits 3.0 s".to_owned()),
         "{:?}",

@@ -1,5 +1,6 @@
 //! The connection to Genesys.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use genesys_api::{Host, Region};
@@ -35,6 +36,8 @@ pub(crate) struct Genesys {
     /// Oldest version of TLS.
     #[serde(deserialize_with = "tls_version")]
     pub(crate) min_tls_version: TlsVersion,
+    /// Largest number of new sockets to each deployment in a minute. Default: 915.
+    pub(crate) connections_per_minute: Option<NonZeroU32>,
     // hosts in place of those of the region or host
     #[serde(deserialize_with = "parsed_option")]
     pub(crate) login: Option<Host>,

@@ -13,6 +13,9 @@ use ws_transport::server::Payload;
 /// Time to configure a session before it is an outage. Our choice.
 const CONNECT_GRACE: Duration = Duration::from_secs(10);
 
+/// Shortest wait for the limit of new connections that is an outage. Our choice.
+const REPORTED_DELAY: Duration = Duration::from_secs(1);
+
 /// The status of one conversation.
 #[derive(Debug)]
 pub(super) struct Status {
@@ -89,6 +92,12 @@ impl Status {
             ConnectionEvent::Reconnecting { after, cause, .. } => {
                 self.deadline = None;
                 self.begin(reason_of(cause), Some(now.utc + *after), now);
+            }
+            ConnectionEvent::Deferred { after } => {
+                self.deadline = Some((now.instant + *after + CONNECT_GRACE, Change::Begin));
+                if *after >= REPORTED_DELAY {
+                    self.begin(OutageReason::Throttled, Some(now.utc + *after), now);
+                }
             }
             ConnectionEvent::Silent => {
                 self.deadline = None;
@@ -171,7 +180,7 @@ impl Status {
 
 fn reason_of(cause: &Loss) -> OutageReason {
     match cause {
-        Loss::Refused { status: 429 } => OutageReason::Throttled,
+        Loss::QueueFull(_) | Loss::Refused { status: 429 } => OutageReason::Throttled,
         Loss::Refused { status: 400..=499 } => OutageReason::Refused,
         Loss::Rejected(refusal) if refusal.is_final() => OutageReason::Refused,
         _ => OutageReason::Unreachable,
@@ -218,6 +227,34 @@ mod tests {
         clock.advance(Duration::from_secs(5));
         status.handle_timeout(clock.now());
         assert_eq!(reason(&status), None);
+    }
+
+    #[test]
+    fn page_learns_how_long_its_session_waits_for_the_limit_of_connections() {
+        let clock = Clock::system();
+        let mut status = Status::new(clock.now());
+        let mut deferred = |seconds| {
+            let after = Duration::from_secs(seconds);
+            let now = clock.now();
+            status.handle_event(&Event::Connection(ConnectionEvent::Deferred { after }), now);
+            let outage = status.status().outage;
+            (outage, rfc3339(now.utc + after))
+        };
+        assert_eq!(deferred(0).0, None);
+        let (outage, next) = deferred(22);
+        let outage = outage.unwrap();
+        assert_eq!(outage.reason, OutageReason::Throttled);
+        assert_eq!(outage.next_attempt_at, Some(next.into()));
+        clock.advance(Duration::from_secs(31));
+        status.handle_timeout(clock.now());
+        assert_eq!(reason(&status), Some(OutageReason::Throttled));
+        clock.advance(Duration::from_secs(2));
+        status.handle_timeout(clock.now());
+        assert_eq!(
+            reason(&status),
+            Some(OutageReason::Unreachable),
+            "nothing follows"
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ use guest_conversation::{
 use secrecy::SecretString;
 use serde::Deserialize;
 use time::OffsetDateTime;
-use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, SocketUrl, Transmit};
+use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, QueueFull, SocketUrl, Transmit};
 
 use self::attachments::SentFiles;
 use super::gateway_session::GatewaySession;
@@ -263,8 +263,14 @@ impl Machine for GatewayConversation {
         }
     }
 
-    fn handle_connect_deferred(&mut self, until: Instant) {
-        self.engine.handle_connect_deferred(until);
+    fn handle_connect_deferred(&mut self, until: Instant, now: Now) {
+        self.engine.handle_connect_deferred(until, now);
+    }
+
+    fn handle_queue_full(&mut self, full: QueueFull, now: Now, random: u64) {
+        if self.engine.state() == State::Connecting {
+            self.reconnect_after(Loss::QueueFull(full), Some(full.retry_after), now, random);
+        }
     }
 
     fn handle_frame(&mut self, text: &str, now: Now) {

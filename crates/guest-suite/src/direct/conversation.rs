@@ -93,7 +93,7 @@ impl Direct {
             http: config.http.clone(),
             url,
             origin,
-            limiter: config.limiter.clone(),
+            limiter: self.shared.limiters[deployment].of_owner(&record.row.owner),
         };
         let reached = record.document.journey.stage();
         let storage = Arc::new(Storage::of_conversation(self, record));

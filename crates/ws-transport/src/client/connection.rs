@@ -8,7 +8,7 @@ use genesys_api::Now;
 
 use crate::{
     AdmittedOrigin, Backoff, ClientHandshake, CloseInfo, Command, Heartbeat, HeartbeatAction, Machine,
-    SocketUrl, Transmit,
+    QueueFull, SocketUrl, Transmit,
 };
 
 /// Time that a connection attempt may take, with its upgrade. Our choice.
@@ -50,6 +50,9 @@ pub enum Loss {
     /// [`WebSocket::close`](super::WebSocket::close) was called.
     #[error("closed by this side")]
     Local,
+    /// Too many connections wait for the limit of new ones.
+    #[error(transparent)]
+    QueueFull(QueueFull),
     /// The upgrade was refused.
     #[error("the handshake was answered with status {status}")]
     Refused {
@@ -210,9 +213,15 @@ impl Machine for Connection {
         }
     }
 
-    fn handle_connect_deferred(&mut self, until: Instant) {
+    fn handle_connect_deferred(&mut self, until: Instant, _now: Now) {
         if let State::Connecting { deadline } = &mut self.state {
             *deadline = until + CONNECT_TIMEOUT;
+        }
+    }
+
+    fn handle_queue_full(&mut self, full: QueueFull, now: Now, random: u64) {
+        if let State::Connecting { .. } = self.state {
+            self.reconnect(Loss::QueueFull(full), Some(full.retry_after), now, random);
         }
     }
 

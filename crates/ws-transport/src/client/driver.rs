@@ -34,7 +34,7 @@ pub struct Settings {
     pub url: SocketUrl,
     /// Origin of the page that the connection is for.
     pub origin: AdmittedOrigin,
-    /// Spreads new connections: give every connection of the process a clone of one.
+    /// Spreads new connections: give every connection to the service a clone of one.
     pub limiter: ConnectLimiter,
 }
 
@@ -235,11 +235,20 @@ impl<M: Machine> Task<M> {
             match command {
                 Command::Connect => {
                     let handshake = machine.handshake(&self.settings.url, &self.settings.origin);
-                    let start = self.settings.limiter.reserve(now.instant);
-                    if start > now.instant {
-                        machine.handle_connect_deferred(start);
-                    }
-                    self.link = Link::connect(self.settings.http.clone(), handshake, start);
+                    self.link = match self.settings.limiter.enqueue(now.instant) {
+                        Ok(slot) => {
+                            let start = slot.poll(now.instant);
+                            if let Some(start) = start {
+                                machine.handle_connect_deferred(start, now);
+                            }
+                            let queued = start.map(|start| (slot, start));
+                            Link::connect(self.settings.http.clone(), handshake, queued)
+                        }
+                        Err(full) => {
+                            machine.handle_queue_full(full, now, entropy::number());
+                            Link::Down
+                        }
+                    };
                 }
                 Command::Disconnect => {
                     self.link = Link::Down;
@@ -280,6 +289,7 @@ impl<M: Machine> Task<M> {
                 tracing::debug!(%close, url = %self.settings.url, "connection closed");
                 machine.handle_closed(close, now, entropy::number());
             }
+            LinkEvent::Deferred(until) => machine.handle_connect_deferred(until, now),
             LinkEvent::Flushed => {}
             LinkEvent::Opened(socket) => {
                 self.link = Link::Open(socket);

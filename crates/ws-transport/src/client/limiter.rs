@@ -1,160 +1,182 @@
-//! The rate of new connections of a process.
+//! The rate of new connections to one service.
 
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use genesys_api::Clock;
+use genesys_api::{Clock, Rate};
+use tokio::sync::Notify;
 
-/// Spreads new connections. All sessions of a process share one; clones are the same limiter.
+use crate::{ConnectQueue, QueueFull, Ticket};
+
+/// Most connections of one owner that wait. Our choice: a minute of the default rate.
+const CAPACITY: usize = 900;
+
+/// Least change of the time of a slot that is reported. Our choice.
+pub(super) const REPORTED_DELAY: Duration = Duration::from_secs(1);
+
+/// Spreads new connections. All connections to one service share one; clones are the same limiter.
 ///
-/// Genesys Cloud takes 1,000 new connections a minute for a deployment. The default, 15 a second and at most 15 at
-/// once, allows 915 in the fullest minute and leaves some for other processes.
+/// Genesys Cloud takes 1,000 new connections a minute for a deployment. The default, 915 a minute of which 15 may come at
+/// once, leaves some for other processes.
 ///
-/// It is the generic cell rate algorithm: a slot is a point in time, and there is no queue. A slot whose session is dropped
-/// stays unused.
+/// Connections wait in a queue of their owner, at most 900 of them, and the owners take turns. A connection that is dropped
+/// leaves its queue.
 #[derive(Clone, Debug)]
 pub struct ConnectLimiter {
-    /// Time between two slots.
-    interval: Duration,
-    /// Time that a slot may be ahead of its theoretical arrival time.
-    tolerance: Duration,
-    /// Theoretical arrival time of the next connection.
-    theoretical_arrival: Arc<Mutex<Option<Instant>>>,
+    queue: Arc<Mutex<ConnectQueue<Arc<Notify>>>>,
+    owner: Arc<str>,
 }
 
 impl Default for ConnectLimiter {
     fn default() -> Self {
-        const DEFAULT: NonZeroU32 = NonZeroU32::new(15).expect("15 is not 0");
-        Self::new(DEFAULT, DEFAULT)
+        Self::per_minute(Self::PER_MINUTE)
     }
 }
 
 impl ConnectLimiter {
-    /// At most `per_second` connections a second on average, and `burst` at once after a quiet time: at most
-    /// `60 * per_second + burst` in a minute.
+    /// The default rate.
+    pub const PER_MINUTE: NonZeroU32 = NonZeroU32::new(915).expect("915 is not 0");
+
+    /// At most `total` connections in any minute, of which a sixty-first may come at once.
     #[must_use]
-    pub fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
-        let interval = Duration::from_nanos(1_000_000_000_u64.div_ceil(per_second.get().into()));
+    pub fn per_minute(total: NonZeroU32) -> Self {
+        let burst = (total.get() / 61).max(1);
+        let rate = Rate {
+            limit: total.get() - (burst - 1),
+            period: Duration::from_secs(60),
+            burst,
+        };
         Self {
-            interval,
-            tolerance: interval * (burst.get() - 1),
-            theoretical_arrival: Arc::default(),
+            queue: Arc::new(Mutex::new(ConnectQueue::new(rate, CAPACITY))),
+            owner: "".into(),
         }
     }
 
-    /// Reserves the next slot and returns its time, which is never before `now` or an earlier slot.
-    #[must_use = "a slot that is not used is lost"]
-    pub fn reserve(&self, now: Instant) -> Instant {
-        let mut next = self
-            .theoretical_arrival
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let arrival = next.map_or(now, |arrival| arrival.max(now));
-        *next = Some(arrival + self.interval);
-        let ahead = arrival.saturating_duration_since(now);
-        now + ahead.saturating_sub(self.tolerance)
+    /// Returns the same limiter for the connections of an owner.
+    #[must_use]
+    pub fn of_owner(&self, owner: &str) -> Self {
+        Self {
+            queue: Arc::clone(&self.queue),
+            owner: owner.into(),
+        }
     }
 
-    /// Reserves the next slot and waits for it. Returns the planned wait. If the future is dropped, the slot is lost.
-    pub async fn wait(&self, clock: &Clock) -> Duration {
-        let now = clock.now().instant;
-        let slot = self.reserve(now);
-        let wait = slot.saturating_duration_since(now);
-        if !wait.is_zero() {
-            clock.sleep_until(slot).await;
+    /// Connections of all owners that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lock().waiting()
+    }
+
+    /// Adds a connection to the queue.
+    ///
+    /// # Errors
+    /// If too many connections of the owner wait.
+    pub(super) fn enqueue(&self, now: Instant) -> Result<Slot, QueueFull> {
+        let wake = Arc::new(Notify::new());
+        let ticket = self.lock().enqueue(&self.owner, Arc::clone(&wake), now)?;
+        let limiter = self.clone();
+        Ok(Slot {
+            limiter,
+            ticket,
+            wake,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ConnectQueue<Arc<Notify>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection in the queue. Dropping it removes it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    limiter: ConnectLimiter,
+    ticket: Ticket,
+    /// Notified when it has its slot, or is the next one.
+    wake: Arc<Notify>,
+}
+
+impl Slot {
+    /// Returns the expected time of the slot, `None` if the connection may begin.
+    pub(super) fn poll(&self, now: Instant) -> Option<Instant> {
+        let mut queue = self.limiter.lock();
+        while let Some(granted) = queue.poll_slot(now) {
+            granted.notify_one();
+            if let Some(next) = queue.peek() {
+                next.notify_one();
+            }
         }
-        wait
+        queue.expected(&self.ticket, now)
+    }
+
+    /// Waits until the connection may begin, or its slot comes clearly after `expected`. Then it returns the new time.
+    pub(super) async fn wait(&self, expected: Instant, clock: &Clock) -> Option<Instant> {
+        loop {
+            let slot = self.poll(clock.now().instant)?;
+            if slot > expected + REPORTED_DELAY {
+                return Some(slot);
+            }
+            tokio::select! {
+                () = clock.sleep_until(slot) => {}
+                () = self.wake.notified() => {}
+            }
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut queue = self.limiter.lock();
+        queue.cancel(&self.ticket);
+        if let Some(next) = queue.peek() {
+            next.notify_one();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
-    use proptest::prelude::*;
-
     use super::*;
 
-    fn epoch() -> Instant {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "an Instant can be had from nowhere else"
-        )]
-        Instant::now()
-    }
-
-    fn of(number: u32) -> NonZeroU32 {
-        NonZeroU32::new(number).unwrap()
-    }
-
-    #[test]
-    fn burst_starts_at_once_and_the_rest_is_spread() {
-        let start = epoch();
-        let limiter = ConnectLimiter::new(of(10), of(3));
-        let waits: Vec<_> = (0..6)
-            .map(|_| (limiter.clone().reserve(start) - start).as_millis())
-            .collect();
-        assert_eq!(waits, [0, 0, 0, 100, 200, 300]);
-        let later = start + Duration::from_secs(60);
-        let waits: Vec<_> = (0..4)
-            .map(|_| (limiter.reserve(later) - later).as_millis())
-            .collect();
-        assert_eq!(waits, [0, 0, 0, 100], "a quiet time allows one burst");
-    }
-
-    #[test]
-    fn hundred_thousand_connections_are_spread() {
-        let start = epoch();
-        let limiter = ConnectLimiter::default();
-        for _ in 1..100_000 {
-            let _ = limiter.reserve(start);
-        }
-        let last = limiter.reserve(start);
-        let expected = Duration::from_secs((100_000 - 15) / 15);
-        assert!((last - start).abs_diff(expected) < Duration::from_secs(1));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn wait_uses_the_clock_of_the_process() {
-        let clock = Clock::system();
-        let limiter = ConnectLimiter::new(of(1), of(1));
-        assert_eq!(limiter.wait(&clock).await, Duration::ZERO);
-        let second = tokio::spawn({
-            let (limiter, clock) = (limiter.clone(), clock.clone());
-            async move { limiter.wait(&clock).await }
-        });
-        tokio::task::yield_now().await;
-        assert!(!second.is_finished());
-        clock.advance(Duration::from_secs(1));
-        assert!(second.await.unwrap() > Duration::from_millis(900));
-    }
-
-    proptest! {
-        #[test]
-        fn limiter_exceeds_its_limit_in_no_minute(
-            per_second in 1_u32..20,
-            burst in 1_u32..30,
-            steps in proptest::collection::vec((0_u64..4000, 1_usize..120), 1..60),
-        ) {
-            let mut now = epoch();
-            let limiter = ConnectLimiter::new(of(per_second), of(burst));
-            let most = (60 * per_second + burst) as usize;
-            let mut minute = VecDeque::new();
-            let mut last = now;
-            for (step, count) in steps {
-                now += Duration::from_millis(step);
-                for _ in 0..count {
-                    let slot = limiter.reserve(now);
-                    prop_assert!(slot >= now && slot >= last);
-                    last = slot;
-                    minute.push_back(slot);
-                    while minute.front().is_some_and(|first| slot - *first >= Duration::from_secs(60)) {
-                        minute.pop_front();
+    #[tokio::test]
+    async fn connections_get_their_slots_on_the_clock_of_the_process() {
+        let (clock, limiter) = (Clock::system(), ConnectLimiter::per_minute(NonZeroU32::MIN));
+        let (crowd, other) = (limiter.of_owner("crowd"), limiter.of_owner("other"));
+        let now = || clock.now().instant;
+        let first = crowd.enqueue(now()).unwrap();
+        assert_eq!(first.poll(now()), None);
+        let waits: Vec<_> = [&crowd, &crowd, &crowd, &other]
+            .map(|limiter| {
+                let (slot, clock) = (limiter.enqueue(now()).unwrap(), clock.clone());
+                let mut expected = slot.poll(now());
+                tokio::spawn(async move {
+                    while let Some(time) = expected {
+                        expected = slot.wait(time, &clock).await;
                     }
-                    prop_assert!(minute.len() <= most);
-                }
+                })
+            })
+            .into();
+        let finished = async || {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
             }
-        }
+            waits
+                .iter()
+                .map(tokio::task::JoinHandle::is_finished)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(finished().await, [false, false, false, false]);
+        // a dropped one leaves its slot to the next
+        waits[0].abort();
+        finished().await;
+        assert_eq!(limiter.waiting(), 3);
+        clock.advance(Duration::from_secs(61));
+        assert_eq!(finished().await, [true, true, false, false]);
+        clock.advance(Duration::from_secs(61));
+        assert_eq!(finished().await, [true, true, false, true]);
+        clock.advance(Duration::from_secs(61));
+        assert_eq!(finished().await, [true; 4]);
+        assert_eq!(limiter.waiting(), 0);
     }
 }

@@ -12,6 +12,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use super::limiter::{REPORTED_DELAY, Slot};
 use crate::socket::{broken, close_info, config, violation_code};
 use crate::{ClientHandshake, CloseInfo, Transmit};
 
@@ -28,6 +29,17 @@ pub(super) enum Link {
     Down,
     /// Open.
     Open(Box<Socket>),
+    /// Waiting for the limit of new connections.
+    Queued(Box<Queued>),
+}
+
+/// A connection that waits for its slot.
+pub(super) struct Queued {
+    slot: Slot,
+    /// The time that was reported last.
+    expected: Instant,
+    http: genesys_http::Client,
+    handshake: ClientHandshake,
 }
 
 /// An event of the connection.
@@ -36,6 +48,8 @@ pub(super) enum LinkEvent {
     Alive,
     /// The connection ended, or could not be opened.
     Closed(CloseInfo),
+    /// The limit of new connections delays the connection until this time.
+    Deferred(Instant),
     /// Frames that waited for the peer to read were written.
     Flushed,
     /// The upgrade succeeded.
@@ -52,17 +66,42 @@ pub(super) enum LinkEvent {
 }
 
 impl Link {
-    /// Opens a connection, not before `start`.
+    /// Opens a connection, after its slot and the expected time of it if it has to wait.
     #[must_use]
-    pub(super) fn connect(http: genesys_http::Client, handshake: ClientHandshake, start: Instant) -> Self {
-        Self::Connecting(Box::pin(connect(http, handshake, start)))
+    pub(super) fn connect(
+        http: genesys_http::Client,
+        handshake: ClientHandshake,
+        queued: Option<(Slot, Instant)>,
+    ) -> Self {
+        match queued {
+            Some((slot, expected)) => Self::Queued(Box::new(Queued {
+                slot,
+                expected,
+                http,
+                handshake,
+            })),
+            None => Self::Connecting(Box::pin(connect(http, handshake))),
+        }
     }
 
     /// Waits for the next event. Cancel safe: no event is lost.
     pub(super) async fn next(&mut self, reading: bool) -> LinkEvent {
+        if let Self::Queued(queued) = self {
+            if let Some(later) = queued.slot.wait(queued.expected, queued.http.clock()).await {
+                queued.expected = later;
+                return LinkEvent::Deferred(later);
+            }
+            let now = queued.http.clock().now().instant;
+            let is_early = now + REPORTED_DELAY < queued.expected;
+            let connecting = connect(queued.http.clone(), queued.handshake.clone());
+            *self = Self::Connecting(Box::pin(connecting));
+            if is_early {
+                return LinkEvent::Deferred(now);
+            }
+        }
         match self {
             Self::Connecting(connecting) => connecting.await,
-            Self::Down => pending().await,
+            Self::Down | Self::Queued(_) => pending().await,
             Self::Open(socket) => poll_fn(|cx| socket.poll_event(cx, reading)).await,
         }
     }
@@ -157,11 +196,8 @@ impl Socket {
     }
 }
 
-async fn connect(http: genesys_http::Client, handshake: ClientHandshake, start: Instant) -> LinkEvent {
+async fn connect(http: genesys_http::Client, handshake: ClientHandshake) -> LinkEvent {
     let clock: &Clock = http.clock();
-    if start > clock.now().instant {
-        clock.sleep_until(start).await;
-    }
     let key = entropy::bytes();
     let upgrade = match http
         .upgrade(&handshake.url().host(), handshake.request(key))
