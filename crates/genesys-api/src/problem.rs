@@ -100,7 +100,8 @@ impl Problem {
         problem.status = status;
         problem.message = sanitize(&problem.message);
         problem.code = sanitize(&problem.code);
-        problem.retry_after = retry::retry_after_seconds(response.headers());
+        problem.retry_after =
+            retry::retry_after_seconds(response.headers()).map(|wait| wait.min(retry::MAX_RETRY_AFTER));
         let correlation_id = response.headers().get("inin-correlation-id");
         let correlation_id = correlation_id.and_then(|id| id.to_str().ok()).map(sanitize);
         problem.context_id = problem.context_id.or(correlation_id);

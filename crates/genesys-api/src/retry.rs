@@ -188,24 +188,27 @@ pub fn jitter(max: Duration, random: u64) -> Duration {
 /// date is zero, any other value `None`.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, utc: OffsetDateTime) -> Option<Duration> {
-    retry_after_seconds(headers).or_else(|| {
-        let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
-        let when = OffsetDateTime::from(httpdate::parse_http_date(text.trim()).ok()?);
-        Some(
-            Duration::try_from(when - utc)
-                .unwrap_or(Duration::ZERO)
-                .min(MAX_RETRY_AFTER),
-        )
-    })
+    retry_after_up_to(MAX_RETRY_AFTER, headers, utc)
 }
 
+/// As [`retry_after`], clamped to `longest`.
+#[must_use]
+pub fn retry_after_up_to(longest: Duration, headers: &HeaderMap, utc: OffsetDateTime) -> Option<Duration> {
+    let wait = retry_after_seconds(headers).or_else(|| {
+        let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+        let when = OffsetDateTime::from(httpdate::parse_http_date(text.trim()).ok()?);
+        Some(Duration::try_from(when - utc).unwrap_or(Duration::ZERO))
+    });
+    wait.map(|wait| wait.min(longest))
+}
+
+/// Parses `Retry-After` as seconds.
 pub(crate) fn retry_after_seconds(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let seconds = text.parse().unwrap_or(u64::MAX);
-    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+    Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]
@@ -270,6 +273,7 @@ mod tests {
         );
         assert_eq!(read("Sun, 22 Nov 2026 11:00:00 GMT"), Some(Duration::ZERO));
         assert_eq!(read("99999999999999999999999"), Some(MAX_RETRY_AFTER));
+        assert_eq!(read("Sun, 22 Nov 2026 13:00:00 GMT"), Some(MAX_RETRY_AFTER));
         for text in ["-1", "soon", "", "1.5", "0x10"] {
             assert_eq!(read(text), None, "{text:?}");
         }

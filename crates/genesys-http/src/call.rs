@@ -12,6 +12,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::client::Extent;
 use crate::{Client, Error, ErrorKind};
 
 impl Client {
@@ -60,7 +61,7 @@ impl Client {
             if let Some(bearer) = &bearer {
                 request.headers_mut().insert(AUTHORIZATION, bearer.clone());
             }
-            let result = self.attempt(request, repeatable, deadline).await;
+            let result = self.attempt(request, repeatable, Extent::Whole, deadline).await;
             let now = self.clock().now();
             let failure = match result {
                 Ok(response) => {

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use genesys_api::retry::{RetryBudget, RetryPolicy};
 use genesys_api::{Clock, Host, IdempotencyKey};
 use http::header::{AUTHORIZATION, Entry, USER_AGENT};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -30,6 +31,8 @@ const POOL_SIZE: usize = 256;
 pub(crate) const HEAD_LIMIT: usize = 64 * 1024;
 /// Default `User-Agent`.
 pub(crate) const PRODUCT: &str = concat!("guest-suite/", env!("CARGO_PKG_VERSION"));
+/// Wait for the start of a body that decides nothing. Our choice.
+const START_WAIT: Duration = Duration::from_secs(1);
 /// Longer timeouts are clamped, so that deadlines cannot overflow.
 const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
 
@@ -95,7 +98,23 @@ impl Client {
         let repeatable =
             request.method().is_idempotent() || request.headers().contains_key(IdempotencyKey::HEADER);
         let deadline = self.clock().now().instant + self.deadline;
-        self.attempt(request, repeatable, deadline).await
+        self.attempt(request, repeatable, Extent::Whole, deadline).await
+    }
+
+    /// Sends `request`, and returns the head of the response, with any status, and the start of its body.
+    ///
+    /// A complete head is a response, whatever its body does. The body is read up to the
+    /// [limit](ClientBuilder::body_limit), for at most a second and not beyond the deadline. One that is longer, late, cut or
+    /// malformed ends there.
+    ///
+    /// The request must be repeatable: if a reused connection closes before a byte of the response arrives, it is sent once
+    /// more.
+    ///
+    /// # Errors
+    /// As [`Self::send`], for the head of the response.
+    pub async fn send_for_head(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
+        let deadline = self.clock().now().instant + self.deadline;
+        self.attempt(request, true, Extent::Start, deadline).await
     }
 
     /// Opens a connection outside the pool, with TLS for an `https` host: for WebSockets.
@@ -131,6 +150,7 @@ impl Client {
         &self,
         mut request: Request<Bytes>,
         repeatable: bool,
+        extent: Extent,
         deadline: Instant,
     ) -> Result<Response<Bytes>, Error> {
         let endpoint = Endpoint::of_uri(request.uri())?;
@@ -142,16 +162,29 @@ impl Client {
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static(PRODUCT));
         let again = repeatable.then(|| request.clone());
-        let result = Exchange::new(request).run(self, &endpoint, deadline).await;
+        let result = Exchange::new(request)
+            .run(self, &endpoint, extent, deadline)
+            .await;
         match (result, again) {
             (Err(failed), Some(request)) if failed.stale => {
                 tracing::debug!(%endpoint, "stale connection, sending again");
-                let result = Exchange::new(request).run(self, &endpoint, deadline).await;
+                let result = Exchange::new(request)
+                    .run(self, &endpoint, extent, deadline)
+                    .await;
                 result.map_err(|failed| failed.error.after_earlier_send())
             }
             (result, _) => result.map_err(|failed| failed.error),
         }
     }
+}
+
+/// The part of a response that must arrive.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Extent {
+    /// The head. The start of the body is read if it arrives in time.
+    Start,
+    /// All of it.
+    Whole,
 }
 
 /// One request on one connection. Unless its response is read completely, the connection is not used again.
@@ -181,25 +214,19 @@ impl Exchange {
         mut self,
         client: &Client,
         endpoint: &Endpoint,
+        extent: Extent,
         deadline: Instant,
     ) -> Result<Response<Bytes>, FailedExchange> {
-        let clock = client.clock();
-        let result = tokio::select! {
-            biased;
-            response = self.exchange(client, endpoint) => response,
-            () = clock.sleep_until(deadline) => {
-                let limit = client.deadline;
-                let message = format!("no complete response from {endpoint} within {limit:?}");
-                Err(Error::sent(ErrorKind::Timeout, message, self.has_connection()))
-            }
-        };
+        let result = self.exchange(client, endpoint, extent, deadline).await;
         let usage = self.usage();
         match result {
-            Ok(response) => {
-                if let Some(usage) = usage {
+            Ok((response, is_complete)) => {
+                if let Some(usage) = usage
+                    && is_complete
+                {
                     usage.handle_completed();
                     // it may wait in the pool for the idle time first
-                    self.completed = usage.age(clock.now().instant) + POOL_IDLE < POOL_LIFETIME;
+                    self.completed = usage.age(client.clock().now().instant) + POOL_IDLE < POOL_LIFETIME;
                 }
                 Ok(response)
             }
@@ -210,27 +237,47 @@ impl Exchange {
         }
     }
 
-    async fn exchange(&mut self, client: &Client, endpoint: &Endpoint) -> Result<Response<Bytes>, Error> {
-        let limit = client.shared.body_limit;
-        let request = self.request.take().unwrap_or_default();
-        let response = client
-            .shared
-            .pool
-            .request(request)
-            .await
-            .map_err(|error| Error::of_exchange(error, endpoint, self.has_connection()))?;
-        let (head, body) = response.into_parts();
-        let body = match Limited::new(body, limit).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                let message = format!(
-                    "response of {endpoint} too long: more than {limit} bytes, raise the limit if this is expected"
-                );
-                return Err(Error::sent(ErrorKind::TooLarge, message, true));
-            }
-            Err(error) => return Err(Error::of_exchange(error, endpoint, true)),
+    /// Returns the response, and whether its body is complete.
+    async fn exchange(
+        &mut self,
+        client: &Client,
+        endpoint: &Endpoint,
+        extent: Extent,
+        deadline: Instant,
+    ) -> Result<(Response<Bytes>, bool), Error> {
+        let (clock, limit) = (client.clock(), client.shared.body_limit);
+        let timeout = |has_connection| {
+            let limit = client.deadline;
+            let message = format!("no complete response from {endpoint} within {limit:?}");
+            Error::sent(ErrorKind::Timeout, message, has_connection)
         };
-        Ok(Response::from_parts(head, body))
+        let request = self.request.take().unwrap_or_default();
+        let response = tokio::select! {
+            biased;
+            response = client.shared.pool.request(request) => {
+                response.map_err(|error| Error::of_exchange(error, endpoint, self.has_connection()))?
+            }
+            () = clock.sleep_until(deadline) => return Err(timeout(self.has_connection())),
+        };
+        let (head, body) = response.into_parts();
+        let (body, is_complete) = match extent {
+            Extent::Start => {
+                let until = deadline.min(clock.now().instant + START_WAIT);
+                let mut start = BytesMut::new();
+                let is_complete = tokio::select! {
+                    biased;
+                    is_complete = read_start(body, limit, &mut start) => is_complete,
+                    () = clock.sleep_until(until) => false,
+                };
+                (start.freeze(), is_complete)
+            }
+            Extent::Whole => tokio::select! {
+                biased;
+                body = read_whole(body, limit, endpoint) => (body?, true),
+                () = clock.sleep_until(deadline) => return Err(timeout(true)),
+            },
+        };
+        Ok((Response::from_parts(head, body), is_complete))
     }
 
     fn has_connection(&self) -> bool {
@@ -245,6 +292,33 @@ impl Exchange {
             .get_extras(&mut extensions);
         extensions.remove()
     }
+}
+
+async fn read_whole(body: Incoming, limit: usize, endpoint: &Endpoint) -> Result<Bytes, Error> {
+    match Limited::new(body, limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let message = format!(
+                "response of {endpoint} too long: more than {limit} bytes, raise the limit if this is expected"
+            );
+            Err(Error::sent(ErrorKind::TooLarge, message, true))
+        }
+        Err(error) => Err(Error::of_exchange(error, endpoint, true)),
+    }
+}
+
+/// Reads at most `limit` bytes to `start`. Returns whether the body was complete.
+async fn read_start(mut body: Incoming, limit: usize, start: &mut BytesMut) -> bool {
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return false };
+        let Ok(data) = frame.into_data() else { continue };
+        let room = limit - start.len();
+        start.extend_from_slice(&data[..data.len().min(room)]);
+        if data.len() > room {
+            return false;
+        }
+    }
+    true
 }
 
 impl Drop for Exchange {

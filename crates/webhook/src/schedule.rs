@@ -28,6 +28,10 @@ const HOUR: u64 = 60 * MINUTE;
 const FAILING_LIMIT: time::Duration = time::Duration::days(5);
 /// Minimum number of those failures: two failed attempts a week apart do not disable an endpoint. Our choice.
 const MIN_FAILURES: u32 = 5;
+/// Longest wait that a `Retry-After` can cause.
+const LONGEST_WAIT: Duration = Duration::from_secs(26 * HOUR);
+/// Largest extension of a wait by a `Retry-After`. Our choice.
+const MAX_EXTENSION: Duration = Duration::from_secs(2 * HOUR);
 /// Pause of an overloaded endpoint that sends no `Retry-After`. Our choice.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(30);
 
@@ -35,14 +39,14 @@ const DEFAULT_PAUSE: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The endpoint sent a complete response.
+    /// The endpoint sent a complete header section with a final status. The body has no influence.
     Answered {
         /// HTTP status.
         status: StatusCode,
-        /// Wait from `Retry-After`, at most 5 minutes.
+        /// Wait from `Retry-After`, in seconds or until a date, at most 26 hours.
         retry_after: Option<Duration>,
     },
-    /// There was no complete response.
+    /// There was no complete header section.
     Failed(Failure),
 }
 
@@ -52,7 +56,7 @@ impl Outcome {
     pub fn answered(status: StatusCode, headers: &HeaderMap, utc: OffsetDateTime) -> Self {
         Self::Answered {
             status,
-            retry_after: retry::retry_after(headers, utc),
+            retry_after: retry::retry_after_up_to(LONGEST_WAIT, headers, utc),
         }
     }
 
@@ -63,24 +67,22 @@ impl Outcome {
     }
 }
 
-/// The reason that there is no response.
+/// The reason that there is no header section.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Failure {
     /// The host name resolves to blocked addresses only.
     Blocked,
-    /// The connection closed before the response was complete.
+    /// The connection closed before the header section was complete.
     Closed,
     /// The endpoint refuses connections, or its name does not resolve.
     Connect,
-    /// The response is not HTTP.
+    /// The response is not HTTP, or its header section is too long.
     Protocol,
     /// The deadline passed.
     Timeout,
     /// The certificate is not trusted, or TLS failed otherwise.
     Tls,
-    /// The response body is too long.
-    TooLarge,
 }
 
 /// The next step for a message and its endpoint.
@@ -135,6 +137,8 @@ pub struct EndpointHealth {
 impl EndpointHealth {
     /// Records the outcome of attempt number `attempt` of a message, counted from 1, and returns the next step. `random`
     /// is any fresh random number.
+    ///
+    /// A `Retry-After` extends the wait, at most to two hours more than the step of the schedule.
     pub fn handle_outcome(
         &mut self,
         attempt: u32,
@@ -170,6 +174,7 @@ impl EndpointHealth {
             Some(StatusCode::SERVICE_UNAVAILABLE) => retry_after.is_some(),
             _ => false,
         };
+        let retry_after = retry_after.map(|requested| requested.min(*wait + MAX_EXTENSION));
         let pause = is_overloaded.then(|| retry_after.unwrap_or(DEFAULT_PAUSE));
         let wait = with_jitter(*wait, random).max(retry_after.or(pause).unwrap_or_default());
         NextStep::RetryAt {
@@ -258,7 +263,7 @@ mod tests {
             Failure::Blocked,
             Failure::Connect,
             Failure::Timeout,
-            Failure::TooLarge,
+            Failure::Closed,
         ] {
             assert_eq!(
                 wait_of(next_step(1, &Outcome::Failed(failure), MIDDLE)),
@@ -283,7 +288,13 @@ mod tests {
             (504, None, 30, Some(30)),
             (429, Some("120"), 120, Some(120)),
             (503, Some("Sun, 22 Nov 2026 12:01:00 GMT"), 60, Some(60)),
-            (429, Some("999999"), 300, Some(300)),
+            (429, Some("3600"), 3_600, Some(3_600)),
+            (503, Some("Sun, 22 Nov 2026 13:00:00 GMT"), 3_600, Some(3_600)),
+            // the next step and two hours
+            (429, Some("999999"), 7_205, Some(7_205)),
+            (503, Some("Fri, 01 Jan 2027 00:00:00 GMT"), 7_205, Some(7_205)),
+            (404, Some("999999"), 7_205, None),
+            (429, Some("Sun, 22 Nov 2026 11:00:00 GMT"), 5, Some(0)),
             (429, Some("soon"), 30, Some(30)),
             (500, Some("60"), 60, None),
             (503, None, 5, None),

@@ -13,6 +13,8 @@ use secrecy::{ExposeSecret, SecretString};
 /// Allowed lengths in bytes (Standard Webhooks).
 const BYTES: RangeInclusive<usize> = 24..=64;
 const PREFIX: &str = "whsec_";
+/// Longest text that is decoded, in characters. Our choice: it is long enough for a message with the exact length of a key.
+const LONGEST_TEXT: usize = 1024;
 
 /// The secret of one endpoint: 24 to 64 random bytes, written as `whsec_` and base64 (Standard Webhooks 1.0.0).
 ///
@@ -77,13 +79,10 @@ impl FromStr for Secret {
     /// Parses `whsec_` and base64, or base64 alone, as the reference libraries do.
     fn from_str(text: &str) -> Result<Self, SecretError> {
         let encoded = text.strip_prefix(PREFIX).unwrap_or(text);
-        let longest = BYTES.end().div_ceil(3) * 4;
-        if encoded.len() > longest {
-            return Err(SecretError::Length {
-                bytes: encoded.len() / 4 * 3,
-            });
+        if encoded.len() > LONGEST_TEXT {
+            return Err(SecretError::TooLong);
         }
-        let mut bytes = Zeroizing::new([0; 66]);
+        let mut bytes = Zeroizing::new([0; LONGEST_TEXT / 4 * 3]);
         let length = STANDARD
             .decode_slice(encoded, bytes.as_mut_slice())
             .map_err(|_| SecretError::Malformed)?;
@@ -104,12 +103,15 @@ pub enum SecretError {
     /// Too few or too many bytes.
     #[error("invalid webhook secret: {bytes} bytes, give 24 to 64 random bytes")]
     Length {
-        /// Length in bytes; an estimate if the text is far too long.
+        /// Length in bytes.
         bytes: usize,
     },
     /// Not base64.
     #[error("invalid webhook secret: not whsec_ followed by padded standard base64, copy all of it")]
     Malformed,
+    /// Longer than any secret by far.
+    #[error("invalid webhook secret: more than 1024 characters, give 24 to 64 random bytes as base64")]
+    TooLong,
 }
 
 #[cfg(test)]
@@ -135,6 +137,13 @@ mod tests {
             "whsec_".parse::<Secret>().unwrap_err(),
             SecretError::Length { bytes: 0 }
         );
+        for length in [65, 66, 70, 72, 500] {
+            let text = STANDARD.encode(vec![7; length]);
+            let error = text.parse::<Secret>().unwrap_err();
+            assert_eq!(error, SecretError::Length { bytes: length });
+        }
+        let text = STANDARD.encode([7; 800]);
+        assert_eq!(text.parse::<Secret>().unwrap_err(), SecretError::TooLong);
         let public = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=";
         for text in [
             "whsec_!",

@@ -65,6 +65,8 @@ mod process;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod receivers;
+#[cfg(test)]
 mod reevaluation;
 #[cfg(test)]
 mod restart;

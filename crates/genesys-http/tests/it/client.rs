@@ -115,6 +115,41 @@ async fn slow_body_hits_deadline() {
 }
 
 #[tokio::test]
+async fn head_is_returned_with_the_start_of_an_incomplete_body() {
+    let server = Raw::bind().await;
+    for (body, start) in [
+        ("content-length: 9\r\n\r\ncut", "cut"),
+        ("content-length: 9\r\n\r\ntoo long.", "too "),
+        ("transfer-encoding: chunked\r\n\r\n2\r\nok\r\nzz", "ok"),
+    ] {
+        let sending = tokio::spawn({
+            let client = builder().body_limit(4).build();
+            let request = get(&server.host, "/");
+            async move { client.send_for_head(request).await }
+        });
+        let mut tcp = server.accept_request().await;
+        write(&mut tcp, &format!("HTTP/1.1 200 OK\r\n{body}")).await;
+        drop(tcp);
+        let response = sending.await.unwrap().unwrap();
+        assert_eq!(
+            (response.status().as_u16(), response.body().as_ref()),
+            (200, start.as_bytes())
+        );
+    }
+}
+
+#[tokio::test]
+async fn connection_is_reused_after_a_head_with_a_complete_body() {
+    let (server, peers) = Loopback::recording_peers().await;
+    let client = builder().body_limit(5).build();
+    for _ in 0..2 {
+        let response = client.send_for_head(server.get("/")).await.unwrap();
+        assert_eq!(response.body(), "hello");
+    }
+    assert_eq!(peers.lock().unwrap().iter().collect::<BTreeSet<_>>().len(), 1);
+}
+
+#[tokio::test]
 async fn unfinished_handshake_hits_connect_timeout() {
     let server = Raw::bind().await;
     let address = server.listener.local_addr().unwrap();
