@@ -41,6 +41,9 @@ pub enum IdentityError {
     /// No certificate, or an invalid one.
     #[error("invalid certificate: give PEM text that begins with the certificate that belongs to the key")]
     Certificate,
+    /// No authority of client certificates, or an invalid one.
+    #[error("invalid authority of client certificates: give its certificate as PEM text")]
+    ClientAuthority,
     /// No private key, or one of an unknown kind.
     #[error("invalid private key: give an unencrypted RSA, ECDSA or Ed25519 key in PEM")]
     Key,

@@ -68,6 +68,10 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Peer(pub SocketAddr);
 
+/// The verified certificate of the client in DER, in the extensions of each request of a client that has one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClientCertificate(pub Arc<[u8]>);
+
 /// A bound listener that does not serve yet.
 pub struct Server {
     listener: TcpListener,
@@ -197,6 +201,7 @@ impl Shared {
                 return;
             }
         };
+        let certificate = stream.client_certificate().map(ClientCertificate);
         let timer = HeadTimer::new(self.limits.header_timeout, self.limits.idle_timeout);
         let stream = stream.with_slot(Slot {
             reads: timer.reads(),
@@ -204,6 +209,9 @@ impl Shared {
         });
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
+            if let Some(certificate) = &certificate {
+                request.extensions_mut().insert(certificate.clone());
+            }
             service.call(request)
         });
         let connection = self

@@ -112,6 +112,16 @@ impl Stream {
         matches!(self.transport, Transport::Tls(_))
     }
 
+    /// The certificate of the client in DER, if it has a verified one.
+    #[cfg(feature = "server")]
+    pub(crate) fn client_certificate(&self) -> Option<Arc<[u8]>> {
+        let Transport::Tls(tls) = &self.transport else {
+            return None;
+        };
+        let chain = tls.get_ref().1.peer_certificates()?;
+        Some(chain.first()?.as_ref().into())
+    }
+
     fn io(&mut self) -> Pin<&mut dyn Io> {
         match &mut self.transport {
             Transport::Plain(tcp) => Pin::new(tcp),
