@@ -46,11 +46,11 @@ use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 pub(crate) use self::access::{Clients, open_claims, sign_claims};
 pub(crate) use self::attachments::FILE_MEMORY;
-pub(crate) use self::failures::PrefixLimiter;
+pub(crate) use self::failures::{FailureLimiter, PrefixLimiter};
 pub(crate) use self::refusal::FaultLog;
 pub(crate) use self::refusal::Refusal;
 use self::request::ClientGone;
-pub(crate) use self::request::{Call, bearer_token};
+pub(crate) use self::request::{Call, bearer_token, peer};
 pub(crate) use self::sessions::socket_url;
 pub(crate) use self::transport::{CloseReason, GuestRequest, Outputs, frame_limiter, read_frame};
 use crate::checkpoints::Audit;
@@ -116,7 +116,7 @@ pub(crate) fn router(app: App) -> Router {
                 "invalid path: see /openapi.json for the paths",
             )
         })
-        .layer(middleware::from_fn_with_state(app.clone(), finish))
+        .layer(middleware::from_fn_with_state(Listener::of_guests(&app), finish))
         .with_state(app)
 }
 
@@ -166,7 +166,7 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
     router.route_layer(middleware::from_fn_with_state(operation, query::check))
 }
 
-async fn health(State(app): State<App>) -> Response {
+pub(crate) async fn health(State(app): State<App>) -> Response {
     let stats = app
         .direct
         .store()
@@ -197,9 +197,29 @@ async fn health(State(app): State<App>) -> Response {
     }
 }
 
+/// A listener, whose answers have these in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Listener {
+    pub(crate) app: App,
+    pub(crate) name: &'static str,
+    /// Whether its clients use TLS.
+    pub(crate) is_secure: bool,
+}
+
+impl Listener {
+    fn of_guests(app: &App) -> Self {
+        Self {
+            app: app.clone(),
+            name: "guests",
+            is_secure: app.public.is_secure(),
+        }
+    }
+}
+
 /// Logs the request by the template of its path, and adds the headers that every answer has. The path has ids of sessions,
 /// and the query may have a token.
-async fn finish(State(app): State<App>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn finish(State(listener): State<Listener>, mut request: Request, next: Next) -> Response {
+    let app = &listener.app;
     let method = request.method().clone();
     let template = request.extensions().get::<MatchedPath>();
     let path = template.map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
@@ -227,8 +247,8 @@ async fn finish(State(app): State<App>, mut request: Request, next: Next) -> Res
     }
     let fault = response.extensions().get();
     app.fault_log.record(fault, app.clock.now().instant);
-    tracing::info!(%method, path, status = response.status().as_u16(), "request");
-    add_headers(response.headers_mut(), app.public.is_secure());
+    tracing::info!(listener = listener.name, %method, path, status = response.status().as_u16(), "request");
+    add_headers(response.headers_mut(), listener.is_secure);
     response
 }
 
@@ -267,7 +287,8 @@ const DEFAULT_HEADERS: [(HeaderName, &str); 6] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
 ];
 
-const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+pub(crate) const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
 
 /// One year, for the host of the public URL only. Not sent over plain HTTP (RFC 6797 section 7.2).
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");

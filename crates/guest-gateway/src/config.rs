@@ -1,5 +1,6 @@
 //! The configuration file.
 
+mod admin;
 mod genesys;
 mod rules;
 mod spa;
@@ -22,6 +23,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use ws_transport::OriginPolicy;
 
+pub(crate) use self::admin::Admin;
 pub(crate) use self::genesys::Genesys;
 pub(crate) use self::spa::{Embedding, Spa};
 pub use self::store::Store;
@@ -64,6 +66,8 @@ pub struct Config {
     /// The controller of the guests' data, a part of each exported consent record.
     #[serde(default)]
     pub(crate) controller: Controller,
+    /// The listener for operators, if there is one.
+    pub(crate) admin: Option<Admin>,
     /// Sessions of pages without a backend of their own.
     pub(crate) spa: Option<Spa>,
     /// The API clients.
@@ -214,6 +218,7 @@ impl Config {
             client.secret()?;
         }
         self.spa.as_ref().map(Spa::assertion_keys).transpose()?;
+        self.admin.as_ref().map(Admin::token).transpose()?;
         self.check_files()
     }
 
@@ -221,7 +226,9 @@ impl Config {
     pub(crate) fn check_files(&self) -> Result<(), ConfigError> {
         self.genesys.proxy()?;
         let listen = [&self.listen.certificate, &self.listen.key];
-        for path in listen.into_iter().chain(self.genesys.files()).flatten() {
+        let admin = self.admin.iter().flat_map(Admin::files);
+        let files = listen.into_iter().chain(self.genesys.files()).chain(admin);
+        for path in files.flatten() {
             std::fs::metadata(path).map_err(|source| ConfigError::unread(path, &source))?;
         }
         self.check_checkpoint_file()
@@ -234,6 +241,7 @@ impl Config {
         let pages = || self.spa.iter().flat_map(|spa| &spa.assertion_key);
         let has_secret = self.client.iter().any(|client| client.secret.is_some())
             || pages().any(|key| key.secret.is_some())
+            || self.admin.as_ref().is_some_and(|admin| admin.token.is_some())
             || self.values.get("genesys.proxy").is_some_and(has_password);
         let own = self.path.iter().filter(move |_| has_secret);
         let clients = self
@@ -242,7 +250,15 @@ impl Config {
             .filter_map(|client| client.secret_file.as_ref());
         let pages = pages().filter_map(|key| key.secret_file.as_ref());
         let keys = self.listen.key.iter().chain(&self.genesys.client_key);
-        own.chain(clients).chain(pages).chain(keys).map(PathBuf::as_path)
+        let admin = self
+            .admin
+            .iter()
+            .flat_map(|admin| [&admin.key, &admin.token_file]);
+        own.chain(clients)
+            .chain(pages)
+            .chain(keys)
+            .chain(admin.flatten())
+            .map(PathBuf::as_path)
     }
 
     /// Returns a warning for each of the [`secret_files`](Self::secret_files) that others can access. They are not refused,
@@ -281,7 +297,7 @@ impl Client {
     pub fn secret(&self) -> Result<SecretString, ConfigError> {
         let id = self.id.as_str();
         let fail = |what: String| ConfigError(format!("invalid [[client]] {id}: {what}"));
-        read_secret((&self.secret, &self.secret_file, &self.secret_env)).map_err(fail)
+        read_secret("secret", (&self.secret, &self.secret_file, &self.secret_env)).map_err(fail)
     }
 
     fn has_one_secret(&self) -> bool {
@@ -290,20 +306,21 @@ impl Client {
     }
 }
 
-/// Reads a secret of `secret`, `secret_file` or `secret_env`. The error gives the reason.
+/// Reads a secret of `secret`, `secret_file` or `secret_env`, where `name` is `secret`. The error gives the reason.
 fn read_secret(
+    name: &str,
     sources: (&Option<SecretString>, &Option<PathBuf>, &Option<String>),
 ) -> Result<SecretString, String> {
     let text = match sources {
         (Some(secret), None, None) => return Ok(secret.clone()),
         (None, Some(path), None) => std::fs::read_to_string(path)
-            .map_err(|source| format!("cannot read secret_file {}: {source}", path.display()))?,
-        (None, None, Some(name)) => std::env::var(name)
-            .map_err(|_| format!("the environment variable {name} of secret_env is not set"))?,
+            .map_err(|source| format!("cannot read {name}_file {}: {source}", path.display()))?,
+        (None, None, Some(variable)) => std::env::var(variable)
+            .map_err(|_| format!("the environment variable {variable} of {name}_env is not set"))?,
         _ => return Err(rules::ONE_SECRET.to_owned()),
     };
     match text.trim() {
-        "" => Err("the secret is empty".to_owned()),
+        "" => Err(format!("the {name} is empty")),
         text => Ok(text.into()),
     }
 }
@@ -369,7 +386,7 @@ where
     parsed(from).map(Some)
 }
 
-fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+pub(crate) fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(from)?;
     text.parse().map_err(|_| {
         let hint = "use an IP address with a port, such as \"127.0.0.1:8080\"";

@@ -1,5 +1,7 @@
 //! Start and shutdown of the server.
 
+mod listener;
+
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::io;
@@ -8,8 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use genesys_api::{ChannelId, Clock, DeploymentId, Host, Hosts};
-use genesys_http::server::{Identity, Limits, Server, TowerToHyperService};
+use genesys_http::server::{Server, TowerToHyperService};
 use genesys_http::{Client, ClientIdentity, Egress, RateLimiter, Tls, TlsSettings, TlsVersion, Trust};
 use guest_conversation::client::ConnectLimiter;
 use guest_store::{SqliteStore, Store, StoreError};
@@ -19,6 +22,9 @@ use tokio::task::JoinSet;
 use webhook::Dispatcher;
 use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
+pub(crate) use self::listener::identity;
+use self::listener::{admin_host, bind, bind_admin, public_host};
+use crate::admin::Admin;
 use crate::api::{self, Clients, FILE_MEMORY, FaultLog, Parts};
 use crate::audit_log::{own_name, record, record_configuration};
 use crate::checkpoints::Audit;
@@ -39,6 +45,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(1_500);
 pub struct Gateway {
     address: SocketAddr,
     public: Host,
+    /// The URL of the listener for operators, if there is one.
+    admin: Option<Host>,
     audit: Audit,
     direct: Direct,
     hub: Hub,
@@ -60,6 +68,7 @@ impl Gateway {
         }
         // first, so that an address in use leaves no key file and no store
         let server = bind(&config).await?;
+        let admin_server = bind_admin(&config).await?;
         let address = server.local_addr();
         let public = public_host(&config, address)?;
         let keys = open_keys(&config)?;
@@ -73,10 +82,7 @@ impl Gateway {
         };
         let has_demo_page = config.spa.as_ref().is_some_and(|spa| spa.demo_page);
         let demo_page = has_demo_page.then(|| DemoPage::new(&public, &hosts));
-        let origins = match has_demo_page {
-            true => with_own_origin(&config.sessions.allowed_origins, &public)?,
-            false => config.sessions.allowed_origins.clone(),
-        };
+        let origins = allowed_origins(&config, &public)?;
         let (http, dispatcher, archive) = http_clients(&config, &clock)?;
 
         let direct = Direct::open(DirectConfig {
@@ -106,7 +112,7 @@ impl Gateway {
 
         let pages = config.spa.as_ref().zip(config.spa_channel());
         let spa = pages.map(|(spa, channel)| Spa::new(spa, channel.clone(), &public, &keys));
-        let routes = api::router(Arc::new(Parts {
+        let app = Arc::new(Parts {
             spa: spa.transpose()?,
             direct: direct.clone(),
             hub: hub.clone(),
@@ -123,31 +129,29 @@ impl Gateway {
             audit: config.audit.clone(),
             public: public.clone(),
             demo_page,
-        }));
+        });
 
         let mut tasks = JoinSet::new();
-        tasks.spawn({
-            let (direct, shutdown) = (direct.clone(), shutdown.clone());
-            async move {
-                tokio::select! {
-                    () = direct.background_tasks(dispatcher) => {}
-                    () = shutdown.requested() => {}
-                }
-            }
-        });
+        let background = direct.clone();
+        tasks.spawn(
+            shutdown
+                .clone()
+                .stopping(async move { background.background_tasks(dispatcher).await }),
+        );
         let publishing = config.audit.clone().publish(direct.store().clone(), archive);
-        let publishing_shutdown = shutdown.clone();
-        tasks.spawn(async move {
-            tokio::select! {
-                () = publishing => {}
-                () = publishing_shutdown.requested() => {}
-            }
-        });
-        let routes = TowerToHyperService::new(routes);
-        tasks.spawn(server.serve(routes, async move { shutdown.requested().await }));
+        tasks.spawn(shutdown.clone().stopping(publishing));
+        let mut admin_url = None;
+        if let Some((server, admin)) = admin_server.zip(config.admin.as_ref()) {
+            let url = admin_host(admin, server.local_addr())?;
+            let routes = Admin::new(app.clone(), admin, url.clone())?.router();
+            tasks.spawn(serve(server, routes, shutdown.clone()));
+            admin_url = Some(url);
+        }
+        tasks.spawn(serve(server, api::router(app), shutdown));
         Ok(Self {
             address,
             public,
+            admin: admin_url,
             audit: config.audit,
             direct,
             hub,
@@ -168,6 +172,12 @@ impl Gateway {
     #[must_use]
     pub fn host(&self) -> &Host {
         &self.public
+    }
+
+    /// Returns the base URL of the listener for operators, if the configuration has one.
+    #[must_use]
+    pub fn admin(&self) -> Option<&Host> {
+        self.admin.as_ref()
     }
 
     /// Returns the base URL of the simulator, if the configuration starts one.
@@ -234,6 +244,14 @@ impl Gateway {
     }
 }
 
+/// Serves these routes until shutdown begins.
+async fn serve(server: Server, routes: Router, shutdown: Shutdown) {
+    let routes = TowerToHyperService::new(routes);
+    server
+        .serve(routes, async move { shutdown.requested().await })
+        .await;
+}
+
 /// Starts the simulator of Genesys Cloud, with the bot of the demo shop if the configuration has it.
 #[cfg(feature = "sim")]
 async fn start_simulator(config: &Config, public: &Host, clock: &Clock) -> Result<Simulator, StartError> {
@@ -258,8 +276,12 @@ async fn start_simulator(_: &Config, _: &Host, _: &Clock) -> Result<Simulator, S
     Err(start_error(crate::simulator::NOT_BUILT_IN))
 }
 
-/// The allowed origins and that of this gateway, whose own page it serves.
-fn with_own_origin(allowed: &OriginPolicy, public: &Host) -> Result<OriginPolicy, StartError> {
+/// The allowed origins, with that of this gateway if it serves a page.
+fn allowed_origins(config: &Config, public: &Host) -> Result<OriginPolicy, StartError> {
+    let allowed = &config.sessions.allowed_origins;
+    if !config.spa.as_ref().is_some_and(|spa| spa.demo_page) {
+        return Ok(allowed.clone());
+    }
     let entries = allowed.origins().iter().map(Origin::to_string);
     let origins = OriginPolicy::new(entries.chain([public.to_string()]));
     origins.map_err(StartError::to("allow the origin of the demo shop"))
@@ -387,46 +409,6 @@ async fn open_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, Star
         Ok(opened) => Ok(Arc::new(opened.map_err(start_error)?)),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
-}
-
-/// The certificate of the listener, if it has one.
-pub(crate) fn identity(config: &Config) -> Result<Option<Identity>, StartError> {
-    let (Some(certificate), Some(key)) = (&config.listen.certificate, &config.listen.key) else {
-        return Ok(None);
-    };
-    let identity = Identity::from_pem(&read(certificate)?, &read(key)?);
-    identity
-        .map(Some)
-        .map_err(StartError::to("use certificate and key of [listen]"))
-}
-
-async fn bind(config: &Config) -> Result<Server, StartError> {
-    let listen = &config.listen;
-    let identity = identity(config)?;
-    let limits = Limits {
-        connections: listen.connections,
-        drain: DRAIN,
-        ..Limits::default()
-    };
-    let server = Server::bind(listen.address, identity, limits).await;
-    server.map_err(StartError::to(format!(
-        "listen on {} (stop the program that uses it, or set another address in [listen])",
-        listen.address
-    )))
-}
-
-fn public_host(config: &Config, address: SocketAddr) -> Result<Host, StartError> {
-    if let Some(public) = &config.listen.public_url {
-        return Ok(public.clone());
-    }
-    let scheme = match config.listen.certificate {
-        Some(_) => "https",
-        None => "http",
-    };
-    let own = format!("{scheme}://{address}").parse();
-    own.map_err(StartError::to(
-        "determine public_url of [listen], which is required for this address",
-    ))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, StartError> {

@@ -72,6 +72,14 @@ impl Shutdown {
         let _ = self.0.clone().wait_for(|stop| *stop).await;
     }
 
+    /// Runs a task until shutdown begins.
+    pub(crate) async fn stopping(self, task: impl Future<Output = ()>) {
+        tokio::select! {
+            () = task => {}
+            () = self.requested() => {}
+        }
+    }
+
     /// Resolves 500 ms after shutdown begins. Sockets still open are then dropped.
     pub(crate) async fn close_deadline(&self) {
         self.requested().await;

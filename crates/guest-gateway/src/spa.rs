@@ -19,8 +19,9 @@ use std::time::Duration;
 use genesys_api::{ChannelId, Host};
 use guest_sessions::Route;
 
-pub(crate) use self::admission::{admit_visitor, audited, is_of_browser};
+pub(crate) use self::admission::{admit_visitor, audited, check_csrf, is_fetched_by, is_of_browser};
 pub(crate) use self::assertion_key::AssertionKey;
+pub(crate) use self::credential::cookies;
 pub(crate) use self::session::{
     admit_by_ticket, change_consent, create, create_ticket, end, extend, fetch, fetch_settings, resume,
 };

@@ -17,7 +17,10 @@ use crate::page::{Page, soon, upgrade, upgrade_with, upgrade_with_token};
 use crate::world::{CLIENT, READER, World};
 
 /// Actions of the table that this test does not provoke, and the files of the tests that do, below the root.
-const ELSEWHERE: [(&str, &str); 13] = [
+const ELSEWHERE: [(&str, &str); 16] = [
+    ("admin.logged_in", "tests/tests/it/admin.rs"),
+    ("admin.logged_out", "tests/tests/it/admin.rs"),
+    ("admin.refused", "tests/tests/it/admin.rs"),
     ("audit.exported", "tests/tests/it/cli/store.rs"),
     ("audit.log_read", "tests/tests/it/audit_log.rs"),
     ("clock.jumped", "crates/guest-suite/src/direct/background.rs"),

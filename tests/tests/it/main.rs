@@ -1,6 +1,8 @@
 //! End-to-end tests of gateway and simulator, on real sockets.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod altered_log;
 #[cfg(test)]
 mod api;

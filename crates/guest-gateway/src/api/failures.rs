@@ -27,7 +27,7 @@ const MAX_COUNTS: usize = 16_384;
 /// of a wider prefix, 24 bits of IPv4 and 48 of IPv6. With as many of those, further prefixes are refused until counts are
 /// dropped. So no failure displaces the count of another, and the memory is bounded by about 10 MB.
 #[derive(Debug, Default)]
-pub(super) struct FailureLimiter {
+pub(crate) struct FailureLimiter {
     hasher: RandomState,
     /// By the hash of the id of a known client and the prefix.
     clients: Counts<(u64, IpAddr)>,
@@ -71,7 +71,7 @@ impl FailureLimiter {
     ///
     /// # Errors
     /// The time to wait, if the limit is reached.
-    pub(super) fn check(&mut self, client: &str, address: IpAddr, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn check(&mut self, client: &str, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let client = self.hasher.hash_one(client);
         let count = match self.clients.find((client, prefix(address)), now) {
             Some(count) => count,
@@ -89,7 +89,7 @@ impl FailureLimiter {
     ///
     /// # Errors
     /// The time to wait, if more authentications failed at the prefix than the limit.
-    pub(super) fn count(
+    pub(crate) fn count(
         &mut self,
         known_client: Option<&str>,
         address: IpAddr,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::RequestExt as _;
 use axum::body::Body;
-use axum::extract::{FromRequest, Path, Request};
+use axum::extract::{FromRef, FromRequest, Path, Request};
 use bytes::Bytes;
 use genesys_api::{IdempotencyKey, IdempotencyKeyError, Now};
 use genesys_auth::ClientId;
@@ -51,13 +51,16 @@ impl ClientGone {
     }
 }
 
-impl FromRequest<App> for Call {
+impl<S: Send + Sync> FromRequest<S> for Call
+where
+    App: FromRef<S>,
+{
     type Rejection = Infallible;
 
-    async fn from_request(mut request: Request, app: &App) -> Result<Self, Infallible> {
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, Infallible> {
         let ids = request.extract_parts::<Path<Vec<String>>>().await;
         Ok(Self {
-            app: app.clone(),
+            app: App::from_ref(state),
             request,
             ids: ids.map(|Path(ids)| ids).unwrap_or_default(),
         })
@@ -86,9 +89,11 @@ impl Call {
     /// Returns the address of the client: the last one in `X-Forwarded-For` that is not of a trusted proxy, if a trusted
     /// proxy sent the request.
     pub(crate) fn address(&self) -> IpAddr {
-        let peer = self.request.extensions().get::<Peer>();
-        let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
-        client_address(peer, self.request.headers(), &self.app.trusted_proxies)
+        client_address(
+            peer(&self.request),
+            self.request.headers(),
+            &self.app.trusted_proxies,
+        )
     }
 
     /// Checks the credentials, the scope and the rate limit. Failures of the first two are audited.
@@ -201,6 +206,12 @@ impl Call {
             )),
         }
     }
+}
+
+/// The address of the other end of the connection.
+pub(crate) fn peer(request: &Request) -> IpAddr {
+    let peer = request.extensions().get::<Peer>();
+    peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0.ip())
 }
 
 fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {

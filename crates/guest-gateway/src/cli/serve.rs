@@ -80,6 +80,9 @@ fn ready(gateway: &Gateway, as_json: bool) -> String {
     let (simulator, demo_page) = (gateway.simulator_url(), gateway.demo_page_url());
     if as_json {
         let mut ready = json!({ "event": "ready", "http": host.to_string(), "simulator": simulator });
+        if let Some(url) = gateway.admin() {
+            ready["admin"] = url.to_string().into();
+        }
         if let Some(url) = demo_page {
             ready["demoPage"] = url.into();
         }
@@ -92,5 +95,8 @@ fn ready(gateway: &Gateway, as_json: bool) -> String {
         None => "Connected to Genesys Cloud.".to_owned(),
     };
     let shop = demo_page.map_or_else(String::new, |url| format!("\nOpen the demo shop: {url}"));
-    format!("guest-gateway serves {host}. Ctrl-C stops it.\n{genesys}{shop}")
+    let admin = gateway
+        .admin()
+        .map_or_else(String::new, |url| format!("\nFor operators: {url}"));
+    format!("guest-gateway serves {host}. Ctrl-C stops it.\n{genesys}{shop}{admin}")
 }

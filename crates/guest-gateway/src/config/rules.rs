@@ -2,7 +2,7 @@
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Channel, Client, Config, SCOPES};
+use super::{Admin, Channel, Client, Config, SCOPES};
 use crate::simulator::NOT_BUILT_IN;
 
 pub(super) const ONE_SECRET: &str = "give exactly one of `secret`, `secret_file` and `secret_env`";
@@ -48,6 +48,7 @@ pub(super) fn check(config: &Config) -> Result<(), Conflict> {
         Some(format!("invalid scope {unknown}: use {}", SCOPES.join(", ")))
     })?;
     check_spa(config)?;
+    check_admin(config)?;
     let channel_id = |channel: &Channel| channel.id.as_str().to_owned();
     check_each("channel", &config.channel, channel_id, |channel| {
         let has_deployment = channel.deployment.is_some() || config.genesys.simulator;
@@ -176,6 +177,18 @@ fn check_spa(config: &Config) -> Result<(), Conflict> {
         return Err(conflict("assertion_key", &what));
     }
     Ok(())
+}
+
+fn check_admin(config: &Config) -> Result<(), Conflict> {
+    let conflict = config.admin.as_ref().and_then(Admin::conflict);
+    conflict.map_or(Ok(()), |(key, what)| {
+        Err(Conflict {
+            table: "admin",
+            position: None,
+            key,
+            what: what.to_owned(),
+        })
+    })
 }
 
 /// Checks the tables of an array, whose ids must differ.

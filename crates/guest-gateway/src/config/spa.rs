@@ -99,7 +99,7 @@ impl KeyConfig {
             return key.ok_or_else(|| fail(what.to_owned()));
         }
         let sources = (&self.secret, &self.secret_file, &self.secret_env);
-        let secret = read_secret(sources).map_err(fail)?;
+        let secret = read_secret("secret", sources).map_err(fail)?;
         let key = AssertionKey::secret(self.id.clone(), &secret);
         key.ok_or_else(|| fail("the secret has less than 32 bytes, use a random one".to_owned()))
     }

@@ -173,10 +173,15 @@ fn check_page(call: &Call) -> Result<Page, Refusal> {
     Ok(Page { origin, now })
 }
 
+/// Whether the browser marks a request as one of a page with one of these relations, or is too old to mark it.
+pub(crate) fn is_fetched_by(headers: &HeaderMap, relations: &[&str]) -> bool {
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    sites.all(|site| relations.iter().any(|relation| site == relation))
+}
+
 /// Refuses a request that the browser marks as one of another site, or as one that no script made.
 fn check_site(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
-    if sites.all(|site| site == "same-origin" || site == "same-site") {
+    if is_fetched_by(headers, &["same-origin", "same-site"]) {
         return Ok(());
     }
     let message =
@@ -184,7 +189,8 @@ fn check_site(headers: &HeaderMap) -> Result<(), Refusal> {
     Err(Refusal::new(ErrorCode::CsrfRefused, message))
 }
 
-fn check_csrf(headers: &HeaderMap) -> Result<(), Refusal> {
+/// Refuses a request without the header that only a script can send.
+pub(crate) fn check_csrf(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut values = headers.get_all(CSRF).iter();
     match (values.next(), values.next()) {
         (Some(value), None) if value == "1" => Ok(()),

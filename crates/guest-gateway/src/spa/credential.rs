@@ -60,13 +60,12 @@ impl fmt::Debug for Secret {
 }
 
 /// The values of the cookie of this name.
-fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers.get_all(COOKIE).iter().flat_map(|header| {
+pub(crate) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(COOKIE).iter().flat_map(move |header| {
         let pairs = header.as_bytes().split(|byte| *byte == b';');
-        pairs.filter_map(|pair| {
+        pairs.filter_map(move |pair| {
             let at = pair.iter().position(|byte| *byte == b'=')?;
-            let name = pair[..at].trim_ascii();
-            (name == COOKIE_NAME.as_bytes()).then_some(pair[at + 1..].trim_ascii())
+            (pair[..at].trim_ascii() == name.as_bytes()).then_some(pair[at + 1..].trim_ascii())
         })
     })
 }
@@ -74,12 +73,12 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 impl Credential {
     /// Whether the headers have the cookie.
     pub(super) fn is_in(headers: &HeaderMap) -> bool {
-        cookies(headers).next().is_some()
+        cookies(headers, COOKIE_NAME).next().is_some()
     }
 
     /// Reads the cookie. A second one of its name is refused: another host of the site may have set it.
     pub(super) fn of_cookie(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let mut cookies = cookies(headers);
+        let mut cookies = cookies(headers, COOKIE_NAME);
         match (cookies.next(), cookies.next()) {
             (None, _) => Err(Refusal::new(
                 ErrorCode::SessionRequired,
