@@ -86,7 +86,23 @@ impl Server {
     /// # Errors
     /// Those of the system: the address is in use, absent or not permitted.
     pub async fn bind(address: SocketAddr, identity: Option<Identity>, limits: Limits) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        Self::new(TcpListener::bind(address).await?, identity, limits)
+    }
+
+    /// Serves a socket that listens already, such as one of systemd.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn from_listener(
+        listener: std::net::TcpListener,
+        identity: Option<Identity>,
+        limits: Limits,
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Self::new(TcpListener::from_std(listener)?, identity, limits)
+    }
+
+    fn new(listener: TcpListener, identity: Option<Identity>, limits: Limits) -> io::Result<Self> {
         Ok(Self {
             address: listener.local_addr()?,
             listener,
@@ -122,7 +138,7 @@ impl Server {
         } = self;
         let slots = Arc::new(Semaphore::new(limits.connections as usize));
         let shared = Arc::new(Shared {
-            acceptor: identity.map(|identity| TlsAcceptor::from(identity.config)),
+            identity,
             http: http(&limits),
             limits,
         });
@@ -171,7 +187,7 @@ impl fmt::Debug for Server {
 
 /// Shared state of the connections of a server.
 struct Shared {
-    acceptor: Option<TlsAcceptor>,
+    identity: Option<Identity>,
     http: http1::Builder,
     limits: Limits,
 }
@@ -236,9 +252,10 @@ impl Shared {
 
     async fn open(&self, tcp: TcpStream) -> io::Result<Stream> {
         tcp.set_nodelay(true)?;
-        let Some(acceptor) = &self.acceptor else {
+        let Some(identity) = &self.identity else {
             return Ok(Stream::plain(tcp));
         };
+        let acceptor = TlsAcceptor::from(identity.config());
         Ok(Stream::tls(
             timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await??,
         ))

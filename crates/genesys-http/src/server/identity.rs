@@ -1,7 +1,7 @@
 //! Certificate and key of a server.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
@@ -14,10 +14,10 @@ use rustls::{RootCertStore, ServerConfig};
 use crate::identity::{IdentityError, certified_key};
 use crate::tls::{HTTP_1_1, provider};
 
-/// A certificate with its key, for TLS 1.2 and 1.3. Clones share the session tickets.
+/// A certificate with its key, for TLS 1.2 and 1.3. Clones share them and the session tickets.
 #[derive(Clone)]
 pub struct Identity {
-    pub(super) config: Arc<ServerConfig>,
+    config: Arc<RwLock<Arc<ServerConfig>>>,
 }
 
 impl Identity {
@@ -63,8 +63,19 @@ impl Identity {
             config.ticketer = tickets;
         }
         Ok(Self {
-            config: Arc::new(config),
+            config: Arc::new(RwLock::new(Arc::new(config))),
         })
+    }
+
+    /// Takes the certificate, the key and the authorities of another one, for the connections that begin after it. All
+    /// clones change.
+    pub fn replace(&self, other: &Self) {
+        let config = other.config();
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -49,6 +49,33 @@ async fn connection_is_upgraded_end_to_end() {
 }
 
 #[tokio::test]
+async fn replaced_certificate_is_that_of_later_connections() {
+    let (before, after) = (Authority::new(), Authority::new());
+    let identity = before.loopback();
+    let server = Loopback::start(Some(identity.clone()), Limits::default(), echo).await;
+    let mut stream = Client::builder(before.trusted())
+        .build()
+        .connect(&server.host)
+        .await
+        .unwrap();
+    identity.replace(&after.loopback());
+    assert!(
+        Client::builder(before.trusted())
+            .build()
+            .connect(&server.host)
+            .await
+            .is_err()
+    );
+    let later = Client::builder(after.trusted()).build();
+    assert!(later.connect(&server.host).await.is_ok());
+    write(&mut stream, UPGRADE_REQUEST).await;
+    assert!(
+        read_head(&mut stream).await.starts_with("HTTP/1.1 101"),
+        "it stays open"
+    );
+}
+
+#[tokio::test]
 async fn requests_in_flight_complete_before_shutdown() {
     let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let server = Loopback::plain({
