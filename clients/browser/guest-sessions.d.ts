@@ -621,7 +621,8 @@ export interface HandshakeAccepted {
 export interface Health {
   /** Entries of the audit log that are verified since the start, or since the verification of the day began. */
   auditEntriesVerified?: number;
-  detail?: string;
+  /** The parts that are not ready. Missing if there are none. */
+  notReady?: NotReady[];
   ok: boolean;
   /** Failures that do not concern guests, such as checkpoints of the audit log that could not be written. Missing if there are none. */
   warnings?: string[];
@@ -734,6 +735,14 @@ export interface Metrics {
   timeToFirstReply: Durations;
   /** The founding tutorial's formula, which counts open sessions as dropped. Null without sessions. */
   tutorialDropOffRate: number | null;
+}
+
+export interface NotReady {
+  /** The reason, for people. */
+  detail: string;
+  /** The part: the audit log is altered, the gateway is about to stop, Genesys Cloud is not reached, or the store cannot be used. */
+  part: "audit" | "draining" | "genesys" | "store";
+  since: string;
 }
 
 export interface Notice {
@@ -1370,7 +1379,10 @@ export function fetchEventsSchema(options: CallOptions): Promise<Document>;
 /** JSON Schema of the WebSocket's frames. */
 export function fetchFramesSchema(options: CallOptions): Promise<Document>;
 
-/** Whether the gateway can serve. */
+/** Whether the process runs. */
+export function checkLiveness(options: CallOptions): Promise<Health>;
+
+/** Whether the gateway can serve, and what is not ready since when. */
 export function checkHealth(options: CallOptions): Promise<Health>;
 
 /** Exchange client credentials for an access token. */

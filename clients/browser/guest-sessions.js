@@ -81,7 +81,8 @@ const OPERATIONS = {
   fetchGuest: ["POST", "/api/v2/webmessaging/guests/query", "application/json"],
   fetchEventsSchema: ["GET", "/events.schema.json"],
   fetchFramesSchema: ["GET", "/frames.schema.json"],
-  checkHealth: ["GET", "/health"],
+  checkLiveness: ["GET", "/health/live"],
+  checkHealth: ["GET", "/health/ready"],
   fetchToken: ["POST", "/oauth/token", "application/x-www-form-urlencoded"],
   fetchDocument: ["GET", "/openapi.json"],
   fetchBrowserSession: ["GET", "/spa/session"],
@@ -1691,7 +1692,12 @@ export function fetchFramesSchema(options) {
   return call("fetchFramesSchema", options, {});
 }
 
-/** Whether the gateway can serve. */
+/** Whether the process runs. */
+export function checkLiveness(options) {
+  return call("checkLiveness", options, {});
+}
+
+/** Whether the gateway can serve, and what is not ready since when. */
 export function checkHealth(options) {
   return call("checkHealth", options, {});
 }

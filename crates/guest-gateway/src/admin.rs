@@ -16,18 +16,21 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use genesys_api::Host;
 use guest_sessions::ErrorCode;
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde_json::json;
 
-use self::login::Login;
+pub(crate) use self::login::Login;
 use crate::api::{self, App, Listener, Refusal};
-use crate::config::{self, ConfigError};
+use crate::health::Reader;
+use crate::settings::Reloader;
 
 /// The state of the listener for operators.
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
     app: App,
     login: Arc<Login>,
+    reloader: Arc<Reloader>,
     /// The URL by which browsers reach it.
     url: Host,
 }
@@ -39,14 +42,13 @@ impl FromRef<Admin> for App {
 }
 
 impl Admin {
-    /// # Errors
-    /// If the token cannot be read.
-    pub(crate) fn new(app: App, config: &config::Admin, url: Host) -> Result<Self, ConfigError> {
-        Ok(Self {
-            app,
-            login: Arc::new(Login::new(config.token()?, url.is_secure())),
+    pub(crate) fn new(login: Arc<Login>, reloader: Arc<Reloader>, url: Host) -> Self {
+        Self {
+            app: reloader.app.clone(),
+            login,
+            reloader,
             url,
-        })
+        }
     }
 
     pub(crate) fn router(self) -> Router {
@@ -78,14 +80,22 @@ impl Admin {
 /// The routes that need a login.
 fn operator_routes() -> Router<Admin> {
     Router::new()
-        .route("/health/live", get(live))
-        .route("/health/ready", get(api::health))
+        .route("/health/live", get(api::live))
+        .route("/health/ready", get(ready))
         .route("/logout", post(login::log_out))
         .route("/metrics", get(metrics))
+        .route("/reload", post(reload))
 }
 
-async fn live() -> Response {
-    api::json_answer(http::StatusCode::OK, &json!({ "ok": true }))
+async fn ready(State(app): State<App>) -> Response {
+    api::readiness(&app, Reader::Operator).await
+}
+
+/// Reloads the configuration. Answers with the keys that changed.
+async fn reload(State(admin): State<Admin>) -> Result<Response, Refusal> {
+    let changed = admin.reloader.reload().await;
+    let changed = changed.map_err(|error| Refusal::bad_request(error.to_string()))?;
+    Ok(api::json_answer(StatusCode::OK, &json!({ "changed": changed })))
 }
 
 async fn metrics(State(app): State<App>) -> Response {

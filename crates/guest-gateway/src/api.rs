@@ -14,6 +14,7 @@ mod page;
 mod query;
 mod refusal;
 mod request;
+mod request_log;
 mod sessions;
 mod socket;
 mod transport;
@@ -30,19 +31,17 @@ use genesys_api::{Clock, Host};
 use guest_payload::Policy;
 use guest_payload::iso27560::Controller;
 use guest_sessions::{ErrorCode, Operation, ROUTES};
-use guest_store::LogState;
 use guest_suite::direct::Direct;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 use webhook::Dispatcher;
-use ws_transport::{AdmittedOrigin, OriginPolicy};
+use ws_transport::AdmittedOrigin;
 
 pub(crate) use self::access::{Clients, open_claims, sign_claims};
 pub(crate) use self::attachments::FILE_MEMORY;
@@ -51,11 +50,14 @@ pub(crate) use self::refusal::FaultLog;
 pub(crate) use self::refusal::Refusal;
 use self::request::ClientGone;
 pub(crate) use self::request::{Call, bearer_token, peer};
+pub(crate) use self::request_log::RequestLog;
 pub(crate) use self::sessions::socket_url;
 pub(crate) use self::transport::{CloseReason, GuestRequest, Outputs, frame_limiter, read_frame};
 use crate::checkpoints::Audit;
 use crate::demo_page::DemoPage;
+use crate::health::{Health, Reader};
 use crate::relay::Hub;
+use crate::settings::{Current, Settings};
 use crate::spa::{self, Spa};
 
 pub(crate) type App = Arc<Parts>;
@@ -64,21 +66,19 @@ pub(crate) type App = Arc<Parts>;
 pub(crate) struct Parts {
     pub(crate) direct: Direct,
     pub(crate) hub: Hub,
-    pub(crate) clients: Clients,
     /// Memory for the files of guests, in KiB.
     pub(crate) file_memory: Arc<Semaphore>,
     pub(crate) clock: Clock,
-    pub(crate) origins: OriginPolicy,
+    /// The settings that a reload changes.
+    pub(crate) current: Current,
     /// The origin of connections to Genesys, in place of the page's own.
     pub(crate) upstream_origin: Option<AdmittedOrigin>,
-    pub(crate) token_in_query: bool,
-    /// Reverse proxies whose `X-Forwarded-For` has the address of the client.
-    pub(crate) trusted_proxies: Vec<IpNet>,
     /// The sender of webhooks, with the networks that they may reach.
     pub(crate) dispatcher: Dispatcher,
     /// The policy and the controller of consent records.
     pub(crate) consent: (&'static Policy, Controller),
     pub(crate) fault_log: FaultLog,
+    pub(crate) health: Health,
     /// The publication of checkpoints.
     pub(crate) audit: Audit,
     /// The public base URL of this gateway.
@@ -87,6 +87,13 @@ pub(crate) struct Parts {
     pub(crate) spa: Option<Spa>,
     /// The demo shop, if it is configured.
     pub(crate) demo_page: Option<DemoPage>,
+}
+
+impl Parts {
+    /// The settings in force.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.current.get()
+    }
 }
 
 /// The routes of the contract. An unknown path is a 404, another method a 405, both with the contract's error body.
@@ -129,7 +136,8 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::CreateTicket => on(method, spa::create_ticket),
         Operation::EndBrowserSession => on(method, spa::end),
         Operation::FetchBrowserSession => on(method, spa::fetch),
-        Operation::CheckHealth => on(method, health),
+        Operation::CheckHealth => on(method, ready),
+        Operation::CheckLiveness => on(method, live),
         Operation::DeleteAttachment => on(method, attachments::delete),
         Operation::FetchAttachment => on(method, attachments::fetch),
         Operation::UploadAttachment => on(method, attachments::upload),
@@ -166,35 +174,23 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
     router.route_layer(middleware::from_fn_with_state(operation, query::check))
 }
 
-pub(crate) async fn health(State(app): State<App>) -> Response {
-    let stats = app
-        .direct
-        .store()
-        .stats()
-        .await
-        .map_err(|error| error.to_string());
-    let verified = stats.and_then(
-        |stats| match (stats.fault, app.direct.audit_log().monitor().state()) {
-            (Some(fault), _) => Err(fault.to_string()),
-            (None, LogState::Altered(detail)) => Err(detail),
-            (None, LogState::Verifying(entries) | LogState::Verified(entries)) => Ok(entries),
-            _ => Ok(0),
-        },
-    );
-    match verified {
-        Ok(entries) => {
-            let mut body = json!({ "ok": true, "auditEntriesVerified": entries });
-            let warnings = app.audit.warnings();
-            if !warnings.is_empty() {
-                body["warnings"] = json!(warnings);
-            }
-            json_answer(StatusCode::OK, &body)
-        }
-        Err(detail) => json_answer(
-            StatusCode::SERVICE_UNAVAILABLE,
-            &json!({ "ok": false, "detail": detail }),
-        ),
-    }
+async fn ready(State(app): State<App>) -> Response {
+    readiness(&app, Reader::Public).await
+}
+
+/// The answer about the readiness.
+pub(crate) async fn readiness(app: &App, reader: Reader) -> Response {
+    let readiness = app.health.check().await;
+    let status = match readiness.is_ready() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    json_answer(status, &readiness.to_json(reader, &app.audit.warnings()))
+}
+
+/// The answer of a process that runs.
+pub(crate) async fn live() -> Response {
+    json_answer(StatusCode::OK, &json!({ "ok": true }))
 }
 
 /// A listener, whose answers have these in common.
@@ -216,10 +212,13 @@ impl Listener {
     }
 }
 
-/// Logs the request by the template of its path, and adds the headers that every answer has. The path has ids of sessions,
-/// and the query may have a token.
+/// Logs the request under the id of its answer, by the template of its path, and adds the headers that every answer has. The
+/// path has ids of sessions, and the query may have a token.
 pub(crate) async fn finish(State(listener): State<Listener>, mut request: Request, next: Next) -> Response {
     let app = &listener.app;
+    let (started_at, log) = (app.clock.now().instant, RequestLog::default());
+    request.extensions_mut().insert(log.clone());
+    let address = request::address_of(&request, &app.settings().trusted_proxies);
     let method = request.method().clone();
     let template = request.extensions().get::<MatchedPath>();
     let path = template.map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
@@ -245,10 +244,22 @@ pub(crate) async fn finish(State(listener): State<Listener>, mut request: Reques
     if response.extensions().get::<refusal::FoundDamage>().is_some() {
         app.direct.audit_log().monitor().verify_now();
     }
-    let fault = response.extensions().get();
-    app.fault_log.record(fault, app.clock.now().instant);
-    tracing::info!(listener = listener.name, %method, path, status = response.status().as_u16(), "request");
+    let (fault, now) = (response.extensions().get(), app.clock.now().instant);
+    app.fault_log.record(fault, now);
     add_headers(response.headers_mut(), listener.is_secure);
+    let id = response.headers().get(refusal::CORRELATION);
+    tracing::info!(
+        id = id.and_then(|id| id.to_str().ok()),
+        listener = listener.name,
+        client = log.caller(),
+        session = log.session(),
+        network = request_log::network(address),
+        %method,
+        path,
+        status = response.status().as_u16(),
+        milliseconds = now.saturating_duration_since(started_at).as_millis() as u64,
+        "request"
+    );
     response
 }
 

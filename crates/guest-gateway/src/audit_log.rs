@@ -159,6 +159,7 @@ impl Parts {
         detail: Option<(&'static str, String)>,
     ) -> Result<(), Error> {
         let mut entry = Draft::new(self.clock.now().utc, Actor::guest(guest), action).subject(guest);
+        tracing::info!(session = %guest, ?detail, "{action}");
         if let Some((name, value)) = detail {
             entry = entry.detail(name, value);
         }

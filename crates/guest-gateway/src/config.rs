@@ -2,6 +2,7 @@
 
 mod admin;
 mod genesys;
+mod reload;
 mod rules;
 mod spa;
 mod store;
@@ -98,6 +99,9 @@ pub(crate) struct Listen {
     pub(crate) public_url: Option<Host>,
     #[serde(deserialize_with = "at_least_one")]
     pub(crate) connections: u32,
+    /// Longest time to complete requests when the gateway stops.
+    #[serde(deserialize_with = "reload::drain")]
+    pub(crate) drain: Duration,
     /// Rate limit of an API client, in requests per minute, of which all may come at once.
     #[serde(deserialize_with = "at_least_one")]
     pub(crate) requests_per_minute: u32,
@@ -114,6 +118,7 @@ impl Default for Listen {
             key: None,
             public_url: None,
             connections: 16_384,
+            drain: Duration::from_secs(20),
             requests_per_minute: 3_000,
             // plain HTTP is served on loopback only, so a proxy of this machine is there
             trusted_proxies: vec![

@@ -2,7 +2,7 @@
 
 mod listener;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
 use std::io;
 use std::net::SocketAddr;
@@ -17,28 +17,28 @@ use genesys_http::{Client, ClientIdentity, Egress, RateLimiter, Tls, TlsSettings
 use guest_conversation::client::ConnectLimiter;
 use guest_store::{SqliteStore, Store, StoreError};
 use guest_suite::direct::{Direct, DirectConfig};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
 use webhook::Dispatcher;
 use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
-pub(crate) use self::listener::identity;
-use self::listener::{admin_host, bind, bind_admin, public_host};
+use self::listener::{AdminListener, Listeners, public_host};
+pub(crate) use self::listener::{admin_identity, identity};
 use crate::admin::Admin;
-use crate::api::{self, Clients, FILE_MEMORY, FaultLog, Parts};
+use crate::api::{self, FILE_MEMORY, FaultLog, Parts};
 use crate::audit_log::{own_name, record, record_configuration};
 use crate::checkpoints::Audit;
 use crate::config::{Channel, Config, ConfigError};
 use crate::demo_page::{self, DemoPage};
+use crate::health::{Health, Part};
 use crate::keys::Keys;
 use crate::relay::{Hub, Shutdown};
+use crate::settings::{Current, ReloadError, Reloader, Settings};
 use crate::simulator::Simulator;
 use crate::spa::Spa;
 
-/// Longest time to drain requests and sockets.
-const DRAIN: Duration = Duration::from_secs(1);
-/// Longest time of the shutdown. Guests who do not answer the close frame are dropped.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Time to close connections after the drain. Guests who do not answer the close frame are dropped.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A running gateway.
 #[derive(Debug)]
@@ -49,6 +49,10 @@ pub struct Gateway {
     admin: Option<Host>,
     audit: Audit,
     direct: Direct,
+    health: Health,
+    reloader: Arc<Reloader>,
+    /// Longest time to complete requests when the gateway stops.
+    drain: Duration,
     hub: Hub,
     simulator: Option<Simulator>,
     has_demo_page: bool,
@@ -67,12 +71,14 @@ impl Gateway {
             tracing::warn!("{exposed}");
         }
         // first, so that an address in use leaves no key file and no store
-        let server = bind(&config).await?;
-        let admin_server = bind_admin(&config).await?;
-        let address = server.local_addr();
+        let Listeners {
+            guests,
+            identity,
+            admin,
+        } = Listeners::bind(&config).await?;
+        let address = guests.local_addr();
         let public = public_host(&config, address)?;
         let keys = open_keys(&config)?;
-        let clients = Clients::new(&config.client, &keys, config.listen.requests_per_minute)?;
         let (hosts, simulator) = match config.hosts() {
             Some(hosts) => (hosts, None),
             None => {
@@ -82,33 +88,18 @@ impl Gateway {
         };
         let has_demo_page = config.spa.as_ref().is_some_and(|spa| spa.demo_page);
         let demo_page = has_demo_page.then(|| DemoPage::new(&public, &hosts));
-        let origins = allowed_origins(&config, &public)?;
+        let settings = Settings::new(&config, &keys, &public)?;
+        let messaging = vec![hosts.messaging.clone()];
         let (http, dispatcher, archive) = http_clients(&config, &clock)?;
 
-        let direct = Direct::open(DirectConfig {
-            store: open_store(&config, &keys).await?,
-            http,
-            hosts,
-            deployments: deployments(&config, simulator.as_ref()),
-            policy: config.sessions.policy,
-            access_token_lifetime: config.sessions.access_token_lifetime,
-            idle_timeout: config.sessions.idle_timeout,
-            queue_timeout: config.sessions.queue_timeout,
-            retention: config.sessions.retention,
-            limit: config.sessions.limit,
-            connections_per_minute: config
-                .genesys
-                .connections_per_minute
-                .unwrap_or(ConnectLimiter::PER_MINUTE),
-        })
-        .await
-        .map_err(StartError::to("load the sessions of the store"))?;
+        let direct = open_direct(&config, &keys, http.clone(), hosts, simulator.as_ref()).await?;
         record_start(&**direct.store(), &config, &keys, &clock)
             .await
             .map_err(StartError::to("write to the audit log"))?;
         let (stop, shutdown) = watch::channel(false);
         let shutdown = Shutdown(shutdown);
-        let hub = Hub::new(direct.clone(), shutdown.clone());
+        let health = Health::new(direct.clone());
+        let hub = Hub::new(direct.clone(), health.clone(), shutdown.clone());
 
         let pages = config.spa.as_ref().zip(config.spa_channel());
         let spa = pages.map(|(spa, channel)| Spa::new(spa, channel.clone(), &public, &keys));
@@ -116,14 +107,12 @@ impl Gateway {
             spa: spa.transpose()?,
             direct: direct.clone(),
             hub: hub.clone(),
-            clients,
+            current: Current::new(settings),
             clock,
-            origins,
             upstream_origin: config.genesys.origin.as_ref().map(own_origin),
-            token_in_query: config.sessions.token_in_query,
-            trusted_proxies: config.listen.trusted_proxies,
             dispatcher: dispatcher.clone(),
-            consent: (config.sessions.policy, config.controller),
+            consent: (config.sessions.policy, config.controller.clone()),
+            health: health.clone(),
             fault_log: FaultLog::default(),
             file_memory: Arc::new(Semaphore::new(FILE_MEMORY)),
             audit: config.audit.clone(),
@@ -138,21 +127,40 @@ impl Gateway {
                 .clone()
                 .stopping(async move { background.background_tasks(dispatcher).await }),
         );
+        let watching = health.clone().watch(http, messaging);
+        tasks.spawn(shutdown.clone().stopping(watching));
         let publishing = config.audit.clone().publish(direct.store().clone(), archive);
         tasks.spawn(shutdown.clone().stopping(publishing));
+        let (audit, drain) = (config.audit.clone(), config.listen.drain);
+        let reloader = Arc::new(Reloader {
+            app: app.clone(),
+            keys,
+            identity,
+            admin: admin
+                .as_ref()
+                .map(|admin| (admin.identity.clone(), admin.login.clone())),
+            config: Mutex::new(config),
+        });
         let mut admin_url = None;
-        if let Some((server, admin)) = admin_server.zip(config.admin.as_ref()) {
-            let url = admin_host(admin, server.local_addr())?;
-            let routes = Admin::new(app.clone(), admin, url.clone())?.router();
+        if let Some(AdminListener {
+            server, login, url, ..
+        }) = admin
+        {
+            let routes = Admin::new(login, reloader.clone(), url.clone()).router();
             tasks.spawn(serve(server, routes, shutdown.clone()));
             admin_url = Some(url);
         }
-        tasks.spawn(serve(server, api::router(app), shutdown));
+        tasks.spawn(serve(guests, api::router(app), shutdown));
+        let admin = admin_url.as_ref().map(ToString::to_string);
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), url = %public, admin, "started");
         Ok(Self {
             address,
             public,
             admin: admin_url,
-            audit: config.audit,
+            audit,
+            health,
+            reloader,
+            drain,
             direct,
             hub,
             simulator,
@@ -205,26 +213,40 @@ impl Gateway {
         self.hub.len()
     }
 
-    /// Stops the gateway: refuses requests, closes the guests' sockets with code 1001, and signs the audit log. Takes less
-    /// than two seconds and the time of the disk. Another process can open the store then.
+    /// Reads the configuration and its files again, and applies it as a whole or not at all. Open connections continue.
+    /// Returns the keys that changed.
+    ///
+    /// # Errors
+    /// If it was not read from a file, is invalid, or changes a value that needs a restart. The old one stays in force.
+    pub async fn reload(&self) -> Result<BTreeSet<String>, ReloadError> {
+        self.reloader.reload().await
+    }
+
+    /// Stops the gateway: accepts no more connections, completes requests within `drain` of `[listen]`, closes the guests'
+    /// sockets with code 1001, and signs the audit log. Another process can open the store then.
     pub async fn stop(self) {
         let Self {
             audit,
             direct,
+            health,
+            reloader,
+            drain,
             hub,
             simulator,
             stop,
             mut tasks,
             ..
         } = self;
-        drop(hub);
+        tracing::info!(?drain, "stopping");
+        health.set(Part::Draining, Some("the gateway stops".to_owned()));
+        drop((hub, reloader));
         stop.send_replace(true);
         let ended = async {
             while tasks.join_next().await.is_some() {}
             // each request, socket and relay holds a receiver
             stop.closed().await;
         };
-        if tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await.is_err() {
+        if tokio::time::timeout(drain + CLOSE_TIMEOUT, ended).await.is_err() {
             tracing::warn!("shutdown timeout: tasks are still running");
         }
         if let Err(error) = direct.audit_log().log_counted().await {
@@ -241,7 +263,36 @@ impl Gateway {
         if let Some(simulator) = simulator {
             simulator.stop().await;
         }
+        tracing::info!("stopped");
     }
+}
+
+/// Opens direct mode on the store of the configuration.
+async fn open_direct(
+    config: &Config,
+    keys: &Keys,
+    http: Client,
+    hosts: Hosts,
+    simulator: Option<&Simulator>,
+) -> Result<Direct, StartError> {
+    let opened = Direct::open(DirectConfig {
+        store: open_store(config, keys).await?,
+        http,
+        hosts,
+        deployments: deployments(config, simulator),
+        policy: config.sessions.policy,
+        access_token_lifetime: config.sessions.access_token_lifetime,
+        idle_timeout: config.sessions.idle_timeout,
+        queue_timeout: config.sessions.queue_timeout,
+        retention: config.sessions.retention,
+        limit: config.sessions.limit,
+        connections_per_minute: config
+            .genesys
+            .connections_per_minute
+            .unwrap_or(ConnectLimiter::PER_MINUTE),
+    })
+    .await;
+    opened.map_err(StartError::to("load the sessions of the store"))
 }
 
 /// Serves these routes until shutdown begins.
@@ -277,7 +328,7 @@ async fn start_simulator(_: &Config, _: &Host, _: &Clock) -> Result<Simulator, S
 }
 
 /// The allowed origins, with that of this gateway if it serves a page.
-fn allowed_origins(config: &Config, public: &Host) -> Result<OriginPolicy, StartError> {
+pub(crate) fn allowed_origins(config: &Config, public: &Host) -> Result<OriginPolicy, StartError> {
     let allowed = &config.sessions.allowed_origins;
     if !config.spa.as_ref().is_some_and(|spa| spa.demo_page) {
         return Ok(allowed.clone());

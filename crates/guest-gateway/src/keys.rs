@@ -1,5 +1,6 @@
 //! The keys of a gateway, for sealing secrets, signing the audit log, and signing the tokens of API clients.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, chown};
@@ -161,6 +162,12 @@ impl Keys {
             sign: key("sign")?,
             tokens: key("tokens")?,
         })
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keys(redacted)")
     }
 }
 

@@ -10,11 +10,14 @@ pub mod config;
 mod demo;
 mod demo_page;
 mod gateway;
+mod health;
 mod keys;
 mod private_file;
 pub mod relay;
 mod resources;
+mod settings;
 mod simulator;
 mod spa;
 
 pub use gateway::{Gateway, StartError};
+pub use settings::ReloadError;

@@ -42,6 +42,7 @@ pub use self::history::HistoryAnswer;
 pub use self::replay::ReplayBudget;
 pub use self::session::Relay;
 pub use self::stop::Stop;
+use crate::health::Health;
 
 /// Frames queued for one socket. Further ones wait in the replay buffer.
 pub(crate) const SOCKET_QUEUE: usize = 64;
@@ -57,6 +58,7 @@ pub(crate) struct Hub {
     relays: Arc<Mutex<Relays>>,
     budget: ReplayBudget,
     sockets: Arc<AtomicU64>,
+    health: Health,
     // dropped last, because the gateway waits for it
     pub(crate) shutdown: Shutdown,
 }
@@ -200,12 +202,13 @@ impl Files {
 }
 
 impl Hub {
-    pub(crate) fn new(direct: Direct, shutdown: Shutdown) -> Self {
+    pub(crate) fn new(direct: Direct, health: Health, shutdown: Shutdown) -> Self {
         Self {
             direct,
             relays: Arc::default(),
             budget: ReplayBudget::default(),
             sockets: Arc::default(),
+            health,
             shutdown,
         }
     }
@@ -281,7 +284,8 @@ impl Hub {
                         let _ = commands.try_send(command);
                         relays.insert(id.clone(), commands.clone());
                         let budget = self.budget.clone();
-                        let driver = Driver::new(self.direct.clone(), &admitted, id.clone(), origin, budget);
+                        let (direct, health) = (self.direct.clone(), self.health.clone());
+                        let driver = Driver::new(direct, &admitted, id.clone(), origin, budget, health);
                         tokio::spawn(self.clone().run(driver, id.clone(), admitted, received));
                         return commands;
                     }

@@ -20,6 +20,7 @@ mod webhooks;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use audit::Pseudonym;
@@ -138,6 +139,8 @@ pub struct Direct {
 #[derive(Debug)]
 struct Shared {
     config: DirectConfig,
+    /// Largest number of live sessions.
+    limit: AtomicUsize,
     deployments: DeploymentCache,
     limiters: BTreeMap<DeploymentId, ConnectLimiter>,
     deadlines: Deadlines,
@@ -202,6 +205,7 @@ impl Direct {
                 live: sessions,
                 deadlines: Deadlines::new(config.http.clock().now().instant),
                 log: AuditLog::new(Arc::clone(&config.store), config.http.clock().clone()),
+                limit: AtomicUsize::new(config.limit),
                 config,
                 metrics: Metrics::restore(totals),
                 events: Notify::new(),
@@ -209,6 +213,11 @@ impl Direct {
                 retrying: tokio::sync::Mutex::default(),
             }),
         })
+    }
+
+    /// Changes the largest number of live sessions. Sessions above it continue.
+    pub fn set_limit(&self, limit: usize) {
+        self.shared.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Returns the funnel, the drop-off and the durations of all sessions of the store.

@@ -22,9 +22,9 @@ fn alter(world: &World) {
 
 /// The detail of the first answer that is not 200.
 async fn detail_of_health(api: &Api) -> String {
-    until(async || api.send(Call::get("/health")).await.status != StatusCode::OK).await;
-    let health = api.send(Call::get("/health")).await.json();
-    health["detail"].as_str().unwrap().to_owned()
+    until(async || api.send(Call::get("/health/ready")).await.status != StatusCode::OK).await;
+    let health = api.send(Call::get("/health/ready")).await.json();
+    health["notReady"][0]["detail"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]

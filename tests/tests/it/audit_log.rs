@@ -269,7 +269,7 @@ async fn checkpoints_that_cannot_be_written_show_in_health() {
     .await;
     let api = Api::of(&world, CLIENT).await;
     let warnings = async || -> String {
-        let health = api.send(Call::get("/health")).await;
+        let health = api.send(Call::get("/health/ready")).await;
         assert_eq!(health.status, StatusCode::OK, "{}", health.text);
         health.json()["warnings"].to_string()
     };

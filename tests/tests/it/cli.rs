@@ -29,7 +29,7 @@ pub(crate) const EXAMPLE_CLIENT: (&str, &str) = (
     "your_service_account_client_secret",
 );
 /// The channel of the example configuration.
-const EXAMPLE_CHANNEL: &str = "your_web_messaging_channel_config_id";
+pub(crate) const EXAMPLE_CHANNEL: &str = "your_web_messaging_channel_config_id";
 
 /// The root of the repository.
 pub(crate) fn root() -> &'static Path {

@@ -415,7 +415,7 @@ async fn health_with_warnings() -> Value {
     })
     .await;
     let api = Api::of(&world, CLIENT).await;
-    let health = async || api.send(Call::get("/health")).await.json();
+    let health = async || api.send(Call::get("/health/ready")).await.json();
     until(async || {
         world.clock.advance(Duration::from_secs(60));
         health().await["warnings"].is_array()

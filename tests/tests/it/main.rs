@@ -61,6 +61,8 @@ mod left_out;
 #[cfg(test)]
 mod npm_package;
 #[cfg(test)]
+mod operation;
+#[cfg(test)]
 mod page;
 #[cfg(test)]
 mod process;

@@ -165,11 +165,11 @@ async fn gateway_recovers_from_a_full_disk_without_a_restart() {
         );
         assert_eq!(refused.json()["code"], "service.unavailable");
         assert!(refused.text.contains("the disk is full"), "{}", refused.text);
-        let health = api.send(Call::get("/health")).await;
+        let health = api.send(Call::get("/health/ready")).await;
         assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(health.text.contains("the disk is full"), "{}", health.text);
         disk.free();
-        assert_eq!(api.send(Call::get("/health")).await.status, StatusCode::OK);
+        assert_eq!(api.send(Call::get("/health/ready")).await.status, StatusCode::OK);
         api.create(&guest()).await;
     }
     world.stop().await;

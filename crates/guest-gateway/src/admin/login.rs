@@ -24,7 +24,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::Admin;
-use crate::api::{Call, FailureLimiter, Refusal, bearer_token, peer};
+use crate::api::{Call, FailureLimiter, Refusal, RequestLog, bearer_token, peer};
 use crate::spa::{check_csrf, cookies, is_fetched_by};
 
 /// Lifetime of a session of a browser. Our choice: a working day.
@@ -49,10 +49,10 @@ impl Operator {
 
 /// The credentials of operators.
 #[derive(Debug)]
-pub(super) struct Login {
+pub(crate) struct Login {
     key: hmac::Key,
     /// The MAC of the token, if there is one.
-    token: Option<hmac::Tag>,
+    token: Mutex<Option<hmac::Tag>>,
     failures: Mutex<FailureLimiter>,
     sessions: Mutex<HashMap<SessionHash, Instant>>,
     /// Whether browsers reach the listener by TLS.
@@ -62,15 +62,26 @@ pub(super) struct Login {
 type SessionHash = [u8; 32];
 
 impl Login {
-    pub(super) fn new(token: Option<SecretString>, is_secure: bool) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &entropy::bytes::<32>());
-        Self {
-            token: token.map(|token| hmac::sign(&key, token.expose_secret().as_bytes())),
-            key,
+    pub(crate) fn new(token: Option<SecretString>, is_secure: bool) -> Self {
+        let login = Self {
+            token: Mutex::default(),
+            key: hmac::Key::new(hmac::HMAC_SHA256, &entropy::bytes::<32>()),
             failures: Mutex::default(),
             sessions: Mutex::default(),
             is_secure,
+        };
+        login.set_token(token);
+        login
+    }
+
+    /// Replaces the token. If it differs, the sessions of the old one end.
+    pub(crate) fn set_token(&self, token: Option<SecretString>) {
+        let tag = token.map(|token| hmac::sign(&self.key, token.expose_secret().as_bytes()));
+        let mut current = lock(&self.token);
+        if current.as_ref().map(AsRef::as_ref) != tag.as_ref().map(AsRef::as_ref) {
+            lock(&self.sessions).clear();
         }
+        *current = tag;
     }
 
     /// Verifies a token in constant time. Failures of the address prefix are limited.
@@ -80,7 +91,7 @@ impl Login {
         let limited = failures.check(TOKEN_OWNER, address, now.instant);
         limited.map_err(Refusal::too_many_failures)?;
         let is_valid = |tag: &hmac::Tag| hmac::verify(&self.key, token.as_bytes(), tag.as_ref()).is_ok();
-        if self.token.as_ref().is_some_and(is_valid) {
+        if lock(&self.token).as_ref().is_some_and(is_valid) {
             return Ok(Operator {
                 name: TOKEN_OWNER.to_owned(),
             });
@@ -183,6 +194,7 @@ pub(super) async fn require(
 ) -> Result<Response, Refusal> {
     let operator = authenticate(&admin, &request);
     let operator = audited(&admin, operator).await?;
+    RequestLog::of(&request).set_caller(&operator.name);
     request.extensions_mut().insert(operator);
     Ok(next.run(request).await)
 }

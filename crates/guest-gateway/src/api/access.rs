@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -32,7 +32,7 @@ pub(crate) struct Clients {
     known: HashMap<ClientId, Client>,
     /// The MAC of a random secret, with which those of unknown clients are compared.
     unknown_client: hmac::Tag,
-    failures: Mutex<FailureLimiter>,
+    failures: Arc<Mutex<FailureLimiter>>,
     key: hmac::Key,
     fingerprint_key: [u8; 32],
 }
@@ -41,7 +41,8 @@ pub(crate) struct Clients {
 struct Client {
     secret: hmac::Tag,
     scopes: Scopes,
-    requests: Mutex<Gcra>,
+    rate: u32,
+    requests: Arc<Mutex<Gcra>>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -67,17 +68,31 @@ impl Clients {
             let client = Client {
                 secret: hmac::sign(&key, config.secret()?.expose_secret().as_bytes()),
                 scopes: config.scopes.clone(),
-                requests: Gcra::new(Rate::at_once(requests_per_minute, Duration::from_secs(60))).into(),
+                rate: requests_per_minute,
+                requests: Arc::new(Mutex::new(Gcra::new(Rate::at_once(
+                    requests_per_minute,
+                    Duration::from_secs(60),
+                )))),
             };
             known.insert(config.id.clone(), client);
         }
         Ok(Self {
             known,
             unknown_client: hmac::sign(&key, &entropy::bytes::<32>()),
-            failures: Mutex::default(),
+            failures: Arc::default(),
             key,
             fingerprint_key: keys.for_fingerprints(),
         })
+    }
+
+    /// Continues the limits of the clients before a reload.
+    pub(crate) fn continue_limits(&mut self, before: &Self) {
+        self.failures = Arc::clone(&before.failures);
+        for (id, client) in &mut self.known {
+            if let Some(before) = before.known.get(id).filter(|before| before.rate == client.rate) {
+                client.requests = Arc::clone(&before.requests);
+            }
+        }
     }
 
     /// Checks a client's credentials, of which `presented` has each possible reading. Returns the scopes that it may

@@ -48,7 +48,12 @@ impl Sharing {
 /// Lets pages of the allowed origins read the answers, and answers their preflight requests. Other `OPTIONS` are a 405.
 pub(super) async fn share(State(sharing): State<Sharing>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    let admitted = sharing.app.origins.admit(headers.get_all(ORIGIN).iter()).is_ok();
+    let admitted = sharing
+        .app
+        .settings()
+        .origins
+        .admit(headers.get_all(ORIGIN).iter())
+        .is_ok();
     let origin = headers.get(ORIGIN).filter(|_| admitted).cloned();
     let is_preflight =
         request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);

@@ -118,7 +118,7 @@ fn prefix(address: IpAddr) -> IpAddr {
     masked(address, 32, 64)
 }
 
-fn wide_prefix(address: IpAddr) -> IpAddr {
+pub(super) fn wide_prefix(address: IpAddr) -> IpAddr {
     masked(address, 24, 48)
 }
 

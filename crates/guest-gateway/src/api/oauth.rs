@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::access::{FailureReason, TOKEN_LIFETIME};
 use super::request::Call;
-use super::{Refusal, json_answer};
+use super::{Refusal, RequestLog, json_answer};
 
 /// RFC 6749 section 4.4. The client authenticates by HTTP Basic or in the form.
 pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
@@ -31,7 +31,8 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
         return Err(refused("unsupported_grant_type", text));
     }
     let credentials = credentials(call.request.headers(), &form).map_err(invalid_request)?;
-    let clients = &call.app.clients;
+    let settings = call.app.settings();
+    let clients = &settings.clients;
     let now = call.app.clock.now();
     let Some(credentials) = credentials else {
         call.app.log_auth_failure_later(None, NO_CREDENTIALS);
@@ -46,6 +47,7 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
             FailureReason::Limited(wait) => Refusal::too_many_failures(wait).into_response(),
         }
     })?;
+    RequestLog::of(&call.request).set_caller(client.as_str());
     clients
         .admit(&client, now)
         .map_err(|wait| Refusal::too_many(wait).into_response())?;

@@ -76,14 +76,15 @@ fn present(call: &Call) -> Result<(SecretString, AdmittedOrigin), Refusal> {
 pub(super) fn origin(app: &App, headers: &http::HeaderMap) -> Result<AdmittedOrigin, Refusal> {
     let refused =
         |error: ws_transport::OriginError| Refusal::new(ErrorCode::OriginNotAllowed, error.to_string());
-    let allowed = app.origins.origins();
+    let settings = app.settings();
+    let allowed = settings.origins.origins();
     let public = app.public.to_string();
     let own = allowed.iter().find(|origin| origin.to_string() == public);
     // a backend has none either
     let own = own.or(allowed.first()).filter(|_| !headers.contains_key(ORIGIN));
     let admitted = match own {
-        Some(own) => app.origins.admit_own(own),
-        None => app.origins.admit(headers.get_all(ORIGIN).iter()),
+        Some(own) => settings.origins.admit_own(own),
+        None => settings.origins.admit(headers.get_all(ORIGIN).iter()),
     };
     let admitted = admitted.map_err(refused)?;
     Ok(app.upstream_origin.clone().unwrap_or(admitted))

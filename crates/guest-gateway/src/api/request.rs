@@ -23,7 +23,7 @@ use ring::digest::{Context, SHA256};
 use tokio::sync::watch;
 
 use super::access::BadToken;
-use super::{App, Refusal};
+use super::{App, Refusal, RequestLog};
 
 /// Largest body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -89,17 +89,18 @@ impl Call {
     /// Returns the address of the client: the last one in `X-Forwarded-For` that is not of a trusted proxy, if a trusted
     /// proxy sent the request.
     pub(crate) fn address(&self) -> IpAddr {
-        client_address(
-            peer(&self.request),
-            self.request.headers(),
-            &self.app.trusted_proxies,
-        )
+        address_of(&self.request, &self.app.settings().trusted_proxies)
     }
 
     /// Checks the credentials, the scope and the rate limit. Failures of the first two are audited.
     pub(crate) fn admit(&self, scope: &'static str) -> impl Future<Output = Result<Caller, Refusal>> + use<> {
         let (app, now) = (self.app.clone(), self.app.clock.now());
         let authorized = self.authorize(scope, now);
+        let log = RequestLog::of(&self.request);
+        match &authorized {
+            Ok(client) | Err((Some(client), _)) => log.set_caller(client.as_str()),
+            Err((None, _)) => {}
+        }
         // without a borrow of the request, whose body is not `Sync`
         async move {
             let client = match authorized {
@@ -109,7 +110,10 @@ impl Call {
                     return Err(refusal);
                 }
             };
-            app.clients.admit(&client, now).map_err(Refusal::too_many)?;
+            app.settings()
+                .clients
+                .admit(&client, now)
+                .map_err(Refusal::too_many)?;
             Ok(Caller {
                 client: client.as_str().to_owned(),
                 now,
@@ -123,7 +127,7 @@ impl Call {
     /// The client, if the token shows it, and the refusal.
     fn authorize(&self, scope: &'static str, now: Now) -> Result<ClientId, (Option<ClientId>, Refusal)> {
         let token = bearer_token(self.request.headers()).map_err(|refusal| (None, refusal))?;
-        let verified = self.app.clients.verify(token, now.utc);
+        let verified = self.app.settings().clients.verify(token, now.utc);
         let (client, scopes) = verified.map_err(|error| match error {
             BadToken::Expired(client) => {
                 let message = "invalid bearer token: expired, fetch a new one from /oauth/token";
@@ -206,6 +210,11 @@ impl Call {
             )),
         }
     }
+}
+
+/// See [`Call::address`].
+pub(super) fn address_of(request: &Request, trusted_proxies: &[IpNet]) -> IpAddr {
+    client_address(peer(request), request.headers(), trusted_proxies)
 }
 
 /// The address of the other end of the connection.

@@ -20,7 +20,7 @@ use ws_transport::{AdmittedOrigin, Heartbeat, HeartbeatAction, ServerHandshake};
 
 use super::request::Call;
 use super::transport::{CloseReason, GuestRequest, Outputs, frame_limiter, read_frame};
-use super::{App, Refusal};
+use super::{App, Refusal, RequestLog};
 use crate::relay::{Outgoing, Position, SOCKET_QUEUE, SocketHandle};
 use crate::spa;
 
@@ -43,7 +43,7 @@ pub(super) async fn open(call: Call) -> Result<Response, Refusal> {
 
 async fn upgrade(mut call: Call, id: SessionId) -> Result<Response, Refusal> {
     let origins = call.request.headers().get_all(ORIGIN).iter();
-    let origin = call.app.origins.admit(origins).map_err(|error| {
+    let origin = call.app.settings().origins.admit(origins).map_err(|error| {
         tracing::info!(session = %id, %error, "socket refused for its origin");
         Refusal::new(ErrorCode::OriginNotAllowed, error.to_string())
     })?;
@@ -58,7 +58,7 @@ async fn upgrade(mut call: Call, id: SessionId) -> Result<Response, Refusal> {
         .any(|protocol| protocol == PROTOCOL)
         .then_some(PROTOCOL);
     let queried = query_token(call.request.uri());
-    if queried.is_some() && !call.app.token_in_query {
+    if queried.is_some() && !call.app.settings().token_in_query {
         return Err(Refusal::bad_request(
             "invalid query: no token is accepted in it, offer the token as a subprotocol or send it in the handshake frame",
         ));
@@ -72,6 +72,9 @@ async fn upgrade(mut call: Call, id: SessionId) -> Result<Response, Refusal> {
         (None, Some(token)) => Some(call.app.direct.admit(&id, &token).await?),
         (by_ticket, _) => by_ticket,
     };
+    if let Some(admitted) = &admitted {
+        RequestLog::of(&call.request).set_session(admitted.pseudonym());
+    }
     let upgrade = call.request.extensions_mut().remove::<OnUpgrade>();
     let upgrade =
         upgrade.ok_or_else(|| Refusal::bad_request("cannot upgrade the connection: use HTTP/1.1"))?;

@@ -1,10 +1,12 @@
 //! `serve`: the server.
 
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use clap::Args;
 use genesys_api::{Clock, error_chain};
 use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, Interrupt, print_line};
 use crate::Gateway;
@@ -42,15 +44,46 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    let mut interrupt = Interrupt::listen()?;
+    let (mut interrupt, mut hangup) = (Interrupt::listen()?, hangup()?);
     raise_limits(&config);
     // a gateway that cannot start has an invalid configuration
     let started = Gateway::start(config, Clock::system()).await;
     let gateway = started.map_err(|error| Failure::usage(error_chain(&error)))?;
     print_line(&ready(&gateway, options.json));
-    interrupt.received().await;
-    gateway.stop().await;
-    Ok(())
+    notify_systemd("READY=1");
+    loop {
+        tokio::select! {
+            () = interrupt.received_to_end() => break,
+            _ = hangup.recv() => {
+                // the outcome is logged
+                let _ = gateway.reload().await;
+            }
+        }
+    }
+    notify_systemd("STOPPING=1");
+    tokio::select! {
+        () = gateway.stop() => Ok(()),
+        () = interrupt.received_to_end() => Err(Failure::failed(
+            "stopped by a second signal: requests in progress were cut off, and the audit log is not closed",
+        )),
+    }
+}
+
+/// A receiver of SIGHUP, which reloads the configuration.
+fn hangup() -> Result<Signal, Failure> {
+    signal(SignalKind::hangup()).map_err(Failure::failed)
+}
+
+/// Sends a state to systemd, if it started the process with `Type=notify` (sd_notify(3)).
+fn notify_systemd(state: &str) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let sent =
+        UnixDatagram::unbound().and_then(|socket| socket.send_to(state.as_bytes(), PathBuf::from(path)));
+    if let Err(error) = sent {
+        tracing::warn!(%error, state, "cannot notify systemd");
+    }
 }
 
 /// Raises the limit of open files, and warns of one that is too low for the connections, and of a limit of the size of files.

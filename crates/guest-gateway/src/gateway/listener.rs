@@ -1,11 +1,14 @@
 //! The listeners: for guests, and for operators.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use genesys_api::Host;
 use genesys_http::server::{Identity, Limits, Server};
+use listenfd::ListenFd;
 
-use super::{DRAIN, StartError, read};
+use super::{StartError, read};
+use crate::admin::Login;
 use crate::config::{self, Config};
 
 /// Most open connections of operators. Our choice.
@@ -22,45 +25,88 @@ pub(crate) fn identity(config: &Config) -> Result<Option<Identity>, StartError> 
         .map_err(StartError::to("use certificate and key of [listen]"))
 }
 
-pub(super) async fn bind(config: &Config) -> Result<Server, StartError> {
-    let listen = &config.listen;
-    let identity = identity(config)?;
-    let limits = Limits {
-        connections: listen.connections,
-        drain: DRAIN,
-        ..Limits::default()
-    };
-    bind_to(listen.address, "[listen]", identity, limits).await
+/// The bound listeners, with the certificates that a reload replaces.
+pub(super) struct Listeners {
+    pub(super) guests: Server,
+    pub(super) identity: Option<Identity>,
+    /// The one for operators, if the configuration has one.
+    pub(super) admin: Option<AdminListener>,
 }
 
-/// The server of operators, if the configuration has one.
-pub(super) async fn bind_admin(config: &Config) -> Result<Option<Server>, StartError> {
-    let Some(admin) = &config.admin else {
-        return Ok(None);
-    };
-    let limits = Limits {
-        connections: ADMIN_CONNECTIONS,
-        drain: DRAIN,
-        ..Limits::default()
-    };
-    let server = bind_to(admin.address, "[admin]", admin_identity(admin)?, limits);
-    server.await.map(Some)
+pub(super) struct AdminListener {
+    pub(super) server: Server,
+    pub(super) identity: Option<Identity>,
+    pub(super) login: Arc<Login>,
+    pub(super) url: Host,
 }
 
+impl Listeners {
+    /// Binds the addresses, or takes the sockets of systemd: the first one for guests, the second one for operators.
+    pub(super) async fn bind(config: &Config) -> Result<Self, StartError> {
+        let (listen, mut inherited) = (&config.listen, ListenFd::from_env());
+        let limits = |connections| Limits {
+            connections,
+            drain: listen.drain,
+            ..Limits::default()
+        };
+        let guest_identity = identity(config)?;
+        let guests = bind_to(
+            (listen.address, "[listen]"),
+            guest_identity.clone(),
+            limits(listen.connections),
+            (&mut inherited, 0),
+        );
+        let guests = guests.await?;
+        let admin = match &config.admin {
+            None => None,
+            Some(admin) => {
+                let identity = admin_identity(admin)?;
+                let server = bind_to(
+                    (admin.address, "[admin]"),
+                    identity.clone(),
+                    limits(ADMIN_CONNECTIONS),
+                    (&mut inherited, 1),
+                );
+                let server = server.await?;
+                let url = admin_host(admin, server.local_addr())?;
+                Some(AdminListener {
+                    login: Arc::new(Login::new(admin.token()?, url.is_secure())),
+                    server,
+                    identity,
+                    url,
+                })
+            }
+        };
+        Ok(Self {
+            guests,
+            identity: guest_identity,
+            admin,
+        })
+    }
+}
+
+/// Binds the address of a table, or takes the socket of systemd with this position.
 async fn bind_to(
-    address: SocketAddr,
-    table: &str,
+    (address, table): (SocketAddr, &str),
     identity: Option<Identity>,
     limits: Limits,
+    (inherited, position): (&mut ListenFd, usize),
 ) -> Result<Server, StartError> {
-    let server = Server::bind(address, identity, limits).await;
+    let taken = inherited.take_tcp_listener(position);
+    let taken = taken.map_err(StartError::to(format!(
+        "use socket {position} of systemd for {table} (give it a stream socket of TCP)"
+    )))?;
+    let server = match taken {
+        Some(listener) => Server::from_listener(listener, identity, limits),
+        None => Server::bind(address, identity, limits).await,
+    };
     server.map_err(StartError::to(format!(
         "listen on {address} (stop the program that uses it, or set another address in {table})"
     )))
 }
 
 /// The certificate of the listener for operators, if it has one.
-fn admin_identity(admin: &config::Admin) -> Result<Option<Identity>, StartError> {
+pub(crate) fn admin_identity(admin: &config::Admin) -> Result<Option<Identity>, StartError> {
     let (Some(certificate), Some(key)) = (&admin.certificate, &admin.key) else {
         return Ok(None);
     };
@@ -84,7 +130,7 @@ pub(super) fn public_host(config: &Config, address: SocketAddr) -> Result<Host, 
     )
 }
 
-pub(super) fn admin_host(admin: &config::Admin, address: SocketAddr) -> Result<Host, StartError> {
+fn admin_host(admin: &config::Admin, address: SocketAddr) -> Result<Host, StartError> {
     own_host(
         admin.public_url.as_ref(),
         admin.certificate.is_some(),

@@ -16,6 +16,7 @@ use super::files::FileRequests;
 use super::replay::ReplayBudget;
 use super::upstream::{Next, Upstream};
 use super::{Command, HistoryAnswer, LastDelivered, Outgoing, Position, Relay, Shutdown, SocketId, Stop};
+use crate::health::Health;
 
 pub(super) struct Driver {
     direct: Direct,
@@ -28,6 +29,7 @@ pub(super) struct Driver {
     readers: HashMap<u64, oneshot::Sender<HistoryAnswer>>,
     requests: u64,
     files: FileRequests,
+    health: Health,
 }
 
 impl Driver {
@@ -37,6 +39,7 @@ impl Driver {
         id: SessionId,
         origin: AdmittedOrigin,
         budget: ReplayBudget,
+        health: Health,
     ) -> Self {
         let delivered = match admitted.last_message() {
             Some(message) => LastDelivered::Message(message),
@@ -59,6 +62,7 @@ impl Driver {
             readers: HashMap::new(),
             requests: 0,
             files: FileRequests::default(),
+            health,
         }
     }
 
@@ -138,6 +142,7 @@ impl Driver {
                 next = upstream.next(), if accepts_events => match next {
                     Next::Event(event) => {
                         self.handle_files(&event, upstream);
+                        self.health.handle_event(&event);
                         if let Some(stop) = self.relay.handle_event(event, clock.now()) {
                             return stop;
                         }

@@ -11,7 +11,7 @@ use ws_transport::OriginError;
 
 use super::Spa;
 use super::credential::{Credential, bad_credentials};
-use crate::api::{App, Call, Refusal, bearer_token};
+use crate::api::{App, Call, Refusal, RequestLog, bearer_token};
 
 /// A page of another origin can send it only after a preflight request.
 const CSRF: HeaderName = HeaderName::from_static("x-guest-sessions-csrf");
@@ -78,16 +78,19 @@ pub(crate) fn admit_visitor(call: &Call) -> impl Future<Output = Result<Visitor,
         let presented = present(spa(&call.app)?, &page, call.request.headers())?;
         Ok((page, presented))
     });
+    let log = RequestLog::of(&call.request);
     async move {
         let (page, presented) = audited(&app, checked).await?;
-        match presented {
+        let visitor = match presented {
             Presented::Credential(credential) => admit_credential(&app, page, credential).await,
             Presented::Verified(id) => {
                 let admitted = app.direct.admit_browser(&spa(&app)?.owner, &id, |_| true).await;
                 let admitted = audited(&app, admitted.map_err(refusal)).await?;
                 Ok(Visitor { page, id, admitted })
             }
-        }
+        }?;
+        log.set_session(visitor.admitted.pseudonym());
+        Ok(visitor)
     }
 }
 
@@ -158,7 +161,7 @@ fn check_page(call: &Call) -> Result<Page, Refusal> {
     let origin = match is_read && !headers.contains_key(ORIGIN) {
         true => None,
         false => {
-            let admitted = call.app.origins.admit(headers.get_all(ORIGIN).iter());
+            let admitted = call.app.settings().origins.admit(headers.get_all(ORIGIN).iter());
             let admitted =
                 admitted.map_err(|error| Refusal::new(ErrorCode::OriginNotAllowed, error.to_string()))?;
             Some(admitted.origin().clone())

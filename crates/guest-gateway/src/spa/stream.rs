@@ -45,7 +45,7 @@ pub(crate) async fn open_stream(mut call: Call) -> Result<Response, Refusal> {
     let body = call.body("application/json").await?;
     drop(call);
     let position = parse_handshake(&body, &visitor.id)?;
-    let origin = app.origins.admit_own(visitor.page.origin()?);
+    let origin = app.settings().origins.admit_own(visitor.page.origin()?);
     let origin = origin.map_err(|error| Refusal::new(ErrorCode::OriginNotAllowed, error.to_string()))?;
     let ends_at = extend(&app, &visitor.id).await.map_err(refusal)?;
     let guest = visitor.admitted.pseudonym();

@@ -59,7 +59,9 @@ pub enum Operation {
     FetchFramesSchema,
     /// `GET /guest-chat.js`.
     FetchGuestChat,
-    /// `GET /health`.
+    /// `GET /health/live`.
+    CheckLiveness,
+    /// `GET /health/ready`.
     CheckHealth,
     /// `POST /oauth/token`.
     FetchToken,
@@ -117,6 +119,7 @@ impl Operation {
             Self::FetchEventsSchema => Method::GET,
             Self::FetchFramesSchema => Method::GET,
             Self::FetchGuestChat => Method::GET,
+            Self::CheckLiveness => Method::GET,
             Self::CheckHealth => Method::GET,
             Self::FetchToken => Method::POST,
             Self::FetchDocument => Method::GET,
@@ -163,7 +166,8 @@ impl Operation {
             Self::FetchEventsSchema => "/events.schema.json",
             Self::FetchFramesSchema => "/frames.schema.json",
             Self::FetchGuestChat => "/guest-chat.js",
-            Self::CheckHealth => "/health",
+            Self::CheckLiveness => "/health/live",
+            Self::CheckHealth => "/health/ready",
             Self::FetchToken => "/oauth/token",
             Self::FetchDocument => "/openapi.json",
             Self::FetchBrowserSession => "/spa/session",
@@ -330,7 +334,12 @@ pub static ROUTES: &[Route] = &[
         operations: &[(Method::GET, Operation::FetchGuestChat)],
     },
     Route {
-        path: "/health",
+        path: "/health/live",
+        allow: "GET",
+        operations: &[(Method::GET, Operation::CheckLiveness)],
+    },
+    Route {
+        path: "/health/ready",
         allow: "GET",
         operations: &[(Method::GET, Operation::CheckHealth)],
     },

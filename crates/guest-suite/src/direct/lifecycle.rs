@@ -1,5 +1,7 @@
 //! Operations on stored sessions: creation, consent, end, erasure.
 
+use std::sync::atomic::Ordering;
+
 use audit::{Actor, Draft, Outcome};
 use genesys_api::{Now, SessionId, entropy};
 use guest_conversation::client::SessionUpdate;
@@ -91,8 +93,9 @@ impl Direct {
     ) -> Result<Created, Error> {
         let config = &self.shared.config;
         self.deployment(&guest.channel)?;
-        if usize::try_from(self.shared.metrics.open()).map_or(true, |open| open >= config.limit) {
-            return Err(Error::Full { limit: config.limit });
+        let limit = self.shared.limit.load(Ordering::Relaxed);
+        if usize::try_from(self.shared.metrics.open()).map_or(true, |open| open >= limit) {
+            return Err(Error::Full { limit });
         }
         let now = self.clock().now();
         let id = guest.guest.get_or_insert_with(|| entropy::uuid().into()).clone();

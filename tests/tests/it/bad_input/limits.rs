@@ -115,10 +115,10 @@ async fn malformed_http_is_refused_and_the_gateway_continues() {
     let chunk = format!("400\r\n{}\r\n", "x".repeat(1_024));
     for (what, bytes, status) in [
         ("no HTTP", "HELO gateway\r\n\r\n".to_owned(), "400"),
-        ("no version", "GET /health\r\n\r\n".to_owned(), "400"),
+        ("no version", "GET /health/live\r\n\r\n".to_owned(), "400"),
         (
             "an invalid header",
-            "GET /health HTTP/1.1\r\nno colon\r\n\r\n".to_owned(),
+            "GET /health/live HTTP/1.1\r\nno colon\r\n\r\n".to_owned(),
             "400",
         ),
         (
@@ -133,12 +133,12 @@ async fn malformed_http_is_refused_and_the_gateway_continues() {
         ),
         (
             "a head of 20 KiB",
-            format!("GET /health HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(20_480)),
+            format!("GET /health/live HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(20_480)),
             "431",
         ),
         (
             "a hundred headers",
-            format!("GET /health HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(100)),
+            format!("GET /health/live HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(100)),
             "431",
         ),
         (

@@ -14,7 +14,8 @@ pub(super) fn rows(fixture: &Fixture) -> Vec<Rejection> {
     let mut rows = Vec::new();
     for (path, allow) in [
         ("/oauth/token", "POST"),
-        ("/health", "GET"),
+        ("/health/live", "GET"),
+        ("/health/ready", "GET"),
         ("/api/v2/audit/entries", "GET"),
         ("/api/v2/audit/proof", "GET"),
         (SESSIONS, "POST"),

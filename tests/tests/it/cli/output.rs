@@ -144,7 +144,7 @@ async fn gateway_serves_although_its_log_cannot_be_written() {
     let address = ready["http"].as_str().unwrap().strip_prefix("http://").unwrap();
     for _ in 0..3 {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        let request = "GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();

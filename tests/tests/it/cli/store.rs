@@ -340,7 +340,7 @@ async fn file_at_its_largest_size_refuses_changes_until_the_limit_is_raised() {
         let answer = api.send(create.clone()).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);
     }
-    let health = api.send(Call::get("/health")).await;
+    let health = api.send(Call::get("/health/ready")).await;
     assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE, "{}", health.text);
     let pid = serving.process.id().to_string();
     let raised = Command::new("prlimit")
@@ -358,7 +358,7 @@ async fn file_at_its_largest_size_refuses_changes_until_the_limit_is_raised() {
         );
     }
     until(async || api.send(create.clone()).await.status == StatusCode::CREATED).await;
-    assert_eq!(api.send(Call::get("/health")).await.status, StatusCode::OK);
+    assert_eq!(api.send(Call::get("/health/ready")).await.status, StatusCode::OK);
     let ended = serving.process.interrupt().await;
     assert_eq!(ended.code, Some(0));
     let of_level = |level| ended.err.lines().filter(|line| line.contains(level)).count();

@@ -1,0 +1,293 @@
+//! A gateway in operation: readiness, logs, reload, and restarts with the socket of systemd.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use genesys_http::{Client, Tls};
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+
+use crate::api::{Api, Call, SESSIONS, path_of};
+use crate::cli::{EXAMPLE_CHANNEL, EXAMPLE_CLIENT, Example, Serving};
+use crate::guests::until;
+use crate::page::Page;
+use crate::process::{Process, command, program};
+use crate::proxy::ClosedPort;
+use crate::world::World;
+
+/// Repetitions of a test, of which the environment may have more.
+fn repetitions(variable: &str, default: u32) -> u32 {
+    let set = std::env::var(variable).ok();
+    set.and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn http() -> Client {
+    Client::builder(Tls::system().unwrap()).build()
+}
+
+fn example_guest() -> Value {
+    let mut guest = crate::api::guest();
+    guest["channelConfigurationId"] = EXAMPLE_CHANNEL.into();
+    guest
+}
+
+#[tokio::test]
+async fn readiness_fails_while_genesys_is_unreachable() {
+    let closed = ClosedPort::reserve();
+    let address = closed.address();
+    let world = World::configured(genesys_sim::Rules::default(), |toml| {
+        let (before, rest) = toml.split_once("host = \"").unwrap();
+        let (_, after) = rest.split_once('"').unwrap();
+        format!("{before}host = \"http://{address}\"{after}")
+    })
+    .await;
+    let api = Api::without_token(world.http(), world.url(""));
+    let ready = async || api.send(Call::get("/health/ready")).await;
+    until(async || ready().await.text.contains("no connection to Genesys Cloud")).await;
+    let answer = ready().await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let fault = &answer.json()["notReady"][0];
+    assert_eq!(fault["part"], "genesys");
+    assert!(
+        fault["since"].is_string() && !answer.text.contains(&address.to_string()),
+        "{fault}"
+    );
+    assert_eq!(api.send(Call::get("/health/live")).await.status, StatusCode::OK);
+
+    drop(closed);
+    let _genesys = TcpListener::bind(address).await.unwrap();
+    until(async || {
+        world.clock.advance(Duration::from_secs(5));
+        ready().await.status == StatusCode::OK
+    })
+    .await;
+    world.gateway.stop().await;
+    world.simulator.stop().await;
+}
+
+#[tokio::test]
+async fn log_names_an_outage_of_genesys_once() {
+    let closed = ClosedPort::reserve();
+    let mut example = Example::new();
+    let host = format!("host = \"http://{}\"", closed.address());
+    example.change("simulator = true ", &host);
+    example.change(
+        "# deployment = \"…\"",
+        "deployment = \"7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11\"",
+    );
+    let serving = example.serve().await;
+    let api = Api::without_token(http(), serving.url.clone());
+    until(async || {
+        let answer = api.send(Call::get("/health/ready")).await;
+        answer.text.contains("no connection to Genesys Cloud")
+    })
+    .await;
+    let ended = serving.process.interrupt().await;
+    let warnings: Vec<_> = ended.err.lines().filter(|line| line.contains(" WARN ")).collect();
+    let outages = warnings
+        .iter()
+        .filter(|line| line.contains("not ready part=\"genesys\""));
+    assert_eq!(outages.count(), 1, "{}", ended.err);
+    assert!(ended.err.contains(&closed.address().to_string()), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn context_id_of_an_error_is_in_the_log_with_its_request() {
+    let example = Example::new();
+    let config = example.write();
+    let arguments = ["serve", "--json", "--log-format", "json", "--config", &config];
+    let serving = Example::serve_by(command(arguments)).await;
+    let api = serving.api(Tls::system().unwrap()).await;
+    let path = format!("{SESSIONS}/unknown");
+    let refused = api.send(Call::get(&path).bearer(&api.token)).await;
+    let id = refused.json()["contextId"].clone();
+    let ended = serving.process.interrupt().await;
+    let lines = ended
+        .err
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines: Vec<_> = lines.collect();
+    let line = lines.iter().find(|line| line["id"] == id);
+    let line = line.unwrap_or_else(|| panic!("{id}: {}", ended.err));
+    assert_eq!(line["message"], "request");
+    assert_eq!(line["client"], EXAMPLE_CLIENT.0);
+    assert_eq!(line["network"], "127.0.0.0/24");
+    assert_eq!(line["path"], format!("{SESSIONS}/{{id}}"));
+    assert_eq!(line["status"], 404);
+    assert!(line["milliseconds"].is_u64(), "{line}");
+    for message in ["started", "stopping", "stopped"] {
+        assert!(lines.iter().any(|line| line["message"] == message), "{message}");
+    }
+}
+
+/// Reloads a served example by its admin listener.
+async fn reload(serving: &Serving) -> (StatusCode, Value) {
+    let url = serving.ready["admin"].as_str().unwrap();
+    let request = http::Request::post(format!("{url}/reload"))
+        .header("authorization", "Bearer your_admin_token_of_20_bytes_or_more")
+        .body(bytes::Bytes::new())
+        .unwrap();
+    let (head, body) = http().send(request).await.unwrap().into_parts();
+    (head.status, serde_json::from_slice(&body).unwrap())
+}
+
+#[tokio::test]
+async fn hangup_reloads_clients_and_keeps_sockets_open() {
+    let mut example = Example::new();
+    let serving = example.serve().await;
+    let api = serving.api(Tls::system().unwrap()).await;
+    let session = api.create(&example_guest()).await;
+    let mut page = Page::of(&session).await;
+
+    example.change(EXAMPLE_CLIENT.1, "another_secret_of_the_client");
+    example.write();
+    serving.process.signal("HUP");
+    let form = format!(
+        "grant_type=client_credentials&client_id={}&client_secret=another_secret_of_the_client",
+        EXAMPLE_CLIENT.0
+    );
+    until(async || {
+        let answer = api.send(Call::post("/oauth/token").form(&form)).await;
+        answer.status == StatusCode::OK
+    })
+    .await;
+    page.message("hello").await;
+    page.until("message").await;
+    assert_eq!(
+        api.ask(Call::get(&path_of(&session, ""))).await["id"],
+        session["id"]
+    );
+
+    // an invalid file, and a setting that needs a restart, change nothing
+    example.change("retention = \"30d\"", "retention = \"31d\"");
+    example.write();
+    let (status, answer) = reload(&serving).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let text = answer["message"].as_str().unwrap();
+    assert!(text.contains("sessions.retention needs a restart"), "{text}");
+    example.change("retention = \"31d\"", "retention = \"a while\"");
+    example.write();
+    let (_, answer) = reload(&serving).await;
+    let text = answer["message"].as_str().unwrap();
+    assert!(text.contains("gateway.toml") && text.contains("line "), "{text}");
+    example.change("retention = \"a while\"", "retention = \"30d\"");
+    example.change("# requests_per_minute = 3000 ", "requests_per_minute = 2999 ");
+    example.write();
+    let (status, answer) = reload(&serving).await;
+    assert_eq!(
+        (status, &answer["changed"]),
+        (StatusCode::OK, &json!(["listen.requests_per_minute"]))
+    );
+    page.message("hello again").await;
+    page.until("message").await;
+    let ended = serving.process.interrupt().await;
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.err.contains("configuration reloaded"), "{}", ended.err);
+}
+
+/// Requests of several tasks until it is stopped. Each must succeed.
+struct Load {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+impl Load {
+    fn start(url: &str, token: &str, path: &str) -> Self {
+        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let mut api = Api::without_token(http(), url.to_owned());
+            token.clone_into(&mut api.token);
+            let (stop, sent, path) = (stop.clone(), sent.clone(), path.to_owned());
+            tasks.spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    api.ask(Call::get(&path)).await;
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        Self { stop, sent, tasks }
+    }
+
+    /// Waits until some more requests have succeeded.
+    async fn progress(&self) {
+        let before = self.sent.load(Ordering::Relaxed);
+        until(async || self.sent.load(Ordering::Relaxed) > before + 4).await;
+    }
+
+    async fn stop(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_under_load_drop_no_connection_and_fail_no_request() {
+    let mut example = Example::new();
+    example.change("# requests_per_minute = 3000 ", "requests_per_minute = 1000000 ");
+    let serving = example.serve().await;
+    let api = serving.api(Tls::system().unwrap()).await;
+    let session = api.create(&example_guest()).await;
+    let mut page = Page::of(&session).await;
+    let load = Load::start(&serving.url, &api.token, &path_of(&session, ""));
+    for _ in 0..repetitions("GUEST_SUITE_RELOADS", 20) {
+        let (status, answer) = reload(&serving).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+    load.progress().await;
+    page.message("hello").await;
+    page.until("message").await;
+    load.stop().await;
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+}
+
+/// The program with this listening socket, as systemd starts it.
+fn activated(listener: &std::net::TcpListener, config: &str) -> Command {
+    let mut command = Command::new("sh");
+    let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
+    command
+        .args(["-c", script, "sh"])
+        .arg(program())
+        .args(["serve", "--json", "--config", config])
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(
+            listener.try_clone().unwrap(),
+        )));
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restarts_with_socket_activation_fail_no_request() {
+    let mut example = Example::new();
+    example.change("# requests_per_minute = 3000 ", "requests_per_minute = 1000000 ");
+    let config = example.write();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let start = async || {
+        let mut process = Process::start(activated(&listener, &config));
+        let ready = process.json().await;
+        (process, ready)
+    };
+    let (mut process, ready) = start().await;
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    assert_eq!(ready["http"], url);
+    let api = Api::at(http(), url.clone(), EXAMPLE_CLIENT).await;
+    let session = api.create(&example_guest()).await;
+    let load = Load::start(&url, &api.token, &path_of(&session, ""));
+    for _ in 0..repetitions("GUEST_SUITE_RESTARTS", 3) {
+        load.progress().await;
+        process.signal("TERM");
+        let ended = process.ended().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        (process, _) = start().await;
+    }
+    load.progress().await;
+    load.stop().await;
+    assert_eq!(process.interrupt().await.code, Some(0));
+}
