@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -116,8 +117,8 @@ impl Server {
         self.address
     }
 
-    /// Serves until `shutdown` resolves, then drains: it accepts no more connections, completes requests in flight and
-    /// closes idle connections. Returns when all connections have ended, or after [`Limits::drain`], which closes the
+    /// Serves until `shutdown` resolves, then drains: it accepts no more connections, completes requests in flight, answers
+    /// a first request of an accepted connection that arrives within half a second, and closes idle connections. Returns when all connections have ended, or after [`Limits::drain`], which closes the
     /// rest.
     ///
     /// An upgraded connection counts as open until it is dropped. The server cannot end it, so its owner should react to
@@ -205,10 +206,15 @@ impl Shared {
         S: Clone + Send + 'static,
         B: Body<Data: Send, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
     {
+        let mut open = pin!(self.open(tcp));
         let opened = tokio::select! {
             biased;
-            opened = self.open(tcp) => opened,
-            _ = stopped.changed() => return,
+            opened = open.as_mut() => opened,
+            _ = stopped.changed() => {
+                stopped.mark_changed();
+                let Ok(opened) = timeout(FIRST_REQUEST, open).await else { return };
+                opened
+            }
         };
         let stream = match opened {
             Ok(stream) => stream,
@@ -219,6 +225,7 @@ impl Shared {
         };
         let certificate = stream.client_certificate().map(ClientCertificate);
         let timer = HeadTimer::new(self.limits.header_timeout, self.limits.idle_timeout);
+        let reads = timer.reads();
         let stream = stream.with_slot(Slot {
             reads: timer.reads(),
             _permit: slot,
@@ -241,8 +248,15 @@ impl Shared {
             biased;
             ended = connection.as_mut() => ended,
             _ = stopped.changed() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                let is_new = reads.load(Ordering::Relaxed) == 0;
+                let first = if is_new { FIRST_REQUEST } else { Duration::ZERO };
+                match timeout(first, connection.as_mut()).await {
+                    Ok(ended) => ended,
+                    Err(_) => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
+                }
             }
         };
         if let Err(error) = ended {
@@ -262,6 +276,8 @@ impl Shared {
     }
 }
 
+/// Time for the first request of a connection that was accepted before the shutdown: its client gets an answer. Our choice.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// Time for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause when the system has no resources for another connection.

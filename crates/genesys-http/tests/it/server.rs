@@ -106,6 +106,21 @@ async fn requests_in_flight_complete_before_shutdown() {
 }
 
 #[tokio::test]
+async fn first_request_of_an_accepted_connection_is_answered_during_shutdown() {
+    let server = Loopback::plain(|_| async { answer(200, "hello") }).await;
+    let mut tcp = TcpStream::connect(server.address).await.unwrap();
+    // accepted after the first one
+    client().send(server.get("/")).await.unwrap();
+    server.stop.send(()).unwrap();
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    write(&mut tcp, "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert!(read_head(&mut tcp).await.starts_with("HTTP/1.1 200"));
+    server.ended.await.unwrap();
+}
+
+#[tokio::test]
 async fn connections_are_closed_after_drain() {
     let entered = Arc::new(Notify::new());
     let limits = Limits {
