@@ -21,8 +21,9 @@ use crate::{Limits, Store};
 
 pub(crate) use audit_log::{checkpoint_follows_every_256_entries, entries_page_by_subject, export_verifies};
 pub(crate) use deliveries::{
-    lease_is_exclusive_until_it_ends, leases_are_fair, settlement_counts_failures,
-    webhook_is_not_leased_before_rest_until, webhook_removal_removes_deliveries,
+    lease_is_exclusive_until_it_ends, leases_are_fair, leases_of_an_owner_are_limited,
+    number_of_leases_follows_pace, settlement_counts_failures, webhook_is_not_leased_before_rest_until,
+    webhook_removal_removes_deliveries,
 };
 pub(crate) use model::store_behaves_like_model;
 pub(crate) use requests::{
@@ -95,6 +96,8 @@ macro_rules! conformance_tests {
             concurrent_units_are_each_stored_once
             event_reaches_subscribed_webhooks
             leases_are_fair
+            leases_of_an_owner_are_limited
+            number_of_leases_follows_pace
             session_pages_cover_ids_without_a_time
             session_queries_return_matching_pages
             sessions_of_a_guest_are_found

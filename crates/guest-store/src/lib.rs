@@ -34,7 +34,7 @@ pub use log::AuditLog;
 pub use log_monitor::{LogMonitor, LogState};
 pub use log_tree::{LogTree, ProveError};
 pub use opaque::Opaque;
-pub use outbox::{Event, Leased, Leases, Payload, Settled, Settlement};
+pub use outbox::{Event, Leased, Leases, Pace, Payload, Settled, Settlement};
 pub use pages::SessionPages;
 #[cfg(feature = "sqlite")]
 pub use seal::SealKey;

@@ -52,8 +52,8 @@ pub struct Leased {
 pub struct Leases {
     /// The deliveries.
     pub deliveries: Vec<Leased>,
-    /// When the next delivery is due, or a lease ends. It can be past: a webhook has at most four deliveries under lease,
-    /// and a call a limit. `None` if nothing has a time.
+    /// When the next delivery is due, or a lease ends. It can be past: leases and a
+    /// call have limits. `None` if nothing has a time.
     pub next_due: Option<OffsetDateTime>,
 }
 
@@ -66,6 +66,7 @@ impl Leased {
             fence: self.fence,
             at,
             settled,
+            pace: Pace::Same,
             rest_until: None,
             disable_webhook: false,
             entries: Vec::new(),
@@ -116,12 +117,29 @@ pub struct Settlement {
     pub at: OffsetDateTime,
     /// The outcome. A failure is counted at the webhook and sets its `failing_since`, which a success clears.
     pub settled: Settled,
+    /// The change of the number of deliveries that the endpoint gets at a time.
+    pub pace: Pace,
     /// Time before which no delivery to the webhook is leased, if the endpoint requested a pause. It never shortens one.
     pub rest_until: Option<OffsetDateTime>,
     /// Whether the webhook is disabled and its pending events join the snapshots of their sessions.
     pub disable_webhook: bool,
     /// Audit entries to log with it.
     pub entries: Vec<Draft>,
+}
+
+/// A change of the number of deliveries to one webhook under lease at a time. The store keeps the number in memory.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Pace {
+    /// One more.
+    Faster,
+    /// As many.
+    #[default]
+    Same,
+    /// Half as many.
+    Slower,
+    /// One.
+    Stopped,
 }
 
 /// Outcomes of a delivery attempt.

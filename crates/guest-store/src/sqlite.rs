@@ -21,6 +21,7 @@ mod schema_check;
 mod shared_tokens;
 mod startup;
 mod subjects;
+mod turns;
 mod wal;
 mod writer;
 
@@ -143,9 +144,10 @@ impl SqliteStore {
         let (head, rows) = startup::prepare(&connection, &keys)?;
         let wal = Wal::watch(&mut connection).map_err(SqliteError::from)?;
         let guests = LiveGuests::read(&connection).map_err(SqliteError::from)?;
+        let turns = startup::turns(&connection).map_err(SqliteError::from)?;
         let keys = Arc::new(keys);
         let (writer, inbox) = mpsc::channel(limits.queue.max(1));
-        let thread = Writer::new(keys.clone(), limits, head, rows, guests, wal);
+        let thread = Writer::new(keys.clone(), limits, head, rows, guests, turns, wal);
         let writing = spawn("guest-store-write", move || thread.run(&connection, inbox))?;
         Ok(Self {
             keys,

@@ -62,9 +62,12 @@ pub trait Store: Debug + Send + Sync {
 
     /// Leases at most 1,000 deliveries that are due at `now` to the caller, until `now + lease`.
     ///
-    /// A webhook has at most four deliveries under lease, and none before its `rest_until`. The webhook with the fewest
-    /// leases comes first, then the one with the oldest last turn, then the one with the oldest due delivery. An
-    /// endpoint that does not answer therefore delays no other endpoint.
+    /// The owner with the fewest leases comes first. Of its webhooks it is the one with the fewest leases, then the one with
+    /// the oldest last turn, then the one with the oldest due delivery. None is leased before the `rest_until` of its
+    /// webhook. The leases of an owner and of a webhook are limited: see [`Limits`]. A webhook begins with four, and
+    /// [`Settlement::pace`] changes their number. An endpoint that does not answer therefore delays no other endpoint.
+    ///
+    /// The cost of a call does not grow with the number of webhooks.
     ///
     /// Snapshots and erasures wait until a delivery to their webhook succeeds, the webhook is enabled, or its queue is
     /// empty. Then four of a webhook are due at a time.
@@ -277,10 +280,14 @@ pub struct Limits {
     /// Bytes of the file. A unit that needs more fails with `Full`. Pages that erasure frees are used again. The
     /// write-ahead log is apart: up to 16 MiB and a transaction. Default: no limit.
     pub file_bytes: u64,
+    /// Deliveries of one webhook under lease at a time, at most: as many as its endpoint handles. Default: 16.
+    pub webhook_leases: usize,
     /// Pending events of one webhook. Later ones join the snapshots of their sessions. Default: 5,000.
     pub webhook_queue_rows: u64,
     /// Requests of one owner whose keys are kept. Default: 100,000.
     pub owner_requests: u64,
+    /// Deliveries of all webhooks of one owner under lease at a time. Default: 64.
+    pub owner_leases: usize,
     /// Webhooks of one owner. Default: 20.
     pub owner_webhooks: u64,
     /// Webhooks of all owners. Default: 1,000.
@@ -295,7 +302,9 @@ impl Default for Limits {
             file_bytes: u64::MAX,
             webhook_queue_rows: 5_000,
             owner_requests: 100_000,
+            owner_leases: 64,
             owner_webhooks: 20,
+            webhook_leases: 16,
             webhooks: 1_000,
             queue: 1_024,
         }

@@ -19,7 +19,7 @@ pub use custom_headers::{CustomHeaders, HeaderError};
 #[cfg(feature = "client")]
 pub use dispatcher::Dispatcher;
 pub use event::{EventBody, EventName, UnknownEvent};
-pub use schedule::{DisableReason, EndpointHealth, Failure, NextStep, Outcome};
+pub use schedule::{DisableReason, EndpointHealth, Failure, Load, NextStep, Outcome};
 pub use secret::{Secret, SecretError};
 pub use signature::{ID_HEADER, MessageId, MessageIdError, sign};
 pub use subscription::{Name, NameError, Subscription};

@@ -32,6 +32,8 @@ const MIN_FAILURES: u32 = 5;
 const LONGEST_WAIT: Duration = Duration::from_secs(26 * HOUR);
 /// Largest extension of a wait by a `Retry-After`. Our choice.
 const MAX_EXTENSION: Duration = Duration::from_secs(2 * HOUR);
+/// Latency beyond which an endpoint gets no more deliveries at a time. Our choice: a third of the deadline.
+const SLOW: Duration = Duration::from_secs(5);
 /// Pause of an overloaded endpoint that sends no `Retry-After`. Our choice.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(30);
 
@@ -60,11 +62,45 @@ impl Outcome {
         }
     }
 
+    /// The load of the endpoint, from the outcome and the time from sending to it. It decides how many deliveries the endpoint
+    /// gets at a time.
+    #[must_use]
+    pub fn load(&self, latency: Duration) -> Load {
+        match self {
+            Self::Failed(Failure::Timeout) => Load::Hanging,
+            Self::Failed(_)
+            | Self::Answered {
+                status:
+                    StatusCode::TOO_MANY_REQUESTS
+                    | StatusCode::BAD_GATEWAY
+                    | StatusCode::SERVICE_UNAVAILABLE
+                    | StatusCode::GATEWAY_TIMEOUT,
+                ..
+            } => Load::High,
+            Self::Answered { .. } if latency > SLOW => Load::Full,
+            Self::Answered { .. } => Load::Low,
+        }
+    }
+
     /// Whether the receiver may have got the body: all failures after the connection was made leave it unknown.
     #[must_use]
     pub fn may_have_arrived(&self) -> bool {
         !matches!(self, Self::Failed(Failure::Blocked | Failure::Connect))
     }
+}
+
+/// The load of an endpoint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Load {
+    /// It answered within 5 s: give it one delivery more at a time.
+    Low,
+    /// It answered late: keep the number of deliveries.
+    Full,
+    /// It is overloaded or failed: halve the number.
+    High,
+    /// It did not answer: one delivery at a time.
+    Hanging,
 }
 
 /// The reason that there is no header section.
@@ -269,6 +305,22 @@ mod tests {
                 wait_of(next_step(1, &Outcome::Failed(failure), MIDDLE)),
                 SCHEDULE[1]
             );
+        }
+    }
+
+    #[test]
+    fn load_follows_outcome_and_latency() {
+        let fast = Duration::from_millis(500);
+        for (outcome, latency, load) in [
+            (answered(200, None), fast, Load::Low),
+            (answered(404, None), fast, Load::Low),
+            (answered(200, None), SLOW * 2, Load::Full),
+            (answered(429, None), fast, Load::High),
+            (answered(503, None), fast, Load::High),
+            (Outcome::Failed(Failure::Connect), fast, Load::High),
+            (Outcome::Failed(Failure::Timeout), fast, Load::Hanging),
+        ] {
+            assert_eq!(outcome.load(latency), load, "{outcome:?} {latency:?}");
         }
     }
 

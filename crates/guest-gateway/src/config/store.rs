@@ -40,6 +40,9 @@ pub(crate) struct Webhooks {
     /// Private networks that webhooks may reach.
     #[serde(deserialize_with = "networks")]
     pub(crate) allow_networks: Vec<IpNet>,
+    /// Deliveries of one webhook in flight.
+    #[serde(deserialize_with = "at_least_one")]
+    concurrency: u64,
     /// Pending events of one webhook.
     #[serde(deserialize_with = "at_least_one")]
     queue: u64,
@@ -56,6 +59,7 @@ impl Default for Webhooks {
         let limits = Limits::default();
         Self {
             allow_networks: Vec::new(),
+            concurrency: limits.webhook_leases as u64,
             queue: limits.webhook_queue_rows,
             per_client: limits.owner_webhooks,
             limit: limits.webhooks,
@@ -68,6 +72,7 @@ impl Config {
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             file_bytes: self.store.max_size.unwrap_or(u64::MAX),
+            webhook_leases: usize::try_from(self.webhooks.concurrency).unwrap_or(usize::MAX),
             webhook_queue_rows: self.webhooks.queue,
             owner_webhooks: self.webhooks.per_client,
             webhooks: self.webhooks.limit,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::Make;
-use super::samples::{at, bad_draft, draft, event, events, store_sessions, stored, unit, webhook};
-use crate::{Change, Leased, Limits, Payload, Settled, Settlement, Store, StoreErrorKind};
+use super::samples::{at, bad_draft, draft, event, events, session, store_sessions, stored, unit, webhook};
+use crate::{Change, Event, Leased, Limits, Pace, Payload, Settled, Settlement, Store, StoreErrorKind};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -25,6 +25,7 @@ pub(super) fn settlement(leased: &Leased, settled: Settled) -> Settlement {
         fence: leased.fence,
         at: at(30),
         settled,
+        pace: Pace::Same,
         rest_until: None,
         disable_webhook: false,
         entries: Vec::new(),
@@ -153,6 +154,72 @@ pub(crate) async fn leases_are_fair(make: Make) {
         );
     }
     assert_eq!(order.concat(), "abcabcabc", "in turn");
+}
+
+/// The endpoints of one owner leave leases to those of another one.
+pub(crate) async fn leases_of_an_owner_are_limited(make: Make) {
+    let store = make(Limits {
+        owner_leases: 6,
+        ..Limits::default()
+    });
+    store_sessions(&*store, &["s-1"]).await;
+    let mut other = session("s-2", "p", "g-2");
+    other.ended_at = Some(at(0));
+    stored(&*store, unit(Change::CreateSession(other))).await;
+    for (id, owner) in [("a", "o"), ("b", "o"), ("c", "p")] {
+        stored(&*store, unit(Change::PutWebhook(webhook(id, owner, id, &["n"])))).await;
+    }
+    let many = (0..9).map(|number| event(&format!("e-{number}"), "o", "n"));
+    stored(&*store, events(many.collect())).await;
+    assert_eq!(lease(&*store, at(0), 100).await.len(), 6, "of both webhooks");
+    assert!(lease(&*store, at(0), 100).await.is_empty());
+    let of_other = Event {
+        session: "s-2".parse().expect("a valid id"),
+        ..event("f", "p", "n")
+    };
+    stored(&*store, events(vec![of_other])).await;
+    let leased = lease(&*store, at(0), 1).await.remove(0);
+    assert_eq!(leased.webhook.id.as_str(), "c");
+    assert_eq!(lease(&*store, at(60), 100).await.len(), 7, "leases that ended");
+}
+
+/// A webhook gets as many deliveries at a time as its endpoint handles.
+pub(crate) async fn number_of_leases_follows_pace(make: Make) {
+    let store = make(Limits {
+        webhook_leases: 6,
+        ..Limits::default()
+    });
+    store_sessions(&*store, &["s-1"]).await;
+    stored(
+        &*store,
+        unit(Change::PutWebhook(webhook("w", "o", "crm", &["n"]))),
+    )
+    .await;
+    let many = (0..40).map(|number| event(&format!("e-{number}"), "o", "n"));
+    stored(&*store, events(many.collect())).await;
+    let mut under_lease = lease(&*store, at(0), 100).await;
+    assert_eq!(under_lease.len(), 4);
+    for (pace, count) in [
+        (Pace::Same, 4),
+        (Pace::Faster, 5),
+        (Pace::Faster, 6),
+        (Pace::Faster, 6),
+        (Pace::Slower, 5),
+        (Pace::Stopped, 4),
+        (Pace::Stopped, 3),
+        (Pace::Stopped, 2),
+        (Pace::Stopped, 1),
+        (Pace::Stopped, 1),
+        (Pace::Faster, 2),
+    ] {
+        let settlement = Settlement {
+            pace,
+            ..settlement(&under_lease.remove(0), Settled::Delivered)
+        };
+        store.settle_delivery(settlement).await.expect("settled");
+        under_lease.extend(lease(&*store, at(0), 100).await);
+        assert_eq!(under_lease.len(), count, "{pace:?}");
+    }
 }
 
 /// No delivery is leased before the `rest_until` of its webhook.

@@ -15,8 +15,8 @@ use super::Make;
 use super::samples::{at, draft, event, session, webhook};
 use crate::outbox::event_id;
 use crate::{
-    Change, Conflict, Leased, Limits, SessionQuery, Settled, Settlement, Stats, Store, StoreErrorKind, Unit,
-    verify,
+    Change, Conflict, Leased, Limits, Pace, SessionQuery, Settled, Settlement, Stats, Store, StoreErrorKind,
+    Unit, verify,
 };
 
 /// The store answers random requests as the model does.
@@ -43,8 +43,10 @@ pub(crate) fn store_behaves_like_model(make: Make) {
 const LIMITS: Limits = Limits {
     file_bytes: u64::MAX,
     webhook_queue_rows: 3,
+    owner_leases: 64,
     owner_requests: 2,
     owner_webhooks: 2,
+    webhook_leases: 16,
     webhooks: 3,
     queue: 4,
 };
@@ -157,6 +159,7 @@ async fn compare(store: &dyn Store, requests: Vec<Request>) {
                 };
                 let found = store
                     .settle_delivery(Settlement {
+                        pace: Pace::Same,
                         delivery: lease.id.clone(),
                         fence: lease.fence,
                         at: at(model.now),

@@ -68,6 +68,7 @@ impl Transaction<'_, '_> {
                     return Err(StoreErrorKind::NotFound.into());
                 }
                 self.head.overflowing.remove(id.as_str());
+                self.turns.touch(id.as_str());
                 Ok(None)
             }
         }
@@ -144,6 +145,7 @@ impl Transaction<'_, '_> {
             return Err(Conflict::WebhookNameInUse.into());
         }
         write_webhook(self.prepared, webhook, webhook.version + 1, &self.keys.seal)?;
+        self.turns.touch(webhook.id.as_str());
         match webhook.enabled {
             true => self.release(webhook.id.as_str())?,
             false => self.withhold_all(webhook.id.as_str())?,

@@ -17,25 +17,11 @@ use crate::seal::{Aead, LookupHash};
 use crate::store::PAGE;
 use crate::{Leased, Leases, Payload, SealKey, Settled, Settlement, StoreErrorKind, Webhook};
 
-/// Largest number of deliveries to one webhook under lease. Our choice: it keeps an endpoint busy, and an endpoint that
-/// never answers occupies few workers.
-const IN_FLIGHT: usize = 4;
-
 /// Time until an unreadable snapshot or erasure is tried again. Our choice.
 const UNREADABLE_PAUSE: time::Duration = time::Duration::DAY;
 
 /// Index of the first column of the session in a row of a due delivery.
 const SESSION: usize = 11;
-
-/// A webhook that has deliveries due.
-struct Turn {
-    webhook: String,
-    last_turn: Option<i64>,
-    oldest_due: i64,
-    in_flight: usize,
-    /// Due deliveries, at most `IN_FLIGHT`.
-    due: usize,
-}
 
 impl Transaction<'_, '_> {
     pub(super) fn lease(
@@ -44,27 +30,13 @@ impl Transaction<'_, '_> {
         lease: Duration,
         limit: usize,
     ) -> Result<Leases, SqliteError> {
-        let turns = self.turns(now)?;
-        let mut slots = Vec::new();
-        for (index, turn) in turns.iter().enumerate() {
-            for rank in (turn.in_flight..IN_FLIGHT).take(turn.due) {
-                slots.push((rank, turn.last_turn, turn.oldest_due, &turn.webhook, index));
-            }
-        }
-        slots.sort_unstable();
-        let mut counts = vec![0; turns.len()];
-        for (.., index) in slots.into_iter().take(limit.min(PAGE)) {
-            counts[index] += 1;
-        }
-
+        self.refresh_turns(now)?;
         let mut leased = Vec::new();
-        for (turn, count) in turns.iter().zip(counts) {
-            if count > 0
-                && let Some(webhook) = self.open(turn)?
-            {
-                leased.extend(self.due(turn, &Arc::new(webhook), now, count)?);
+        for (webhook, count) in self.turns.take(limit.min(PAGE), self.limits) {
+            if let Some(read) = self.open(&webhook)? {
+                leased.extend(self.due(&Arc::new(read), now, count)?);
                 let sql = "UPDATE webhooks SET last_turn = ?2 WHERE id = ?1";
-                self.prepared.execute(sql, params![turn.webhook, micros(now)])?;
+                self.prepared.execute(sql, params![webhook, micros(now)])?;
             }
         }
         let lease = time::Duration::try_from(lease).unwrap_or(time::Duration::MAX);
@@ -82,48 +54,22 @@ impl Transaction<'_, '_> {
                 ],
             )?;
         }
+        // what was leased has another time now
+        self.refresh_turns(now)?;
         Ok(Leases {
             deliveries: leased.into_iter().map(|(_, delivery)| delivery).collect(),
-            next_due: self.next_due()?,
+            next_due: self.turns.next_due().map(time).transpose()?,
         })
     }
 
-    fn next_due(&mut self) -> Result<Option<OffsetDateTime>, SqliteError> {
-        let sql = "SELECT min(max(coalesce(rest_until, due), due)) FROM (
-                SELECT rest_until, (SELECT min(due_at) FROM outbox WHERE webhook = webhooks.id) AS due
-                FROM webhooks WHERE enabled)";
-        let next = self.prepared.row(sql, [], |row| row.get::<_, Option<i64>>(0))?;
-        next.flatten().map(time).transpose()
-    }
-
-    fn turns(&mut self, now: OffsetDateTime) -> Result<Vec<Turn>, SqliteError> {
-        self.prepared.rows(
-            "SELECT * FROM (
-                SELECT id, last_turn,
-                    (SELECT min(due_at) FROM outbox WHERE webhook = webhooks.id AND due_at <= ?1) AS oldest,
-                    (SELECT count(*) FROM outbox WHERE webhook = webhooks.id AND leased = 1 AND due_at > ?1),
-                    (SELECT count(*) FROM
-                        (SELECT 1 FROM outbox WHERE webhook = webhooks.id AND due_at <= ?1 LIMIT ?2))
-                FROM webhooks WHERE enabled AND (rest_until IS NULL OR rest_until <= ?1))
-             WHERE oldest IS NOT NULL",
-            params![micros(now), integer(IN_FLIGHT as u64)?],
-            |row| {
-                Ok(Turn {
-                    webhook: row.get(0)?,
-                    last_turn: row.get(1)?,
-                    oldest_due: row.get(2)?,
-                    in_flight: number(row, 3)?,
-                    due: number(row, 4)?,
-                })
-            },
-        )
+    fn refresh_turns(&mut self, now: OffsetDateTime) -> Result<(), SqliteError> {
+        self.turns.refresh(self.prepared, self.limits, micros(now))
     }
 
     /// Reads the webhook of a turn. One that cannot be read is disabled.
-    fn open(&mut self, turn: &Turn) -> Result<Option<Webhook>, SqliteError> {
-        let found = self.stored(&turn.webhook)?;
+    fn open(&mut self, webhook: &str) -> Result<Option<Webhook>, SqliteError> {
+        let found = self.stored(webhook)?;
         if found.is_none() {
-            let webhook = &turn.webhook;
             tracing::error!(
                 webhook,
                 "a webhook cannot be read and is disabled: remove it and register it again"
@@ -144,7 +90,6 @@ impl Transaction<'_, '_> {
     /// The first `count` readable deliveries that are due, as they will be once they are leased, with their positions.
     fn due(
         &mut self,
-        turn: &Turn,
         webhook: &Arc<Webhook>,
         now: OffsetDateTime,
         count: usize,
@@ -158,7 +103,7 @@ impl Transaction<'_, '_> {
                  LEFT JOIN subjects ON subjects.slot = coalesce(outbox.slot, sessions.slot)
                  WHERE webhook = ?1 AND due_at <= ?2 ORDER BY due_at, position"
             ),
-            params![turn.webhook, micros(now)],
+            params![webhook.id.as_str(), micros(now)],
             count,
             |row| {
                 let delivery = Leased {
@@ -173,7 +118,7 @@ impl Transaction<'_, '_> {
             },
         )?;
         for delivery in unreadable {
-            self.set_aside(&turn.webhook, &delivery, now)?;
+            self.set_aside(webhook.id.as_str(), &delivery, now)?;
         }
         Ok(due)
     }
@@ -189,6 +134,7 @@ impl Transaction<'_, '_> {
             "SELECT position, kind, session, first, last, at, grown, slot, webhook FROM outbox WHERE id = ?1";
         let held = self.prepared.row(sql, [delivery], held)?;
         let held = held.ok_or(StoreErrorKind::Corrupt)?;
+        self.turns.touch(webhook);
         if held.kind == EVENT {
             self.remove(&held)?;
             self.join_snapshot(webhook, &held.undelivered())?;
@@ -206,6 +152,8 @@ impl Transaction<'_, '_> {
         let leased = params![settlement.delivery, integer(settlement.fence)?];
         let held = self.prepared.row(sql, leased, held)?;
         let held = held.ok_or(StoreErrorKind::Fenced)?;
+        self.turns.touch(&held.webhook);
+        self.turns.set_pace(&held.webhook, settlement.pace, self.limits);
         self.log(&settlement.entries)?;
         match settlement.settled {
             Settled::RetryAt(when) | Settled::NotSent(when) => {

@@ -120,6 +120,7 @@ impl Transaction<'_, '_> {
 
     /// Adds events to the snapshot of their session.
     pub(super) fn join_snapshot(&mut self, webhook: &str, events: &Undelivered) -> Result<(), SqliteError> {
+        self.turns.touch(webhook);
         let params = params![webhook, events.session, events.first, events.last, events.at];
         // `due_at = at` marks a released snapshot
         let sql = "UPDATE outbox SET grown = grown OR first > ?3 OR last < ?4,
@@ -141,6 +142,7 @@ impl Transaction<'_, '_> {
     /// Adds all pending events of a webhook to the snapshots of their sessions. None of them is due.
     pub(super) fn withhold_all(&mut self, webhook: &str) -> Result<(), SqliteError> {
         self.write_counts()?;
+        self.turns.touch(webhook);
         for sql in [
             "UPDATE outbox SET due_at = NULL, leased = 0, fence = fence + 1, attempts = 0
              WHERE webhook = ?1 AND kind > 0 AND due_at IS NOT NULL",
@@ -204,6 +206,7 @@ impl Transaction<'_, '_> {
         let Some(queue) = self.queue(webhook)? else {
             return Ok(());
         };
+        self.turns.touch(webhook);
         if queue.stats.snapshots == 0 {
             self.head.overflowing.remove(webhook);
         } else if queue.is_enabled {
@@ -229,6 +232,7 @@ impl Transaction<'_, '_> {
 
     /// Adds to the counts of a webhook's queue.
     pub(super) fn count(&mut self, webhook: &str, rows: i64, snapshots: i64) {
+        self.turns.touch(webhook);
         match self.head.queues.0.get_mut(webhook) {
             Some(counts) => *counts = (counts.0 + rows, counts.1 + snapshots),
             None => drop(self.head.queues.0.insert(webhook.to_owned(), (rows, snapshots))),

@@ -14,6 +14,7 @@ use super::row_sums::Rows;
 use super::schema::{APPLICATION, VERSION, check_keys, create};
 use super::schema_check;
 use super::shared_tokens;
+use super::turns::Turns;
 use super::writer::{Head, last_transaction};
 use crate::{StoreError, StoreErrorKind};
 
@@ -67,6 +68,13 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<(Head, Row
         overflowing: BTreeSet::new(),
     };
     Ok((head, rows))
+}
+
+/// The queues of all webhooks.
+pub(super) fn turns(connection: &Connection) -> rusqlite::Result<Turns> {
+    let mut statement = connection.prepare("SELECT id FROM webhooks")?;
+    let webhooks = statement.query_map([], |row| row.get(0))?;
+    Ok(Turns::of(webhooks.collect::<rusqlite::Result<Vec<String>>>()?))
 }
 
 /// The count of live sessions.

@@ -15,6 +15,7 @@ use super::outbox::QueueCounts;
 use super::prepared::Prepared;
 use super::reader::Reader;
 use super::row_sums::{RowState, Rows};
+use super::turns::Turns;
 use super::wal::Wal;
 use super::{Keys, Step, Write};
 use crate::audit_log::LogHead;
@@ -39,6 +40,7 @@ pub(super) struct Writer {
     head: Head,
     rows: Rows,
     guests: LiveGuests,
+    turns: Turns,
     wal: Wal,
     /// Rows that this connection has changed, or `None` before the first transaction.
     changes: Option<u64>,
@@ -56,6 +58,7 @@ impl Writer {
         head: Head,
         rows: Rows,
         guests: LiveGuests,
+        turns: Turns,
         wal: Wal,
     ) -> Self {
         Self {
@@ -64,6 +67,7 @@ impl Writer {
             head,
             rows,
             guests,
+            turns,
             wal,
             changes: None,
             expected: 0,
@@ -139,11 +143,13 @@ impl Writer {
         };
         if stored == Ok(true) {
             self.guests.commit();
+            self.turns.commit();
             return stored;
         }
         self.head = before.0;
         self.rows.restore(before.1);
         self.guests.roll_back(0);
+        self.turns.roll_back();
         self.fault = stored.err().and_then(unwritable).or(self.fault);
         if let Err(error) = roll_back(prepared) {
             tracing::warn!(%error, "a rollback failed and is repeated before the next transaction");
@@ -160,6 +166,7 @@ impl Writer {
             head: &mut self.head,
             rows: &self.rows,
             guests: &mut self.guests,
+            turns: &mut self.turns,
             erased: false,
             failed: None,
             fault: &mut self.fault,
@@ -339,6 +346,7 @@ pub(super) struct Transaction<'t, 'c> {
     pub(super) head: &'t mut Head,
     pub(super) rows: &'t Rows,
     pub(super) guests: &'t mut LiveGuests,
+    pub(super) turns: &'t mut Turns,
     /// Whether a session was erased.
     pub(super) erased: bool,
     /// The error of a unit because of which the transaction must be rolled back.
@@ -410,6 +418,7 @@ mod tests {
             head,
             rows,
             LiveGuests::default(),
+            Turns::default(),
             Wal::default(),
         );
         writer.head.transactions = 5;

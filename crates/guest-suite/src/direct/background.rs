@@ -10,8 +10,9 @@ use webhook::Dispatcher;
 
 use super::Direct;
 
-/// Maximum number of deliveries in flight.
-const MAX_DELIVERIES: usize = 32;
+/// Maximum number of deliveries in flight. Our choice: four times the leases of one owner, so that the endpoints of three
+/// owners may hang without an effect on others.
+const MAX_DELIVERIES: usize = 256;
 /// Shortest time between two reads of the outbox without a new event, and between two runs that end sessions. Our choice.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -25,7 +26,7 @@ const RUNS_PER_CHECKPOINT: u32 = 4;
 impl Direct {
     /// Runs the background tasks until it is dropped. Spawn it once per process.
     ///
-    /// - Delivers the outbox, up to 32 deliveries at once. A dropped delivery is repeated with the same id.
+    /// - Delivers the outbox, up to 256 deliveries at once. A dropped delivery is repeated with the same id.
     /// - Ends idle sessions, and re-evaluates the consent of a session whose decision may differ: all of them at the start.
     /// - Erases sessions after their retention, and removes idempotency keys after 24 hours.
     /// - Logs counted refusals when their minute is over.

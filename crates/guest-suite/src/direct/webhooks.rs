@@ -7,12 +7,12 @@ use bytes::Bytes;
 use genesys_api::{WebhookId, entropy, error_chain};
 use guest_sessions::{ErrorCode, SubscriptionBody, Webhook, erased_event};
 use guest_store::{
-    Change, KeyedRequest, Leased, Leases, Payload, Resource, Settled, Settlement, StoreErrorKind,
+    Change, KeyedRequest, Leased, Leases, Pace, Payload, Resource, Settled, Settlement, StoreErrorKind,
     Webhook as WebhookRow,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use webhook::{
-    Attempt, Dispatcher, EndpointHealth, EventName, Failure, MessageId, NextStep, Secret, Subscription,
+    Attempt, Dispatcher, EndpointHealth, EventName, Failure, Load, MessageId, NextStep, Secret, Subscription,
 };
 
 use super::Direct;
@@ -151,6 +151,7 @@ impl Direct {
             let postponed = leased.settlement(Settled::NotSent(now + UNREADABLE_PAUSE), now);
             return self.settle(postponed, None).await;
         };
+        let sent = self.clock().now().instant;
         let outcome = dispatcher
             .deliver(&Attempt {
                 id: &id,
@@ -161,7 +162,8 @@ impl Direct {
                 body,
             })
             .await;
-        disclosure.at = self.clock().now().utc;
+        let answered = self.clock().now();
+        disclosure.at = answered.utc;
         let attempt = match leased.payload {
             Payload::Event { .. } => leased.attempt,
             _ => leased.attempt.min(LAST_SNAPSHOT_STEP),
@@ -172,6 +174,12 @@ impl Direct {
         };
         let next_step = health.handle_outcome(attempt, &outcome, disclosure.at, entropy::number());
         let mut settlement = leased.settlement(Settled::Dead, disclosure.at);
+        settlement.pace = match outcome.load(answered.instant.saturating_duration_since(sent)) {
+            Load::Low => Pace::Faster,
+            Load::High => Pace::Slower,
+            Load::Hanging => Pace::Stopped,
+            _ => Pace::Same,
+        };
         match next_step {
             NextStep::Delivered => settlement.settled = Settled::Delivered,
             NextStep::RetryAt { at, pause_until } => {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use audit::Entry;
 use guest_store::{
-    EntryQuery, Payload, Session, SessionQuery, Settled, Settlement, SqliteStore, Stats, Store as _, verify,
+    EntryQuery, Pace, Payload, Session, SessionQuery, Settled, Settlement, SqliteStore, Stats, Store as _,
+    verify,
 };
 use tokio::task::JoinSet;
 
@@ -171,6 +172,7 @@ impl Outbox {
                     fence: delivery.fence,
                     at: NOW,
                     settled: Settled::Delivered,
+                    pace: Pace::Same,
                     rest_until: None,
                     disable_webhook: false,
                     entries: Vec::new(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use audit::{Actor, Draft};
 use genesys_api::{ChannelId, GuestId};
 use guest_store::{
-    Change, Event, Payload, Session, Settled, Settlement, SqliteStore, Store as _, StoreError,
+    Change, Event, Pace, Payload, Session, Settled, Settlement, SqliteStore, Store as _, StoreError,
     StoreErrorKind, Unit,
 };
 use tokio::runtime::Runtime;
@@ -201,6 +201,7 @@ impl<'l> Writer<'l> {
                 fence: delivery.fence,
                 at: NOW,
                 settled,
+                pace: Pace::Same,
                 rest_until: None,
                 disable_webhook: false,
                 entries: vec![entry],

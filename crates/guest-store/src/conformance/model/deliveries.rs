@@ -132,14 +132,16 @@ impl Model {
         }
     }
 
-    /// Checks what was leased: what comes next is of the webhook with the fewest under lease, then of the one with the
-    /// longest ago turn, then of the one that waits the longest.
+    /// Checks what was leased: what comes next is of the owner with the fewest under lease, then of the webhook with the
+    /// fewest, then of the one with the longest ago turn, then of the one that waits the longest.
     pub(super) fn lease(&mut self, leased: &[Leased], limit: usize, seconds: u64) {
         let now = self.now;
         let mut turns = BTreeMap::new();
+        let mut of_owners = BTreeMap::<_, usize>::new();
         for (id, webhook) in &self.webhooks {
             let of_it = || self.outbox.iter().filter(|delivery| delivery.webhook == *id);
             let under_lease = of_it().filter(|delivery| delivery.is_leased && delivery.due > Some(now));
+            *of_owners.entry(owner(*id)).or_default() += under_lease.clone().count();
             let due = of_it().filter_map(|delivery| delivery.due);
             let due: Vec<_> = due.filter(|due| *due <= now).collect();
             let is_awake = webhook.is_on && webhook.rest_until.is_none_or(|until| until <= now);
@@ -150,10 +152,13 @@ impl Model {
         let mut expected = BTreeMap::<u8, usize>::new();
         for _ in 0..limit {
             let next = turns.iter_mut().filter(|(_, turn)| turn.0 < 4 && turn.3 > 0);
-            let Some((id, turn)) = next.min_by_key(|(id, turn)| (turn.0, turn.1, turn.2, **id)) else {
+            let Some((id, turn)) =
+                next.min_by_key(|(id, turn)| (of_owners[owner(**id)], turn.0, turn.1, turn.2, **id))
+            else {
                 break;
             };
             (turn.0, turn.3) = (turn.0 + 1, turn.3 - 1);
+            *of_owners.entry(owner(*id)).or_default() += 1;
             *expected.entry(*id).or_default() += 1;
             self.webhooks.get_mut(id).expect("it is there").last_turn = Some(now);
         }

@@ -4,7 +4,7 @@ use audit::Pseudonym;
 
 use super::*;
 use crate::sqlite::row_sums::TABLES;
-use crate::{KeyedRequest, Settled, Settlement, verify};
+use crate::{KeyedRequest, Pace, Settled, Settlement, verify};
 
 /// A folder whose files take no time to sync, where the system has one.
 fn folder_in_memory() -> tempfile::TempDir {
@@ -69,6 +69,7 @@ async fn change_rows(store: &SqliteStore) {
     let leased = store.lease_deliveries(at(), Duration::from_secs(60), 1).await;
     let leased = leased.unwrap().deliveries.remove(0);
     let settlement = Settlement {
+        pace: Pace::Same,
         delivery: leased.id,
         fence: leased.fence,
         at: at(),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use secrecy::ExposeSecret as _;
 
 use super::*;
-use crate::{Settled, Settlement};
+use crate::{Pace, Settled, Settlement};
 
 /// A session whose ids, keys and attributes occur nowhere else. Its document has `size` bytes more.
 fn guest(number: usize, size: usize) -> Session {
@@ -150,6 +150,7 @@ async fn erased_guests_leave_no_trace_in_any_file() {
         for delivery in leased {
             assert!(matches!(delivery.payload, Payload::Erased { .. }), "{delivery:?}");
             let settlement = Settlement {
+                pace: Pace::Same,
                 delivery: delivery.id,
                 fence: delivery.fence,
                 at: at(),

@@ -1,6 +1,7 @@
 //! Faults of the disk: those that pass, and those that close the store.
 
 use super::*;
+use crate::sqlite::turns::Turns;
 
 /// The pages that the file may have, as the writer's connection enforces it.
 async fn limit_pages(store: &SqliteStore, sql: &'static str) {
@@ -123,6 +124,7 @@ async fn commit_that_reports_an_error_and_is_stored_succeeds() {
         head,
         rows,
         LiveGuests::default(),
+        Turns::default(),
         Wal::default(),
     );
     let writing = spawn("writer", move || thread.run(&connection, inbox)).unwrap();
