@@ -47,9 +47,8 @@ impl Example {
         let folder = tempfile::tempdir().unwrap();
         let text = std::fs::read_to_string(root().join("gateway.example.toml")).unwrap();
         let mut example = Self { folder, text };
-        for port in ["8080", "9090"] {
-            example.change(&format!("\"127.0.0.1:{port}\""), "\"127.0.0.1:0\"");
-        }
+        example.change("\"127.0.0.1:8080\"", "\"127.0.0.1:0\"");
+        example.change("\"127.0.0.1:9090\"", "\"127.0.0.2:0\"");
         for name in ["guest-gateway.db", "guest-gateway.keys"] {
             let path = example.path(name).display().to_string();
             example.change(&format!("{name:?}"), &format!("{path:?}"));

@@ -17,7 +17,7 @@ use crate::guests::until;
 use crate::page::Page;
 use crate::process::{Process, command, program};
 use crate::proxy::ClosedPort;
-use crate::world::World;
+use crate::world::{ORIGIN, World};
 
 /// Repetitions of a test, of which the environment may have more.
 fn repetitions(variable: &str, default: u32) -> u32 {
@@ -138,6 +138,7 @@ async fn reload(serving: &Serving) -> (StatusCode, Value) {
 #[tokio::test]
 async fn hangup_reloads_clients_and_keeps_sockets_open() {
     let mut example = Example::new();
+    example.change("\"https://www.yourdomain.com\"", &format!("{ORIGIN:?}"));
     let serving = example.serve().await;
     let api = serving.api(Tls::system().unwrap()).await;
     let session = api.create(&example_guest()).await;
@@ -231,6 +232,7 @@ impl Load {
 #[tokio::test(flavor = "multi_thread")]
 async fn reloads_under_load_drop_no_connection_and_fail_no_request() {
     let mut example = Example::new();
+    example.change("\"https://www.yourdomain.com\"", &format!("{ORIGIN:?}"));
     example.change("# requests_per_minute = 3000 ", "requests_per_minute = 1000000 ");
     let serving = example.serve().await;
     let api = serving.api(Tls::system().unwrap()).await;

@@ -22,7 +22,7 @@ async fn files_with_secrets_that_others_can_read_are_named() {
     let mut example = Example::new();
     let config = example.write();
     let secret = example.path("secret").display().to_string();
-    std::fs::write(&secret, "canary").unwrap();
+    std::fs::write(&secret, "canary-of-20-bytes-or-more").unwrap();
     let set_mode = |path: &str, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
@@ -39,6 +39,10 @@ async fn files_with_secrets_that_others_can_read_are_named() {
     example.change(
         "secret = \"your_service_account_client_secret\"",
         &format!("secret_file = {secret:?}"),
+    );
+    example.change(
+        "token = \"your_admin_token_of_20_bytes_or_more\"",
+        &format!("token_file = {secret:?}"),
     );
     // the configuration has no secret of its own now
     for (mode, is_named) in [(0o644, true), (0o400, false)] {

@@ -103,7 +103,7 @@ async fn simulator_with_tls_prints_the_path_of_its_ca() {
 async fn gateway_prints_its_url_and_that_genesys_is_simulated() {
     let example = Example::new();
     let serving = example.serve().await;
-    assert_eq!(keys(&serving.ready), ["event", "http", "simulator"]);
+    assert_eq!(keys(&serving.ready), ["admin", "event", "http", "simulator"]);
     assert!(
         serving.ready["simulator"]
             .as_str()
