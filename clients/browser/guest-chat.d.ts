@@ -1,5 +1,5 @@
 export * from "./guest-sessions.js";
-import type { ConversationState, Ended, GuestConversation, Message } from "./guest-sessions.js";
+import type { ConversationState, Ended, GuestConversation, Message, SignIn } from "./guest-sessions.js";
 
 /** A purpose of consent. */
 export type Purpose = "analytics" | "marketing" | "personalization";
@@ -42,6 +42,8 @@ export interface GuestChatEvents {
   "guest-chat-ended": CustomEvent<Ended>;
   "guest-chat-error": CustomEvent<{ error: unknown }>;
   "guest-chat-message": CustomEvent<{ message: Message }>;
+  /** `lost`: Genesys no longer accepts the sign-in of the guest, who can sign in again. */
+  "guest-chat-sign-in": CustomEvent<{ state: "lost" | "signed_in" | "signed_out" }>;
   "guest-chat-state": CustomEvent<{ state: ConversationState }>;
 }
 
@@ -57,6 +59,13 @@ export class GuestChat extends HTMLElement {
   readonly conversation: GuestConversation | null;
   /** Returns an assertion of the app's backend about the guest, for each session that is created at `gateway`. */
   assertion?: () => Promise<string>;
+  /**
+   * Signs the guest in with the authorization code that the identity provider sent the guest back with, once there is a
+   * session. Compare its `state` before. The event `guest-chat-sign-in` reports it. A refusal is a `GuestSessionsError`.
+   */
+  signIn(authorization: SignIn): Promise<void>;
+  /** Signs the guest out everywhere, which ends the session. */
+  signOut(): Promise<void>;
   /** Starts the chat, in place of one that runs. */
   start(source: ChatSession | GuestConversation | OpenSession, options?: ChatOptions): Promise<void>;
   addEventListener<K extends keyof GuestChatEvents>(

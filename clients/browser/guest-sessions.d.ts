@@ -255,6 +255,8 @@ export interface Conversation {
   /** Expiry of the session, if it is less than 5 minutes away. A message extends it. */
   expiresAt?: string;
   outage?: Outage;
+  /** Present if the guest is signed in. After the sign-out the session ends with the reason `signed_out`. */
+  signedIn?: true;
   /** `ended`: the agent or the bot has left, and a message continues the conversation. `read_only`: no more messages can be sent. `cleared`: remove what is shown of it. */
   state: "cleared" | "ended" | "open" | "read_only";
   type: "conversation";
@@ -372,11 +374,12 @@ export interface EndCounts {
   expired: number;
   guest: number;
   server_closed: number;
+  signed_out: number;
   token_reuse: number;
 }
 
 /** Reason of the session's end. */
-export type EndReason = "agent" | "consent_withdrawn" | "error" | "expired" | "guest" | "server_closed" | "token_reuse";
+export type EndReason = "agent" | "consent_withdrawn" | "error" | "expired" | "guest" | "server_closed" | "signed_out" | "token_reuse";
 
 export interface ErasedGuest {
   /** A signed checkpoint of the audit log over all their entries: a signed note (C2SP `tlog-checkpoint`). */
@@ -448,6 +451,7 @@ export type ErrorCode =
   | "session.ended"
   | "session.gone"
   | "session.required"
+  | "sign.in.refused"
   | "stream.required"
   | "ticket.invalid"
   | "too.many.attachments"
@@ -765,10 +769,10 @@ export interface OtherContent {
 
 /** Genesys cannot be used. It is reported within 20 s, and again when it changes. Messages wait. */
 export interface Outage {
-  /** Time of the next attempt. Without it an attempt is under way. */
+  /** Time of the next attempt. Without it an attempt is under way, or the next sign-in of the guest is awaited. */
   nextAttemptAt?: string;
-  /** `genesys.refused`: the deployment, its origin or its configuration is refused. `genesys.throttled`: the rate is limited. `genesys.unreachable`: there is no answer. */
-  reason: "genesys.refused" | "genesys.throttled" | "genesys.unreachable";
+  /** `genesys.refused`: the deployment, its origin or its configuration is refused. `genesys.throttled`: the rate is limited. `genesys.unreachable`: there is no answer. `sign.in.lost`: Genesys no longer accepts the sign-in of the guest, who can sign in again. */
+  reason: "genesys.refused" | "genesys.throttled" | "genesys.unreachable" | "sign.in.lost";
   since: string;
 }
 
@@ -869,7 +873,8 @@ export type RefusalCode =
   | "handshake.timeout"
   | "not.found"
   | "service.unavailable"
-  | "session.ended";
+  | "session.ended"
+  | "sign.in.refused";
 
 /** A frame was refused. After a fatal refusal the socket is closed with 1008. */
 export interface Refused {
@@ -975,6 +980,18 @@ export interface SessionView {
   guestId: Id;
   id: Id;
   state: State;
+}
+
+/** The result of a sign-in at the identity provider: OAuth's authorization code flow. */
+export interface SignIn {
+  /** Authorization code of the redirect. */
+  code: string;
+  /** Of an authorization request with PKCE (RFC 7636). */
+  codeVerifier?: string;
+  /** Of an authorization request with a nonce (OpenID Connect). */
+  nonce?: string;
+  /** As in the authorization request. */
+  redirectUri: string;
 }
 
 export interface SpaSettings {
@@ -1275,6 +1292,15 @@ export class GuestConversation {
    * 200. `shown`: whether the client emitted or returned the message before.
    */
   history(query?: { page?: number } | { from: string }): Promise<{ messages: (HistoryMessage & { shown: boolean })[]; nextPage?: number }>;
+  /**
+   * Signs the guest in with the authorization code that the identity provider sent the guest back with. Compare its `state`
+   * before. The conversation goes on, and the event `conversation` has `signedIn`. A code works once: a refusal is a
+   * `GuestSessionsError`, and the guest has to sign in again. If the sign-in is lost later, the event has the outage
+   * `sign.in.lost`, and messages wait for another one.
+   */
+  signIn(authorization: SignIn): Promise<void>;
+  /** Signs the guest out everywhere. The session ends: its conversation cannot go on anonymously. */
+  signOut(): Promise<void>;
   /** Starts a new conversation after a read-only one. The event `conversation` offers it as the action `start_new`. */
   startNew(): void;
   /** Clears the conversation: it ends, and its history is deleted. `conversation` offers it as the action `clear`. */
@@ -1324,6 +1350,10 @@ export class SpaClient {
   conversation(session: BrowserSession, options?: GuestConversationOptions): GuestConversation;
   /** Changes the consent of the session. Absent purposes stay unchanged. */
   changeConsent(choices: ChangeConsent): Promise<BrowserSession>;
+  /** Signs the guest of the session in, as `GuestConversation.signIn`. Call it after `resume` or `create`. */
+  signIn(authorization: SignIn): Promise<void>;
+  /** Signs the guest out everywhere, which ends the session. */
+  signOut(): Promise<void>;
   /** Ends the session. Its conversations end too. */
   end(): Promise<void>;
 }
@@ -1366,6 +1396,12 @@ export function fetchMessages(options: CallOptions, id: string, query?: { page?:
 
 /** Rotate both tokens of a session. */
 export function refreshSession(options: CallOptions, id: string, body: Refresh): Promise<Rotated>;
+
+/** Sign the guest of a session in. */
+export function signIn(options: CallOptions, id: string, body: SignIn): Promise<void>;
+
+/** Sign the guest of a session out. */
+export function signOut(options: CallOptions, id: string): Promise<void>;
 
 /** Erase every session of a guest. */
 export function eraseGuest(options: CallOptions, body: GuestErasure): Promise<ErasedGuest>;

@@ -48,6 +48,7 @@ export const ACTIONS = Object.freeze({
   "session.ended": "end",
   "session.gone": "create",
   "session.required": "create",
+  "sign.in.refused": "fix",
   "stream.required": "reconnect",
   "ticket.invalid": "authenticate",
   "too.many.attachments": "wait",
@@ -77,6 +78,8 @@ const OPERATIONS = {
   changeConsent: ["PATCH", "/api/v2/webmessaging/guest-sessions/{id}/consent", "application/json"],
   fetchMessages: ["GET", "/api/v2/webmessaging/guest-sessions/{id}/messages"],
   refreshSession: ["POST", "/api/v2/webmessaging/guest-sessions/{id}/refresh", "application/json"],
+  signIn: ["POST", "/api/v2/webmessaging/guest-sessions/{id}/sign-in", "application/json"],
+  signOut: ["DELETE", "/api/v2/webmessaging/guest-sessions/{id}/sign-in"],
   eraseGuest: ["POST", "/api/v2/webmessaging/guests/erasures", "application/json"],
   fetchGuest: ["POST", "/api/v2/webmessaging/guests/query", "application/json"],
   fetchEventsSchema: ["GET", "/events.schema.json"],
@@ -372,6 +375,19 @@ export class GuestConversation extends EventTarget {
     const answer = await this.#authorized((options, id) => call("fetchMessages", options, { path: { id }, query: { page, from } }));
     const messages = answer.messages.map((message) => ({ ...message, shown: !this.#isNew(message.id) }));
     return { ...answer, messages };
+  }
+
+  /**
+   * Signs the guest in with the authorization code of the identity provider: `{ code, redirectUri, codeVerifier, nonce }`. The
+   * event `conversation` has `signedIn` then. A code works once.
+   */
+  async signIn(authorization) {
+    await this.#authorized((options, id) => call("signIn", options, { path: { id }, body: authorization }));
+  }
+
+  /** Signs the guest out everywhere. The session ends: its conversation cannot go on anonymously. */
+  async signOut() {
+    await this.#authorized((options, id) => call("signOut", options, { path: { id } }));
   }
 
   /** Makes a request with the access token of the session, and again with a new one if it is refused. */
@@ -901,6 +917,8 @@ export class SpaClient {
   /** The resume handle of a page of another site. */
   #handle = null;
   #accessToken = null;
+  /** Id of the session. */
+  #id = null;
   /** Time from which the access token is renewed before a call. */
   #renewAt = -Infinity;
   #transport;
@@ -937,7 +955,9 @@ export class SpaClient {
     // without a session no request is made, whose refusal the console would show
     if (this.#stored(marks) === null) return null;
     try {
-      return await fetchBrowserSession(this.#call({ credentials: "include" }));
+      const session = await fetchBrowserSession(this.#call({ credentials: "include" }));
+      this.#id = session.id;
+      return session;
     } catch (error) {
       if (!isGone(error)) throw error;
       this.#drop(marks);
@@ -954,6 +974,7 @@ export class SpaClient {
     // a gateway that was switched to another `embedding` brings a credential of the other kind
     this.#forget();
     this.#handle = session.resumeHandle ?? null;
+    this.#id = session.id;
     this.#use(session);
     if (this.#handle === null) this.#keep(marks, session.id);
     else this.#keep(storage, this.#handle);
@@ -1012,6 +1033,20 @@ export class SpaClient {
     return this.#authorized((call) => changeBrowserConsent(call, choices));
   }
 
+  /**
+   * Signs the guest of the session in with the authorization code of the identity provider: `{ code, redirectUri, codeVerifier,
+   * nonce }`. Call it after `resume` or `create`.
+   */
+  async signIn(authorization) {
+    await this.#authorized((options) => call("signIn", options, { path: { id: this.#id }, body: authorization }));
+  }
+
+  /** Signs the guest out everywhere, which ends the session. */
+  async signOut() {
+    await this.#authorized((options) => call("signOut", options, { path: { id: this.#id } }));
+    this.#forget();
+  }
+
   /** Ends the session. Its conversations end too. */
   async end() {
     try {
@@ -1050,6 +1085,7 @@ export class SpaClient {
 
   async #renew() {
     const session = await resumeBrowserSession(this.#call(), { resumeHandle: this.#handle });
+    this.#id = session.id;
     this.#use(session);
     return session;
   }
@@ -1670,6 +1706,16 @@ export function fetchMessages(options, id, query) {
 /** Rotate both tokens of a session. */
 export function refreshSession(options, id, body) {
   return call("refreshSession", options, { path: { id }, body });
+}
+
+/** Sign the guest of a session in. */
+export function signIn(options, id, body) {
+  return call("signIn", options, { path: { id }, body });
+}
+
+/** Sign the guest of a session out. */
+export function signOut(options, id) {
+  return call("signOut", options, { path: { id } });
 }
 
 /** Erase every session of a guest. */

@@ -21,19 +21,22 @@ pub enum EndReason {
     Guest,
     /// Genesys closed it permanently.
     ServerClosed,
+    /// The guest signed out.
+    SignedOut,
     /// An invalid token of the session was used, so that it may be stolen.
     TokenReuse,
 }
 
 impl EndReason {
     /// Every reason, in alphabetical order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Agent,
         Self::ConsentWithdrawn,
         Self::Error,
         Self::Expired,
         Self::Guest,
         Self::ServerClosed,
+        Self::SignedOut,
         Self::TokenReuse,
     ];
 
@@ -53,6 +56,7 @@ impl EndReason {
             Self::Expired => "expired",
             Self::Guest => "guest",
             Self::ServerClosed => "server_closed",
+            Self::SignedOut => "signed_out",
             Self::TokenReuse => "token_reuse",
         }
     }

@@ -42,7 +42,8 @@ pub struct WebMessaging {
     /// [`QUEUE_TIMEOUT`].
     pub queue_timeout: Duration,
     /// Whether a refused deployment, origin or request is tried again, each minute, for as long as the conversation is
-    /// open: an administrator may correct it. Default: no, the conversation ends.
+    /// open: an administrator may correct it. A conversation whose guest's sign-in is refused waits for another one:
+    /// [`ConnectionEvent::SignInLost`](crate::ConnectionEvent::SignInLost). Default: no, the conversation ends.
     pub retry_refusals: bool,
     /// Configuration of the deployment. Default: see [`DeploymentRules`].
     pub rules: DeploymentRules,

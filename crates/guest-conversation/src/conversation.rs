@@ -103,6 +103,12 @@ impl Conversation {
         self.config.rules.clear
     }
 
+    /// Whether the guest is signed in, or will be with the next connection.
+    #[must_use]
+    pub fn is_signed_in(&self) -> bool {
+        self.config.jwt.is_some()
+    }
+
     /// Changes the effect of [`GuestMachine::end`](crate::GuestMachine::end) at Genesys Cloud.
     pub fn set_close_mode(&mut self, mode: CloseMode) {
         self.config.close_mode = mode;
@@ -360,10 +366,11 @@ impl GuestMachine for Conversation {
         }
     }
 
-    /// Replaces the JWT of a signed-in guest. Does nothing for an anonymous guest, whose token is the session itself.
+    /// Replaces the JWT of a signed-in guest, also after [`ConnectionEvent::SignInLost`](crate::ConnectionEvent::SignInLost).
+    /// Does nothing for an anonymous guest, whose token is the session itself.
     fn update_token(&mut self, token: SecretString) {
-        if let Some(jwt) = &mut self.config.jwt {
-            *jwt = token;
+        if self.config.jwt.is_some() || self.engine.awaits_sign_in() {
+            self.config.jwt = Some(token);
         }
         self.engine.handle_token();
     }

@@ -232,13 +232,6 @@ impl Engine {
         }
     }
 
-    /// Schedules another request for the session after a temporary refusal.
-    pub fn retry_session(&mut self, at: Instant) {
-        if self.is_open() && !matches!(self.phase.wait(), Some(Wait::Token { .. })) {
-            self.set_wait(Wait::Retry(at));
-        }
-    }
-
     /// Handles the configured session: emits the event, if it was awaited.
     pub fn handle_configured(&mut self, session: SessionInfo, now: Now) -> Option<Configured> {
         let configured = match (self.stage()?, self.progress) {
@@ -330,13 +323,16 @@ impl Engine {
         })
     }
 
-    /// Schedules the next connection after a lost one. `requested` is a wait that the service requested.
+    /// Schedules the next connection, after [`Loss::SignIn`] with the next token. `requested`: a wait of the service.
     pub fn reconnect_after(&mut self, loss: Loss, requested: Option<Duration>, now: Now, random: u64) {
         let (requested, random) = match loss {
             Loss::Requested => (Some(Duration::ZERO), 0),
             _ => (requested, random),
         };
         self.record_loss(&loss);
+        if let Loss::SignIn(refusal) = loss {
+            return self.wait_for_sign_in(refusal, now);
+        }
         let (attempt, after) = self.backoff.handle_lost(requested, now.instant, random);
         self.set(Phase::Reconnecting(Wait::Retry(now.instant + after)));
         self.timeline

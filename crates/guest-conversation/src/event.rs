@@ -63,6 +63,12 @@ pub enum ConnectionEvent {
     Restored(SessionInfo),
     /// The guest of an anonymous session is signed in.
     SignedIn(SessionInfo),
+    /// The service accepts no token of the signed-in guest. Messages wait for the guest's next sign-in: pass its JWT to
+    /// `update_token` (with [`WebMessaging::retry_refusals`](crate::WebMessaging::retry_refusals) only).
+    SignInLost {
+        /// Refusal of the last token.
+        refusal: ServiceRefusal,
+    },
     /// The service limits the rate; what it refused waits and is sent again.
     Throttled {
         /// Time for which nothing is sent.
@@ -319,6 +325,9 @@ pub enum Loss {
     /// The service could not configure the session, by an error that may pass.
     #[error("the service could not prepare the session: {0}")]
     Rejected(ServiceRefusal),
+    /// The service accepts no token of the signed-in guest.
+    #[error("the service accepts no sign-in of this guest: {0}")]
+    SignIn(ServiceRefusal),
     /// Two pings were not answered.
     #[error("the service answered neither of two pings")]
     Silent,
@@ -359,6 +368,7 @@ impl Loss {
             }
             Self::Closed(close) if close.code() == Some(1008) => CHECK_SESSION,
             Self::Rejected(_) => CHECK_SESSION,
+            Self::SignIn(_) => "It reconnects when the guest has signed in again.",
             Self::Closed(close) if close.code().is_none() => CHECK_NETWORK,
             Self::NoAnswer | Self::Silent => CHECK_NETWORK,
             Self::Closed(_) | Self::Refused { .. } => {

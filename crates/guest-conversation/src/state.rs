@@ -149,6 +149,8 @@ pub(crate) enum Wait {
         until: Instant,
         refusal: Box<ServiceRefusal>,
     },
+    /// The next sign-in of the guest, without a deadline.
+    SignIn { since: Instant },
 }
 
 /// The way a session was configured.
@@ -192,9 +194,9 @@ impl Phase {
         match self {
             Self::Idle | Self::Dropping { .. } | Self::Over(_) => None,
             Self::Connecting { until } => Some((*until, Reason::ConnectTimeout)),
-            Self::Reconnecting(wait) => Some(wait.deadline(Reason::Reconnect)),
+            Self::Reconnecting(wait) => wait.deadline(Reason::Reconnect),
             Self::Open { stage, .. } => match stage {
-                Stage::Configuring(wait) | Stage::SigningIn(wait) => Some(wait.deadline(Reason::Configure)),
+                Stage::Configuring(wait) | Stage::SigningIn(wait) => wait.deadline(Reason::Configure),
                 Stage::Configured => None,
                 Stage::ReadOnly { leaving } => leaving.map(|at| (at, Reason::StartNew)),
                 Stage::Closing(closing) => Some(closing.deadline()),
@@ -238,11 +240,12 @@ impl Stage {
 }
 
 impl Wait {
-    fn deadline(&self, retry: Reason) -> (Instant, Reason) {
+    fn deadline(&self, retry: Reason) -> Option<(Instant, Reason)> {
         match self {
-            Self::Answer(at) => (*at, Reason::ConfigureTimeout),
-            Self::Retry(at) => (*at, retry),
-            Self::Token { until, .. } => (*until, Reason::Token),
+            Self::Answer(at) => Some((*at, Reason::ConfigureTimeout)),
+            Self::Retry(at) => Some((*at, retry)),
+            Self::Token { until, .. } => Some((*until, Reason::Token)),
+            Self::SignIn { .. } => None,
         }
     }
 }

@@ -16,11 +16,12 @@ mod refusal;
 mod request;
 mod request_log;
 mod sessions;
+mod sign_in;
 mod socket;
 mod transport;
 mod webhooks;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -66,6 +67,8 @@ pub(crate) type App = Arc<Parts>;
 pub(crate) struct Parts {
     pub(crate) direct: Direct,
     pub(crate) hub: Hub,
+    /// Refused codes of sign-ins, by session.
+    pub(crate) sign_in_failures: Mutex<FailureLimiter>,
     /// Memory for the files of guests, in KiB.
     pub(crate) file_memory: Arc<Semaphore>,
     pub(crate) clock: Clock,
@@ -170,6 +173,8 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::RemoveWebhook => on(method, webhooks::remove),
         Operation::ReplaceWebhook => on(method, webhooks::replace),
         Operation::SendFrame => on(method, spa::send_frame),
+        Operation::SignIn => on(method, sign_in::sign_in),
+        Operation::SignOut => on(method, sign_in::sign_out),
     };
     router.route_layer(middleware::from_fn_with_state(operation, query::check))
 }

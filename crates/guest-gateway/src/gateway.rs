@@ -15,7 +15,7 @@ use genesys_api::{ChannelId, Clock, DeploymentId, Host, Hosts};
 use genesys_http::server::{Server, TowerToHyperService};
 use genesys_http::{Client, ClientIdentity, Egress, RateLimiter, Tls, TlsSettings, TlsVersion, Trust};
 use guest_conversation::client::ConnectLimiter;
-use guest_store::{SqliteStore, Store, StoreError};
+use guest_store::{SqliteStore, Store};
 use guest_suite::direct::{Direct, DirectConfig};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -93,9 +93,7 @@ impl Gateway {
         let (http, dispatcher, archive) = http_clients(&config, &clock)?;
 
         let direct = open_direct(&config, &keys, http.clone(), hosts, simulator.as_ref()).await?;
-        record_start(&**direct.store(), &config, &keys, &clock)
-            .await
-            .map_err(StartError::to("write to the audit log"))?;
+        record_start(&**direct.store(), &config, &keys, &clock).await?;
         let (stop, shutdown) = watch::channel(false);
         let shutdown = Shutdown(shutdown);
         let health = Health::new(direct.clone());
@@ -108,6 +106,7 @@ impl Gateway {
             direct: direct.clone(),
             hub: hub.clone(),
             current: Current::new(settings),
+            sign_in_failures: std::sync::Mutex::default(),
             clock,
             upstream_origin: config.genesys.origin.as_ref().map(own_origin),
             dispatcher: dispatcher.clone(),
@@ -343,10 +342,13 @@ async fn record_start(
     config: &Config,
     keys: &Keys,
     clock: &Clock,
-) -> Result<(), StoreError> {
-    record(store, own_name(), "audit.opened", clock.now().utc).await?;
+) -> Result<(), StartError> {
     let key = keys.for_fingerprints();
-    record_configuration(store, &config.values, &key, clock.now().utc).await
+    let recorded = async {
+        record(store, own_name(), "audit.opened", clock.now().utc).await?;
+        record_configuration(store, &config.values, &key, clock.now().utc).await
+    };
+    recorded.await.map_err(StartError::to("write to the audit log"))
 }
 
 /// The configured origin of connections to Genesys.

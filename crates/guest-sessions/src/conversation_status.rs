@@ -19,6 +19,9 @@ pub struct ConversationStatus {
     /// The rules for files, if the guest can attach some now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attachments: Option<AttachmentRules>,
+    /// Whether the guest is signed in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signed_in: bool,
     /// The outage of Genesys Cloud, if there is one. Messages wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outage: Option<Outage>,
@@ -59,7 +62,7 @@ pub struct Outage {
     pub reason: OutageReason,
     /// Begin, RFC 3339.
     pub since: OwnedText,
-    /// Time of the next attempt, RFC 3339. Without it an attempt is under way.
+    /// Time of the next attempt, RFC 3339. Without it an attempt is under way, or the guest's next sign-in is awaited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<OwnedText>,
 }
@@ -76,6 +79,9 @@ pub enum OutageReason {
     /// Genesys Cloud does not answer.
     #[serde(rename = "genesys.unreachable")]
     Unreachable,
+    /// Genesys Cloud no longer accepts the sign-in of the guest, who can sign in again.
+    #[serde(rename = "sign.in.lost")]
+    SignInLost,
 }
 
 impl OutageReason {
@@ -86,6 +92,7 @@ impl OutageReason {
             Self::Refused => "genesys.refused",
             Self::Throttled => "genesys.throttled",
             Self::Unreachable => "genesys.unreachable",
+            Self::SignInLost => "sign.in.lost",
         }
     }
 }

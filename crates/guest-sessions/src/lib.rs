@@ -14,6 +14,7 @@ mod secret;
 mod server_frame;
 mod session;
 mod session_event;
+mod sign_in;
 mod webhooks;
 
 #[cfg(feature = "client")]
@@ -41,6 +42,7 @@ pub use session::{
     SessionInfo,
 };
 pub use session_event::{SessionEvent, erased_event};
+pub use sign_in::SignInBody;
 pub use webhooks::{SubscriptionBody, Webhook, WebhookList};
 
 pub use genesys_api::strict_json::BodyError;

@@ -372,6 +372,7 @@ mod tests {
                     blocked_extensions: vec!["exe".into()],
                     max_bytes: 10_485_760,
                 }),
+                signed_in: true,
                 outage: Some(Outage {
                     reason: OutageReason::Unreachable,
                     since: "2026-11-22T12:00:00.000Z".into(),

@@ -43,7 +43,6 @@ use tokio::sync::Notify;
 pub use self::conversation::Conversation;
 pub use self::guests::GuestRequest;
 pub use self::lifecycle::Created;
-pub use self::sign_in::SignIn;
 
 use self::deadlines::Deadlines;
 use self::session_row::SessionRow;

@@ -84,9 +84,6 @@ pub enum Error {
     /// The deployment allows no sign-in, or none during a conversation.
     #[error("cannot sign the guest in: the deployment does not allow it, an administrator can switch it on")]
     SignInOff,
-    /// The conversation is not ready for a sign-in.
-    #[error("cannot sign the guest in on the conversation: connect it, and try again once it is configured")]
-    StepUp(#[source] RequestError),
     /// The store cannot be read or written.
     #[error("{}", store_message(.0))]
     Store(#[source] StoreError),
@@ -124,12 +121,9 @@ impl Error {
             Self::Conversation(ending) => ending.into(),
             Self::Gateway(error) => (&**error).into(),
             Self::NotAdmitted(_) | Self::SignInOff => ErrorKind::Invalid,
-            Self::NotConnected | Self::StepUp(_) => ErrorKind::NotSent,
+            Self::NotConnected => ErrorKind::NotSent,
             Self::NotSignedIn | Self::SignInForged => ErrorKind::Credentials,
             Self::Send(error) => error.into(),
-            Self::SignIn(error) => error.problem().map_or(ErrorKind::Unavailable, |problem| {
-                ErrorKind::of_status(problem.status)
-            }),
             Self::Store(error) => match error.kind() {
                 StoreErrorKind::Busy
                 | StoreErrorKind::Conflict(Conflict::VersionChanged)
@@ -152,10 +146,17 @@ impl Error {
         Some(match self {
             Self::ConsentOutdated(_) => ErrorCode::ConsentOutdated,
             Self::ConsentRequired(_) => ErrorCode::ConsentRequired,
-            Self::Full { .. } | Self::Store(_) => ErrorCode::ServiceUnavailable,
+            Self::Full { .. } | Self::Store(_) | Self::Token(_) => ErrorCode::ServiceUnavailable,
             Self::InvalidValue { .. } => ErrorCode::InvalidValue,
             Self::NotProved(_) => ErrorCode::NotFound,
+            Self::NotSignedIn | Self::SignInOff => ErrorCode::ActionUnavailable,
             Self::Refused(code) => *code,
+            Self::SignIn(error) => match error.problem() {
+                Some(problem) if (400..500).contains(&problem.status) && problem.status != 429 => {
+                    ErrorCode::SignInRefused
+                }
+                _ => ErrorCode::ServiceUnavailable,
+            },
             _ => return None,
         })
     }

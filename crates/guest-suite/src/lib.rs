@@ -4,6 +4,7 @@ pub mod direct;
 mod error;
 mod session;
 mod sessions;
+mod sign_in;
 
 pub use audit;
 pub use error::Error;
@@ -18,6 +19,7 @@ pub use guest_store as store;
 pub use session::GuestSession;
 pub use session_metrics as metrics;
 pub use sessions::{GuestSessions, RemoteConfig};
+pub use sign_in::SignIn;
 pub use token_window;
 pub use webhook;
 pub use ws_transport as transport;

@@ -14,6 +14,7 @@ use session_metrics::EndReason;
 use token_window::{
     Jitter, Refresh, RefreshError, RefreshRequest, Refresher, Reservation, TokenManager, Tokens, Window,
 };
+use web_messaging::rest::sign_in::OauthResult;
 use ws_transport::AdmittedOrigin;
 
 use crate::direct::{Conversation, Direct};
@@ -221,6 +222,29 @@ impl GuestSession {
         match &self.mode {
             Mode::Direct { direct, owner } => direct.session(owner, &self.id).await,
             Mode::Remote { client, .. } => Ok(client.call(&calls::fetch_session(&self.id)).await?),
+        }
+    }
+
+    /// Signs the guest in by the result of a [`SignIn`](crate::SignIn). An open conversation goes on as that of the signed-in
+    /// guest (step-up).
+    ///
+    /// # Errors
+    /// If the deployment does not allow it, Genesys Cloud refuses the code or is not reached, or the session has ended.
+    pub async fn sign_in(&self, result: OauthResult) -> Result<(), Error> {
+        match &self.mode {
+            Mode::Direct { direct, owner } => direct.sign_in(owner, &self.id, result).await,
+            Mode::Remote { client, .. } => Ok(client.call(&calls::sign_in(&self.id, result)).await?),
+        }
+    }
+
+    /// Signs the guest out everywhere. The session ends: its conversation cannot go on anonymously.
+    ///
+    /// # Errors
+    /// If the guest is not signed in, or Genesys Cloud did not do it: the guest is still signed in.
+    pub async fn sign_out(&self) -> Result<(), Error> {
+        match &self.mode {
+            Mode::Direct { direct, owner } => direct.sign_out(owner, &self.id).await,
+            Mode::Remote { client, .. } => Ok(client.call(&calls::sign_out(&self.id)).await?),
         }
     }
 

@@ -76,6 +76,8 @@ pub struct EndCounts {
     pub guest: u64,
     pub server_closed: u64,
     #[serde(default)]
+    pub signed_out: u64,
+    #[serde(default)]
     pub token_reuse: u64,
 }
 
@@ -89,6 +91,7 @@ impl EndCounts {
             expired: count(EndReason::Expired),
             guest: count(EndReason::Guest),
             server_closed: count(EndReason::ServerClosed),
+            signed_out: count(EndReason::SignedOut),
             token_reuse: count(EndReason::TokenReuse),
         }
     }
@@ -103,6 +106,7 @@ impl EndCounts {
             EndReason::Expired => self.expired,
             EndReason::Guest => self.guest,
             EndReason::ServerClosed => self.server_closed,
+            EndReason::SignedOut => self.signed_out,
             EndReason::TokenReuse => self.token_reuse,
         }
     }

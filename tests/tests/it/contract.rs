@@ -5,6 +5,7 @@ mod files;
 mod fixture;
 mod frames;
 mod pages;
+mod sign_in;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -107,6 +108,7 @@ impl Fixtures {
                 let known = call.path().to_owned();
                 healthy.send(call.with_path(&format!("{known}?novelty=1"))).await
             }
+            ("signIn" | "signOut", 409 | 422) => self.sign_in(status, call).await,
             ("fetchToken", 200 | 413 | 415 | 429 | 400 | 401 | 408) | ("checkHealth", _) => {
                 self.open_to_all(operation, status, call).await?
             }

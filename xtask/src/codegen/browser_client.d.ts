@@ -180,6 +180,15 @@ export class GuestConversation {
    * 200. `shown`: whether the client emitted or returned the message before.
    */
   history(query?: { page?: number } | { from: string }): Promise<{ messages: (HistoryMessage & { shown: boolean })[]; nextPage?: number }>;
+  /**
+   * Signs the guest in with the authorization code that the identity provider sent the guest back with. Compare its `state`
+   * before. The conversation goes on, and the event `conversation` has `signedIn`. A code works once: a refusal is a
+   * `GuestSessionsError`, and the guest has to sign in again. If the sign-in is lost later, the event has the outage
+   * `sign.in.lost`, and messages wait for another one.
+   */
+  signIn(authorization: SignIn): Promise<void>;
+  /** Signs the guest out everywhere. The session ends: its conversation cannot go on anonymously. */
+  signOut(): Promise<void>;
   /** Starts a new conversation after a read-only one. The event `conversation` offers it as the action `start_new`. */
   startNew(): void;
   /** Clears the conversation: it ends, and its history is deleted. `conversation` offers it as the action `clear`. */
@@ -229,6 +238,10 @@ export class SpaClient {
   conversation(session: BrowserSession, options?: GuestConversationOptions): GuestConversation;
   /** Changes the consent of the session. Absent purposes stay unchanged. */
   changeConsent(choices: ChangeConsent): Promise<BrowserSession>;
+  /** Signs the guest of the session in, as `GuestConversation.signIn`. Call it after `resume` or `create`. */
+  signIn(authorization: SignIn): Promise<void>;
+  /** Signs the guest out everywhere, which ends the session. */
+  signOut(): Promise<void>;
   /** Ends the session. Its conversations end too. */
   end(): Promise<void>;
 }

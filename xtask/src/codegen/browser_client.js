@@ -276,6 +276,19 @@ export class GuestConversation extends EventTarget {
     return { ...answer, messages };
   }
 
+  /**
+   * Signs the guest in with the authorization code of the identity provider: `{ code, redirectUri, codeVerifier, nonce }`. The
+   * event `conversation` has `signedIn` then. A code works once.
+   */
+  async signIn(authorization) {
+    await this.#authorized((options, id) => call("signIn", options, { path: { id }, body: authorization }));
+  }
+
+  /** Signs the guest out everywhere. The session ends: its conversation cannot go on anonymously. */
+  async signOut() {
+    await this.#authorized((options, id) => call("signOut", options, { path: { id } }));
+  }
+
   /** Makes a request with the access token of the session, and again with a new one if it is refused. */
   async #authorized(request) {
     const { id, websocketUrl } = this.#session;

@@ -12,6 +12,8 @@ export class SpaClient {
   /** The resume handle of a page of another site. */
   #handle = null;
   #accessToken = null;
+  /** Id of the session. */
+  #id = null;
   /** Time from which the access token is renewed before a call. */
   #renewAt = -Infinity;
   #transport;
@@ -48,7 +50,9 @@ export class SpaClient {
     // without a session no request is made, whose refusal the console would show
     if (this.#stored(marks) === null) return null;
     try {
-      return await fetchBrowserSession(this.#call({ credentials: "include" }));
+      const session = await fetchBrowserSession(this.#call({ credentials: "include" }));
+      this.#id = session.id;
+      return session;
     } catch (error) {
       if (!isGone(error)) throw error;
       this.#drop(marks);
@@ -65,6 +69,7 @@ export class SpaClient {
     // a gateway that was switched to another `embedding` brings a credential of the other kind
     this.#forget();
     this.#handle = session.resumeHandle ?? null;
+    this.#id = session.id;
     this.#use(session);
     if (this.#handle === null) this.#keep(marks, session.id);
     else this.#keep(storage, this.#handle);
@@ -123,6 +128,20 @@ export class SpaClient {
     return this.#authorized((call) => changeBrowserConsent(call, choices));
   }
 
+  /**
+   * Signs the guest of the session in with the authorization code of the identity provider: `{ code, redirectUri, codeVerifier,
+   * nonce }`. Call it after `resume` or `create`.
+   */
+  async signIn(authorization) {
+    await this.#authorized((options) => call("signIn", options, { path: { id: this.#id }, body: authorization }));
+  }
+
+  /** Signs the guest out everywhere, which ends the session. */
+  async signOut() {
+    await this.#authorized((options) => call("signOut", options, { path: { id: this.#id } }));
+    this.#forget();
+  }
+
   /** Ends the session. Its conversations end too. */
   async end() {
     try {
@@ -161,6 +180,7 @@ export class SpaClient {
 
   async #renew() {
     const session = await resumeBrowserSession(this.#call(), { resumeHandle: this.#handle });
+    this.#id = session.id;
     this.#use(session);
     return session;
   }

@@ -34,8 +34,9 @@ export class GuestChat extends HTMLElement {
   /** Status of the conversation, as the gateway reported it last. */
   #status;
   #cause = null;
-  // the state of the last event
+  // the state of the last event, and that of the sign-in
   #reported = null;
+  #signIn = null;
   #isAtEnd = true;
   #parts = {};
   // the end stays in view when a banner, a picture or the keyboard takes room
@@ -110,6 +111,18 @@ export class GuestChat extends HTMLElement {
       return session && { client, session };
     };
     this.start(source, { end: () => client.end(), changeConsent: (choices) => client.changeConsent(choices) });
+  }
+
+  /** Signs the guest in with an authorization code, once a session is there. */
+  async signIn(authorization) {
+    const started = (resolve) => this.addEventListener("guest-chat-state", resolve, { once: true });
+    if (this.#conversation === null) await new Promise(started);
+    await this.#conversation.signIn(authorization);
+  }
+
+  /** Signs the guest out, which ends the session. */
+  async signOut() {
+    await this.#conversation?.signOut();
   }
 
   focus(options) {
@@ -357,7 +370,7 @@ export class GuestChat extends HTMLElement {
     this.#deferred = null;
     if (this.#isOwn) this.#conversation?.close();
     this.#conversation = null;
-    this.#reported = null;
+    this.#reported = this.#signIn = null;
     this.#transcript?.clear();
     this.#transcript = null;
     this.#uploads = null;
@@ -379,11 +392,14 @@ export class GuestChat extends HTMLElement {
 
   #showStatus(status) {
     const texts = this.#texts;
-    const { state, actions, expiresAt, outage } = status;
+    const { state, actions, expiresAt, signedIn, outage } = status;
+    const isLost = outage?.reason === "sign.in.lost";
     const before = this.#status;
     this.#status = status;
     this.#offerFiles();
-    if (expiresAt !== undefined) this.#notice(texts.expiring);
+    if (isLost || signedIn) this.#reportSignIn(isLost ? "lost" : "signed_in");
+    if (isLost) this.#notice(texts.signInLost);
+    else if (expiresAt !== undefined) this.#notice(texts.expiring);
     else if (outage !== undefined) this.#notice(texts.reconnecting);
     else if (before?.expiresAt !== undefined || before?.outage !== undefined) this.#parts.banner.replaceChildren();
     const offersNew = actions.includes("start_new");
@@ -394,11 +410,23 @@ export class GuestChat extends HTMLElement {
     else if (before?.state === "read_only") this.#reopen();
   }
 
+  #reportSignIn(state) {
+    if (state !== this.#signIn) this.#dispatch("sign-in", { state });
+    this.#signIn = state;
+  }
+
   #ended({ cause, detail }) {
     const texts = this.#texts;
     const conversation = this.#conversation;
     this.#cause = cause;
-    const text = { replaced: texts.replaced, unreachable: texts.unreachable, "session-ended": texts.ended, closed: texts.ended }[cause] ?? texts.refused;
+    const isSignedOut = detail === "signed_out";
+    if (isSignedOut) {
+      // the next guest of the browser must not read it
+      this.#transcript.clear();
+      this.#reportSignIn("signed_out");
+    }
+    const ended = isSignedOut ? texts.signedOut : texts.ended;
+    const text = { replaced: texts.replaced, unreachable: texts.unreachable, "session-ended": ended, closed: texts.ended }[cause] ?? texts.refused;
     if (cause === "replaced" || cause === "unreachable") {
       const resume = () => {
         this.#reopen();

@@ -24,6 +24,8 @@ export const TEXTS = Object.freeze({
   reconnecting: "Connection lost. Messages are sent when it is back.",
   offline: "You are offline. Messages are sent when you are back.",
   tryNow: "Try now",
+  signInLost: "Your sign-in has expired. Messages are sent when you have signed in again.",
+  signedOut: "You are signed out.",
   expiring: "The conversation expires soon. A message keeps it open.",
   readOnly: "The conversation has ended. No more messages can be sent.",
   left: "The agent has left the conversation.",

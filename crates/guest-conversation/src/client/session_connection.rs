@@ -13,7 +13,9 @@ use token_window::RefreshError;
 use tokio::task::JoinHandle;
 
 use super::{Connection, Handle, LiveGuard, Settings, SignedInGuests};
-use crate::{CloseMode, ConnectionEvent, Conversation, Ending, Event, GuestMachine};
+use crate::{
+    CloseMode, ConnectionEvent, Conversation, Ending, Event, GuestMachine, Request, RequestKind, SessionEvent,
+};
 
 /// Shortest time between two writes of the read marker. Our choice.
 const STORE_INTERVAL: Duration = Duration::from_secs(60);
@@ -84,6 +86,13 @@ impl SessionConnection {
         let clock = settings.http.clock().clone();
         let connection = Connection::open(conversation, settings);
         guard.register(connection.handle());
+        // a guest who signed in after the JWT of this conversation was read
+        if !connection.with(|machine, _| machine.is_signed_in())
+            && let Some(jwt) = guests.latest_jwt(guard.id())
+        {
+            // it fails only for a conversation that is over
+            let _ = connection.request(Request::SignIn { jwt });
+        }
         Self {
             refresh_token: guests.refresh_token(guard.id()),
             read_marker: MarkerWriter {
@@ -151,6 +160,10 @@ impl SessionConnection {
             Event::Connection(
                 ConnectionEvent::Ready(_) | ConnectionEvent::Restored(_) | ConnectionEvent::SignedIn(_),
             ) => self.refresh_token = guests.refresh_token(id),
+            Event::Session(SessionEvent::Refused {
+                request: Some(RequestKind::SignIn),
+                ..
+            }) => guests.forget(id, &self.read_marker.storage, guests.refresh_token(id)),
             Event::Ended(Ending::LoggedOut) => {
                 guests.forget(id, &self.read_marker.storage, self.refresh_token.take());
             }

@@ -116,6 +116,11 @@ impl SignedInGuests {
         Some(token.unwrap_or_else(|_| manager.tokens().access().clone()))
     }
 
+    /// Returns the last JWT of a session's guest, which may be too old.
+    pub(super) fn latest_jwt(&self, session: &SessionId) -> Option<SecretString> {
+        Some(self.manager_of(session)?.tokens().access().clone())
+    }
+
     /// Returns the refresh token that is in use now.
     #[must_use]
     pub fn refresh_token(&self, session: &SessionId) -> Option<SecretString> {

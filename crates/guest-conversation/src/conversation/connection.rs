@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use genesys_api::Now;
+use web_messaging::ErrorCode;
 
 use super::Conversation;
 use super::frames::ControlRequest;
 use crate::CloseMode;
 use crate::attachments::Attachments;
 use crate::engine::shutdown::ClosingStep;
-use crate::event::{Ending, FailureReason, Loss};
+use crate::event::{Ending, FailureReason, Loss, ServiceRefusal};
 
 impl Conversation {
     /// Requests the session, as soon as the limits allow.
@@ -34,10 +35,27 @@ impl Conversation {
         if self.engine.state().is_over() {
             return;
         }
+        if let Some(refusal) = self.lost_sign_in(&ending) {
+            self.config.jwt = None;
+            return self.engine.disconnect(Loss::SignIn(refusal));
+        }
         self.abandon_history();
         self.engine.abandon_messages();
         self.update_attachments(Attachments::handle_session_ended);
         self.engine.finish(ending);
+    }
+
+    /// The refusal of an ending, if the conversation waits for the guest's next sign-in in place of it.
+    fn lost_sign_in(&self, ending: &Ending) -> Option<ServiceRefusal> {
+        match ending {
+            _ if !self.config.retry_refusals || !self.engine.is_open() => None,
+            Ending::AuthorizationRequired(refusal) => Some(refusal.clone()),
+            Ending::Rejected(refusal) => {
+                let is_anonymous = refusal.code.parse() == Ok(ErrorCode::CannotDowngrade.number());
+                is_anonymous.then(|| refusal.clone())
+            }
+            _ => None,
+        }
     }
 
     /// Requests the clearing, if the shutdown includes it, or closes.

@@ -7,7 +7,7 @@ use super::Conversation;
 use super::frames::ControlRequest;
 use crate::attachments::{AttachmentId, REFRESHES};
 use crate::engine::ANSWER_TIMEOUT;
-use crate::event::RequestKind;
+use crate::event::{Loss, RequestKind};
 use crate::state::{Progress, Stage, State, Wait};
 
 /// A request of the application. A refusal is a [`SessionEvent::Refused`](crate::SessionEvent::Refused). `Debug` shows
@@ -33,7 +33,8 @@ pub enum Request {
         id: AttachmentId,
     },
     /// Signs the guest in on the present session, where the deployment allows it. A
-    /// [`ConnectionEvent::SignedIn`](crate::ConnectionEvent::SignedIn) follows, or a refusal. Messages wait meanwhile.
+    /// [`ConnectionEvent::SignedIn`](crate::ConnectionEvent::SignedIn) follows, or a refusal. Messages wait meanwhile. A
+    /// session that is not ready is configured next as the signed-in guest's.
     SignIn {
         /// JWT of the sign-in.
         jwt: SecretString,
@@ -122,11 +123,17 @@ impl Conversation {
                 }
             }
             Request::SignIn { jwt } => {
-                ready(&[State::Configured])?;
                 self.config.jwt = Some(jwt);
-                self.engine.enter(Stage::SigningIn(Wait::Retry(now.instant)));
-                self.engine.report_queued();
-                self.configure(now);
+                if ready(&[State::Configured]).is_ok() {
+                    self.engine.enter(Stage::SigningIn(Wait::Retry(now.instant)));
+                    self.engine.report_queued();
+                    self.configure(now);
+                } else if self.engine.is_open() && self.engine.awaits_session() {
+                    // it was requested without this JWT
+                    self.engine.disconnect(Loss::Requested);
+                } else {
+                    self.engine.handle_token();
+                }
             }
             Request::StartNew => {
                 ready(&[State::ReadOnly])?;

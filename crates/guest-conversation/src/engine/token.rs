@@ -1,6 +1,6 @@
 //! Tokens that the service requires of the application.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use genesys_api::{Now, limits};
 
@@ -51,19 +51,44 @@ impl Engine {
     /// Takes a token of the application. If it was waited for, it is used at once.
     pub fn handle_token(&mut self) {
         if let Some(wait) = self.phase.wait()
-            && let Wait::Token { requested, .. } = wait
+            && let Wait::Token { requested: since, .. } | Wait::SignIn { since } = wait
         {
             // due already: the driver calls at once
-            *wait = Wait::Retry(*requested);
+            *wait = Wait::Retry(*since);
             self.timeline.record(TimelineEvent::Step("a token was given"));
         }
+    }
+
+    /// Schedules another request for the session after a temporary refusal.
+    pub fn retry_session(&mut self, at: Instant) {
+        if self.is_open() && !matches!(self.phase.wait(), Some(Wait::Token { .. })) {
+            self.set_wait(Wait::Retry(at));
+        }
+    }
+
+    /// Whether the session is requested, and not answered yet.
+    pub(crate) fn awaits_session(&mut self) -> bool {
+        matches!(self.phase.wait(), Some(Wait::Answer(_)))
+    }
+
+    /// Waits for the guest's next sign-in, without a connection.
+    pub(super) fn wait_for_sign_in(&mut self, refusal: ServiceRefusal, now: Now) {
+        self.token_attempts = 0;
+        self.set(Phase::Reconnecting(Wait::SignIn { since: now.instant }));
+        self.emit(ConnectionEvent::SignInLost { refusal });
+        self.report_queued();
+    }
+
+    /// Whether the conversation waits for the guest's next sign-in.
+    pub(crate) fn awaits_sign_in(&mut self) -> bool {
+        matches!(self.phase.wait(), Some(Wait::SignIn { .. }))
     }
 
     /// Handles a declined token. Returns the ending, if a token was waited for.
     pub fn handle_no_token(&mut self) -> Option<Ending> {
         match self.phase.wait()? {
             Wait::Token { refusal, .. } => Some(Ending::AuthorizationRequired((**refusal).clone())),
-            Wait::Answer(_) | Wait::Retry(_) => None,
+            Wait::Answer(_) | Wait::Retry(_) | Wait::SignIn { .. } => None,
         }
     }
 

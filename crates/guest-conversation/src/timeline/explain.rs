@@ -192,7 +192,7 @@ pub(super) fn reduce_loss(loss: &mut Loss) {
                 *close = CloseInfo::with_code(code, "");
             }
         }
-        Loss::Rejected(refusal) => reduce(refusal),
+        Loss::Rejected(refusal) | Loss::SignIn(refusal) => reduce(refusal),
         _ => {}
     }
 }

@@ -354,6 +354,64 @@ fn jwt_request_without_an_answer_ends_the_conversation() {
 }
 
 #[test]
+fn lost_sign_in_waits_for_the_next_one_without_a_connection() {
+    let anonymous = WebMessaging {
+        retry_refusals: true,
+        ..web_messaging()
+    };
+    let signed_in = WebMessaging {
+        jwt: Some(SecretString::from("canary-jwt-1")),
+        ..anonymous.clone()
+    };
+    for (session, code) in [(signed_in, 401), (anonymous, 4017)] {
+        let mut peer = VirtualPeer::new(session);
+        peer.connect();
+        peer.frames();
+        peer.send(1, "waits");
+        peer.receive(&refused(code, None));
+        peer.conversation.decline_token(peer.now);
+        assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
+        peer.drop_socket();
+        let events = peer.events();
+        assert!(
+            events.iter().any(|event| matches!(
+                event,
+                Event::Connection(ConnectionEvent::SignInLost { refusal }) if refusal.code == code.to_string()
+            )),
+            "{events:?}"
+        );
+        let due = peer.conversation.poll_timeout().map(|(_, reason)| reason);
+        assert_eq!(due, Some(Reason::Queue), "no attempt is scheduled");
+        let jwt = SecretString::from("canary-jwt-2");
+        peer.conversation
+            .request(Request::SignIn { jwt }, peer.now)
+            .unwrap();
+        peer.pass(Duration::ZERO);
+        assert_eq!(peer.conversation.poll_command(), Some(Command::Connect));
+        peer.conversation.handle_connected(peer.now);
+        let frames = peer.frames();
+        assert_eq!(frames[0]["data"]["code"], "canary-jwt-2", "{code}");
+        peer.receive(&session_response(false));
+        assert_eq!(peer.frames()[0]["tracingId"], id(1).to_string());
+    }
+}
+
+#[test]
+fn sign_in_during_the_configuration_opens_another_connection() {
+    let mut peer = VirtualPeer::new(web_messaging());
+    peer.connect();
+    peer.frames();
+    let jwt = SecretString::from("canary-jwt");
+    peer.conversation
+        .request(Request::SignIn { jwt }, peer.now)
+        .unwrap();
+    assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
+    peer.drop_socket();
+    peer.reconnect();
+    assert_eq!(peer.frames()[0]["action"], "configureAuthenticatedSession");
+}
+
+#[test]
 fn message_refused_for_the_jwt_is_sent_again() {
     let mut peer = signed_in();
     peer.receive(&session_response(false));

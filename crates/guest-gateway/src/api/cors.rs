@@ -29,8 +29,10 @@ impl Sharing {
     pub(super) fn of(app: &App, route: &'static Route) -> Option<Self> {
         let mut operations = route.operations.iter().map(|(_, operation)| *operation);
         let is_spa = spa::has(route);
-        let is_of_guest = operations
-            .any(|operation| matches!(operation, Operation::FetchMessages | Operation::FetchAttachment));
+        let is_of_guest = operations.any(|operation| {
+            use Operation::{FetchAttachment, FetchMessages, SignIn};
+            matches!(operation, FetchAttachment | FetchMessages | SignIn)
+        });
         let is_same_site = app.spa.as_ref().is_some_and(spa::Spa::is_same_site);
         (is_spa || is_of_guest).then(|| Self {
             app: app.clone(),

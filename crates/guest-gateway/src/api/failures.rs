@@ -14,7 +14,8 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// Largest number of counts of each kind. Our choice.
 const MAX_COUNTS: usize = 16_384;
 
-/// Counts failed authentications per known client and address prefix, and per prefix.
+/// Counts failed authentications per known client and address prefix, and per prefix. The refused codes of sign-ins are
+/// counted per session in place of a client.
 ///
 /// A prefix is an address of IPv4, or the first 64 bits of one of IPv6, which is the smallest network of a subscriber.
 ///

@@ -124,6 +124,12 @@ impl Refusal {
         Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
     }
 
+    pub(super) fn too_many_sign_ins(wait: Duration) -> Self {
+        let message = "cannot sign in: too many refused codes of this session from this address, wait for the seconds in \
+                       Retry-After, then have the guest sign in again";
+        Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
+    }
+
     pub(crate) fn too_many_frames(wait: Duration) -> Self {
         let message =
             "cannot accept the frame: rate limit of this stream reached, wait for the seconds in Retry-After";

@@ -92,6 +92,13 @@ impl Call {
         address_of(&self.request, &self.app.settings().trusted_proxies)
     }
 
+    /// Whether the bearer token was issued to an API client.
+    pub(super) fn has_client_token(&self) -> bool {
+        let now = self.app.clock.now().utc;
+        let token = bearer_token(self.request.headers());
+        token.is_ok_and(|token| self.app.settings().clients.verify(token, now) != Err(BadToken::Unknown))
+    }
+
     /// Checks the credentials, the scope and the rate limit. Failures of the first two are audited.
     pub(crate) fn admit(&self, scope: &'static str) -> impl Future<Output = Result<Caller, Refusal>> + use<> {
         let (app, now) = (self.app.clone(), self.app.clock.now());

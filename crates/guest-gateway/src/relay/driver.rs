@@ -171,7 +171,7 @@ impl Driver {
         }
     }
 
-    /// Answers requests about files, and passes on the rules for them, which a configured session has.
+    /// Answers requests about files. Passes on the rules for them, which a configured session has, and its sign-in.
     fn handle_files(&mut self, event: &Event, upstream: &Upstream) {
         let Upstream::Open(conversation) = upstream else {
             return;
@@ -181,6 +181,8 @@ impl Driver {
         if matches!(event, Event::Connection(_)) {
             let rules = conversation.with(|machine, _| machine.attachment_rules().cloned());
             self.relay.set_attachment_rules(rules.as_ref());
+            let signed_in = conversation.with(|machine, _| machine.is_signed_in());
+            self.relay.set_signed_in(signed_in);
         }
     }
 

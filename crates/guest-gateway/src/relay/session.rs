@@ -141,6 +141,11 @@ impl Relay {
             });
     }
 
+    /// Sets whether the guest is signed in.
+    pub fn set_signed_in(&mut self, signed_in: bool) {
+        self.status.signed_in = signed_in;
+    }
+
     /// Sends the status of the conversation to all sockets, if it changed.
     fn publish_status(&mut self) {
         if let Some(frame) = self.status.take_changed() {
@@ -317,6 +322,9 @@ impl Relay {
                 self.session = Some(session);
                 self.answer_handshakes();
             }
+            ConnectionEvent::SignInLost { refusal } => {
+                tracing::warn!(session = %self.id, %refusal, "the sign-in of the guest is lost, waiting for another one");
+            }
             ConnectionEvent::Reconnecting { cause, after, .. } => {
                 tracing::warn!(session = %self.id, %cause, ?after, "not connected to Genesys, trying again");
             }
@@ -361,6 +369,11 @@ impl Relay {
             SessionEvent::OwnMessage(message) => self.message(&message),
             SessionEvent::Refused { request, refusal } => {
                 tracing::warn!(session = %self.id, ?request, %refusal, "Genesys refused a frame");
+                if request == Some(RequestKind::SignIn) {
+                    let text =
+                        format!("cannot sign the guest in on the conversation, which goes on: {refusal}");
+                    self.broadcast(&error_frame(ErrorCode::SignInRefused, &text));
+                }
                 if let Some(socket) = request.and_then(|request| self.take_requested(request)) {
                     self.refuse_action(socket, &refusal.to_string());
                 }

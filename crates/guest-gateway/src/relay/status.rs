@@ -25,6 +25,7 @@ pub(super) struct Status {
     /// The rules for files, if the session takes some.
     pub(super) rules: Option<AttachmentRules>,
     expires_at: Option<OffsetDateTime>,
+    pub(super) signed_in: bool,
     outage: Option<Outage>,
     /// Time at which an outage begins, or ends.
     deadline: Option<(Instant, Change)>,
@@ -48,6 +49,7 @@ impl Status {
             can_clear: false,
             rules: None,
             expires_at: None,
+            signed_in: false,
             outage: None,
             deadline: Some((now.instant + CONNECT_GRACE, Change::Begin)),
             sent: None,
@@ -98,6 +100,10 @@ impl Status {
                 if *after >= REPORTED_DELAY {
                     self.begin(OutageReason::Throttled, Some(now.utc + *after), now);
                 }
+            }
+            ConnectionEvent::SignInLost { .. } => {
+                self.deadline = None;
+                self.begin(OutageReason::SignInLost, None, now);
             }
             ConnectionEvent::Silent => {
                 self.deadline = None;
@@ -173,6 +179,7 @@ impl Status {
             actions,
             attachments: self.rules.clone().filter(|_| takes_messages),
             expires_at: self.expires_at.map(|at| rfc3339(at).into()),
+            signed_in: self.signed_in,
             outage: self.outage.clone(),
         }
     }

@@ -25,7 +25,8 @@ impl From<Ending> for Stop {
                 Self::Ended(EndReason::from_name(&reason).unwrap_or(EndReason::ServerClosed))
             }
             Ending::ByUs => Self::Shutdown,
-            Ending::ClosedByServer { .. } | Ending::LoggedOut => Self::Ended(EndReason::ServerClosed),
+            Ending::ClosedByServer { .. } => Self::Ended(EndReason::ServerClosed),
+            Ending::LoggedOut => Self::Ended(EndReason::SignedOut),
             // caused by the deployment, its domains or the configuration, not by the session
             ending => Self::Failed(ErrorCode::GenesysRefused, ending.to_string()),
         }

@@ -17,13 +17,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use session_metrics::Snapshot;
+use web_messaging::rest::sign_in::OauthResult;
 use webhook::Subscription;
 
 use super::conversation::message;
 use crate::{
     AuditLines, AuditQuery, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, ErasedGuest,
     ErasureKey, GuestErasureBody, GuestQueryBody, GuestReport, HistoryQuery, MessageBody, MessagePage,
-    Operation, ProofQuery, RefreshBody, RefreshedTokens, SessionInfo, SubscriptionBody, Webhook,
+    Operation, ProofQuery, RefreshBody, RefreshedTokens, SessionInfo, SignInBody, SubscriptionBody, Webhook,
 };
 
 /// A call of the contract. `Debug` shows no body, which may contain a secret.
@@ -164,6 +165,16 @@ pub fn refresh_session(
 /// the choice.
 pub fn change_consent(id: &SessionId, change: &ConsentChange) -> GatewayCall<SessionInfo> {
     GatewayCall::new(Operation::ChangeConsent, id.as_str(), parse_json).with_body(&ConsentChangeBody(change))
+}
+
+/// Signs the guest of a session in by an authorization code, which works once.
+pub fn sign_in(id: &SessionId, result: OauthResult) -> GatewayCall<(), false> {
+    GatewayCall::new(Operation::SignIn, id.as_str(), ignore_body).with_body(&SignInBody(result))
+}
+
+/// Signs the guest of a session out, which ends the session.
+pub fn sign_out(id: &SessionId) -> GatewayCall<()> {
+    GatewayCall::new(Operation::SignOut, id.as_str(), ignore_body)
 }
 
 /// Ends a session.

@@ -40,7 +40,8 @@ impl ErrorKind {
             | ErrorCode::CredentialsExpired
             | ErrorCode::MissingPermissions
             | ErrorCode::RefreshTokenReused
-            | ErrorCode::RefreshTokenUsed => Self::Credentials,
+            | ErrorCode::RefreshTokenUsed
+            | ErrorCode::SignInRefused => Self::Credentials,
             ErrorCode::BadRequest
             | ErrorCode::ConsentOutdated
             | ErrorCode::IdempotencyKeyReused

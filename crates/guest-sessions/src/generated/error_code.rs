@@ -96,6 +96,8 @@ pub enum ErrorCode {
     SessionGone,
     /// This browser has no session.
     SessionRequired,
+    /// Genesys Cloud refuses the sign-in: the code, or to go on with the conversation as the signed-in guest's.
+    SignInRefused,
     /// No stream of the session with this id is open.
     StreamRequired,
     /// The ticket is unknown, expired, used before, or of another session or origin.
@@ -167,6 +169,7 @@ impl ErrorCode {
             "session.ended" => Self::SessionEnded,
             "session.gone" => Self::SessionGone,
             "session.required" => Self::SessionRequired,
+            "sign.in.refused" => Self::SignInRefused,
             "stream.required" => Self::StreamRequired,
             "ticket.invalid" => Self::TicketInvalid,
             "too.many.attachments" => Self::TooManyAttachments,
@@ -230,6 +233,7 @@ impl ErrorCode {
             Self::SessionEnded => "session.ended",
             Self::SessionGone => "session.gone",
             Self::SessionRequired => "session.required",
+            Self::SignInRefused => "sign.in.refused",
             Self::StreamRequired => "stream.required",
             Self::TicketInvalid => "ticket.invalid",
             Self::TooManyAttachments => "too.many.attachments",
@@ -283,6 +287,7 @@ impl ErrorCode {
             Self::SessionEnded => 409,
             Self::SessionGone => 410,
             Self::SessionRequired => 401,
+            Self::SignInRefused => 422,
             Self::StreamRequired => 409,
             Self::TicketInvalid => 401,
             Self::TooManyAttachments => 429,

@@ -47,6 +47,10 @@ pub enum Operation {
     FetchMessages,
     /// `POST /api/v2/webmessaging/guest-sessions/{id}/refresh`.
     RefreshSession,
+    /// `POST /api/v2/webmessaging/guest-sessions/{id}/sign-in`.
+    SignIn,
+    /// `DELETE /api/v2/webmessaging/guest-sessions/{id}/sign-in`.
+    SignOut,
     /// `GET /api/v2/webmessaging/guest-sessions/{id}/socket`.
     OpenSocket,
     /// `POST /api/v2/webmessaging/guests/erasures`.
@@ -113,6 +117,8 @@ impl Operation {
             Self::ChangeConsent => Method::PATCH,
             Self::FetchMessages => Method::GET,
             Self::RefreshSession => Method::POST,
+            Self::SignIn => Method::POST,
+            Self::SignOut => Method::DELETE,
             Self::OpenSocket => Method::GET,
             Self::EraseGuest => Method::POST,
             Self::FetchGuest => Method::POST,
@@ -160,6 +166,8 @@ impl Operation {
             Self::ChangeConsent => "/api/v2/webmessaging/guest-sessions/{id}/consent",
             Self::FetchMessages => "/api/v2/webmessaging/guest-sessions/{id}/messages",
             Self::RefreshSession => "/api/v2/webmessaging/guest-sessions/{id}/refresh",
+            Self::SignIn => "/api/v2/webmessaging/guest-sessions/{id}/sign-in",
+            Self::SignOut => "/api/v2/webmessaging/guest-sessions/{id}/sign-in",
             Self::OpenSocket => "/api/v2/webmessaging/guest-sessions/{id}/socket",
             Self::EraseGuest => "/api/v2/webmessaging/guests/erasures",
             Self::FetchGuest => "/api/v2/webmessaging/guests/query",
@@ -302,6 +310,14 @@ pub static ROUTES: &[Route] = &[
         path: "/api/v2/webmessaging/guest-sessions/{id}/refresh",
         allow: "POST",
         operations: &[(Method::POST, Operation::RefreshSession)],
+    },
+    Route {
+        path: "/api/v2/webmessaging/guest-sessions/{id}/sign-in",
+        allow: "POST, DELETE",
+        operations: &[
+            (Method::POST, Operation::SignIn),
+            (Method::DELETE, Operation::SignOut),
+        ],
     },
     Route {
         path: "/api/v2/webmessaging/guest-sessions/{id}/socket",

@@ -111,6 +111,7 @@ impl Direct {
                 read_marker: None,
                 read_message: None,
                 tokens: None,
+                signed_in: false,
             },
         };
         let family = RefreshTokenFamily::new(entropy::bytes());

@@ -9,7 +9,6 @@ use guest_conversation::client::SessionUpdate;
 use guest_payload::{ConsentUpdate, GuestData};
 use guest_sessions::{ErrorCode, SessionEvent};
 use guest_store::{Change, Event, Leased, Payload, Session, StoreErrorKind};
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use session_metrics::{EndReason, Journey};
 use time::OffsetDateTime;
@@ -46,6 +45,9 @@ pub(super) struct Document {
     /// The family of its tokens. Documents of earlier versions have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) tokens: Option<RefreshTokenFamily>,
+    /// Whether the guest signed in. The session at Genesys Cloud cannot be anonymous again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) signed_in: bool,
 }
 
 impl SessionRow {
@@ -73,16 +75,6 @@ impl SessionRow {
     /// An audit entry on this session.
     pub(super) fn draft(&self, now: Now, actor: Actor, action: &'static str) -> Draft {
         Draft::new(now.utc, actor, action).subject(self.row.pseudonym())
-    }
-
-    /// Replaces the refresh token of the guest's sign-in.
-    pub(super) fn with_refresh_token(&self, token: Option<SecretString>, entry: Draft) -> Mutation {
-        let mut row = self.row.clone();
-        row.secrets.refresh_token = token;
-        Mutation {
-            entries: vec![entry],
-            ..Change::UpdateSession(row).into()
-        }
     }
 
     /// Replaces the guest's data after a change of consent. The webhooks get an `event`.
@@ -241,6 +233,7 @@ mod tests {
             read_marker: Some(at()),
             read_message: Some("m-1".to_owned()),
             tokens: None,
+            signed_in: false,
         };
         Session {
             id: "s-1".parse().unwrap(),

@@ -96,7 +96,12 @@ impl SessionStorage for Storage {
                     stored.is_some_and(|stored| stored.expose_secret() == refresh_token.expose_secret());
                 let mutation = is_stored.then(|| {
                     let entry = record.draft(now, Actor::system("guest-suite"), "guest.token_deleted");
-                    record.with_refresh_token(None, entry)
+                    let mut changed = record.clone();
+                    changed.row.secrets.refresh_token = None;
+                    Mutation {
+                        entries: vec![entry],
+                        ..changed.store().into()
+                    }
                 });
                 Ok((mutation.unwrap_or_default(), ()))
             });

@@ -85,19 +85,15 @@ impl AuthorizationRequest {
         url
     }
 
-    /// The exchange of the code that the guest brought back. `None` if `state` is of another request.
+    /// The result of the sign-in, with the code that the guest brought back. `None` if `state` is of another request.
     #[must_use]
-    pub fn exchange(self, deployment: DeploymentId, state: &str, code: SecretString) -> Option<Exchange> {
-        (state == self.state.expose_secret()).then(|| Exchange {
-            deployment,
-            oauth: OauthResult {
-                code: Some(code),
-                redirect_uri: Some(self.redirect_uri),
-                code_verifier: Some(self.pkce.verifier),
-                nonce: Some(self.nonce.expose_secret().to_owned()),
-                ..OauthResult::default()
-            },
-            journey_context: None,
+    pub fn result(self, state: &str, code: SecretString) -> Option<OauthResult> {
+        (state == self.state.expose_secret()).then(|| OauthResult {
+            code: Some(code),
+            redirect_uri: Some(self.redirect_uri),
+            code_verifier: Some(self.pkce.verifier),
+            nonce: Some(self.nonce.expose_secret().to_owned()),
+            ..OauthResult::default()
         })
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::api::{Answer, Api, Call, ERASURES, QUERY, WEBHOOKS, guest};
 use crate::conversation::files::upload;
 use crate::document::DOCUMENT;
+use crate::sign_in::gateway::sign_in;
 use crate::spa::{cross_site, without_spa};
 use crate::world::{CLIENT, ORIGIN, World};
 
@@ -89,6 +90,11 @@ impl Fixture {
             "fetchMessages" => call.bearer(subject["accessToken"].as_str().unwrap()),
             "openSocket" => {
                 with_upgrade(call, subject["accessToken"].as_str().unwrap()).header("origin", ORIGIN)
+            }
+            "signIn" => sign_in(&self.world, &subject).await,
+            "signOut" => {
+                self.api.ask(sign_in(&self.world, &subject).await).await;
+                call
             }
             "refreshSession" => call.json(&json!({ "refreshToken": subject["refreshToken"] })),
             "registerWebhook" | "replaceWebhook" => call.json(&webhook(&format!("n-{}", entropy::number()))),

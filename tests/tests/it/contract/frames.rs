@@ -14,6 +14,7 @@ use crate::document::{frame_properties, see_frame};
 use crate::genesys::Genesys;
 use crate::page::{Page, Received, handshake, upgrade};
 use crate::proxy::Proxy;
+use crate::sign_in::gateway::sign_in;
 use crate::world::CLIENT;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../spec/web-messaging/golden/server");
@@ -47,6 +48,10 @@ async fn with_the_simulator() -> Vec<Value> {
     let mut received = Vec::new();
     page.send_frame(&handshake(&session)).await;
     until(&mut page, "handshake.accepted", &mut received).await;
+    api.ask(sign_in(&world, &session).await).await;
+    while received.last().unwrap()["signedIn"].is_null() {
+        until(&mut page, "conversation", &mut received).await;
+    }
     // the last one exceeds the rate limit, and waits
     for number in 0..6 {
         page.message(&format!("hello {number}")).await;

@@ -2,6 +2,7 @@
 
 mod consent;
 mod delivery;
+mod sign_in;
 mod stream;
 
 use std::convert::Infallible;
