@@ -225,6 +225,12 @@ impl Direct {
         self.shared.metrics.snapshot()
     }
 
+    /// Connections to Genesys that wait for their turn.
+    #[must_use]
+    pub fn waiting_connections(&self) -> usize {
+        self.shared.limiters.values().map(ConnectLimiter::waiting).sum()
+    }
+
     /// The audit log. A background task verifies it.
     #[must_use]
     pub fn audit_log(&self) -> &AuditLog {

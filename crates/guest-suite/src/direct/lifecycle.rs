@@ -237,7 +237,31 @@ impl Direct {
         query: AuditQuery,
     ) -> Result<AuditTrail<StoredEntry>, Error> {
         let record = self.load(owner, id).await?;
-        let read = record.draft(self.clock().now(), Actor::client(owner), "audit.read");
+        self.read_trail(&record, Actor::client(owner), query).await
+    }
+
+    /// As [`Direct::audit_trail`], for an operator, who may read the sessions of all owners. Returns the session too.
+    ///
+    /// # Errors
+    /// As [`Direct::audit_trail`].
+    pub async fn operator_trail(
+        &self,
+        operator: Actor,
+        id: &SessionId,
+        query: AuditQuery,
+    ) -> Result<(SessionInfo, AuditTrail<StoredEntry>), Error> {
+        let record = self.load_any(id).await?;
+        let trail = self.read_trail(&record, operator, query).await?;
+        Ok((record.info(self.clock().now().utc), trail))
+    }
+
+    async fn read_trail(
+        &self,
+        record: &SessionRow,
+        reader: Actor,
+        query: AuditQuery,
+    ) -> Result<AuditTrail<StoredEntry>, Error> {
+        let read = record.draft(self.clock().now(), reader, "audit.read");
         self.commit(read.into()).await?;
         let page = Trail {
             subject: record.row.pseudonym(),
