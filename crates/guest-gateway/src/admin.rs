@@ -3,6 +3,7 @@
 //! A route for operators is added in [`operator_routes`]. Its handler finds the [`Operator`](login::Operator) in the
 //! extensions of the request.
 
+mod dashboard;
 mod host;
 mod login;
 mod page;
@@ -19,6 +20,7 @@ use guest_sessions::ErrorCode;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 pub(crate) use self::login::Login;
 use crate::api::{self, App, Listener, Refusal};
@@ -31,6 +33,8 @@ pub(crate) struct Admin {
     app: App,
     login: Arc<Login>,
     reloader: Arc<Reloader>,
+    /// Slots of pages that watch the dashboard.
+    watchers: Arc<Semaphore>,
     /// The URL by which browsers reach it.
     url: Host,
 }
@@ -47,6 +51,7 @@ impl Admin {
             app: reloader.app.clone(),
             login,
             reloader,
+            watchers: Arc::new(Semaphore::new(dashboard::WATCHERS)),
             url,
         }
     }
@@ -85,6 +90,7 @@ fn operator_routes() -> Router<Admin> {
         .route("/logout", post(login::log_out))
         .route("/metrics", get(metrics))
         .route("/reload", post(reload))
+        .merge(dashboard::routes())
 }
 
 async fn ready(State(app): State<App>) -> Response {

@@ -10,6 +10,7 @@
 //!
 //! [`Relay`] is a state machine. `driver` runs it on the conversation and the channels of the sockets.
 
+mod activity;
 mod delivery;
 mod driver;
 mod files;
@@ -22,12 +23,13 @@ mod stop;
 mod subscribers;
 mod upstream;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use genesys_api::SessionId;
+use guest_conversation::timeline::Timeline;
 use guest_conversation::{MessageId, OutgoingMessage, Request};
 use guest_sessions::HistoryQuery;
 use guest_suite::direct::{Admitted, Direct};
@@ -36,6 +38,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use ws_transport::AdmittedOrigin;
 use ws_transport::server::Payload;
 
+pub(crate) use self::activity::Activity;
+use self::activity::Counted;
 use self::driver::Driver;
 pub(crate) use self::files::{FileAnswer, FileError, FileHead, FileRequest, Slot};
 pub use self::history::HistoryAnswer;
@@ -48,6 +52,8 @@ use crate::health::Health;
 pub(crate) const SOCKET_QUEUE: usize = 64;
 /// Time to close sockets after shutdown begins.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Conversations that stopped and whose timeline is kept, of at most 3 KiB each. Our choice.
+const STOPPED: usize = 256;
 /// Commands queued for one relay. A socket that sends more is not read further.
 const COMMAND_QUEUE: usize = 32;
 
@@ -59,6 +65,9 @@ pub(crate) struct Hub {
     budget: ReplayBudget,
     sockets: Arc<AtomicU64>,
     health: Health,
+    activity: Arc<Activity>,
+    /// Timelines of the conversations that stopped last, oldest first.
+    stopped: Arc<Mutex<VecDeque<(SessionId, Timeline)>>>,
     // dropped last, because the gateway waits for it
     pub(crate) shutdown: Shutdown,
 }
@@ -113,6 +122,8 @@ pub(crate) enum Command {
         message: Box<OutgoingMessage>,
         socket: SocketId,
     },
+    /// Read the timeline of the conversation.
+    Timeline(oneshot::Sender<Timeline>),
     Typing,
     /// Make a request of the guest. A refusal is answered on this socket.
     Request {
@@ -209,6 +220,8 @@ impl Hub {
             budget: ReplayBudget::default(),
             sockets: Arc::default(),
             health,
+            activity: Arc::default(),
+            stopped: Arc::default(),
             shutdown,
         }
     }
@@ -285,7 +298,9 @@ impl Hub {
                         relays.insert(id.clone(), commands.clone());
                         let budget = self.budget.clone();
                         let (direct, health) = (self.direct.clone(), self.health.clone());
-                        let driver = Driver::new(direct, &admitted, id.clone(), origin, budget, health);
+                        let counted = Counted::new(Arc::clone(&self.activity));
+                        let driver =
+                            Driver::new(direct, &admitted, id.clone(), origin, budget, health, counted);
                         tokio::spawn(self.clone().run(driver, id.clone(), admitted, received));
                         return commands;
                     }
@@ -307,13 +322,45 @@ impl Hub {
         }
     }
 
+    /// Counters of the conversations.
+    pub(crate) fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    /// The timeline of the session's conversation. `None` if it has none, or stopped long ago.
+    pub(crate) async fn timeline(&self, id: &SessionId) -> Option<Timeline> {
+        let commands = self.lock().get(id).cloned();
+        if let Some(commands) = commands {
+            let (reply, answer) = oneshot::channel();
+            let _ = commands.send(Command::Timeline(reply)).await;
+            if let Ok(timeline) = answer.await {
+                return Some(timeline);
+            }
+        }
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = stopped.iter().rev();
+        latest.find_map(|(stopped, timeline)| (stopped == id).then(|| timeline.clone()))
+    }
+
+    fn keep_timeline(&self, id: &SessionId, timeline: Timeline) {
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        stopped.retain(|(stopped, _)| stopped != id);
+        if stopped.len() >= STOPPED {
+            stopped.pop_front();
+        }
+        stopped.push_back((id.clone(), timeline));
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
 
     /// Runs a relay and removes it at its end.
     async fn run(self, driver: Driver, id: SessionId, admitted: Admitted, commands: mpsc::Receiver<Command>) {
-        driver.run(admitted, commands, self.shutdown.clone()).await;
+        let timeline = driver.run(admitted, commands, self.shutdown.clone()).await;
+        if let Some(timeline) = timeline {
+            self.keep_timeline(&id, timeline);
+        }
         let mut relays = self.lock();
         // a newer relay may have replaced it
         if relays.get(&id).is_some_and(mpsc::Sender::is_closed) {

@@ -25,7 +25,7 @@ pub(crate) use self::credential::cookies;
 pub(crate) use self::session::{
     admit_by_ticket, change_consent, create, create_ticket, end, extend, fetch, fetch_settings, resume,
 };
-pub(crate) use self::stream::{open_stream, send_frame};
+pub(crate) use self::stream::{event_stream, frame_event, open_stream, send_frame};
 
 use self::access_token::AccessTokens;
 use self::assertion::Assertions;

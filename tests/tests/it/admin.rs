@@ -23,11 +23,11 @@ async fn world(further: &str) -> World {
     .await
 }
 
-async fn world_with_token() -> World {
+pub(crate) async fn world_with_token() -> World {
     world(&format!("token = {TOKEN:?}\n")).await
 }
 
-async fn send(world: &World, call: Call) -> Answer {
+pub(crate) async fn send(world: &World, call: Call) -> Answer {
     send_by(&world.http(), world, call).await
 }
 

@@ -64,11 +64,10 @@ impl Browser {
             let scheme = if look.name == "dark" { "dark" } else { "light" };
             let name = format!("{name}-{}", look.name);
             self.show_as(look.width, look.height, scheme).await;
-            let wide = format!(
-                "document.documentElement.scrollWidth > innerWidth || \
-                 [...{ROOT}.querySelectorAll('.log, .consent, .message')].some((part) => part.scrollWidth > part.clientWidth + 1)"
-            );
-            let is_wide = self.evaluate(&wide).await;
+            let wide = "document.documentElement.scrollWidth > innerWidth || \
+                 [...(document.querySelector('guest-chat')?.shadowRoot.querySelectorAll('.log, .consent, .message') ?? [])]\
+                 .some((part) => part.scrollWidth > part.clientWidth + 1)";
+            let is_wide = self.evaluate(wide).await;
             assert_eq!(is_wide, false, "{name}: wider than the page");
             if let Some(axe) = axe {
                 // the page's policy allows no script but its own: the browser evaluates this one

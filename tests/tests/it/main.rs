@@ -35,6 +35,8 @@ mod crash;
 #[cfg(test)]
 mod crm;
 #[cfg(test)]
+mod dashboard;
+#[cfg(test)]
 mod data_subject;
 #[cfg(test)]
 mod deliveries;

@@ -119,7 +119,7 @@ impl Login {
     }
 
     /// Whether the browser has an open session.
-    fn has_session(&self, headers: &HeaderMap, now: Instant) -> bool {
+    pub(super) fn has_session(&self, headers: &HeaderMap, now: Instant) -> bool {
         let sessions = lock(&self.sessions);
         self.session_cookies(headers)
             .any(|id| sessions.get(&id).is_some_and(|expires_at| now < *expires_at))

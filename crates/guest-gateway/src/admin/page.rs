@@ -14,12 +14,19 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// The files of the pages, which need no login, with their media types.
-const FILES: [(&str, &str, &str); 3] = [
+const FILES: [(&str, &str, &str); 6] = [
     (
         "/admin.css",
         "text/css; charset=utf-8",
         include_str!("page/admin.css"),
     ),
+    (
+        "/dashboard.css",
+        "text/css; charset=utf-8",
+        include_str!("dashboard/dashboard.css"),
+    ),
+    ("/dashboard.js", SCRIPT, include_str!("dashboard/dashboard.js")),
+    ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
     ("/login.js", SCRIPT, include_str!("page/login.js")),
     ("/logout.js", SCRIPT, include_str!("page/logout.js")),
 ];
@@ -36,7 +43,7 @@ pub(super) fn routes() -> Router<Admin> {
 /// The page of an operator, or the login.
 async fn show(State(admin): State<Admin>, request: Request) -> Response {
     let page = match login::is_logged_in(&admin, &request) {
-        true => include_str!("page/index.html"),
+        true => include_str!("dashboard/index.html"),
         false => include_str!("page/login.html"),
     };
     file("text/html; charset=utf-8", page)

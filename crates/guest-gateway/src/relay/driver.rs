@@ -6,12 +6,14 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use genesys_api::{SessionId, entropy};
+use guest_conversation::timeline::Timeline;
 use guest_conversation::{Event, GuestMachine, Request};
 use guest_sessions::HistoryQuery;
 use guest_suite::direct::{Admitted, Conversation, Direct};
 use tokio::sync::{mpsc, oneshot};
 use ws_transport::AdmittedOrigin;
 
+use super::activity::Counted;
 use super::files::FileRequests;
 use super::replay::ReplayBudget;
 use super::upstream::{Next, Upstream};
@@ -30,6 +32,7 @@ pub(super) struct Driver {
     requests: u64,
     files: FileRequests,
     health: Health,
+    counted: Counted,
 }
 
 impl Driver {
@@ -40,6 +43,7 @@ impl Driver {
         origin: AdmittedOrigin,
         budget: ReplayBudget,
         health: Health,
+        counted: Counted,
     ) -> Self {
         let delivered = match admitted.last_message() {
             Some(message) => LastDelivered::Message(message),
@@ -63,21 +67,24 @@ impl Driver {
             requests: 0,
             files: FileRequests::default(),
             health,
+            counted,
         }
     }
 
+    /// Runs the relay to its end. Returns the timeline of its conversation, if it was opened.
     pub(super) async fn run(
         mut self,
         admitted: Admitted,
         mut commands: mpsc::Receiver<Command>,
         shutdown: Shutdown,
-    ) {
+    ) -> Option<Timeline> {
         let mut upstream = Upstream::connecting(self.direct.clone(), self.origin.clone(), admitted);
         let stop = tokio::select! {
             stop = self.relay(&mut upstream, &mut commands) => stop,
             () = shutdown.requested() => Stop::Shutdown,
         };
         let (mut held, mut conversation) = upstream.into_parts();
+        let timeline = conversation.as_deref().map(timeline);
         match &stop {
             Stop::Ended(reason) => {
                 self.files.handle_ended();
@@ -116,7 +123,7 @@ impl Driver {
                 }
                 // the callers see their channel closed
                 Command::File(_) | Command::History { .. } => {}
-                Command::Extend(_) | Command::Typing => {}
+                Command::Extend(_) | Command::Timeline(_) | Command::Typing => {}
             }
         }
         self.relay.handle_stop(stop);
@@ -127,6 +134,7 @@ impl Driver {
         if let Some(conversation) = conversation {
             Box::pin(close(*conversation, &shutdown)).await;
         }
+        timeline
     }
 
     async fn relay(&mut self, upstream: &mut Upstream, commands: &mut mpsc::Receiver<Command>) -> Stop {
@@ -135,12 +143,14 @@ impl Driver {
             if let Upstream::Open(conversation) = upstream {
                 self.read_history(conversation);
             }
+            self.counted.set(self.relay.connection());
             let blocked = self.pump();
             let stalls_at = self.relay.poll_timeout();
             let (has_room, accepts_events) = (upstream.has_room(), self.relay.accepts_events());
             tokio::select! {
                 next = upstream.next(), if accepts_events => match next {
                     Next::Event(event) => {
+                        self.counted.handle_event(&event);
                         self.handle_files(&event, upstream);
                         self.health.handle_event(&event);
                         if let Some(stop) = self.relay.handle_event(event, clock.now()) {
@@ -194,6 +204,15 @@ impl Driver {
                 position,
             } => return self.attach(socket, outgoing, position),
             Command::Extend(until) => return self.relay.handle_extend(until),
+            Command::Timeline(reply) => {
+                let timeline = match upstream {
+                    Upstream::Open(conversation) => timeline(conversation),
+                    Upstream::Connecting { .. } => Timeline::default(),
+                };
+                // the reader may have given up
+                let _ = reply.send(timeline);
+                return;
+            }
             command => command,
         };
         let conversation = match upstream {
@@ -220,7 +239,7 @@ impl Driver {
             Command::Typing => conversation.typing(),
             Command::File(request) => self.files.handle_request(request, conversation),
             Command::History { query, reply } => self.queue_history(query, reply),
-            Command::Attach { .. } | Command::Extend(_) => {}
+            Command::Attach { .. } | Command::Extend(_) | Command::Timeline(_) => {}
         }
     }
 
@@ -318,6 +337,10 @@ async fn any_has_room(sockets: &[mpsc::Sender<Outgoing>]) {
         }
     })
     .await;
+}
+
+fn timeline(conversation: &Conversation) -> Timeline {
+    conversation.with(|machine, _| machine.engine().timeline.clone())
 }
 
 /// Closes the conversation with Genesys.

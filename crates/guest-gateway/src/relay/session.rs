@@ -9,11 +9,12 @@ use guest_conversation::{
     ConnectionEvent, Conversation, Direction, Ending, Event, Message, Request, RequestKind, SessionEvent,
     SessionInfo,
 };
-use guest_sessions::{AttachmentRules, ErrorCode, ServerFrame};
+use guest_sessions::{AttachmentRules, ErrorCode, OutageReason, ServerFrame};
 use session_metrics::EndReason;
 use time::OffsetDateTime;
 use ws_transport::server::Payload;
 
+use super::activity::Connection;
 use super::delivery::Texts;
 use super::frame::{error_frame, gap};
 use super::history::HistoryRequests;
@@ -144,6 +145,18 @@ impl Relay {
     /// Sets whether the guest is signed in.
     pub fn set_signed_in(&mut self, signed_in: bool) {
         self.status.signed_in = signed_in;
+    }
+
+    /// The connection to Genesys Cloud.
+    pub(super) fn connection(&self) -> Connection {
+        match (self.status.outage_reason(), &self.session) {
+            (Some(OutageReason::Refused), _) => Connection::Refused,
+            (Some(OutageReason::SignInLost), _) => Connection::SignInLost,
+            (Some(OutageReason::Throttled), _) => Connection::Throttled,
+            (Some(OutageReason::Unreachable), _) => Connection::Unreachable,
+            (None, Some(_)) => Connection::Live,
+            (None, None) => Connection::Connecting,
+        }
     }
 
     /// Sends the status of the conversation to all sockets, if it changed.

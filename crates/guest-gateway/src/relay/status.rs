@@ -154,6 +154,11 @@ impl Status {
         Some(self.frame())
     }
 
+    /// The reason of the outage, if there is one.
+    pub(super) fn outage_reason(&self) -> Option<OutageReason> {
+        self.outage.as_ref().map(|outage| outage.reason)
+    }
+
     /// Whether an outage prevents the answer to handshakes.
     pub(super) fn is_outage(&self) -> bool {
         self.outage.is_some()

@@ -20,7 +20,8 @@ use tokio::sync::mpsc;
 
 pub(super) use self::registry::Streams;
 
-use self::event::{EventBody, HEARTBEAT, close_event, frame_event};
+pub(crate) use self::event::frame_event;
+use self::event::{EventBody, HEARTBEAT, close_event};
 use self::registry::{Registration, StreamId};
 use super::admission::{admit_visitor, refusal, spa};
 use super::session::extend;
@@ -65,12 +66,17 @@ pub(crate) async fn open_stream(mut call: Call) -> Result<Response, Refusal> {
         events,
     };
     tokio::spawn(connection.serve(handle, pongs, ends_at));
+    Ok(event_stream(body))
+}
+
+/// The answer that is a stream of these events.
+pub(crate) fn event_stream(events: mpsc::Receiver<Bytes>) -> Response {
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store"),
         (ACCEL_BUFFERING, "no"),
     ];
-    Ok((headers, Body::new(EventBody(body))).into_response())
+    (headers, Body::new(EventBody(events))).into_response()
 }
 
 pub(crate) async fn send_frame(mut call: Call) -> Result<Response, Refusal> {

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 pub(super) const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 
 /// A frame of the gateway. Its JSON has no line break.
-pub(super) fn frame_event(frame: &str) -> Bytes {
+pub(crate) fn frame_event(frame: &str) -> Bytes {
     format!("data: {frame}\n\n").into()
 }
 

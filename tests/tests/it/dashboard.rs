@@ -1,0 +1,165 @@
+//! The dashboard of the listener for operators, in a browser.
+
+use genesys_api::SessionId;
+use guest_suite::audit::{ActorKind, Entry};
+use guest_suite::store::EntryQuery;
+
+use crate::admin::{TOKEN, send, world_with_token};
+use crate::api::Call;
+use crate::chromium::{Browser, CHROMIUM, has_chromium};
+use crate::component::Look;
+use crate::guests::{newcomer, page_origin, talk};
+use crate::left_out::{leave_out, target};
+use crate::page::soon;
+use crate::world::World;
+
+/// The size of the page on a desktop.
+const DESKTOP: (u32, u32) = (1280, 2000);
+
+/// The dashboard of a gateway, opened by a login with the keyboard. `None` if the machine lacks Chromium.
+async fn open(test: &str) -> Option<(World, Browser)> {
+    if !has_chromium().await {
+        leave_out(test, CHROMIUM);
+        return None;
+    }
+    let world = world_with_token().await;
+    let mut browser = Browser::start().await;
+    browser.show_as(DESKTOP.0, DESKTOP.1, "light").await;
+    browser.open(&world.gateway.admin().unwrap().to_string()).await;
+    browser.until("document.activeElement.id === 'token'").await;
+    browser.write(TOKEN).await;
+    browser.press("Enter").await;
+    shows(&mut browser, "stream", "Live").await;
+    Some((world, browser))
+}
+
+/// Waits until an element has a text.
+async fn shows(browser: &mut Browser, id: &str, text: &str) {
+    let shown = format!("document.getElementById({id:?}).textContent.includes({text:?})");
+    browser.until(&shown).await;
+}
+
+/// Moves the focus by the tabulator to an element.
+async fn focus(browser: &mut Browser, id: &str) {
+    for _ in 0..40 {
+        browser.press("Tab").await;
+        if browser.evaluate("document.activeElement.id").await == id {
+            return;
+        }
+    }
+    panic!("the tabulator does not reach {id}");
+}
+
+async fn check_looks(browser: &mut Browser, name: &str) {
+    let (width, height) = DESKTOP;
+    let desktop = ["light", "dark"].map(|name| Look { name, width, height });
+    let narrow = Look {
+        name: "narrow",
+        width: 320,
+        height: 3_400,
+    };
+    browser.check_looks(&format!("dashboard-{name}"), &desktop).await;
+    browser.check_looks(&format!("dashboard-{name}"), &[narrow]).await;
+    browser.show_as(width, height, "light").await;
+}
+
+/// Runs a session to its end, one that stays open with a conversation, and one without. Returns the first.
+async fn run_sessions(world: &World) -> (SessionId, guest_suite::GuestSession) {
+    let suite = world.suite();
+    let mut ended = suite.create(newcomer(&world.clock)).await.unwrap();
+    soon(ended.connect(page_origin())).await.unwrap();
+    talk(&mut ended, "hello").await;
+    let id = ended.id().clone();
+    ended.end().await.unwrap();
+    let mut open = suite.create(newcomer(&world.clock)).await.unwrap();
+    soon(open.connect(page_origin())).await.unwrap();
+    talk(&mut open, "good morning").await;
+    suite.create(newcomer(&world.clock)).await.unwrap();
+    (id, open)
+}
+
+#[tokio::test]
+async fn dashboard_shows_sessions_live_and_the_timeline_of_one() {
+    let Some((world, mut browser)) = open("the dashboard with sessions").await else {
+        return;
+    };
+    shows(&mut browser, "readiness", "Ready for guests").await;
+    shows(&mut browser, "session", "No session has ended yet.").await;
+    shows(&mut browser, "open", "0").await;
+    check_looks(&mut browser, "empty").await;
+
+    let (id, _open) = run_sessions(&world).await;
+    shows(&mut browser, "open", "2").await;
+    shows(&mut browser, "conversations", "1").await;
+    shows(&mut browser, "funnel-summary", "3 ").await;
+    shows(&mut browser, "session", "median").await;
+    shows(&mut browser, "first-reply", "median").await;
+
+    focus(&mut browser, "verify").await;
+    browser.press("Enter").await;
+    world.clock.advance(std::time::Duration::from_secs(60));
+    shows(&mut browser, "audit-state", "Verified:").await;
+
+    focus(&mut browser, "session-id").await;
+    browser.write(id.as_str()).await;
+    browser.press("Enter").await;
+    shows(&mut browser, "why", "The session has ended for the reason guest.").await;
+    for event in [
+        "session.created",
+        "ws.connected",
+        "session.ended",
+        "state: Configured",
+    ] {
+        shows(&mut browser, "timeline", event).await;
+    }
+    check_looks(&mut browser, "sessions").await;
+    let picture = target().join("screenshots/dashboard.png");
+    browser.screenshot(&picture).await;
+    browser.check_quiet();
+
+    // the read is an entry of the session, by the operator
+    let entries = world
+        .gateway
+        .store()
+        .entries(EntryQuery::From(0), 1_000)
+        .await
+        .unwrap();
+    let reads = entries
+        .iter()
+        .map(|entry| Entry::parse(&entry.bytes).unwrap().draft);
+    let read = reads
+        .filter(|entry| entry.action == "audit.read")
+        .collect::<Vec<_>>();
+    assert_eq!(read.len(), 1, "{read:?}");
+    assert_eq!(
+        (read[0].actor.kind, &*read[0].actor.id),
+        (ActorKind::Operator, "admin")
+    );
+    assert!(read[0].subject.is_some());
+
+    focus(&mut browser, "logout").await;
+    browser.press("Enter").await;
+    browser.until("document.getElementById('token') !== null").await;
+    drop(browser);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn dashboard_routes_need_a_login() {
+    let world = world_with_token().await;
+    for path in [
+        "/dashboard/events",
+        "/dashboard/sessions/x",
+        "/dashboard/charts/session.svg",
+    ] {
+        assert_eq!(send(&world, Call::get(path)).await.status, 401, "{path}");
+    }
+    assert_eq!(send(&world, Call::post("/dashboard/verify")).await.status, 401);
+    for id in ["unknown", "0190f0a0-0000-7000-8000-000000000000"] {
+        let call = Call::get(&format!("/dashboard/sessions/{id}")).bearer(TOKEN);
+        assert_eq!(send(&world, call).await.status, 404, "{id}");
+    }
+    let none = send(&world, Call::get("/dashboard/charts/session.svg").bearer(TOKEN)).await;
+    assert_eq!(none.status, 204);
+    world.stop().await;
+}
