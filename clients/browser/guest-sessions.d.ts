@@ -725,6 +725,10 @@ export interface MessagePage {
 }
 
 export interface Metrics {
+  /** Time from the guest's first connection to a configured session. */
+  connectTime?: Durations;
+  /** Time from the acceptance of a guest's message to its acknowledgement, since the start of the gateway. */
+  deliveryLatency?: Durations;
   /** Share of the ended sessions that never had a message of the guest. Null before a session ended. */
   dropOff: number | null;
   /** Durations of ended sessions. */
@@ -732,13 +736,39 @@ export interface Metrics {
   ended: number;
   endedBy: EndCounts;
   open: number;
+  /** Time from the request of a refresh to its answer, since the start of the gateway. */
+  refreshLatency?: Durations;
   sessions: number;
   /** The funnel, in order. */
   stages: Stage[];
   /** Time from the guest's first message to the first reply. */
   timeToFirstReply: Durations;
+  /** The founding tutorial's formula: mean time since the creation of a session, also of an ended one. Null without sessions. */
+  tutorialAvgDurationSeconds?: number | null;
   /** The founding tutorial's formula, which counts open sessions as dropped. Null without sessions. */
   tutorialDropOffRate: number | null;
+  /** Figures of the last 5 minutes, hour and day. */
+  windows?: MetricsWindow[];
+}
+
+/** Figures of a time until now. Quantiles are within 7 %. */
+export interface MetricsWindow {
+  connectTime?: Durations;
+  /** The time that the figures cover: less after a start, and up to 5 % more otherwise. */
+  coveredMs: number;
+  created: number;
+  deliveryLatency?: Durations;
+  /** Share of the ended sessions that never had a message of the guest. Null without ended sessions. */
+  dropOff: number | null;
+  durations?: Durations;
+  ended: number;
+  endedBy: EndCounts;
+  /** 5 minutes, an hour, or a day. */
+  lengthMs: number;
+  refreshLatency?: Durations;
+  /** The funnel of the sessions that ended, so that none is open. */
+  stages: Stage[];
+  timeToFirstReply?: Durations;
 }
 
 export interface NotReady {

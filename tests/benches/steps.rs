@@ -47,7 +47,7 @@ fn main() -> Outcome<()> {
     webhooks(&mut rows, clock.now())?;
     log(&mut rows, clock.now())?;
     schedule(&mut rows, clock.now().instant)?;
-    metrics(&mut rows);
+    metrics(&mut rows, clock.now());
     decisions(&mut rows, clock.now())?;
     payload(&mut rows, clock.now())?;
     frames(&mut rows);
@@ -332,24 +332,24 @@ impl FlatWheel {
     }
 }
 
-fn metrics(rows: &mut Vec<Row>) {
+fn metrics(rows: &mut Vec<Row>, now: Now) {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
 
     row(rows, Kind::Baseline, "one atomic addition", || {
         COUNTER.fetch_add(1, Ordering::Release)
     });
-    let metrics = Metrics::new();
+    let group = Metrics::new().group("web", "EU");
     row(
         rows,
         Kind::Measured,
         "session-metrics: record an event",
         move || {
-            metrics.record(Journey::begin().1);
+            group.record(Journey::begin(now.utc).1, now.instant);
         },
     );
     let metrics = Metrics::new();
     row(rows, Kind::Measured, "session-metrics: snapshot", move || {
-        metrics.snapshot()
+        metrics.snapshot(now)
     });
 }
 

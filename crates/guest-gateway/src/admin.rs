@@ -17,14 +17,15 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use genesys_api::Host;
 use guest_sessions::ErrorCode;
-use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
 pub(crate) use self::login::Login;
 use crate::api::{self, App, Listener, Refusal};
 use crate::health::Reader;
+use crate::metrics::{self, Format};
 use crate::settings::Reloader;
 
 /// The state of the listener for operators.
@@ -104,8 +105,7 @@ async fn reload(State(admin): State<Admin>) -> Result<Response, Refusal> {
     Ok(api::json_answer(StatusCode::OK, &json!({ "changed": changed })))
 }
 
-async fn metrics(State(app): State<App>) -> Response {
-    let mut text = String::new();
-    session_metrics::render_prometheus(&app.direct.metrics(), &mut text);
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
+    let (media_type, text) = metrics::page(&app, Format::of(&headers)).await;
+    ([(CONTENT_TYPE, media_type)], text).into_response()
 }

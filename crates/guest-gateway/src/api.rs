@@ -21,6 +21,7 @@ mod socket;
 mod transport;
 mod webhooks;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -48,7 +49,7 @@ pub(crate) use self::access::{Clients, open_claims, sign_claims};
 pub(crate) use self::attachments::FILE_MEMORY;
 pub(crate) use self::failures::{FailureLimiter, PrefixLimiter};
 pub(crate) use self::refusal::FaultLog;
-pub(crate) use self::refusal::Refusal;
+pub(crate) use self::refusal::{Refusal, RefusedOrigin};
 use self::request::ClientGone;
 pub(crate) use self::request::{Call, bearer_token, peer};
 pub(crate) use self::request_log::RequestLog;
@@ -57,6 +58,7 @@ pub(crate) use self::transport::{CloseReason, GuestRequest, Outputs, frame_limit
 use crate::checkpoints::Audit;
 use crate::demo_page::DemoPage;
 use crate::health::{Health, Reader};
+use crate::metrics::Requests;
 use crate::relay::Hub;
 use crate::settings::{Current, Settings};
 use crate::spa::{self, Spa};
@@ -82,6 +84,8 @@ pub(crate) struct Parts {
     pub(crate) consent: (&'static Policy, Controller),
     pub(crate) fault_log: FaultLog,
     pub(crate) health: Health,
+    pub(crate) requests: Requests,
+    pub(crate) store_file: PathBuf,
     /// The publication of checkpoints.
     pub(crate) audit: Audit,
     /// The public base URL of this gateway.
@@ -251,6 +255,9 @@ pub(crate) async fn finish(State(listener): State<Listener>, mut request: Reques
     }
     let (fault, now) = (response.extensions().get(), app.clock.now().instant);
     app.fault_log.record(fault, now);
+    let refused = response.extensions().get::<RefusedOrigin>();
+    app.requests
+        .record(&method, &path, response.status(), refused, now - started_at);
     add_headers(response.headers_mut(), listener.is_secure);
     let id = response.headers().get(refusal::CORRELATION);
     tracing::info!(

@@ -32,6 +32,7 @@ use crate::config::{Channel, Config, ConfigError};
 use crate::demo_page::{self, DemoPage};
 use crate::health::{Health, Part};
 use crate::keys::Keys;
+use crate::metrics::Requests;
 use crate::relay::{Hub, Shutdown};
 use crate::settings::{Current, ReloadError, Reloader, Settings};
 use crate::simulator::Simulator;
@@ -113,6 +114,8 @@ impl Gateway {
             consent: (config.sessions.policy, config.controller.clone()),
             health: health.clone(),
             fault_log: FaultLog::default(),
+            requests: Requests::default(),
+            store_file: config.store.path.clone(),
             file_memory: Arc::new(Semaphore::new(FILE_MEMORY)),
             audit: config.audit.clone(),
             public: public.clone(),

@@ -12,6 +12,7 @@ mod demo_page;
 mod gateway;
 mod health;
 mod keys;
+mod metrics;
 mod private_file;
 pub mod relay;
 mod resources;

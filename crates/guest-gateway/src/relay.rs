@@ -68,6 +68,8 @@ pub(crate) struct Hub {
     activity: Arc<Activity>,
     /// Timelines of the conversations that stopped last, oldest first.
     stopped: Arc<Mutex<VecDeque<(SessionId, Timeline)>>>,
+    /// Each open socket has a receiver.
+    open_sockets: watch::Sender<()>,
     // dropped last, because the gateway waits for it
     pub(crate) shutdown: Shutdown,
 }
@@ -194,6 +196,8 @@ pub(crate) struct SocketHandle {
     pub(crate) outgoing: mpsc::Receiver<Outgoing>,
     /// The socket's number, for its commands.
     pub(crate) socket: SocketId,
+    /// Counts the socket while it is open.
+    _open: watch::Receiver<()>,
 }
 
 /// A handle of a session's relay, for requests about files.
@@ -222,6 +226,7 @@ impl Hub {
             health,
             activity: Arc::default(),
             stopped: Arc::default(),
+            open_sockets: watch::Sender::default(),
             shutdown,
         }
     }
@@ -245,6 +250,7 @@ impl Hub {
             commands: self.send(admitted, id, origin, attach).await,
             outgoing,
             socket,
+            _open: self.open_sockets.subscribe(),
         }
     }
 
@@ -349,6 +355,11 @@ impl Hub {
             stopped.pop_front();
         }
         stopped.push_back((id.clone(), timeline));
+    }
+
+    /// The number of WebSockets and event streams of guests.
+    pub(crate) fn open_sockets(&self) -> usize {
+        self.open_sockets.receiver_count()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -1,7 +1,6 @@
 //! Counts of the contents of a store.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
 
 use genesys_api::WebhookId;
 use time::OffsetDateTime;
@@ -43,79 +42,4 @@ pub struct QueueStats {
     pub pending: u64,
     /// Snapshots and erasures that were not delivered.
     pub snapshots: u64,
-}
-
-/// A metric name, its description, and its figure of a queue.
-type Gauge = (&'static str, &'static str, fn(&QueueStats) -> u64);
-
-const QUEUE_GAUGES: [Gauge; 2] = [
-    ("guest_outbox_pending", "Pending events of a webhook.", |queue| {
-        queue.pending
-    }),
-    (
-        "guest_outbox_snapshots_pending",
-        "Sessions whose snapshot or erasure was not delivered to a webhook.",
-        |queue| queue.snapshots,
-    ),
-];
-
-impl Stats {
-    /// Appends the counts to `page` in the text exposition format of Prometheus, version 0.0.4.
-    ///
-    /// The label `webhook` has the ids of webhooks with something to deliver, at most
-    /// [`Limits::webhooks`](crate::Limits::webhooks).
-    pub fn render_prometheus(&self, page: &mut String) {
-        // writing to a `String` does not fail
-        let _ = self.render(page);
-    }
-
-    fn render(&self, page: &mut String) -> fmt::Result {
-        for (name, help, figure) in QUEUE_GAUGES {
-            writeln!(page, "# HELP {name} {help}\n# TYPE {name} gauge")?;
-            for (webhook, queue) in &self.queues {
-                writeln!(page, "{name}{{webhook=\"{webhook}\"}} {}", figure(queue))?;
-            }
-        }
-        let name = "guest_outbox_oldest_timestamp_seconds";
-        writeln!(
-            page,
-            "# HELP {name} Time of the oldest event that was not delivered.\n# TYPE {name} gauge"
-        )?;
-        if let Some(oldest) = self.outbox_oldest {
-            writeln!(page, "{name} {}", oldest.unix_timestamp())?;
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prometheus_text_names_each_webhook() {
-        let queue = QueueStats {
-            pending: 3,
-            snapshots: 2,
-        };
-        let stats = Stats {
-            queues: [("w-1".parse().unwrap(), queue)].into(),
-            outbox_oldest: Some(OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(7)),
-            ..Stats::default()
-        };
-        let mut page = String::new();
-        stats.render_prometheus(&mut page);
-        let samples: Vec<_> = page.lines().filter(|line| !line.starts_with('#')).collect();
-        assert_eq!(
-            samples,
-            [
-                "guest_outbox_pending{webhook=\"w-1\"} 3",
-                "guest_outbox_snapshots_pending{webhook=\"w-1\"} 2",
-                "guest_outbox_oldest_timestamp_seconds 7",
-            ]
-        );
-        let mut empty = String::new();
-        Stats::default().render_prometheus(&mut empty);
-        assert!(empty.lines().count() == 6 && empty.lines().all(|line| line.starts_with('#')));
-    }
 }

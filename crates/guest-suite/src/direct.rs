@@ -222,13 +222,19 @@ impl Direct {
     /// Returns the funnel, the drop-off and the durations of all sessions of the store.
     #[must_use]
     pub fn metrics(&self) -> Snapshot {
-        self.shared.metrics.snapshot()
+        self.shared.metrics.snapshot(self.clock().now())
     }
 
-    /// Connections to Genesys that wait for their turn.
+    /// The counters behind [`Direct::metrics`], for what a caller measures, and for a scrape.
     #[must_use]
-    pub fn waiting_connections(&self) -> usize {
-        self.shared.limiters.values().map(ConnectLimiter::waiting).sum()
+    pub fn counters(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// The number of sockets to Genesys that wait for the limit of their deployment.
+    pub fn waiting_connections(&self) -> impl Iterator<Item = (&DeploymentId, usize)> {
+        let limiters = self.shared.limiters.iter();
+        limiters.map(|(deployment, limiter)| (deployment, limiter.waiting()))
     }
 
     /// The audit log. A background task verifies it.
@@ -358,14 +364,17 @@ const ENDED_COUNTED: &str = "ended sessions counted";
 /// Adds the sessions of a store of an earlier version to its totals.
 async fn count_sessions(store: &dyn Store, has_ended: bool) -> Result<(), Error> {
     let mut totals = BTreeMap::from([(COUNTED.to_owned(), 1)]);
+    let metrics = Metrics::new();
     let query = match has_ended {
         true => SessionQuery::Live(None),
         false => SessionQuery::All(None),
     };
     for_each_session(store, query, |session| {
         let end = session.row.ended_at.unwrap_or(session.row.created_at);
-        let events = session.document.journey.events(session.lifetime(end));
-        for (name, addition) in events.flat_map(|event| event.totals()) {
+        let created_at = session.row.created_at;
+        let events = session.document.journey.events(created_at, session.lifetime(end));
+        let group = session.labels().group(&metrics);
+        for (name, addition) in events.flat_map(|event| group.totals(&event)) {
             *totals.entry(name).or_default() += addition;
         }
     })

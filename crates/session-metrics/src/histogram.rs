@@ -10,6 +10,8 @@ use crate::Durations;
 
 /// 2^6 buckets for each power of two: a bucket is 1.6 % wide.
 const GROUPING_POWER: u8 = 6;
+/// As many bits for the copies of a window: a bucket is 12.5 % wide.
+const COARSE_POWER: u8 = 3;
 /// Longer durations count as 2^42 µs, which are 50.9 days.
 const MAX_POWER: u8 = 42;
 
@@ -59,23 +61,72 @@ impl Histogram {
         self.buckets.add(name.parse().ok()?, total).ok()
     }
 
-    /// The recorded durations, or `None` without any. A quantile is the middle of its bucket.
-    pub(crate) fn read(&self) -> Option<Durations> {
-        let quantiles = self.buckets.load().quantiles(&[0.50, 0.95, 0.99]).ok()??;
+    /// The recorded durations.
+    pub(crate) fn load(&self) -> Recorded {
+        Recorded {
+            buckets: self.buckets.load(),
+            sum: self.sum.load(Relaxed),
+        }
+    }
+}
+
+/// Durations that were recorded until one time, or between two.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorded {
+    buckets: histogram::Histogram,
+    pub(crate) sum: u64,
+}
+
+impl Recorded {
+    /// The same in fewer buckets.
+    pub(crate) fn coarse(&self) -> Self {
+        Self {
+            buckets: self
+                .buckets
+                .downsample(COARSE_POWER)
+                .expect("the power is smaller"),
+            sum: self.sum,
+        }
+    }
+
+    /// The durations since an earlier time, of which coarse copies are known.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            buckets: self
+                .buckets
+                .wrapping_sub(&earlier.buckets)
+                .expect("both are coarse"),
+            sum: self.sum.saturating_sub(earlier.sum),
+        }
+    }
+
+    /// The figures, or `None` without any duration. A quantile is the middle of its bucket.
+    pub(crate) fn figures(&self) -> Option<Durations> {
+        let quantiles = self.buckets.quantiles(&[0.50, 0.95, 0.99]).ok()??;
         let count = u64::try_from(quantiles.total_count()).ok()?;
-        let sum = self.sum.load(Relaxed);
         let mut middles = quantiles.entries().values().map(|bucket| {
             let middle = bucket.start().midpoint(bucket.end());
             Duration::from_micros(middle)
         });
         Some(Durations {
             count,
-            mean: Duration::from_micros(sum.checked_div(count)?),
+            mean: Duration::from_micros(self.sum.checked_div(count)?),
             p50: middles.next()?,
             p95: middles.next()?,
             p99: middles.next()?,
-            sum: Duration::from_micros(sum),
+            sum: Duration::from_micros(self.sum),
         })
+    }
+
+    /// Returns the number of durations up to each bound and above the one before, to 1.6 %, then of those above the last. The
+    /// bounds are in microseconds and ascending.
+    #[cfg(feature = "prometheus")]
+    pub(crate) fn count_between(&self, bounds: &[u64]) -> Vec<u64> {
+        let mut counts = vec![0; bounds.len() + 1];
+        for bucket in &self.buckets {
+            counts[bounds.partition_point(|bound| *bound < bucket.end())] += bucket.count();
+        }
+        counts
     }
 }
 
@@ -92,7 +143,7 @@ mod tests {
 
     #[test]
     fn empty_histogram_reads_none() {
-        assert_eq!(Histogram::default().read(), None);
+        assert_eq!(Histogram::default().load().figures(), None);
     }
 
     #[test]
@@ -100,7 +151,7 @@ mod tests {
         let histogram = Histogram::default();
         histogram.record(Duration::MAX);
         histogram.record(Duration::ZERO);
-        let read = histogram.read().unwrap();
+        let read = histogram.load().figures().unwrap();
         assert_eq!(read.count, 2);
         assert!(read.p99 > Duration::from_secs(50 * 86_400));
         assert_eq!(read.p50, Duration::ZERO);
@@ -112,7 +163,7 @@ mod tests {
             for micros in [1 << power, (1 << power) + 1, (2 << power) - 1] {
                 let histogram = Histogram::default();
                 histogram.record(Duration::from_micros(micros));
-                let read = histogram.read().unwrap().p50.as_micros() as u64;
+                let read = histogram.load().figures().unwrap().p50.as_micros() as u64;
                 assert!(
                     read.abs_diff(micros) * 125 <= micros,
                     "{micros} is read as {read}"
@@ -130,7 +181,7 @@ mod tests {
                 histogram.record(Duration::from_micros(*value));
                 reference.record(*value).unwrap();
             }
-            let read = histogram.read().unwrap();
+            let read = histogram.load().figures().unwrap();
             prop_assert_eq!(read.sum.as_micros(), u128::from(values.iter().sum::<u64>()));
             for (actual, quantile) in [(read.p50, 0.50), (read.p95, 0.95), (read.p99, 0.99)] {
                 let expected = reference.value_at_quantile(quantile);

@@ -5,18 +5,18 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::histogram::Histogram;
+use crate::timing::Timing;
 use crate::{EndReason, SessionStage};
 
 /// The funnel state of one session. It only moves forward, and reports each step once. A store keeps it with the session.
 ///
-/// All events of a session must go to one [`Metrics`](crate::Metrics).
+/// All events of a session must go to one [`Group`](crate::Group).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Journey {
     stage: SessionStage,
-    /// Time of the guest's first message, in Unix milliseconds.
-    #[serde(default, rename = "first_message_at", alias = "asked_at")]
-    first_message_ms: Option<i64>,
+    /// Begin of the time that the next stage ends, in Unix milliseconds: the connection, or the guest's first message.
+    #[serde(default, rename = "since", alias = "first_message_at", alias = "asked_at")]
+    since_ms: Option<i64>,
     /// Time from the guest's first message to the first reply.
     #[serde(default, alias = "waited_ms")]
     reply_time_ms: Option<u64>,
@@ -25,15 +25,15 @@ pub struct Journey {
 }
 
 impl Journey {
-    /// The journey of a new session.
-    pub fn begin() -> (Self, Event) {
+    /// The journey of a session that is created `now`.
+    pub fn begin(now: OffsetDateTime) -> (Self, Event) {
         let journey = Self {
             stage: SessionStage::Created,
-            first_message_ms: None,
+            since_ms: None,
             reply_time_ms: None,
             end_reason: None,
         };
-        (journey, Event(Kind::Created))
+        (journey, Event(Kind::created(now)))
     }
 
     /// Records that the session reached `stage`, and with it every earlier stage.
@@ -47,17 +47,27 @@ impl Journey {
         }
         let from = std::mem::replace(&mut self.stage, stage);
         let now = i64::try_from(now.unix_timestamp_nanos() / 1_000_000).ok();
-        if stage == SessionStage::FirstGuestMessage {
-            self.first_message_ms = now;
+        let passed = now
+            .zip(self.since_ms)
+            .map(|(now, since)| now.saturating_sub(since));
+        // none if the clock was set back
+        let passed = passed.and_then(|passed| u64::try_from(passed).ok());
+        let time = match (from, stage) {
+            (SessionStage::Connected, SessionStage::Configured) => Some(Timing::Connect),
+            (_, SessionStage::FirstReply) => {
+                self.reply_time_ms = passed;
+                Some(Timing::FirstReply)
+            }
+            _ => None,
+        };
+        if matches!(stage, SessionStage::Connected | SessionStage::FirstGuestMessage) {
+            self.since_ms = now;
         }
-        if stage == SessionStage::FirstReply {
-            let reply_time = now
-                .zip(self.first_message_ms)
-                .map(|(now, sent)| now.saturating_sub(sent));
-            // none if the clock was set back
-            self.reply_time_ms = reply_time.and_then(|time| u64::try_from(time).ok());
-        }
-        Some(self.reached(from))
+        Some(Event(Kind::Reached {
+            from,
+            to: stage,
+            time: time.zip(passed.map(Duration::from_millis)),
+        }))
     }
 
     /// Records the end of the session after this lifetime. `None` if it has ended before: the first reason counts.
@@ -85,91 +95,58 @@ impl Journey {
         self.end_reason
     }
 
-    /// The events that have led here. A session that has ended did so after this lifetime.
-    pub fn events(&self, lifetime: Duration) -> impl Iterator<Item = Event> {
-        let reached = (self.stage > SessionStage::Created).then(|| self.reached(SessionStage::Created));
-        let ended = self.end_reason.map(|reason| {
-            Event(Kind::Ended {
-                stage: self.stage,
-                reason,
-                lifetime,
-            })
-        });
-        [Event(Kind::Created)].into_iter().chain(reached).chain(ended)
-    }
-
-    fn reached(&self, from: SessionStage) -> Event {
-        Event(Kind::Reached {
-            from,
-            to: self.stage,
-            reply_time: self.reply_time(),
-        })
-    }
-
-    fn reply_time(&self) -> Option<Duration> {
+    /// The events that have led here. A session that has ended did so after this lifetime. The time to its connection is
+    /// not kept.
+    pub fn events(&self, created_at: OffsetDateTime, lifetime: Duration) -> impl Iterator<Item = Event> {
         let reply_time = self.reply_time_ms.map(Duration::from_millis);
-        reply_time.filter(|_| self.stage == SessionStage::FirstReply)
+        let reply_time = reply_time.filter(|_| self.stage == SessionStage::FirstReply);
+        let reached = (self.stage > SessionStage::Created).then_some(Kind::Reached {
+            from: SessionStage::Created,
+            to: self.stage,
+            time: reply_time.map(|time| (Timing::FirstReply, time)),
+        });
+        let ended = self.end_reason.map(|reason| Kind::Ended {
+            stage: self.stage,
+            reason,
+            lifetime,
+        });
+        let kinds = [Kind::created(created_at)]
+            .into_iter()
+            .chain(reached)
+            .chain(ended);
+        kinds.map(Event)
     }
 }
 
-/// First words of the names of totals.
-pub(crate) const REACHED: &str = "reached";
-pub(crate) const ENDED: &str = "end";
-/// An end in a store of an earlier version, which has no totals of the stages.
-pub(crate) const ENDED_UNCOUNTED: &str = "ended";
-pub(crate) const LIFETIME: &str = "duration";
-pub(crate) const REPLY_TIME: &str = "reply_time";
-
-/// A step of a [`Journey`], for [`Metrics::record`](crate::Metrics::record).
+/// A step of a [`Journey`], for [`Group::record`](crate::Group::record).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use = "an event that is not recorded is missing from every figure"]
 pub struct Event(pub(crate) Kind);
 
-impl Event {
-    /// The totals to which it adds, with its additions.
-    ///
-    /// A store adds them up by name in the transaction of the step, so that a restart reads no session.
-    /// [`Metrics::restore`](crate::Metrics::restore) reads them.
-    #[must_use]
-    pub fn totals(&self) -> Vec<(String, u64)> {
-        let reached = |stage: &SessionStage| (format!("{REACHED} {}", stage.name()), 1);
-        let (mut totals, duration) = match self.0 {
-            Kind::Created => (vec![reached(&SessionStage::Created)], None),
-            Kind::Reached { from, to, reply_time } => {
-                let stages = &SessionStage::ALL[from as usize + 1..=to as usize];
-                let duration = reply_time.map(|time| (REPLY_TIME, time));
-                (stages.iter().map(reached).collect(), duration)
-            }
-            Kind::Ended {
-                stage,
-                reason,
-                lifetime,
-            } => {
-                let name = format!("{ENDED} {} {}", stage.name(), reason.name());
-                (vec![(name, 1)], Some((LIFETIME, lifetime)))
-            }
-        };
-        if let Some((kind, duration)) = duration {
-            let additions = Histogram::totals(duration).into_iter();
-            totals.extend(additions.map(|(name, addition)| (format!("{kind} {name}"), addition)));
-        }
-        totals
-    }
-}
-
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
-    Created,
+    Created {
+        /// In Unix seconds.
+        at: u64,
+    },
     Reached {
         from: SessionStage,
         to: SessionStage,
-        reply_time: Option<Duration>,
+        time: Option<(Timing, Duration)>,
     },
     Ended {
         stage: SessionStage,
         reason: EndReason,
         lifetime: Duration,
     },
+}
+
+impl Kind {
+    fn created(at: OffsetDateTime) -> Self {
+        Self::Created {
+            at: at.unix_timestamp().try_into().unwrap_or(0),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -182,8 +159,8 @@ mod tests {
 
     #[test]
     fn journey_reports_each_step_once_and_never_backward() {
-        let (mut journey, event) = Journey::begin();
-        assert_eq!(event, Event(Kind::Created));
+        let (mut journey, event) = Journey::begin(START);
+        assert_eq!(event, Event(Kind::Created { at: 0 }));
         assert_eq!(journey.reach(SessionStage::Created, START), None);
         let skipped = journey.reach(SessionStage::Configured, START);
         assert_eq!(
@@ -191,7 +168,7 @@ mod tests {
             Some(Event(Kind::Reached {
                 from: SessionStage::Created,
                 to: SessionStage::Configured,
-                reply_time: None
+                time: None
             }))
         );
         assert_eq!(journey.reach(SessionStage::Connected, START), None);
@@ -203,7 +180,7 @@ mod tests {
 
     #[test]
     fn greeting_is_not_a_reply() {
-        let (mut journey, _) = Journey::begin();
+        let (mut journey, _) = Journey::begin(START);
         assert_eq!(journey.reach(SessionStage::FirstReply, START), None);
         assert_eq!(journey.stage(), SessionStage::Created);
         let _ = journey.reach(SessionStage::FirstGuestMessage, START + Duration::from_secs(2));
@@ -212,20 +189,35 @@ mod tests {
             Some(Event(Kind::Reached {
                 from: SessionStage::FirstGuestMessage,
                 to: SessionStage::FirstReply,
-                reply_time: Some(Duration::from_secs(3))
+                time: Some((Timing::FirstReply, Duration::from_secs(3)))
             }))
         );
     }
 
     #[test]
+    fn connect_time_is_measured_from_connected_to_configured() {
+        let (mut journey, _) = Journey::begin(START);
+        let _ = journey.reach(SessionStage::Connected, START + Duration::from_secs(2));
+        let configured = journey.reach(SessionStage::Configured, START + Duration::from_secs(3));
+        let time = Some((Timing::Connect, Duration::from_secs(1)));
+        assert!(matches!(configured, Some(Event(Kind::Reached { time: found, .. })) if found == time));
+        let (mut resumed, _) = Journey::begin(START);
+        let configured = resumed.reach(SessionStage::Configured, START + Duration::from_secs(3));
+        assert!(matches!(
+            configured,
+            Some(Event(Kind::Reached { time: None, .. }))
+        ));
+    }
+
+    #[test]
     fn journey_of_an_earlier_version_is_read() {
-        let (mut journey, _) = Journey::begin();
+        let (mut journey, _) = Journey::begin(START);
         let _ = journey.reach(SessionStage::FirstGuestMessage, START);
         let _ = journey.reach(SessionStage::FirstReply, START + Duration::from_millis(40));
         let mut json = serde_json::to_value(journey).unwrap();
         assert_eq!(serde_json::from_value::<Journey>(json.clone()).unwrap(), journey);
         let fields = json.as_object_mut().unwrap();
-        for (name, earlier) in [("first_message_at", "asked_at"), ("reply_time_ms", "waited_ms")] {
+        for (name, earlier) in [("since", "asked_at"), ("reply_time_ms", "waited_ms")] {
             let value = fields.remove(name).unwrap();
             fields.insert(earlier.to_owned(), value);
         }

@@ -74,8 +74,7 @@ fn present(call: &Call) -> Result<(SecretString, AdmittedOrigin), Refusal> {
 
 /// The origin of the conversation, if this request opens it. A page of the gateway's own origin sends none.
 pub(super) fn origin(app: &App, headers: &http::HeaderMap) -> Result<AdmittedOrigin, Refusal> {
-    let refused =
-        |error: ws_transport::OriginError| Refusal::new(ErrorCode::OriginNotAllowed, error.to_string());
+    let refused = |error| Refusal::origin(&error);
     let settings = app.settings();
     let allowed = settings.origins.origins();
     let public = app.public.to_string();

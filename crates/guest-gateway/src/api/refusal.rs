@@ -10,6 +10,7 @@ use guest_suite::Error;
 use guest_suite::store::StoreErrorKind;
 use http::header::{ALLOW, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
+use ws_transport::OriginError;
 
 use super::json_answer;
 
@@ -23,7 +24,12 @@ pub(crate) struct Refusal {
     allow: Option<&'static str>,
     is_damage: bool,
     fault: Option<StoreFault>,
+    origin: Option<RefusedOrigin>,
 }
+
+/// Marks a response to a request that was refused for its origin, with the reason as a label.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RefusedOrigin(pub(crate) &'static str);
 
 /// The fault because of which the store refused a request, with its causes.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -88,6 +94,20 @@ impl Refusal {
             allow: None,
             is_damage: false,
             fault: None,
+            origin: None,
+        }
+    }
+
+    pub(crate) fn origin(error: &OriginError) -> Self {
+        let reason = match error {
+            OriginError::Missing => "missing",
+            OriginError::NotAllowed { .. } => "not_allowed",
+            OriginError::Several => "several",
+            _ => "malformed",
+        };
+        Self {
+            origin: Some(RefusedOrigin(reason)),
+            ..Self::new(ErrorCode::OriginNotAllowed, error.to_string())
         }
     }
 
@@ -269,6 +289,9 @@ impl IntoResponse for Refusal {
         }
         if self.is_damage {
             response.extensions_mut().insert(FoundDamage);
+        }
+        if let Some(origin) = self.origin {
+            response.extensions_mut().insert(origin);
         }
         if let Some(fault) = self.fault {
             response.extensions_mut().insert(fault);

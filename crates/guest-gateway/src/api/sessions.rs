@@ -91,5 +91,8 @@ fn as_logged(entry: &StoredEntry) -> Result<&RawValue, Error> {
 
 pub(super) async fn metrics(call: Call) -> Result<Response, Refusal> {
     call.admit(READ).await?;
-    Ok(json_answer(StatusCode::OK, &call.app.direct.metrics()))
+    let mut snapshot = call.app.direct.metrics();
+    // they name the channels of other API clients
+    snapshot.groups.clear();
+    Ok(json_answer(StatusCode::OK, &snapshot))
 }

@@ -45,7 +45,7 @@ async fn upgrade(mut call: Call, id: SessionId) -> Result<Response, Refusal> {
     let origins = call.request.headers().get_all(ORIGIN).iter();
     let origin = call.app.settings().origins.admit(origins).map_err(|error| {
         tracing::info!(session = %id, %error, "socket refused for its origin");
-        Refusal::new(ErrorCode::OriginNotAllowed, error.to_string())
+        Refusal::origin(&error)
     })?;
     let handshake = ServerHandshake::parse(&call.request).map_err(|error| match error.status() {
         405 => Refusal::method_not_allowed("GET"),

@@ -1,6 +1,7 @@
 //! The messages of the guest, and the frames of their delivery status.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use genesys_api::Now;
 use guest_conversation::{
@@ -13,8 +14,8 @@ use super::frame::{delivery, failed};
 use super::replay::Subject;
 use super::{Relay, SocketId};
 
-/// Most texts that are kept: as many messages can wait in a conversation.
-const TEXTS: usize = 256;
+/// Most unresolved messages that are kept: as many can wait in a conversation.
+const UNRESOLVED: usize = 256;
 
 impl Relay {
     /// Handles a message of the guest, which is sent unless its id is known. A refusal, and a status that is known already,
@@ -58,14 +59,14 @@ impl Relay {
             if let Err(error) = conversation.send(id, message, now) {
                 return Some(failed(id, code_of(&error), &error.to_string()));
             }
-            self.texts.insert(id, message);
+            self.unresolved.insert(id, message, now.instant);
             return None;
         }
         match &status? {
             status @ DeliveryStatus::Delivered { .. } => match self.replay.accepted(id) {
                 Some(kept) => Some(kept.clone()),
                 None => {
-                    self.handle_delivery(id, status);
+                    self.handle_delivery(id, status, now);
                     None
                 }
             },
@@ -78,12 +79,18 @@ impl Relay {
     }
 
     /// Sends a delivery status to all sockets. Only that of a delivered message is numbered.
-    pub(super) fn handle_delivery(&mut self, id: MessageId, status: &DeliveryStatus) {
-        let text = match status {
-            DeliveryStatus::Delivered { .. } | DeliveryStatus::Failed(_) => self.texts.take(id),
+    pub(super) fn handle_delivery(&mut self, id: MessageId, status: &DeliveryStatus, now: Now) {
+        let decided = match status {
+            DeliveryStatus::Delivered { .. } | DeliveryStatus::Failed(_) => self.unresolved.take(id),
             _ => None,
         };
         if let DeliveryStatus::Delivered { .. } = status {
+            if let Some(message) = &decided {
+                self.delivery_time = Some(now.instant - message.accepted_at);
+            }
+            let text = decided
+                .map(|message| message.text)
+                .filter(|text| !text.is_empty());
             let text = text.as_deref();
             let frame = |sequence| delivery(id, status, sequence, text);
             return self.publish(Subject::Accepted(id), frame);
@@ -93,27 +100,35 @@ impl Relay {
         // a message can be sent in an outage, before the handshake is answered
         self.subscribers.notify(&frame);
     }
+
+    /// The time from the acceptance of a message to its acknowledgement, once after each event that acknowledges one.
+    pub fn poll_delivery_time(&mut self) -> Option<Duration> {
+        self.delivery_time.take()
+    }
 }
 
-/// The texts of the messages that are not decided, for the other sockets of the session.
+/// The messages of the guest that are not decided. The other sockets of the session get the texts.
 #[derive(Debug, Default)]
-pub(super) struct Texts(VecDeque<(MessageId, Box<str>)>);
+pub(super) struct Unresolved(VecDeque<(MessageId, Accepted)>);
 
-impl Texts {
-    fn insert(&mut self, id: MessageId, message: &OutgoingMessage) {
-        let text = message.text();
-        if text.is_empty() {
-            return;
-        }
-        if self.0.len() == TEXTS {
+#[derive(Debug)]
+struct Accepted {
+    text: Box<str>,
+    accepted_at: Instant,
+}
+
+impl Unresolved {
+    fn insert(&mut self, id: MessageId, message: &OutgoingMessage, accepted_at: Instant) {
+        if self.0.len() == UNRESOLVED {
             self.0.pop_front();
         }
-        self.0.push_back((id, (&*text).into()));
+        let text = (&*message.text()).into();
+        self.0.push_back((id, Accepted { text, accepted_at }));
     }
 
-    fn take(&mut self, id: MessageId) -> Option<Box<str>> {
+    fn take(&mut self, id: MessageId) -> Option<Accepted> {
         let at = self.0.iter().position(|(known, _)| *known == id)?;
-        self.0.remove(at).map(|(_, text)| text)
+        self.0.remove(at).map(|(_, accepted)| accepted)
     }
 }
 

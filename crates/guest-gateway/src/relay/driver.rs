@@ -153,7 +153,12 @@ impl Driver {
                         self.counted.handle_event(&event);
                         self.handle_files(&event, upstream);
                         self.health.handle_event(&event);
-                        if let Some(stop) = self.relay.handle_event(event, clock.now()) {
+                        let now = clock.now();
+                        let stop = self.relay.handle_event(event, now);
+                        if let Some(time) = self.relay.poll_delivery_time() {
+                            self.direct.counters().record_delivery(time, now.instant);
+                        }
+                        if let Some(stop) = stop {
                             return stop;
                         }
                     }

@@ -1,7 +1,7 @@
 //! The relay of one session, as a state machine: from the events of its conversation with Genesys Cloud, and the frames of
 //! the guest's sockets, to the frames for each socket.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use genesys_api::{Now, SessionId};
 use guest_conversation::attachments::Rules;
@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use ws_transport::server::Payload;
 
 use super::activity::Connection;
-use super::delivery::Texts;
+use super::delivery::Unresolved;
 use super::frame::{error_frame, gap};
 use super::history::HistoryRequests;
 use super::replay::{Replay, ReplayBudget, Subject};
@@ -40,8 +40,9 @@ pub struct Relay {
     status: Status,
     /// The latest request of each kind that Genesys has not answered, with its socket.
     requested: Vec<(RequestKind, SocketId)>,
-    /// Texts of the guest's messages.
-    pub(super) texts: Texts,
+    pub(super) unresolved: Unresolved,
+    /// The last time from the acceptance of a message to its acknowledgement, until it is taken.
+    pub(super) delivery_time: Option<Duration>,
     /// Id of the last message to the guest.
     last_message: Option<String>,
     /// Requests of clients for the history.
@@ -73,7 +74,8 @@ impl Relay {
             history: HistoryRequests::default(),
             status: Status::new(now),
             requested: Vec::new(),
-            texts: Texts::default(),
+            unresolved: Unresolved::default(),
+            delivery_time: None,
         }
     }
 
@@ -298,17 +300,17 @@ impl Relay {
     /// Handles an event of the conversation. Returns the reason if the relay stops.
     pub fn handle_event(&mut self, event: Event, now: Now) -> Option<Stop> {
         self.status.handle_event(&event, now);
-        let stop = self.relay_event(event);
+        let stop = self.relay_event(event, now);
         self.replay.budget.warn(now.instant);
         self.publish_status();
         stop
     }
 
-    fn relay_event(&mut self, event: Event) -> Option<Stop> {
+    fn relay_event(&mut self, event: Event, now: Now) -> Option<Stop> {
         match event {
             Event::Connection(event) => self.handle_connection_event(event),
             Event::Session(event) => self.handle_session_event(event),
-            Event::Delivery { id, status } => self.handle_delivery(id, &status),
+            Event::Delivery { id, status } => self.handle_delivery(id, &status, now),
             Event::Message(message) => self.message(&message),
             Event::Ended(Ending::ClosedByServer { .. })
                 if self.take_requested(RequestKind::Clear).is_some() =>

@@ -29,7 +29,7 @@ pub(super) struct Page {
 impl Page {
     /// The origin, which every request has that changes something.
     pub(super) fn origin(&self) -> Result<&Origin, Refusal> {
-        let missing = || Refusal::new(ErrorCode::OriginNotAllowed, OriginError::Missing.to_string());
+        let missing = || Refusal::origin(&OriginError::Missing);
         self.origin.as_ref().ok_or_else(missing)
     }
 }
@@ -162,8 +162,7 @@ fn check_page(call: &Call) -> Result<Page, Refusal> {
         true => None,
         false => {
             let admitted = call.app.settings().origins.admit(headers.get_all(ORIGIN).iter());
-            let admitted =
-                admitted.map_err(|error| Refusal::new(ErrorCode::OriginNotAllowed, error.to_string()))?;
+            let admitted = admitted.map_err(|error| Refusal::origin(&error))?;
             Some(admitted.origin().clone())
         }
     };

@@ -47,7 +47,7 @@ pub(crate) async fn open_stream(mut call: Call) -> Result<Response, Refusal> {
     drop(call);
     let position = parse_handshake(&body, &visitor.id)?;
     let origin = app.settings().origins.admit_own(visitor.page.origin()?);
-    let origin = origin.map_err(|error| Refusal::new(ErrorCode::OriginNotAllowed, error.to_string()))?;
+    let origin = origin.map_err(|error| Refusal::origin(&error))?;
     let ends_at = extend(&app, &visitor.id).await.map_err(refusal)?;
     let guest = visitor.admitted.pseudonym();
     let transport = Some(("transport", "event-stream".to_owned()));

@@ -118,7 +118,7 @@ impl Direct {
                 return Ok((Mutation::default(), changed));
             };
             let mut mutation = Mutation {
-                metric: Some(metric),
+                metric: Some((record.labels(), metric)),
                 ..changed.store().into()
             };
             if record.document.journey.stage() < SessionStage::Connected {

@@ -102,7 +102,7 @@ impl Direct {
         let new = guest
             .decide(config.policy, now.utc)
             .map_err(|refused| Error::ConsentRequired(Box::new(refused)))?;
-        let (journey, created) = Journey::begin();
+        let (journey, created) = Journey::begin(now.utc);
         let mut record = SessionRow {
             row: Session::new(owner, id, new.channel().clone(), now.utc),
             document: Document {
@@ -117,6 +117,7 @@ impl Direct {
         let family = RefreshTokenFamily::new(entropy::bytes());
         let tokens = record.issue(family, config, now);
         let session = record.info(now.utc);
+        let metric = (record.labels(), created);
         let entry = record.draft(now, Actor::client(owner), "session.created");
         let entry = entry.detail("token", record.row.fingerprint(&record.row.refresh).to_string());
         self.commit(Mutation {
@@ -125,7 +126,7 @@ impl Direct {
             deadline: Some((session.id.clone(), self.next_deadline(&record, now))),
             change: Some(Change::CreateSession(record.into_row())),
             request,
-            metric: Some(created),
+            metric: Some(metric),
             ..Mutation::default()
         })
         .await?;
@@ -299,7 +300,7 @@ impl SessionRow {
         Mutation {
             entries: reuse.into_iter().chain([entry]).collect(),
             event: Some(ended.event(EventName::Ended, now.utc)),
-            metric,
+            metric: metric.map(|event| (self.labels(), event)),
             update: Some((self.row.id.clone(), SessionUpdate::Ended(reason))),
             ..ended.store().into()
         }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use audit::{Actor, Draft, Pseudonym};
 use bytes::Bytes;
-use genesys_api::{Now, SessionState, entropy};
+use genesys_api::{ChannelId, Now, SessionState, entropy};
 use guest_conversation::client::SessionUpdate;
 use guest_payload::{ConsentUpdate, GuestData};
 use guest_sessions::{ErrorCode, SessionEvent};
 use guest_store::{Change, Event, Leased, Payload, Session, StoreErrorKind};
 use serde::{Deserialize, Serialize};
-use session_metrics::{EndReason, Journey};
+use session_metrics::{EndReason, Group, Journey, Metrics};
 use time::OffsetDateTime;
 use time::serde::timestamp::milliseconds::option as milliseconds;
 use token_window::RefreshTokenFamily;
@@ -50,6 +50,19 @@ pub(super) struct Document {
     pub(super) signed_in: bool,
 }
 
+/// The labels of a session's figures.
+#[derive(Debug)]
+pub(super) struct Labels {
+    channel: ChannelId,
+    jurisdiction: &'static str,
+}
+
+impl Labels {
+    pub(super) fn group(&self, metrics: &Metrics) -> Group {
+        metrics.group(self.channel.as_str(), self.jurisdiction)
+    }
+}
+
 impl SessionRow {
     pub(super) fn load(row: Session) -> Result<Self, Error> {
         let document = serde_json::from_slice(&row.document).map_err(|_| StoreErrorKind::Corrupt)?;
@@ -75,6 +88,20 @@ impl SessionRow {
     /// An audit entry on this session.
     pub(super) fn draft(&self, now: Now, actor: Actor, action: &'static str) -> Draft {
         Draft::new(now.utc, actor, action).subject(self.row.pseudonym())
+    }
+
+    /// The labels of its figures.
+    pub(super) fn labels(&self) -> Labels {
+        let jurisdiction = match &*self.document.data.consent().jurisdictions {
+            [] => "unknown",
+            [place] => place.as_str(),
+            // combinations would use up the groups
+            _ => "several",
+        };
+        Labels {
+            channel: self.row.channel.clone(),
+            jurisdiction,
+        }
     }
 
     /// Replaces the guest's data after a change of consent. The webhooks get an `event`.
@@ -224,7 +251,7 @@ mod tests {
         guest.attributes.insert("source", "web").unwrap();
         guest.attributes.insert("marketing.segment", "canary").unwrap();
         let new = guest.decide(Policy::purpose_scoped(), at()).unwrap();
-        let (mut journey, _) = Journey::begin();
+        let (mut journey, _) = Journey::begin(at());
         let _ = journey.reach(SessionStage::FirstGuestMessage, at());
         let _ = journey.reach(SessionStage::FirstReply, at() + Duration::from_millis(40));
         let document = Document {
@@ -284,7 +311,7 @@ mod tests {
         );
         for (name, earlier) in [
             ("read_marker", "heard"),
-            ("first_message_at", "asked_at"),
+            ("since", "asked_at"),
             ("reply_time_ms", "waited_ms"),
         ] {
             let value = fields.remove(name).unwrap();

@@ -5,7 +5,7 @@ use genesys_api::{IdempotencyKey, Now, SessionId, entropy, rfc3339};
 use guest_sessions::{ErrorCode, RefreshedTokens};
 use guest_store::TokenHash;
 use secrecy::{ExposeSecret as _, SecretString};
-use session_metrics::EndReason;
+use session_metrics::{EndReason, RefreshOutcome};
 use token_window::{AccessUse, PairKey, Presented, RefreshTokenFamily, Rotation};
 
 use super::session_row::SessionRow;
@@ -28,6 +28,7 @@ impl Direct {
         refresh: &SecretString,
         key: Option<&IdempotencyKey>,
     ) -> Result<RefreshedTokens, Error> {
+        let asked_at = self.clock().now().instant;
         let salt = entropy::bytes();
         let rotated = self.update(owner, id, |record, now| {
             record.ensure_live(now)?;
@@ -42,7 +43,8 @@ impl Direct {
             let refused = |reason, error| {
                 let entry = entry("token.refused").outcome(Outcome::Denied);
                 let entry = entry.detail("reason", reason);
-                Ok((Mutation::repeated(entry), Err(error)))
+                let refused = (RefreshOutcome::Refused, Err(error));
+                Ok((Mutation::repeated(entry), refused))
             };
             let action = match rotation {
                 Rotation::Rotated => "token.rotated",
@@ -50,13 +52,14 @@ impl Direct {
                 Rotation::Replayed => {
                     let entry = entry("token.replayed");
                     let (mutation, issued) = record.reissue(family, &self.shared.config, entry, now);
-                    return Ok((mutation, Ok(issued.tokens)));
+                    return Ok((mutation, (RefreshOutcome::Replayed, Ok(issued.tokens))));
                 }
                 Rotation::AlreadyUsed => return refused("used", ErrorCode::RefreshTokenUsed.into()),
                 Rotation::Reused => {
                     let reuse = record.reuse(now, Actor::client(owner), refresh);
                     let end = record.end(EndReason::TokenReuse, now, Some(reuse));
-                    return Ok((end, Err(ErrorCode::RefreshTokenReused.into())));
+                    let reused = ErrorCode::RefreshTokenReused.into();
+                    return Ok((end, (RefreshOutcome::Reused, Err(reused))));
                 }
                 // without the token's fingerprint, since an attacker can send any number of tokens
                 _ => {
@@ -78,9 +81,16 @@ impl Direct {
                 entries: vec![entry],
                 ..next.store().into()
             };
-            Ok((mutation, Ok(tokens)))
+            Ok((mutation, (RefreshOutcome::Refreshed, Ok(tokens))))
         });
-        rotated.await?
+        let (outcome, rotated) = match rotated.await {
+            Ok(rotated) => rotated,
+            Err(error @ Error::Store(_)) => (RefreshOutcome::Failed, Err(error)),
+            Err(error) => (RefreshOutcome::Refused, Err(error)),
+        };
+        let now = self.clock().now().instant;
+        self.counters().record_refresh(outcome, now - asked_at, now);
+        rotated
     }
 
     /// Accepts an access token that is valid at this time. Its first use is stored before.

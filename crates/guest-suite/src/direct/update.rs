@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use super::Direct;
 use super::requests::KEPT;
-use super::session_row::SessionRow;
+use super::session_row::{Labels, SessionRow};
 use crate::Error;
 
 /// Largest number of retries after a conflict. Those of this process take turns, so that few meet another conflict.
@@ -27,7 +27,7 @@ pub(super) struct Mutation {
     /// An entry that a caller can repeat, logged or counted before.
     pub(super) repeated: Option<Draft>,
     pub(super) event: Option<Event>,
-    pub(super) metric: Option<session_metrics::Event>,
+    pub(super) metric: Option<(Labels, session_metrics::Event)>,
     pub(super) update: Option<(SessionId, SessionUpdate)>,
     /// A deadline that is new, or can be earlier than the present one.
     pub(super) deadline: Option<(SessionId, OffsetDateTime)>,
@@ -104,14 +104,21 @@ impl Direct {
         if mutation.change.is_none() && mutation.entries.is_empty() {
             return Ok(0..0);
         }
+        let metrics = &self.shared.metrics;
+        let metric = mutation
+            .metric
+            .map(|(labels, event)| (labels.group(metrics), event));
         let unit = Unit {
             change: mutation.change,
             request: mutation.request,
             entries: mutation.entries,
             events: mutation.event.into_iter().collect(),
-            totals: mutation.metric.iter().flat_map(|event| event.totals()).collect(),
+            totals: metric
+                .iter()
+                .flat_map(|(group, event)| group.totals(event))
+                .collect(),
         };
-        let (metric, update, deadline) = (mutation.metric, mutation.update, mutation.deadline);
+        let (update, deadline) = (mutation.update, mutation.deadline);
         let kept = unit.request.as_ref().map(|request| request.at + KEPT);
         let ended = match &unit.change {
             Some(Change::UpdateSession(row)) => row.ended_at,
@@ -125,9 +132,12 @@ impl Direct {
         let shared = Arc::clone(&self.shared);
         let committing = tokio::spawn(async move {
             let committed = shared.config.store.commit(unit).await?;
-            shared.metrics.record(metric);
+            let now = shared.config.http.clock().now();
+            if let Some((group, event)) = metric {
+                group.record(event, now.instant);
+            }
             if let Some((id, at)) = deadline {
-                shared.deadlines.set(&id, at, shared.config.http.clock().now());
+                shared.deadlines.set(&id, at, now);
             }
             let erased = ended.map(|at| at + shared.config.retention);
             kept.into_iter()
