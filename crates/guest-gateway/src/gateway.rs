@@ -1,6 +1,7 @@
 //! Start and shutdown of the server.
 
 mod listener;
+mod simulated;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
@@ -24,6 +25,7 @@ use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
 use self::listener::{AdminListener, Listeners, public_host};
 pub(crate) use self::listener::{admin_identity, identity};
+use self::simulated::start_simulator;
 use crate::admin::Admin;
 use crate::api::{self, FILE_MEMORY, FaultLog, Parts};
 use crate::audit_log::{own_name, record, record_configuration};
@@ -124,11 +126,8 @@ impl Gateway {
 
         let mut tasks = JoinSet::new();
         let background = direct.clone();
-        tasks.spawn(
-            shutdown
-                .clone()
-                .stopping(async move { background.background_tasks(dispatcher).await }),
-        );
+        let background = async move { background.background_tasks(dispatcher).await };
+        tasks.spawn(shutdown.clone().stopping(background));
         let watching = health.clone().watch(http, messaging);
         tasks.spawn(shutdown.clone().stopping(watching));
         let publishing = config.audit.clone().publish(direct.store().clone(), archive);
@@ -303,30 +302,6 @@ async fn serve(server: Server, routes: Router, shutdown: Shutdown) {
     server
         .serve(routes, async move { shutdown.requested().await })
         .await;
-}
-
-/// Starts the simulator of Genesys Cloud, with the bot of the demo shop if the configuration has it.
-#[cfg(feature = "sim")]
-async fn start_simulator(config: &Config, public: &Host, clock: &Clock) -> Result<Simulator, StartError> {
-    let mut simulated = genesys_sim::Config {
-        clock: clock.clone(),
-        ..genesys_sim::Config::plain()
-    };
-    if config.spa.as_ref().is_some_and(|spa| spa.demo_page) {
-        let page = format!("{public}{}", demo_page::PATH);
-        let script = genesys_sim::Script::demo_shop(page.trim_end_matches('/'));
-        let script = script.map_err(StartError::to("write the script of the demo shop"))?;
-        simulated.rules.agent = genesys_sim::Agent::Scripts(vec![script]);
-    }
-    let simulator = Simulator::start(simulated).await;
-    simulator.map_err(StartError::to("start the simulator of Genesys Cloud"))
-}
-
-#[cfg(not(feature = "sim"))]
-#[expect(clippy::unused_async, reason = "the signature of the feature `sim`")]
-async fn start_simulator(_: &Config, _: &Host, _: &Clock) -> Result<Simulator, StartError> {
-    let start_error = StartError::to("start the simulator of Genesys Cloud");
-    Err(start_error(crate::simulator::NOT_BUILT_IN))
 }
 
 /// The allowed origins, with that of this gateway if it serves a page.

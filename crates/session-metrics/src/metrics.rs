@@ -399,10 +399,10 @@ mod tests {
                 scope.spawn(move || {
                     for _ in 0..20_000 {
                         let (mut journey, created) = Journey::begin(START);
-                        record(&group, created);
-                        record(&group, journey.reach(SessionStage::FirstGuestMessage, START));
-                        record(&group, journey.reach(SessionStage::FirstReply, START + MINUTE));
-                        record(&group, journey.end(reason, MINUTE));
+                        record(group, created);
+                        record(group, journey.reach(SessionStage::FirstGuestMessage, START));
+                        record(group, journey.reach(SessionStage::FirstReply, START + MINUTE));
+                        record(group, journey.end(reason, MINUTE));
                     }
                 });
             }
@@ -456,7 +456,7 @@ mod tests {
         fn windows_equal_those_of_a_list(steps in proptest::collection::vec((0_u64..4_000, any::<bool>()), 1..20)) {
             let (metrics, group) = counters();
             let (mut now, mut created) = (0, Vec::new());
-            metrics.snapshot(at(now));
+            let _ = metrics.snapshot(at(now));
             for (wait, is_read) in steps {
                 now += wait;
                 if is_read {
