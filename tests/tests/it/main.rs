@@ -69,6 +69,8 @@ mod page;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod prometheus;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod receivers;

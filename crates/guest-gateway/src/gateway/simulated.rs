@@ -30,7 +30,6 @@ pub(super) async fn start_simulator(
 }
 
 #[cfg(not(feature = "sim"))]
-#[expect(clippy::unused_async, reason = "the signature of the feature `sim`")]
 pub(super) async fn start_simulator(_: &Config, _: &Host, _: &Clock) -> Result<Simulator, StartError> {
     let start_error = StartError::to("start the simulator of Genesys Cloud");
     Err(start_error(crate::simulator::NOT_BUILT_IN))

@@ -1,8 +1,5 @@
 //! The page of metrics, the alert rules and the Grafana dashboard, in a real Prometheus.
 
-#[path = "it/left_out.rs"]
-mod left_out;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
