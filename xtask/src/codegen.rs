@@ -49,6 +49,9 @@ const CONTRACT_ERRORS: &str = "spec/guest-sessions/errors.toml";
 const CONTRACT_EVENTS: &str = "spec/guest-sessions/events.schema.json";
 const CONTRACT_FRAMES: &str = "spec/guest-sessions/frames.schema.json";
 
+/// The configuration that `guest-gateway config example` prints: a package has no files of the root.
+const EXAMPLE: &str = "gateway.example.toml";
+
 const PURPOSE_SCOPED: &str = "crates/guest-payload/policies/purpose-scoped.toml";
 const TUTORIAL_STRICT: &str = "crates/guest-payload/policies/tutorial-strict.toml";
 
@@ -108,6 +111,11 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
         sources: &[CONTRACT_EVENTS],
         output: "crates/guest-gateway/src/generated/events.schema.json",
         generate: served_contract::events,
+    },
+    Artifact {
+        sources: &[EXAMPLE],
+        output: "crates/guest-gateway/src/generated/gateway.example.toml",
+        generate: |sources| Ok(sources.text(EXAMPLE)?.trim_end().to_owned()),
     },
     Artifact {
         sources: &[
@@ -196,8 +204,8 @@ fn fresh(root: &Path, artifact: &Artifact) -> Result<String, Box<dyn Error>> {
     );
     match artifact.output.rsplit_once('.') {
         Some((_, "rs")) => format(root, format!("//! {notice}\n\n{body}")),
-        // JSON has no comments: the folder is called `generated`
-        Some((_, "json")) => Ok(format!("{body}\n")),
+        // JSON has no comments, and the example is for people: the folder is called `generated`
+        Some((_, "json" | "toml")) => Ok(format!("{body}\n")),
         Some((_, "md")) => Ok(format!("<!-- {notice} -->\n\n{body}")),
         Some((_, "js" | "ts")) => Ok(format!("// {notice}\n\n{body}")),
         _ => Err(format!("{}: no preamble is known for this language", artifact.output).into()),

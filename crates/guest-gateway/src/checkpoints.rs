@@ -1,5 +1,6 @@
 //! Publication of the audit log's checkpoints outside the store: in a file, and at a URL.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -15,22 +16,22 @@ use genesys_http::Client;
 use guest_store::Store;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::{Position, Url};
 
-use crate::config::{Store as StoreFiles, duration, hours, parsed_option};
+use crate::config::{Store as StoreFiles, duration, hours, parsed_option, show};
 
 /// `[audit]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Audit {
     /// The file to which each checkpoint is appended, with an empty line after it.
     pub(crate) checkpoint_file: Option<PathBuf>,
     /// The URL that receives each checkpoint by POST.
-    #[serde(deserialize_with = "parsed_option")]
+    #[serde(deserialize_with = "parsed_option", serialize_with = "show::text_option")]
     pub(crate) checkpoint_url: Option<CheckpointUrl>,
     /// Time between two checkpoints.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "show::span")]
     pub(crate) checkpoint_interval: Duration,
     /// Whether the last checkpoint could not be written. Clones share it.
     #[serde(skip)]
@@ -206,13 +207,27 @@ impl FromStr for CheckpointUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let invalid = |why: String| format!("invalid checkpoint_url: {why}");
+        // a password or a token in the query is not repeated
+        let shown = match text.contains('@') {
+            true => String::new(),
+            false => format!(" {:?}", text.split(['?', '#']).next().unwrap_or_default()),
+        };
+        let invalid = |why: String| format!("invalid checkpoint_url{shown}: {why}");
         let url = Url::parse(text).map_err(|error| invalid(error.to_string()))?;
         let host = url[..Position::BeforePath].parse();
         Ok(Self {
             host: host.map_err(|error: genesys_api::HostError| invalid(error.to_string()))?,
             path: url[Position::BeforePath..Position::AfterQuery].to_owned(),
         })
+    }
+}
+
+/// The URL without the values of its query, which may be secret.
+impl fmt::Display for CheckpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, query) = self.path.split_once('?').unwrap_or((&self.path, ""));
+        let query = if query.is_empty() { "" } else { "?[redacted]" };
+        write!(f, "{}{path}{query}", self.host)
     }
 }
 

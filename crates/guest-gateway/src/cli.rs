@@ -1,8 +1,9 @@
-//! `guest-gateway`: serve, sim, chat, demo, doctor, audit, consent, guest, policy, store.
+//! `guest-gateway`: serve, sim, chat, demo, config, doctor, audit, consent, guest, policy, store.
 
 mod audit;
 #[cfg(feature = "chat")]
 mod chat;
+mod config;
 mod consent;
 #[cfg(feature = "sim")]
 mod demo;
@@ -69,6 +70,8 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Command),
     #[command(subcommand)]
+    Config(config::Command),
+    #[command(subcommand)]
     Consent(consent::Command),
     #[command(subcommand)]
     Guest(guest::Command),
@@ -119,6 +122,7 @@ pub fn main() -> ExitCode {
             #[cfg(feature = "sim")]
             Command::Sim(options) => sim::run(*options).await,
             Command::Audit(command) => audit::run(command).await,
+            Command::Config(command) => config::run(&command),
             Command::Consent(command) => consent::run(command).await,
             Command::Guest(command) => guest::run(command).await,
             Command::Policy(command) => policy::run(&command),

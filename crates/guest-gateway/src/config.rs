@@ -1,11 +1,16 @@
-//! The configuration file.
+//! The configuration: `gateway.toml`, the environment over it, and flags over both.
 
 mod admin;
+mod client;
 mod genesys;
+mod layers;
+mod parse;
 mod reload;
 mod rules;
+pub(crate) mod show;
 mod spa;
 mod store;
+mod suggestion;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,25 +19,27 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use genesys_api::{ChannelId, DeploymentId, Host, Hosts, MAX_DURATION};
-use genesys_auth::{ClientId, Scopes};
+use genesys_api::{ChannelId, DeploymentId, Host, Hosts};
+use guest_payload::Policy;
 use guest_payload::iso27560::Controller;
-use guest_payload::{Policy, PolicyFile};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Serialize};
 use ws_transport::OriginPolicy;
 
 pub(crate) use self::admin::Admin;
+pub use self::client::Client;
 pub(crate) use self::genesys::Genesys;
+use self::layers::{Layers, Origins};
+use self::parse::{
+    address, at_least_one, default_connections, default_limit, deployment, enabled, minutes, origins, policy,
+};
+pub(crate) use self::parse::{duration, hours, networks, parsed_option};
 pub(crate) use self::spa::{Embedding, Spa};
 pub use self::store::Store;
 pub(crate) use self::store::Webhooks;
 use crate::checkpoints::Audit;
 use crate::private_file;
-
-const MIN_DURATION: Duration = Duration::from_secs(60);
 
 /// The scope for reading sessions, audit trails and metrics.
 pub(crate) const READ: &str = "webmessaging:guest";
@@ -48,7 +55,7 @@ const SCOPES: [&str; 5] = [READ, WRITE, WEBHOOKS, AUDIT, GUESTS];
 
 /// The contents of `gateway.toml`. Every field but `client`, `channel` and `sessions.allowed_origins` has a default.
 /// `gateway.example.toml` shows the defaults.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     #[serde(default)]
@@ -75,32 +82,37 @@ pub struct Config {
     pub client: Vec<Client>,
     /// The web messaging channels of the sessions.
     pub(crate) channel: Vec<Channel>,
-    /// The values of the file by key, as in `listen.address`, for the audit log. Those of all `[[client]]` are one value,
+    /// The values that are set by key, as in `listen.address`, for the audit log. Those of all `[[client]]` are one value,
     /// as are those of all `[[channel]]`.
     #[serde(skip)]
     pub(crate) values: BTreeMap<String, SecretString>,
-    /// The file, if it was read from one.
     #[serde(skip)]
-    path: Option<PathBuf>,
+    origins: Origins,
+    /// The flags over the file and the environment: the name of each, and its setting.
+    #[serde(skip)]
+    flags: Vec<(&'static str, SecretString)>,
 }
 
 /// `[listen]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Listen {
     /// Address and port. Port 0 selects a free one.
     #[serde(deserialize_with = "address")]
     pub(crate) address: SocketAddr,
-    /// PEM file of the certificate chain. Without it the gateway serves plain HTTP, on loopback only.
+    /// PEM file of the certificate chain. Without it the gateway serves plain HTTP.
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
+    /// The networks in which plain HTTP is served.
+    pub(crate) plain_http: PlainHttp,
     /// The public base URL behind a reverse proxy. It is the base of every `websocketUrl`.
-    #[serde(deserialize_with = "parsed_option")]
+    #[serde(deserialize_with = "parsed_option", serialize_with = "show::text_option")]
     pub(crate) public_url: Option<Host>,
+    /// Limit of open connections. Default: 16,384, or as many as the limit of open files allows.
     #[serde(deserialize_with = "at_least_one")]
     pub(crate) connections: u32,
     /// Longest time to complete requests when the gateway stops.
-    #[serde(deserialize_with = "reload::drain")]
+    #[serde(deserialize_with = "reload::drain", serialize_with = "show::span")]
     pub(crate) drain: Duration,
     /// Rate limit of an API client, in requests per minute, of which all may come at once.
     #[serde(deserialize_with = "at_least_one")]
@@ -116,8 +128,9 @@ impl Default for Listen {
             address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             certificate: None,
             key: None,
+            plain_http: PlainHttp::Loopback,
             public_url: None,
-            connections: 16_384,
+            connections: default_connections(),
             drain: Duration::from_secs(20),
             requests_per_minute: 3_000,
             // plain HTTP is served on loopback only, so a proxy of this machine is there
@@ -129,112 +142,148 @@ impl Default for Listen {
     }
 }
 
+/// The networks in which plain HTTP is served.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum PlainHttp {
+    /// This machine only.
+    Loopback,
+    /// Any network: a reverse proxy, an ingress or a load balancer terminates TLS, and nobody else reaches the port.
+    BehindProxy,
+}
+
 /// `[sessions]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Sessions {
     /// Origins of the pages that may open a WebSocket.
-    #[serde(deserialize_with = "origins")]
+    #[serde(deserialize_with = "origins", serialize_with = "show::origins")]
     pub(crate) allowed_origins: OriginPolicy,
     /// The consent policy: the id of one that ships, or the path of a file.
-    #[serde(default = "Policy::tutorial_strict", deserialize_with = "policy")]
+    #[serde(
+        default = "Policy::tutorial_strict",
+        deserialize_with = "policy",
+        serialize_with = "show::policy"
+    )]
     pub(crate) policy: &'static Policy,
     /// Whether `?access_token=` is accepted.
     #[serde(default = "enabled")]
     pub(crate) token_in_query: bool,
-    #[serde(default = "hours::<1>", deserialize_with = "duration")]
+    #[serde(
+        default = "hours::<1>",
+        deserialize_with = "duration",
+        serialize_with = "show::span"
+    )]
     pub(crate) access_token_lifetime: Duration,
     /// Time without a token rotation after which a session ends.
-    #[serde(default = "hours::<24>", deserialize_with = "duration")]
+    #[serde(
+        default = "hours::<24>",
+        deserialize_with = "duration",
+        serialize_with = "show::span"
+    )]
     pub(crate) idle_timeout: Duration,
     /// Time after which a message of a guest fails that could not be sent to Genesys.
-    #[serde(default = "minutes::<10>", deserialize_with = "duration")]
+    #[serde(
+        default = "minutes::<10>",
+        deserialize_with = "duration",
+        serialize_with = "show::span"
+    )]
     pub(crate) queue_timeout: Duration,
     /// Time after which an ended session is erased.
-    #[serde(default = "hours::<720>", deserialize_with = "duration")]
+    #[serde(
+        default = "hours::<720>",
+        deserialize_with = "duration",
+        serialize_with = "show::span"
+    )]
     pub(crate) retention: Duration,
     /// Largest number of live sessions.
     #[serde(default = "default_limit", deserialize_with = "at_least_one")]
     pub(crate) limit: usize,
 }
 
-/// `[[client]]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Client {
-    #[serde(deserialize_with = "parsed")]
-    pub(crate) id: ClientId,
-    /// The secret itself. Prefer a file or an environment variable.
-    #[serde(default, deserialize_with = "secret")]
-    secret: Option<SecretString>,
-    secret_file: Option<PathBuf>,
-    secret_env: Option<String>,
-    #[serde(deserialize_with = "scopes")]
-    pub(crate) scopes: Scopes,
-}
-
 /// `[[channel]]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Channel {
     /// The value of `channelConfigurationId`.
     pub(crate) id: ChannelId,
     /// The messenger deployment of the channel. Default: the one of the simulator.
+    #[serde(default, deserialize_with = "deployment")]
     pub(crate) deployment: Option<DeploymentId>,
 }
 
 impl Config {
-    /// Reads a configuration file.
+    /// Reads a configuration file, with the variables `GUEST_GATEWAY__SECTION__KEY` of the environment over it.
     ///
     /// # Errors
-    /// If the file cannot be read, is not TOML, or holds an invalid value. The error names file, line and the correction.
+    /// If the file cannot be read, is not TOML, or a value is invalid. The error names file and line, or the variable, and
+    /// the correction.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::unread(path, &source))?;
-        let parsed = Self::parse(&text);
-        let mut config = parsed.map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
-        config.path = Some(path.to_owned());
-        Ok(config)
+        Self::read_with(path, Vec::new())
     }
 
-    /// Parses the text of a configuration.
+    /// [`Self::read`], with flags over both: the name of each, and its setting such as `listen.address=127.0.0.1:80`.
+    pub(crate) fn read_with(
+        path: &Path,
+        flags: Vec<(&'static str, SecretString)>,
+    ) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::unread(path, &source))?;
+        let mut layers = Layers::new(&text, Some(path.to_owned()));
+        layers.add_environment()?;
+        for (name, setting) in &flags {
+            layers.add_flag(name, setting.expose_secret())?;
+        }
+        let config = Self::from_layers(layers)?;
+        Ok(Self { flags, ..config })
+    }
+
+    /// Parses the text of a configuration. The environment has no effect on it.
     ///
     /// # Errors
     /// See [`Config::read`].
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let invalid = |error: toml::de::Error| {
-            let offset = error.span().map(|span| span.start);
-            match offset.and_then(|offset| key_at(text, offset)) {
-                Some(key) if !error.message().contains(key) => {
-                    ConfigError::at(text, offset, &format!("{key}: {}", error.message()))
-                }
-                _ => ConfigError::at(text, offset, error.message()),
-            }
-        };
-        let mut config: Self = toml::from_str(text).map_err(invalid)?;
-        config.values = values(toml::from_str(text).map_err(invalid)?);
-        rules::check(&config)
-            .map_err(|conflict| ConfigError::at(text, conflict.offset(text), &conflict.what))?;
+        Self::from_layers(Layers::new(text, None))
+    }
+
+    fn from_layers(layers: Layers) -> Result<Self, ConfigError> {
+        let (mut config, table, origins): (Self, _, _) = layers.parse()?;
+        config.values = values(table);
+        config.origins = origins;
+        rules::check(&config).map_err(|conflict| config.error(&conflict.path, conflict.what))?;
         Ok(config)
+    }
+
+    /// An error about the value at a path such as `client.0.id`, with its place.
+    pub(crate) fn error(&self, path: &str, what: impl fmt::Display) -> ConfigError {
+        self.origins.error(path, what)
     }
 
     /// Checks that the files and environment variables of the configuration exist.
     pub(crate) fn check_environment(&self) -> Result<(), ConfigError> {
-        for client in &self.client {
-            client.secret()?;
+        for (position, client) in self.client.iter().enumerate() {
+            let secret = client.secret();
+            secret.map_err(|error| self.error(&format!("client.{position}"), error))?;
         }
-        self.spa.as_ref().map(Spa::assertion_keys).transpose()?;
-        self.admin.as_ref().map(Admin::token).transpose()?;
+        let keys = self.spa.as_ref().map(Spa::assertion_keys).transpose();
+        keys.map_err(|error| self.error("spa.assertion_key", error))?;
+        let token = self.admin.as_ref().map(Admin::token).transpose();
+        token.map_err(|error| self.error("admin", error))?;
         self.check_files()
     }
 
     /// Checks that the other files of the configuration exist, and the proxy.
     pub(crate) fn check_files(&self) -> Result<(), ConfigError> {
-        self.genesys.proxy()?;
-        let listen = [&self.listen.certificate, &self.listen.key];
+        self.genesys
+            .proxy()
+            .map_err(|error| self.error("genesys.proxy", error))?;
+        let listen = [
+            ("listen.certificate", &self.listen.certificate),
+            ("listen.key", &self.listen.key),
+        ];
         let admin = self.admin.iter().flat_map(Admin::files);
-        let files = listen.into_iter().chain(self.genesys.files()).chain(admin);
-        for path in files.flatten() {
-            std::fs::metadata(path).map_err(|source| ConfigError::unread(path, &source))?;
+        for (key, path) in listen.into_iter().chain(self.genesys.files()).chain(admin) {
+            let Some(path) = path else { continue };
+            std::fs::metadata(path).map_err(|source| self.error(key, ConfigError::unread(path, &source)))?;
         }
         self.check_checkpoint_file()
     }
@@ -248,7 +297,7 @@ impl Config {
             || pages().any(|key| key.secret.is_some())
             || self.admin.as_ref().is_some_and(|admin| admin.token.is_some())
             || self.values.get("genesys.proxy").is_some_and(has_password);
-        let own = self.path.iter().filter(move |_| has_secret);
+        let own = self.origins.file().into_iter().filter(move |_| has_secret);
         let clients = self
             .client
             .iter()
@@ -278,7 +327,8 @@ impl Config {
 
     /// Checks that checkpoints can be appended to the file of `[audit]`.
     pub(crate) fn check_checkpoint_file(&self) -> Result<(), ConfigError> {
-        self.audit.check_file(&self.store).map_err(ConfigError)
+        let checked = self.audit.check_file(&self.store);
+        checked.map_err(|what| self.error("audit.checkpoint_file", what))
     }
 
     /// Returns the hosts of Genesys Cloud, or `None` if the simulator is to be started.
@@ -294,42 +344,6 @@ impl Config {
     }
 }
 
-impl Client {
-    /// Reads the secret.
-    ///
-    /// # Errors
-    /// If it is missing or empty.
-    pub fn secret(&self) -> Result<SecretString, ConfigError> {
-        let id = self.id.as_str();
-        let fail = |what: String| ConfigError(format!("invalid [[client]] {id}: {what}"));
-        read_secret("secret", (&self.secret, &self.secret_file, &self.secret_env)).map_err(fail)
-    }
-
-    fn has_one_secret(&self) -> bool {
-        let (secret, file, env) = (&self.secret, &self.secret_file, &self.secret_env);
-        u8::from(secret.is_some()) + u8::from(file.is_some()) + u8::from(env.is_some()) == 1
-    }
-}
-
-/// Reads a secret of `secret`, `secret_file` or `secret_env`, where `name` is `secret`. The error gives the reason.
-fn read_secret(
-    name: &str,
-    sources: (&Option<SecretString>, &Option<PathBuf>, &Option<String>),
-) -> Result<SecretString, String> {
-    let text = match sources {
-        (Some(secret), None, None) => return Ok(secret.clone()),
-        (None, Some(path), None) => std::fs::read_to_string(path)
-            .map_err(|source| format!("cannot read {name}_file {}: {source}", path.display()))?,
-        (None, None, Some(variable)) => std::env::var(variable)
-            .map_err(|_| format!("the environment variable {variable} of {name}_env is not set"))?,
-        _ => return Err(rules::ONE_SECRET.to_owned()),
-    };
-    match text.trim() {
-        "" => Err(format!("the {name} is empty")),
-        text => Ok(text.into()),
-    }
-}
-
 /// An invalid configuration. The message gives the line and the reason.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
@@ -338,14 +352,6 @@ pub struct ConfigError(String);
 impl ConfigError {
     fn unread(path: &Path, source: &std::io::Error) -> Self {
         Self(format!("cannot read {}: {source}", path.display()))
-    }
-
-    /// An error with the line of `offset`, if that is known.
-    fn at(text: &str, offset: Option<usize>, what: &str) -> Self {
-        match offset.and_then(|offset| text.get(..offset)) {
-            Some(before) => Self(format!("line {}: {what}", before.matches('\n').count() + 1)),
-            None => Self(what.to_owned()),
-        }
     }
 }
 
@@ -365,160 +371,4 @@ fn values(file: toml::Table) -> BTreeMap<String, SecretString> {
         }
     }
     values
-}
-
-/// Returns the key in the line at an offset, if the line has one.
-fn key_at(text: &str, offset: usize) -> Option<&str> {
-    let line = text.get(..offset)?.matches('\n').count();
-    let (key, _) = text.lines().nth(line)?.split_once('=')?;
-    Some(key.trim())
-}
-
-fn parsed<'de, T, D>(from: D) -> Result<T, D::Error>
-where
-    T: std::str::FromStr<Err: fmt::Display>,
-    D: Deserializer<'de>,
-{
-    let text = String::deserialize(from)?;
-    text.parse().map_err(D::Error::custom)
-}
-
-pub(crate) fn parsed_option<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
-where
-    T: std::str::FromStr<Err: fmt::Display>,
-    D: Deserializer<'de>,
-{
-    parsed(from).map(Some)
-}
-
-pub(crate) fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
-    let text = String::deserialize(from)?;
-    text.parse().map_err(|_| {
-        let hint = "use an IP address with a port, such as \"127.0.0.1:8080\"";
-        D::Error::custom(format!("invalid address {text:?}: {hint}"))
-    })
-}
-
-pub(crate) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
-    let texts = Vec::<String>::deserialize(from)?;
-    let parse = |text: String| {
-        text.parse().map_err(|_| {
-            let hint = "use an IP address with a prefix length, such as \"10.0.0.0/8\"";
-            D::Error::custom(format!("invalid network {text:?}: {hint}"))
-        })
-    };
-    texts.into_iter().map(parse).collect()
-}
-
-fn at_least_one<'de, T, D>(from: D) -> Result<T, D::Error>
-where
-    T: Deserialize<'de> + Default + PartialEq,
-    D: Deserializer<'de>,
-{
-    let number = T::deserialize(from)?;
-    if number == T::default() {
-        return Err(D::Error::custom("invalid number: must be at least 1"));
-    }
-    Ok(number)
-}
-
-fn policy<'de, D: Deserializer<'de>>(from: D) -> Result<&'static Policy, D::Error> {
-    let name = String::deserialize(from)?;
-    if !name.ends_with(".toml") {
-        return Policy::find(&name).map_err(|error| {
-            D::Error::custom(format!("{error}; or use the path of a file that ends in .toml"))
-        });
-    }
-    let policy = policy_file(Path::new(&name)).map_err(|error| D::Error::custom(error.0))?;
-    // leaked, because the process needs it until it ends
-    Ok(Box::leak(Box::new(policy)))
-}
-
-/// Reads a policy file and runs its examples.
-fn policy_file(path: &Path) -> Result<Policy, ConfigError> {
-    let fail = |what: String| ConfigError(format!("{}: {what}", path.display()));
-    let text =
-        std::fs::read_to_string(path).map_err(|source| fail(format!("cannot read the policy: {source}")))?;
-    let file = PolicyFile::parse(&text).map_err(|error| fail(error.to_string()))?;
-    match file.test().first() {
-        Some(failure) => Err(fail(failure.to_string())),
-        None => Ok(file.policy),
-    }
-}
-
-/// Parses a secret. No error repeats its value.
-fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
-    match String::deserialize(from) {
-        Ok(text) if text.is_empty() => Err(D::Error::custom("invalid secret: empty")),
-        Ok(text) => Ok(Some(text.into())),
-        Err(_) => Err(D::Error::custom("invalid secret: not a string, put it in quotes")),
-    }
-}
-
-/// Parses a duration from a minute to ten years. Shorter tokens expire before they are rotated, and later dates cannot be
-/// serialized.
-pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    let invalid = |reason: String| D::Error::custom(format!("invalid duration {text:?}: {reason}"));
-    match humantime::parse_duration(&text) {
-        Ok(duration) if (MIN_DURATION..=MAX_DURATION).contains(&duration) => Ok(duration),
-        Ok(_) => Err(invalid("not between a minute and ten years".to_owned())),
-        Err(error) => Err(invalid(format!("{error}; use a form such as \"1h\" or \"90s\""))),
-    }
-}
-
-fn origins<'de, D: Deserializer<'de>>(from: D) -> Result<OriginPolicy, D::Error> {
-    OriginPolicy::new(Vec::<String>::deserialize(from)?).map_err(D::Error::custom)
-}
-
-fn scopes<'de, D: Deserializer<'de>>(from: D) -> Result<Scopes, D::Error> {
-    let names = Vec::<String>::deserialize(from)?;
-    names.join(" ").parse().map_err(D::Error::custom)
-}
-
-fn enabled() -> bool {
-    true
-}
-
-fn minutes<const COUNT: u64>() -> Duration {
-    Duration::from_secs(COUNT * 60)
-}
-
-pub(crate) fn hours<const COUNT: u64>() -> Duration {
-    Duration::from_secs(COUNT * 3_600)
-}
-
-fn default_limit() -> usize {
-    100_000
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn policy_file_is_read_with_its_examples() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("custom.toml");
-        let read = |text: &str| {
-            std::fs::write(&path, text).unwrap();
-            policy_file(&path)
-        };
-        let shipped = include_str!("../../guest-payload/policies/purpose-scoped.toml");
-        let custom = shipped.replacen("id = \"purpose-scoped\"", "id = \"custom\"", 1);
-        assert_eq!(read(&custom).unwrap().id, "custom");
-        for (from, to, expected) in [
-            ("basis", "bases", "custom.toml: line 18: unknown field `bases`"),
-            (
-                "is = \"off\"",
-                "is = \"on\"",
-                "should be on by custom/EU/marketing, and is off",
-            ),
-        ] {
-            let error = read(&custom.replacen(from, to, 1)).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
-        let missing = policy_file(&folder.path().join("no.toml")).unwrap_err();
-        assert!(missing.to_string().contains("no.toml: cannot read the policy"));
-    }
 }

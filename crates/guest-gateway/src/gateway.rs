@@ -1,11 +1,11 @@
 //! Start and shutdown of the server.
 
+mod check;
 mod listener;
 mod simulated;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
-use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,6 +40,8 @@ use crate::settings::{Current, ReloadError, Reloader, Settings};
 use crate::simulator::Simulator;
 use crate::spa::Spa;
 
+pub(crate) use self::check::{check, check_pair, is_empty};
+
 /// Time to close connections after the drain. Guests who do not answer the close frame are dropped.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -69,7 +71,7 @@ impl Gateway {
     /// # Errors
     /// If a file cannot be read, the address is taken, or another process uses the store.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
-        config.check_checkpoint_file()?;
+        check(&config)?;
         for exposed in config.exposed_secrets() {
             tracing::warn!("{exposed}");
         }
@@ -395,32 +397,6 @@ fn open_keys(config: &Config) -> Result<Keys, StartError> {
     check_pair(config)?;
     let keys = &config.store.keys;
     Keys::open(keys).map_err(StartError::to(read_action("the key file", keys)))
-}
-
-/// Checks that neither the store nor its key file is without the other.
-pub(crate) fn check_pair(config: &Config) -> Result<(), StartError> {
-    let (store, keys) = (&config.store.path, &config.store.keys);
-    if store.exists() && !keys.exists() {
-        let start_error = StartError::to(read_action("the key file", keys));
-        let store = store.display();
-        return Err(start_error(io::Error::other(format!(
-            "it is missing, but the store {store} was written with it: restore it"
-        ))));
-    }
-    if keys.exists() && is_empty(store) {
-        let start_error = StartError::to(format!("open the store {}", store.display()));
-        let keys = keys.display();
-        return Err(start_error(io::Error::other(format!(
-            "it is missing or empty, but its key file {keys} exists: restore it with `guest-gateway store restore`, or \
-             begin with an empty one and a new audit log by `guest-gateway store create`"
-        ))));
-    }
-    Ok(())
-}
-
-/// Whether the file of a store is missing or has no contents.
-pub(crate) fn is_empty(store: &Path) -> bool {
-    !store.metadata().is_ok_and(|file| file.len() > 0)
 }
 
 fn deployments(config: &Config, simulator: Option<&Simulator>) -> BTreeMap<ChannelId, DeploymentId> {

@@ -14,6 +14,11 @@ pub(crate) fn needed_files(connections: u32) -> u64 {
     u64::from(connections) * 2 + OTHER_FILES
 }
 
+/// The largest number of connections for which so many files suffice.
+pub(crate) fn connections_within(files: u64) -> u32 {
+    u32::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(u32::MAX)
+}
+
 /// The present and the largest number of open files of this process.
 pub(crate) fn open_files() -> io::Result<(u64, u64)> {
     Ok(getrlimit(Resource::RLIMIT_NOFILE)?)

@@ -190,6 +190,23 @@ async fn hangup_reloads_clients_and_keeps_sockets_open() {
     assert!(ended.err.contains("configuration reloaded"), "{}", ended.err);
 }
 
+#[tokio::test]
+async fn reload_keeps_settings_of_the_environment_and_of_flags() {
+    let mut example = Example::new();
+    let config = example.write();
+    let flag = "listen.requests_per_minute=2998";
+    let mut serve = command(["serve", "--json", "--config", &config, "--set", flag]);
+    serve.env("GUEST_GATEWAY__SESSIONS__LIMIT", "77");
+    let serving = Example::serve_by(serve).await;
+    for setting in ["requests_per_minute = 3000 ", "limit = 100000 "] {
+        assert_eq!(reload(&serving).await, (StatusCode::OK, json!({ "changed": [] })));
+        example.change(&format!("# {setting}"), setting);
+        example.write();
+    }
+    assert_eq!(reload(&serving).await, (StatusCode::OK, json!({ "changed": [] })));
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+}
+
 /// Requests of several tasks until it is stopped. Each must succeed.
 struct Load {
     stop: Arc<AtomicBool>,

@@ -459,18 +459,24 @@ async fn component_is_served_to_pages_of_all_origins() {
 
 #[tokio::test]
 async fn strict_transport_security_needs_a_public_url_with_tls() {
-    for (public_url, expected) in [
-        ("https://chat.example", Some("max-age=31536000")),
-        ("http://127.0.0.1:8080", None),
+    let behind_proxy = "plain_http = \"behind-proxy\"\ntrusted_proxies = [\"10.0.0.0/8\"]\n";
+    for (address, public_url, more, expected) in [
+        ("127.0.0.1", "https://chat.example", "", Some("max-age=31536000")),
+        ("127.0.0.1", "http://127.0.0.1:8080", "", None),
+        (
+            "0.0.0.0",
+            "https://chat.example",
+            behind_proxy,
+            Some("max-age=31536000"),
+        ),
     ] {
         let world = World::configured(genesys_sim::Rules::default(), |toml| {
-            toml.replace(
-                "[listen]\n",
-                &format!("[listen]\npublic_url = \"{public_url}\"\n"),
-            )
+            let listen = format!("[listen]\npublic_url = \"{public_url}\"\n{more}");
+            toml.replace("[listen]\n", &listen)
+                .replace("127.0.0.1:0", &format!("{address}:0"))
         })
         .await;
-        let base = format!("http://{}", world.gateway.address());
+        let base = format!("http://127.0.0.1:{}", world.gateway.address().port());
         let api = Api::without_token(world.http(), base);
         for (status, call) in [
             (StatusCode::OK, Call::get("/guest-chat.js")),

@@ -8,44 +8,29 @@ use genesys_api::{Clock, error_chain};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::config::Sources;
 use super::{Failure, Interrupt, print_line};
 use crate::Gateway;
-use crate::config::Config;
-use crate::resources::{file_size, needed_files, raise_open_files};
+use crate::resources::{file_size, raise_open_files};
 
 /// Serve the guest-sessions API in front of Genesys Cloud
 ///
 /// The contract is spec/guest-sessions/openapi.json: tokens for API clients, guest sessions with consent, token
-/// rotation, the WebSocket of the guests, webhooks, metrics and audit trails. gateway.example.toml shows every setting.
-/// It can be used as it is, with the simulator in place of Genesys Cloud.
+/// rotation, the WebSocket of the guests, webhooks, metrics and audit trails. `guest-gateway config example` prints every
+/// setting. It can be used as it is, with the simulator in place of Genesys Cloud.
 #[derive(Args, Debug)]
 pub(super) struct Options {
-    /// The configuration file
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    sources: Sources,
     /// Print one JSON line on stdout when ready instead of text
     #[arg(long)]
     json: bool,
-    /// Only check the configuration and the files and variables that it names; exit code 2 with the reason if it is
-    /// invalid
-    #[arg(long)]
-    check: bool,
 }
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
-    let config = Config::read(&options.config).map_err(Failure::usage)?;
-    if options.check {
-        let name = options.config.display();
-        let checked = config.check_environment();
-        checked.map_err(|error| Failure::usage(format!("{name}: {error}")))?;
-        print_line(&format!("{name} is valid"));
-        for exposed in config.exposed_secrets() {
-            print_line(&format!("warning: {exposed}"));
-        }
-        return Ok(());
-    }
+    let config = options.sources.read()?;
     let (mut interrupt, mut hangup) = (Interrupt::listen()?, hangup()?);
-    raise_limits(&config);
+    raise_limits();
     // a gateway that cannot start has an invalid configuration
     let started = Gateway::start(config, Clock::system()).await;
     let gateway = started.map_err(|error| Failure::usage(error_chain(&error)))?;
@@ -86,18 +71,10 @@ fn notify_systemd(state: &str) {
     }
 }
 
-/// Raises the limit of open files, and warns of one that is too low for the connections, and of a limit of the size of files.
-fn raise_limits(config: &Config) {
-    let needed = needed_files(config.listen.connections);
-    match raise_open_files() {
-        Ok(limit) if limit < needed => tracing::warn!(
-            limit,
-            needed,
-            "more connections are configured than files may be open: set `LimitNOFILE={needed}` in the unit of systemd, or \
-             lower `connections` of [listen]"
-        ),
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
+/// Raises the limit of open files, and warns of a limit of the size of files.
+fn raise_limits() {
+    if let Err(error) = raise_open_files() {
+        tracing::warn!(%error, "cannot raise the limit of open files");
     }
     if let Ok(Some(limit)) = file_size() {
         tracing::warn!(

@@ -5,15 +5,17 @@ use std::path::PathBuf;
 
 use genesys_api::Host;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, address, parsed_option, read_secret, secret};
+use super::client::read_secret;
+use super::parse::{address, parsed_option, secret};
+use super::{ConfigError, show};
 
 /// Fewest bytes of the token. Our choice.
 const MIN_TOKEN: usize = 20;
 
 /// `[admin]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Admin {
     /// Address and port. Port 0 selects a free one.
@@ -25,10 +27,14 @@ pub(crate) struct Admin {
     /// PEM file of the authorities whose client certificates are a login.
     pub(crate) client_ca: Option<PathBuf>,
     /// The URL by which browsers reach it, if it has a host name.
-    #[serde(default, deserialize_with = "parsed_option")]
+    #[serde(
+        default,
+        deserialize_with = "parsed_option",
+        serialize_with = "show::text_option"
+    )]
     pub(crate) public_url: Option<Host>,
     /// The token itself. Prefer a file or an environment variable.
-    #[serde(default, deserialize_with = "secret")]
+    #[serde(default, deserialize_with = "secret", serialize_with = "show::redacted")]
     pub(super) token: Option<SecretString>,
     pub(super) token_file: Option<PathBuf>,
     token_env: Option<String>,
@@ -83,9 +89,13 @@ impl Admin {
         violated.map(|(_, key, what)| (key, what))
     }
 
-    /// The files that it names.
-    pub(super) fn files(&self) -> [&Option<PathBuf>; 3] {
-        [&self.certificate, &self.key, &self.client_ca]
+    /// The files that it names, with their keys.
+    pub(super) fn files(&self) -> [(&'static str, &Option<PathBuf>); 3] {
+        [
+            ("admin.certificate", &self.certificate),
+            ("admin.key", &self.key),
+            ("admin.client_ca", &self.client_ca),
+        ]
     }
 
     fn tokens(&self) -> u8 {

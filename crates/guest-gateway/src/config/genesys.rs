@@ -7,25 +7,26 @@ use genesys_api::{Host, Region};
 use genesys_http::{Proxy, TlsVersion};
 use secrecy::ExposeSecret as _;
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use ws_transport::Origin;
 
-use super::{ConfigError, parsed_option, secret};
+use super::parse::{parsed_option, region, secret};
+use super::{ConfigError, show};
 
 /// `[genesys]`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Genesys {
     /// Whether to start the simulator in this process and use it.
     pub(crate) simulator: bool,
     /// The AWS name or base domain of a region.
-    #[serde(deserialize_with = "parsed_option")]
+    #[serde(deserialize_with = "region", serialize_with = "show::region")]
     pub(crate) region: Option<Region>,
     /// One host for all services, such as a simulator in another process.
-    #[serde(deserialize_with = "parsed_option")]
+    #[serde(deserialize_with = "parsed_option", serialize_with = "show::text_option")]
     pub(crate) host: Option<Host>,
     /// The origin of connections to Genesys. The deployment must allow it.
-    #[serde(deserialize_with = "parsed_option")]
+    #[serde(deserialize_with = "parsed_option", serialize_with = "show::text_option")]
     pub(crate) origin: Option<Origin>,
     /// PEM file of an additional CA.
     pub(crate) extra_ca: Option<PathBuf>,
@@ -34,21 +35,21 @@ pub(crate) struct Genesys {
     /// PEM file of the key of `client_certificate`.
     pub(crate) client_key: Option<PathBuf>,
     /// Oldest version of TLS.
-    #[serde(deserialize_with = "tls_version")]
+    #[serde(deserialize_with = "tls_version", serialize_with = "show::tls_version")]
     pub(crate) min_tls_version: TlsVersion,
     /// Largest number of new sockets to each deployment in a minute. Default: 915.
     pub(crate) connections_per_minute: Option<NonZeroU32>,
     // hosts in place of those of the region or host
-    #[serde(deserialize_with = "parsed_option")]
+    #[serde(deserialize_with = "parsed_option", serialize_with = "show::text_option")]
     pub(crate) login: Option<Host>,
-    #[serde(deserialize_with = "parsed_option")]
+    #[serde(deserialize_with = "parsed_option", serialize_with = "show::text_option")]
     pub(crate) api: Option<Host>,
-    #[serde(deserialize_with = "parsed_option")]
+    #[serde(deserialize_with = "parsed_option", serialize_with = "show::text_option")]
     pub(crate) messaging: Option<Host>,
-    #[serde(deserialize_with = "parsed_option")]
+    #[serde(deserialize_with = "parsed_option", serialize_with = "show::text_option")]
     pub(crate) cdn: Option<Host>,
     /// The proxy to Genesys: `http://host:port`, or `off`. Default: the one of the environment, such as `HTTPS_PROXY`.
-    #[serde(deserialize_with = "proxy_setting")]
+    #[serde(deserialize_with = "proxy_setting", serialize_with = "show_proxy")]
     proxy: ProxySetting,
 }
 
@@ -61,9 +62,13 @@ enum ProxySetting {
 }
 
 impl Genesys {
-    /// Returns the files that it names.
-    pub(super) fn files(&self) -> [&Option<PathBuf>; 3] {
-        [&self.extra_ca, &self.client_certificate, &self.client_key]
+    /// Returns the files that it names, with their keys.
+    pub(super) fn files(&self) -> [(&'static str, &Option<PathBuf>); 3] {
+        [
+            ("genesys.extra_ca", &self.extra_ca),
+            ("genesys.client_certificate", &self.client_certificate),
+            ("genesys.client_key", &self.client_key),
+        ]
     }
 
     /// Returns the proxy to Genesys, if there is one. Webhooks use no proxy: it would resolve their hosts itself and so
@@ -85,6 +90,15 @@ fn proxy_setting<'de, D: Deserializer<'de>>(from: D) -> Result<ProxySetting, D::
             .map(ProxySetting::Explicit)
             .map_err(D::Error::custom),
         None => Ok(ProxySetting::Environment),
+    }
+}
+
+fn show_proxy<S: Serializer>(proxy: &ProxySetting, to: S) -> Result<S::Ok, S::Error> {
+    match proxy {
+        ProxySetting::Environment => to.serialize_none(),
+        ProxySetting::Off => to.serialize_str("off"),
+        // its URL may have a password
+        ProxySetting::Explicit(_) => to.serialize_str(show::REDACTED),
     }
 }
 

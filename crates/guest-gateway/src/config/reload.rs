@@ -1,4 +1,4 @@
-//! The configuration of a running gateway: its file read again, and the time to drain.
+//! The configuration of a running gateway: read again, and the time to drain.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use serde::{Deserialize as _, Deserializer};
 use super::{Config, ConfigError, hours};
 
 impl Config {
-    /// Reads the file of this configuration again.
+    /// Reads the file of this configuration again, with the environment and the same flags over it.
     ///
     /// # Errors
     /// See [`Config::read`].
     pub(crate) fn reread(&self) -> Result<Self, ConfigError> {
         let no_file = || ConfigError("it was not read from a file".to_owned());
-        Self::read(self.path.as_deref().ok_or_else(no_file)?)
+        Self::read_with(self.origins.file().ok_or_else(no_file)?, self.flags.clone())
     }
 
     /// Returns the keys whose values differ.

@@ -1,8 +1,8 @@
 //! Constraints between the values of a configuration.
 
-use toml::de::{DeTable, DeValue};
+use genesys_api::Host;
 
-use super::{Admin, Channel, Client, Config, SCOPES};
+use super::{Admin, Channel, Client, Config, Listen, PlainHttp};
 use crate::simulator::NOT_BUILT_IN;
 
 pub(super) const ONE_SECRET: &str = "give exactly one of `secret`, `secret_file` and `secret_env`";
@@ -10,42 +10,18 @@ pub(super) const ONE_SECRET: &str = "give exactly one of `secret`, `secret_file`
 /// A violated constraint between valid values.
 #[derive(Debug)]
 pub(super) struct Conflict {
-    table: &'static str,
-    /// The index of the table, for `[[client]]` and `[[channel]]`.
-    position: Option<usize>,
-    /// The key, or an empty text for the whole table.
-    key: &'static str,
+    /// The path of the value or its table, such as `client.0`.
+    pub(super) path: String,
     pub(super) what: String,
 }
 
-impl Conflict {
-    /// Returns the byte offset of the value in `text`, or the one of its table.
-    pub(super) fn offset(&self, text: &str) -> Option<usize> {
-        let file = DeTable::parse(text).ok()?;
-        let (name, value) = file.get_ref().get_key_value(self.table)?;
-        let mut offset = name.span().start;
-        let table = match (value.get_ref(), self.position) {
-            (DeValue::Array(tables), Some(position)) => {
-                let table = tables.get(position)?;
-                offset = table.span().start;
-                table.get_ref()
-            }
-            (value, _) => value,
-        };
-        let key = table.as_table().and_then(|table| table.get_key_value(self.key));
-        Some(key.map_or(offset, |(key, _)| key.span().start))
-    }
-}
-
 pub(super) fn check(config: &Config) -> Result<(), Conflict> {
+    check_listen(&config.listen)?;
     check_tables(config)?;
     let client_id = |client: &Client| client.id.as_str().to_owned();
     check_each("client", &config.client, client_id, |client| {
-        if !client.has_one_secret() {
-            return Some(format!("invalid [[client]] {}: {ONE_SECRET}", client.id.as_str()));
-        }
-        let unknown = client.scopes.iter().find(|scope| !SCOPES.contains(scope))?;
-        Some(format!("invalid scope {unknown}: use {}", SCOPES.join(", ")))
+        let invalid = || format!("invalid [[client]] {}: {ONE_SECRET}", client.id.as_str());
+        (!client.has_one_secret()).then(invalid)
     })?;
     check_spa(config)?;
     check_admin(config)?;
@@ -57,9 +33,52 @@ pub(super) fn check(config: &Config) -> Result<(), Conflict> {
     })
 }
 
-fn check_tables(config: &Config) -> Result<(), Conflict> {
-    let (listen, genesys, sessions) = (&config.listen, &config.genesys, &config.sessions);
+fn check_listen(listen: &Listen) -> Result<(), Conflict> {
     let (certificate, key) = (listen.certificate.is_some(), listen.key.is_some());
+    let one_of_two =
+        "invalid [listen]: one of `certificate` and `key` is missing, use both, or none for plain HTTP";
+    let is_plain = !certificate && !key;
+    let behind_proxy = listen.plain_http == PlainHttp::BehindProxy;
+    let has_https_url = listen.public_url.as_ref().is_some_and(Host::is_secure);
+    let beyond_loopback = format!(
+        "invalid [listen] `address` {}: plain HTTP is for loopback only, add `certificate` and `key`, or \
+         `plain_http = \"behind-proxy\"` if a proxy or an ingress terminates TLS",
+        listen.address
+    );
+    first_violated([
+        (
+            is_plain && !behind_proxy && !listen.address.ip().is_loopback(),
+            ("listen", "address"),
+            &*beyond_loopback,
+        ),
+        (
+            behind_proxy && !is_plain,
+            ("listen", "plain_http"),
+            "invalid [listen] `plain_http`: `certificate` and `key` are set, remove them or `plain_http`",
+        ),
+        (
+            behind_proxy && !has_https_url,
+            ("listen", "plain_http"),
+            "invalid [listen] `plain_http`: needs `public_url`, give the https URL of the proxy",
+        ),
+        (
+            behind_proxy
+                && listen
+                    .trusted_proxies
+                    .iter()
+                    .all(|network| network.addr().is_loopback())
+                && !listen.address.ip().is_loopback(),
+            ("listen", "plain_http"),
+            "invalid [listen] `plain_http`: needs the network of the proxy in `trusted_proxies`, otherwise all guests share \
+             the limits of its address",
+        ),
+        (certificate && !key, ("listen", "certificate"), one_of_two),
+        (key && !certificate, ("listen", "key"), one_of_two),
+    ])
+}
+
+fn check_tables(config: &Config) -> Result<(), Conflict> {
+    let (genesys, sessions) = (&config.genesys, &config.sessions);
     let (client_certificate, client_key) =
         (genesys.client_certificate.is_some(), genesys.client_key.is_some());
     let (region, host) = (genesys.region.is_some(), genesys.host.is_some());
@@ -71,19 +90,18 @@ fn check_tables(config: &Config) -> Result<(), Conflict> {
         ("cdn", &genesys.cdn),
     ];
     let own_host = own_hosts.into_iter().find(|(_, host)| host.is_some());
-    let one_of_two = "invalid [listen]: one of `certificate` and `key` is missing, use both, or none for plain HTTP on loopback";
     let client_pair =
         "invalid [genesys]: one of `client_certificate` and `client_key` is missing, use both, or none";
     let not_built_in = format!("invalid [genesys] `simulator`: {NOT_BUILT_IN} as `host`");
     let none = "invalid configuration: a session needs at least one [[client]] and one [[channel]]";
+    let has_demo_page = config.spa.as_ref().is_some_and(|spa| spa.demo_page);
     let conflicts = [
         (
-            !certificate && !key && !listen.address.ip().is_loopback(),
-            ("listen", "address"),
-            "invalid [listen] `address`: plain HTTP is for loopback only, add `certificate` and `key`",
+            sessions.allowed_origins.origins().is_empty() && !has_demo_page,
+            ("sessions", "allowed_origins"),
+            "invalid [sessions] `allowed_origins`: empty, so that no page can connect: give the origins of the pages, such as \
+             \"https://shop.example\"",
         ),
-        (certificate && !key, ("listen", "certificate"), one_of_two),
-        (key && !certificate, ("listen", "key"), one_of_two),
         (
             client_certificate && !client_key,
             ("genesys", "client_certificate"),
@@ -122,12 +140,17 @@ fn check_tables(config: &Config) -> Result<(), Conflict> {
         (config.client.is_empty(), ("client", ""), none),
         (config.channel.is_empty(), ("channel", ""), none),
     ];
+    first_violated(conflicts)
+}
+
+/// Returns the first conflict of those that are violated, with its table and key.
+fn first_violated<const COUNT: usize>(
+    conflicts: [(bool, (&str, &str), &str); COUNT],
+) -> Result<(), Conflict> {
     let violated = conflicts.into_iter().find(|(is_violated, ..)| *is_violated);
     violated.map_or(Ok(()), |(_, (table, key), what)| {
         Err(Conflict {
-            table,
-            position: None,
-            key,
+            path: format!("{table}.{key}"),
             what: what.to_owned(),
         })
     })
@@ -135,10 +158,8 @@ fn check_tables(config: &Config) -> Result<(), Conflict> {
 
 fn check_spa(config: &Config) -> Result<(), Conflict> {
     let Some(spa) = &config.spa else { return Ok(()) };
-    let conflict = |key, what: &str| Conflict {
-        table: "spa",
-        position: None,
-        key,
+    let conflict = |key: &str, what: &str| Conflict {
+        path: format!("spa.{key}"),
         what: what.to_owned(),
     };
     if !config.client.iter().any(|client| client.id == spa.client) {
@@ -174,7 +195,7 @@ fn check_spa(config: &Config) -> Result<(), Conflict> {
             (true, false) => continue,
         };
         let what = format!("invalid [[spa.assertion_key]] {}: {what}", key.id);
-        return Err(conflict("assertion_key", &what));
+        return Err(conflict(&format!("assertion_key.{position}"), &what));
     }
     Ok(())
 }
@@ -183,9 +204,7 @@ fn check_admin(config: &Config) -> Result<(), Conflict> {
     let conflict = config.admin.as_ref().and_then(Admin::conflict);
     conflict.map_or(Ok(()), |(key, what)| {
         Err(Conflict {
-            table: "admin",
-            position: None,
-            key,
+            path: format!("admin.{key}"),
             what: what.to_owned(),
         })
     })
@@ -206,9 +225,7 @@ fn check_each<T>(
         };
         if let Some(what) = violation(item).or_else(duplicate) {
             return Err(Conflict {
-                table,
-                position: Some(position),
-                key: "",
+                path: format!("{table}.{position}"),
                 what,
             });
         }

@@ -6,17 +6,19 @@ use std::time::Duration;
 use genesys_api::ChannelId;
 use genesys_auth::ClientId;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Config, ConfigError, at_least_one, duration, enabled, hours, parsed, read_secret, secret};
+use super::client::read_secret;
+use super::parse::{at_least_one, duration, enabled, hours, parsed, secret};
+use super::{Config, ConfigError, show};
 use crate::spa::AssertionKey;
 
 /// `[spa]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Spa {
     /// The API client that owns the sessions of the pages.
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parsed", serialize_with = "show::client_id")]
     pub(crate) client: ClientId,
     /// The channel of the sessions. Default: the only one.
     pub(crate) channel: Option<ChannelId>,
@@ -30,7 +32,11 @@ pub(crate) struct Spa {
     #[serde(default)]
     pub(crate) demo_page: bool,
     /// Longest lifetime of a session, however often it is used.
-    #[serde(default = "hours::<720>", deserialize_with = "duration")]
+    #[serde(
+        default = "hours::<720>",
+        deserialize_with = "duration",
+        serialize_with = "show::span"
+    )]
     pub(crate) lifetime: Duration,
     /// Limit of new sessions of an address prefix.
     #[serde(default = "sessions_per_minute", deserialize_with = "at_least_one")]
@@ -44,7 +50,7 @@ pub(crate) struct Spa {
 }
 
 /// The relation of the pages to the gateway.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) enum Embedding {
     /// Of another site: the credential is in the storage of the page.
     #[serde(rename = "cross-site")]
@@ -56,7 +62,7 @@ pub(crate) enum Embedding {
 }
 
 /// `[[spa.assertion_key]]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KeyConfig {
     /// The value of `kid`.
@@ -64,7 +70,7 @@ pub(super) struct KeyConfig {
     /// The public key of Ed25519, in base64.
     public_key: Option<String>,
     /// The secret of HS256.
-    #[serde(default, deserialize_with = "secret")]
+    #[serde(default, deserialize_with = "secret", serialize_with = "show::redacted")]
     pub(super) secret: Option<SecretString>,
     pub(super) secret_file: Option<PathBuf>,
     secret_env: Option<String>,

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use guest_store::Limits;
 use ipnet::IpNet;
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Config, at_least_one, networks};
+use super::parse::{at_least_one, networks};
+use super::{Config, show};
 
 /// `[store]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Store {
     /// The SQLite file.
@@ -19,7 +20,7 @@ pub struct Store {
     /// only. Keep it apart from backups of the store.
     pub keys: PathBuf,
     /// Largest size of the file in bytes. Above it every change is refused, also a withdrawal of consent and an erasure.
-    #[serde(deserialize_with = "size")]
+    #[serde(deserialize_with = "size", serialize_with = "show::size")]
     pub(crate) max_size: Option<u64>,
 }
 
@@ -34,7 +35,7 @@ impl Default for Store {
 }
 
 /// `[webhooks]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Webhooks {
     /// Private networks that webhooks may reach.

@@ -53,9 +53,9 @@ impl Servers {
         };
         simulated.rules.allowed_domains = Some(vec!["shop.example".to_owned()]);
         let simulator = Simulator::start(simulated).await?;
-        let path = folder.path().join("gateway.toml");
-        private_file::create(&path)?.write_all(configuration(folder.path(), &simulator).as_bytes())?;
-        let gateway = Gateway::start(Config::read(&path)?, clock.clone()).await?;
+        let configuration = configuration(folder.path(), &simulator);
+        private_file::create(&folder.path().join("gateway.toml"))?.write_all(configuration.as_bytes())?;
+        let gateway = Gateway::start(Config::parse(&configuration)?, clock.clone()).await?;
         let http = Client::builder(tls).clock(clock.clone()).build();
         Ok(Self {
             simulator,

@@ -130,7 +130,7 @@ pub(super) fn public_host(config: &Config, address: SocketAddr) -> Result<Host, 
     )
 }
 
-fn admin_host(admin: &config::Admin, address: SocketAddr) -> Result<Host, StartError> {
+pub(super) fn admin_host(admin: &config::Admin, address: SocketAddr) -> Result<Host, StartError> {
     own_host(
         admin.public_url.as_ref(),
         admin.certificate.is_some(),

@@ -1,98 +1,40 @@
-//! `serve --config` and `serve --check`: an invalid configuration is refused, with file and line.
+//! `config` and `serve`: an invalid configuration is refused, with the place of the value.
 
-use std::os::unix::fs::PermissionsExt as _;
+mod files;
+mod layers;
 
 use super::{Example, root};
 use crate::process::{Process, command, run};
 
 async fn check(example: &Example) -> crate::process::Ended {
-    run(["serve", "--check", "--config", &example.write()]).await
+    run(["config", "check", "--config", &example.write()]).await
 }
 
 #[tokio::test]
 async fn example_configuration_is_valid() {
     let path = root().join("gateway.example.toml");
-    let ended = run(["serve", "--check", "--config", path.to_str().unwrap()]).await;
+    let ended = run(["config", "check", "--config", path.to_str().unwrap()]).await;
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
     assert!(ended.out.contains("is valid"), "{}", ended.out);
 }
 
 #[tokio::test]
-async fn files_with_secrets_that_others_can_read_are_named() {
-    let mut example = Example::new();
+async fn plain_http_beyond_loopback_needs_its_setting_and_a_proxy() {
+    let example = Example::new();
     let config = example.write();
-    let secret = example.path("secret").display().to_string();
-    std::fs::write(&secret, "canary-of-20-bytes-or-more").unwrap();
-    let set_mode = |path: &str, mode| {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-    };
-    for mode in [0o640, 0o604, 0o644] {
-        set_mode(&config, mode);
-        let ended = run(["serve", "--check", "--config", &config]).await;
-        let expected = format!(
-            "{config} is valid\nwarning: invalid permissions of {config}: others can access it; run `chmod 600 {config}`\n"
-        );
-        assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(0), &*expected, ""));
-    }
-    set_mode(&config, 0o600);
-    assert_eq!(check(&example).await.out, format!("{config} is valid\n"));
-    example.change(
-        "secret = \"your_service_account_client_secret\"",
-        &format!("secret_file = {secret:?}"),
-    );
-    example.change(
-        "token = \"your_admin_token_of_20_bytes_or_more\"",
-        &format!("token_file = {secret:?}"),
-    );
-    // the configuration has no secret of its own now
-    for (mode, is_named) in [(0o644, true), (0o400, false)] {
-        example.write();
-        set_mode(&config, 0o644);
-        set_mode(&secret, mode);
-        let ended = check(&example).await;
-        let named = ended.out.contains(&format!("chmod 600 {secret}`"));
-        assert_eq!(
-            (named, ended.out.contains("canary")),
-            (is_named, false),
-            "{}",
-            ended.out
-        );
-        assert!(!ended.out.contains(&format!("chmod 600 {config}`")));
-    }
-}
-
-#[tokio::test]
-async fn example_configuration_names_every_setting() {
-    for table in [
-        "[listen]",
-        "[store]",
-        "[genesys]",
-        "[sessions]",
-        "[webhooks]",
-        "[spa]",
-        "[[client]]",
-        "[[channel]]",
+    let mut settings = vec!["listen.address=0.0.0.0:0"];
+    for (refusal, correction) in [
+        ("`address` 0.0.0.0:0", "listen.plain_http=behind-proxy"),
+        ("`public_url`", "listen.public_url=https://chat.example"),
+        ("`trusted_proxies`", "listen.trusted_proxies=[\"10.0.0.0/8\"]"),
+        ("", ""),
     ] {
-        let mut example = Example::new();
-        if table == "[spa]" {
-            example.change("\n[webhooks]\n", "\n[spa]\n[webhooks]\n");
-        }
-        example.change(
-            &format!("\n{table}\n"),
-            &format!("\n{table}\nno_such_setting = 1\n"),
-        );
-        let ended = check(&example).await;
-        // a refusal names what is valid
-        let (_, known) = ended.error_line().split_once("expected ").unwrap();
-        let mut known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
-        known.retain(|name| !name.is_empty());
-        assert!(!known.is_empty(), "{}", ended.error_line());
-        for name in known {
-            assert!(
-                example.text.contains(name),
-                "{table} {name} is not in the example"
-            );
-        }
+        let flags = settings.iter().flat_map(|setting| ["--set", setting]);
+        let ended = run(["config", "check", "--config", &config].into_iter().chain(flags)).await;
+        let expected = if refusal.is_empty() { 0 } else { 2 };
+        assert_eq!(ended.code, Some(expected), "{}", ended.err);
+        assert!(ended.error_line().contains(refusal), "{}", ended.error_line());
+        settings.push(correction);
     }
 }
 
@@ -158,7 +100,79 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "boolean",
     ),
     ("\"127.0.0.1:0\"", "\"localhost\"", "address", "address"),
-    ("\"127.0.0.1:0\"", "\"0.0.0.0:0\"", "address", "certificate"),
+    ("\"127.0.0.1:0\"", "\"0.0.0.0:0\"", "address", "0.0.0.0:0"),
+    (
+        "\"127.0.0.1:0\"",
+        "\"0.0.0.0:0\"",
+        "address",
+        "plain_http = \"behind-proxy\"",
+    ),
+    (
+        "\"https://yourdomain.com\", \"https://www.yourdomain.com\"",
+        "",
+        "allowed_origins",
+        "empty",
+    ),
+    (
+        "# deployment = \"…\"",
+        "deployment = \"not-a-uuid\"",
+        "deployment = \"not",
+        "invalid deployment \"not-a-uuid\": not a UUID",
+    ),
+    (
+        "secret = \"your_service_account_client_secret\"",
+        "secret = \"${MY_SECRET}\"",
+        "secret = \"$",
+        "use `secret_env = \"MY_SECRET\"`",
+    ),
+    (
+        "simulator = true",
+        "simulator = true\nproxy = \"${PROXY}\"",
+        "proxy = \"$",
+        "set the environment variable GUEST_GATEWAY__GENESYS__PROXY",
+    ),
+    (
+        "allow_networks = []",
+        "allow_networks = [\"::ffff:10.0.0.0/104\"]",
+        "allow_networks",
+        "use \"10.0.0.0/8\"",
+    ),
+    (
+        "[listen]\n",
+        "[listen]\ntrusted_proxies = [\"::ffff:192.0.2.7/128\"]\n",
+        "trusted_proxies",
+        "use \"192.0.2.7/32\"",
+    ),
+    (
+        "[[channel]]\n",
+        "[[channel]]\nid = \"your_web_messaging_channel_config_id\"\n[[channel]]\n",
+        "[[channel]]\nid = \"your_web_messaging_channel_config_id\"\n# dep",
+        "duplicate",
+    ),
+    (
+        "[webhooks]\n",
+        "[spa]\nclient = \"your_service_account_client_id\"\nembedding = \"cross-sites\"\n[webhooks]\n",
+        "embedding = \"cross-sites",
+        "did you mean `cross-site`?",
+    ),
+    (
+        "simulator = true",
+        "region = \"eu-west-11\"",
+        "region",
+        "did you mean `eu-west-1`?",
+    ),
+    (
+        "\"webhooks:readwrite\"]",
+        "\"webhook:readwrite\"]",
+        "scopes",
+        "did you mean `webhooks:readwrite`?",
+    ),
+    (
+        "[webhooks]\n",
+        "[audit]\ncheckpoint_url = \"archive.example/c\"\n[webhooks]\n",
+        "checkpoint_url = \"archive",
+        "invalid checkpoint_url \"archive.example/c\"",
+    ),
     (
         "\"127.0.0.1:0\"",
         "\"127.0.0.1:0\"\nkey = \"gateway.key\"",
@@ -320,64 +334,6 @@ async fn configuration_error_hides_a_secret_of_the_wrong_type() {
 }
 
 #[tokio::test]
-async fn configuration_needs_the_files_that_it_names() {
-    let secret = "secret = \"your_service_account_client_secret\"";
-    for (old, new, hint) in [
-        (secret, "secret_file = \"/missing/secret\"", "/missing/secret"),
-        (
-            secret,
-            "secret_env = \"GUEST_SUITE_NO_SUCH\"",
-            "GUEST_SUITE_NO_SUCH",
-        ),
-        (
-            "\"127.0.0.1:0\"",
-            "\"127.0.0.1:0\"\ncertificate = \"/missing/c.pem\"\nkey = \"/missing/k.pem\"",
-            "/missing/c.pem",
-        ),
-        (
-            "simulator = true",
-            "simulator = true\nextra_ca = \"/missing/ca.pem\"",
-            "/missing/ca.pem",
-        ),
-        (
-            "simulator = true",
-            "simulator = true\nclient_certificate = \"/missing/client.pem\"\nclient_key = \"/missing/client.key\"",
-            "/missing/client.pem",
-        ),
-        (
-            "simulator = true",
-            "simulator = true\nclient_key = \"client.key\"",
-            "one of `client_certificate` and `client_key` is missing",
-        ),
-        (
-            "simulator = true",
-            "simulator = true\nmin_tls_version = \"1.1\"",
-            "invalid version of TLS \"1.1\"",
-        ),
-    ] {
-        let mut example = Example::new();
-        example.change(old, new);
-        let path = example.write();
-        for arguments in [vec!["serve", "--check"], vec!["serve"]] {
-            let ended = run(arguments.iter().chain(&["--config", &path])).await;
-            assert_eq!(ended.code, Some(2), "{arguments:?} {new}: {}", ended.err);
-            assert!(
-                ended.error_line().contains(hint),
-                "{arguments:?}: {}",
-                ended.error_line()
-            );
-        }
-    }
-    let ended = run(["serve", "--config", "/missing/gateway.toml"]).await;
-    assert_eq!(ended.code, Some(2));
-    assert!(
-        ended.error_line().contains("/missing/gateway.toml"),
-        "{}",
-        ended.error_line()
-    );
-}
-
-#[tokio::test]
 async fn proxy_of_the_environment_is_validated_unless_disabled() {
     let mut example = Example::new();
     let asked = async |arguments: &[&str], path: &str| {
@@ -386,88 +342,13 @@ async fn proxy_of_the_environment_is_validated_unless_disabled() {
         Process::start(serve).ended().await
     };
     let path = example.write();
-    for arguments in [&["serve", "--check"][..], &["serve"]] {
+    for arguments in [&["config", "check"][..], &["serve"]] {
         let ended = asked(arguments, &path).await;
         assert_eq!(ended.code, Some(2), "{}", ended.err);
         assert!(ended.err.contains("HTTPS_PROXY"), "{}", ended.err);
         assert!(!ended.err.contains("canary"), "{}", ended.err);
     }
     example.change("simulator = true", "simulator = true\nproxy = \"off\"");
-    let ended = asked(&["serve", "--check"], &example.write()).await;
+    let ended = asked(&["config", "check"], &example.write()).await;
     assert_eq!(ended.code, Some(0), "{}", ended.err);
-}
-
-#[tokio::test]
-async fn second_gateway_on_the_same_store_or_port_is_refused() {
-    let first = Example::new();
-    let serving = first.serve().await;
-    let second = Process::start(command(["serve", "--config", &first.write()]));
-    let ended = second.ended().await;
-    assert_eq!(ended.code, Some(2), "{}", ended.err);
-    assert!(
-        ended.error_line().contains("in use by another process"),
-        "{}",
-        ended.error_line()
-    );
-
-    let mut other = Example::new();
-    let address = serving.url.trim_start_matches("http://");
-    other.change("127.0.0.1:0", address);
-    let ended = run(["serve", "--config", &other.write()]).await;
-    assert_eq!(ended.code, Some(2), "{}", ended.err);
-    assert!(ended.error_line().contains(address), "{}", ended.error_line());
-    for name in ["guest-gateway.db", "guest-gateway.keys"] {
-        assert!(
-            !other.path(name).exists(),
-            "{name} was created by a gateway that did not start"
-        );
-    }
-    assert_eq!(serving.process.interrupt().await.code, Some(0));
-}
-
-#[tokio::test]
-async fn checkpoint_file_is_checked_before_the_start() {
-    let mut example = Example::new();
-    std::fs::create_dir(example.path("folder")).unwrap();
-    example.text = format!("audit.checkpoint_file = \"FILE\"\n{}", example.text);
-    let file = example.path("FILE").display().to_string();
-    example.change("\"FILE\"", &format!("{file:?}"));
-    let text = example.text.clone();
-    for (name, named) in [
-        ("guest-gateway.keys", "the store or its key file uses it"),
-        ("guest-gateway.db", "the store or its key file uses it"),
-        ("./guest-gateway.db-wal", "the store or its key file uses it"),
-        ("folder", "not a regular file"),
-        ("missing/kept", "create its folder"),
-    ] {
-        example.text = text.replace("/FILE", &format!("/{name}"));
-        for arguments in [&["serve", "--check", "--config"][..], &["serve", "--config"]] {
-            let path = example.write();
-            let ended = run([arguments, &[&path]].concat()).await;
-            assert_eq!(ended.code, Some(2), "{name}: {}", ended.err);
-            let error = ended.error_line();
-            assert!(
-                error.contains("checkpoint_file") && error.contains(named),
-                "{error}"
-            );
-        }
-    }
-    assert!(!example.path("guest-gateway.db").exists());
-    example.text = text;
-    assert_eq!(check(&example).await.code, Some(0));
-    assert!(!example.path("FILE").exists());
-}
-
-#[tokio::test]
-async fn client_certificate_is_parsed_at_the_start() {
-    let mut example = Example::new();
-    let pem = example.path("client.pem").display().to_string();
-    std::fs::write(&pem, "canary").unwrap();
-    let keys = format!("simulator = true\nclient_certificate = {pem:?}\nclient_key = {pem:?}");
-    example.change("simulator = true", &keys);
-    let ended = run(["serve", "--config", &example.write()]).await;
-    assert_ne!(ended.code, Some(0));
-    let expected = "cannot use `client_certificate` and `client_key` of [genesys]: invalid certificate";
-    assert!(ended.err.contains(expected), "{}", ended.err);
-    assert!(!ended.err.contains("canary"), "{}", ended.err);
 }

@@ -210,9 +210,22 @@ async fn low_limit_of_open_files_is_raised_and_only_then_judged() {
     assert_eq!(open[3..5], ["2000", "2000"], "{limits}");
     assert_eq!(serving.process.interrupt().await.code, Some(0));
     // too few for the connections
-    let serve = limited(256, 300, &["serve", "--json", "--config", &config]);
-    let ended = Example::serve_by(serve).await.process.interrupt().await;
-    assert!(ended.err.contains("LimitNOFILE=456"), "{}", ended.err);
+    for arguments in [["config", "check"].as_slice(), &["serve"]] {
+        let command = limited(256, 300, &[arguments, &["--config", &config]].concat());
+        let ended = Process::start(command).ended().await;
+        assert_eq!(ended.code, Some(2), "{}", ended.err);
+        let line = example.text[..example.text.find("connections = 100").unwrap()]
+            .matches('\n')
+            .count()
+            + 1;
+        let expected = format!("line {line}: invalid [listen] `connections` 100: needs 456 open files");
+        assert!(ended.err.contains(&expected), "{}", ended.err);
+    }
+    // the default is what the limit allows
+    example.change("connections = 100\n", "");
+    let show = limited(256, 300, &["config", "show", "--config", &example.write()]);
+    let ended = Process::start(show).ended().await;
+    assert!(ended.out.contains("\nconnections = 22 "), "{}", ended.out);
 }
 
 #[tokio::test]

@@ -1,0 +1,103 @@
+//! Conditions of a start that can be checked without one.
+
+use std::io;
+use std::path::Path;
+
+use genesys_api::error_chain;
+use nix::unistd::{AccessFlags, access};
+
+use super::listener::{admin_host, admin_identity, identity, public_host};
+use super::{StartError, genesys_tls, other_tls, read_action};
+use crate::config::{Config, ConfigError};
+use crate::keys::Keys;
+use crate::resources::{needed_files, open_files};
+
+/// Checks all that a start needs of this machine, except that the address is free and the store is sound. It changes nothing.
+///
+/// # Errors
+/// The first condition that is not met, with the place of its value in the configuration.
+pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
+    config.check_environment()?;
+    let at = |path: &'static str| move |error: StartError| config.error(path, error_chain(&error));
+    identity(config).map_err(at("listen.certificate"))?;
+    if let Some(admin) = &config.admin {
+        admin_identity(admin).map_err(at("admin.certificate"))?;
+        admin_host(admin, admin.address).map_err(at("admin.public_url"))?;
+    }
+    other_tls(config).map_err(at("genesys.extra_ca"))?;
+    genesys_tls(config).map_err(at("genesys.client_certificate"))?;
+    public_host(config, config.listen.address).map_err(at("listen.public_url"))?;
+    check_folder(config, "path", &config.store.path)?;
+    check_folder(config, "keys", &config.store.keys)?;
+    check_pair(config).map_err(at("store.path"))?;
+    if config.store.keys.exists() {
+        let keys = Keys::open(&config.store.keys);
+        let start_error = StartError::to(read_action("the key file", &config.store.keys));
+        keys.map_err(start_error).map_err(at("store.keys"))?;
+    }
+    check_open_files(config)
+}
+
+/// Checks that a file can be created in its folder, as SQLite does beside an existing store too.
+fn check_folder(config: &Config, key: &str, file: &Path) -> Result<(), ConfigError> {
+    let folder = match file.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let name = folder.display();
+    let what = match folder.metadata() {
+        Err(error) => format!("cannot find the folder {name}: {error}; create it, or correct the path"),
+        Ok(found) if !found.is_dir() => format!("{name} is not a folder, correct the path"),
+        Ok(_) => match access(folder, AccessFlags::W_OK | AccessFlags::X_OK) {
+            Ok(()) => return Ok(()),
+            Err(error) => {
+                format!("cannot write to the folder {name}: {error}; permit it to the user of the gateway")
+            }
+        },
+    };
+    let what = format!("invalid [store] `{key}` {}: {what}", file.display());
+    Err(config.error(&format!("store.{key}"), what))
+}
+
+/// Checks that the connections fit into the limit of open files, to which `serve` raises the soft limit.
+fn check_open_files(config: &Config) -> Result<(), ConfigError> {
+    let connections = config.listen.connections;
+    let needed = needed_files(connections);
+    match open_files() {
+        Ok((_, largest)) if largest < needed => {
+            let what = format!(
+                "invalid [listen] `connections` {connections}: needs {needed} open files, and this process may open \
+                 {largest}: set `LimitNOFILE={needed}` in the unit of systemd, raise the hard limit by `ulimit -H -n \
+                 {needed}` as root, or lower `connections`"
+            );
+            Err(config.error("listen.connections", what))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that neither the store nor its key file is without the other.
+pub(crate) fn check_pair(config: &Config) -> Result<(), StartError> {
+    let (store, keys) = (&config.store.path, &config.store.keys);
+    if store.exists() && !keys.exists() {
+        let start_error = StartError::to(read_action("the key file", keys));
+        let store = store.display();
+        return Err(start_error(io::Error::other(format!(
+            "it is missing, but the store {store} was written with it: restore it"
+        ))));
+    }
+    if keys.exists() && is_empty(store) {
+        let start_error = StartError::to(format!("open the store {}", store.display()));
+        let keys = keys.display();
+        return Err(start_error(io::Error::other(format!(
+            "it is missing or empty, but its key file {keys} exists: restore it with `guest-gateway store restore`, or \
+             begin with an empty one and a new audit log by `guest-gateway store create`"
+        ))));
+    }
+    Ok(())
+}
+
+/// Whether the file of a store is missing or has no contents.
+pub(crate) fn is_empty(store: &Path) -> bool {
+    !store.metadata().is_ok_and(|file| file.len() > 0)
+}
