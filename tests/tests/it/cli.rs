@@ -8,6 +8,7 @@ mod doctor;
 mod help;
 mod interrupt;
 mod output;
+mod pages;
 mod policy;
 mod running;
 mod sim;
