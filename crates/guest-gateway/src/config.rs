@@ -261,8 +261,8 @@ impl Config {
     /// Checks that the files and environment variables of the configuration exist.
     pub(crate) fn check_environment(&self) -> Result<(), ConfigError> {
         for (position, client) in self.client.iter().enumerate() {
-            let secret = client.secret();
-            secret.map_err(|error| self.error(&format!("client.{position}"), error))?;
+            let secrets = client.secret().and_then(|_| client.old_secret());
+            secrets.map_err(|error| self.error(&format!("client.{position}"), error))?;
         }
         let keys = self.spa.as_ref().map(Spa::assertion_keys).transpose();
         keys.map_err(|error| self.error("spa.assertion_key", error))?;
@@ -293,15 +293,12 @@ impl Config {
     pub(crate) fn secret_files(&self) -> impl Iterator<Item = &Path> {
         let has_password = |proxy: &SecretString| proxy.expose_secret().contains('@');
         let pages = || self.spa.iter().flat_map(|spa| &spa.assertion_key);
-        let has_secret = self.client.iter().any(|client| client.secret.is_some())
+        let has_secret = self.client.iter().any(Client::is_inline)
             || pages().any(|key| key.secret.is_some())
             || self.admin.as_ref().is_some_and(|admin| admin.token.is_some())
             || self.values.get("genesys.proxy").is_some_and(has_password);
         let own = self.origins.file().into_iter().filter(move |_| has_secret);
-        let clients = self
-            .client
-            .iter()
-            .filter_map(|client| client.secret_file.as_ref());
+        let clients = self.client.iter().flat_map(Client::secret_files);
         let pages = pages().filter_map(|key| key.secret_file.as_ref());
         let keys = self.listen.key.iter().chain(&self.genesys.client_key);
         let admin = self

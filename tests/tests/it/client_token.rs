@@ -196,3 +196,31 @@ async fn address_of_an_untrusted_proxy_counts() {
     assert_eq!(api.send(guess(10)).await.status, 429);
     world.stop().await;
 }
+
+#[tokio::test]
+async fn old_secret_is_valid_until_its_end() {
+    let world = World::configured(genesys_sim::Rules::default(), |toml| {
+        let secret = format!("secret = {:?}\n", NEIGHBOR.1);
+        let until = time::OffsetDateTime::now_utc() + Duration::from_secs(3_600);
+        let until = until
+            .format(&time::format_description::well_known::Rfc3339)
+            .unwrap();
+        let old = format!("old_secret = {{ secret = \"before-rotation\", until = {until:?} }}\n");
+        assert!(toml.contains(&secret), "{toml}");
+        toml.replace(&secret, &format!("{secret}{old}"))
+    })
+    .await;
+    let status = async |secret: &str| api(&world).send(form(NEIGHBOR.0, secret)).await.status.as_u16();
+    assert_eq!(status(NEIGHBOR.1).await, 200);
+    assert_eq!(status("before-rotation").await, 200);
+    let store = world.gateway.store();
+    let entries = store.entries(EntryQuery::From(0), 100).await.unwrap();
+    let by_old = entries
+        .iter()
+        .filter(|entry| String::from_utf8_lossy(&entry.bytes).contains("\"secret\":\"old\""));
+    assert_eq!(by_old.count(), 1);
+    world.clock.advance(Duration::from_secs(3_601));
+    assert_eq!(status("before-rotation").await, 401);
+    assert_eq!(status(NEIGHBOR.1).await, 200);
+    world.stop().await;
+}

@@ -40,9 +40,21 @@ pub(crate) struct Clients {
 #[derive(Debug)]
 struct Client {
     secret: hmac::Tag,
+    /// The secret before a rotation, until a time.
+    old_secret: Option<(hmac::Tag, OffsetDateTime)>,
     scopes: Scopes,
     rate: u32,
     requests: Arc<Mutex<Gcra>>,
+}
+
+/// A client with valid credentials.
+#[derive(Debug)]
+pub(super) struct Authenticated<'a> {
+    pub(super) client: ClientId,
+    /// The scopes that it may request.
+    pub(super) scopes: &'a Scopes,
+    /// Whether it used the secret before a rotation.
+    pub(super) by_old_secret: bool,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -64,9 +76,11 @@ impl Clients {
     ) -> Result<Self, ConfigError> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &keys.tokens);
         let mut known = HashMap::new();
+        let mac = |secret: &SecretString| hmac::sign(&key, secret.expose_secret().as_bytes());
         for config in clients {
             let client = Client {
-                secret: hmac::sign(&key, config.secret()?.expose_secret().as_bytes()),
+                secret: mac(&config.secret()?),
+                old_secret: config.old_secret()?.map(|(secret, until)| (mac(&secret), until)),
                 scopes: config.scopes.clone(),
                 rate: requests_per_minute,
                 requests: Arc::new(Mutex::new(Gcra::new(Rate::at_once(
@@ -95,8 +109,7 @@ impl Clients {
         }
     }
 
-    /// Checks a client's credentials, of which `presented` has each possible reading. Returns the scopes that it may
-    /// request.
+    /// Checks a client's credentials, of which `presented` has each possible reading.
     ///
     /// The result of an unknown client differs from that of a wrong secret in the audit log only, and takes the same time.
     pub(super) fn authenticate(
@@ -104,24 +117,34 @@ impl Clients {
         presented: &[(String, SecretString)],
         address: IpAddr,
         now: Now,
-    ) -> Result<(ClientId, &Scopes), AuthFailure> {
+    ) -> Result<Authenticated<'_>, AuthFailure> {
         let find = |id: &str| self.known.get_key_value(&id.parse::<ClientId>().ok()?);
         // held to the end, so that parallel guesses are counted
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut authenticated, mut known, mut wait) = (None, None, None);
         for (id, secret) in presented {
             let found = find(id);
-            let expected = found.map_or(&self.unknown_client, |(_, client)| &client.secret);
-            let verified = hmac::verify(&self.key, secret.expose_secret().as_bytes(), expected.as_ref());
+            let current = found.map_or(&self.unknown_client, |(_, client)| &client.secret);
+            let old = found.and_then(|(_, client)| client.old_secret.as_ref());
+            let old = old.filter(|(_, until)| now.utc < *until);
+            // compared with two MACs in every case, for the same time
+            let [is_current, is_old] = [current, old.map_or(&self.unknown_client, |(old, _)| old)]
+                .map(|mac| hmac::verify(&self.key, secret.expose_secret().as_bytes(), mac.as_ref()).is_ok());
             let Some((id, client)) = found else { continue };
             match failures.check(id.as_str(), address, now.instant) {
-                Ok(()) if verified.is_ok() => authenticated = authenticated.or(Some((id, client))),
+                Ok(()) if is_current || is_old => {
+                    authenticated = authenticated.or(Some(Authenticated {
+                        client: id.clone(),
+                        scopes: &client.scopes,
+                        by_old_secret: !is_current,
+                    }));
+                }
                 Ok(()) => known = known.or(Some(id)),
                 Err(limited) => (known, wait) = (known.or(Some(id)), wait.max(Some(limited))),
             }
         }
-        if let Some((id, client)) = authenticated {
-            return Ok((id.clone(), &client.scopes));
+        if let Some(authenticated) = authenticated {
+            return Ok(authenticated);
         }
         let counted = failures.count(known.map(ClientId::as_str), address, now.instant);
         Err(AuthFailure {

@@ -39,7 +39,7 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
         return Err(invalid_client(NO_CREDENTIALS));
     };
     let authenticated = clients.authenticate(&credentials.presented, call.address(), now);
-    let (client, allowed) = authenticated.map_err(|failure| {
+    let authenticated = authenticated.map_err(|failure| {
         call.app
             .log_auth_failure_later(failure.client, failure.reason.name());
         match failure.reason {
@@ -47,6 +47,7 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
             FailureReason::Limited(wait) => Refusal::too_many_failures(wait).into_response(),
         }
     })?;
+    let (client, allowed) = (authenticated.client, authenticated.scopes);
     RequestLog::of(&call.request).set_caller(client.as_str());
     clients
         .admit(&client, now)
@@ -69,6 +70,10 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
         .detail("token", clients.fingerprint(&token))
         .detail("scopes", scopes.to_string())
         .detail("expiresAt", rfc3339(now.utc + TOKEN_LIFETIME));
+    let issued = match authenticated.by_old_secret {
+        true => issued.detail("secret", "old"),
+        false => issued,
+    };
     call.app
         .direct
         .audit_log()

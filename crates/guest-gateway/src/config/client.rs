@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use genesys_auth::{ClientId, Scopes};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
-use super::parse::{parsed, scopes, secret};
+use super::parse::{parsed, scopes, secret, timestamp};
 use super::{ConfigError, rules, show};
 
 /// `[[client]]`
@@ -20,8 +21,27 @@ pub struct Client {
     pub(super) secret: Option<SecretString>,
     pub(super) secret_file: Option<PathBuf>,
     secret_env: Option<String>,
+    /// The secret before a rotation, which stays valid for some time.
+    #[serde(default)]
+    pub(super) old_secret: Option<OldSecret>,
     #[serde(deserialize_with = "scopes", serialize_with = "show::scopes")]
     pub(crate) scopes: Scopes,
+}
+
+/// `old_secret` of `[[client]]`
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OldSecret {
+    #[serde(default, deserialize_with = "secret", serialize_with = "show::redacted")]
+    pub(super) secret: Option<SecretString>,
+    pub(super) secret_file: Option<PathBuf>,
+    secret_env: Option<String>,
+    /// The end of its validity.
+    #[serde(
+        deserialize_with = "timestamp",
+        serialize_with = "time::serde::rfc3339::serialize"
+    )]
+    until: OffsetDateTime,
 }
 
 impl Client {
@@ -30,9 +50,36 @@ impl Client {
     /// # Errors
     /// If it is missing or empty.
     pub fn secret(&self) -> Result<SecretString, ConfigError> {
-        let id = self.id.as_str();
-        let fail = |what: String| ConfigError(format!("invalid [[client]] {id}: {what}"));
-        read_secret("secret", (&self.secret, &self.secret_file, &self.secret_env)).map_err(fail)
+        read_secret("secret", (&self.secret, &self.secret_file, &self.secret_env))
+            .map_err(|reason| self.invalid(&reason))
+    }
+
+    /// Reads the old secret, with the end of its validity.
+    ///
+    /// # Errors
+    /// If it is empty, or its file or variable is missing.
+    pub(crate) fn old_secret(&self) -> Result<Option<(SecretString, OffsetDateTime)>, ConfigError> {
+        let Some(old) = &self.old_secret else {
+            return Ok(None);
+        };
+        read_secret("secret", (&old.secret, &old.secret_file, &old.secret_env))
+            .map(|secret| Some((secret, old.until)))
+            .map_err(|reason| self.invalid(&format!("old_secret: {reason}")))
+    }
+
+    /// Whether the configuration itself has a secret of this client.
+    pub(super) fn is_inline(&self) -> bool {
+        let old = self.old_secret.as_ref().and_then(|old| old.secret.as_ref());
+        self.secret.is_some() || old.is_some()
+    }
+
+    pub(super) fn secret_files(&self) -> impl Iterator<Item = &PathBuf> {
+        let old = self.old_secret.as_ref().and_then(|old| old.secret_file.as_ref());
+        self.secret_file.iter().chain(old)
+    }
+
+    fn invalid(&self, reason: &str) -> ConfigError {
+        ConfigError(format!("invalid [[client]] {}: {reason}", self.id.as_str()))
     }
 
     pub(super) fn has_one_secret(&self) -> bool {

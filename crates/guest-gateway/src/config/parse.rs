@@ -12,6 +12,8 @@ use ipnet::{IpNet, Ipv4Net};
 use secrecy::SecretString;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 use ws_transport::OriginPolicy;
 
@@ -36,6 +38,15 @@ where
     D: Deserializer<'de>,
 {
     parsed(from).map(Some)
+}
+
+/// Parses a time of RFC 3339.
+pub(super) fn timestamp<'de, D: Deserializer<'de>>(from: D) -> Result<OffsetDateTime, D::Error> {
+    let text = String::deserialize(from)?;
+    OffsetDateTime::parse(&text, &Rfc3339).map_err(|_| {
+        let hint = "use the form of RFC 3339 in quotes, such as \"2026-12-31T12:00:00Z\"";
+        D::Error::custom(format!("invalid time {text:?}: {hint}"))
+    })
 }
 
 pub(super) fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
