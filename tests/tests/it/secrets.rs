@@ -183,7 +183,7 @@ async fn secrets_appear_in_no_output() {
 
     // the test used the secrets, and logs were captured
     for received in [
-        "request method=GET",
+        "method=GET path=",
         "delivery failed",
         "refused for its origin",
         "ws_transport::",
