@@ -736,7 +736,7 @@ export interface Metrics {
   ended: number;
   endedBy: EndCounts;
   open: number;
-  /** Time from the request of a refresh to its answer, since the start of the gateway. */
+  /** Time from the request of a refresh to its tokens, since the start of the gateway. Refusals do not count. */
   refreshLatency?: Durations;
   sessions: number;
   /** The funnel, in order. */

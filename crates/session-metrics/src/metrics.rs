@@ -137,11 +137,14 @@ impl Metrics {
         Group { shared, counters }
     }
 
-    /// Counts a refresh of a session's tokens, with the time from its request to its answer.
+    /// Counts a refresh of a session's tokens. The time from its request to its answer counts if there were tokens: a
+    /// refusal takes less.
     pub fn record_refresh(&self, outcome: RefreshOutcome, latency: Duration, now: Instant) {
         self.shared.advance(now);
         self.shared.refreshes[outcome as usize].fetch_add(1, Relaxed);
-        self.shared.times[Timing::Refresh as usize].record(latency);
+        if matches!(outcome, RefreshOutcome::Refreshed | RefreshOutcome::Replayed) {
+            self.shared.times[Timing::Refresh as usize].record(latency);
+        }
     }
 
     /// Counts a message of a guest, with the time from its acceptance to its acknowledgement.
