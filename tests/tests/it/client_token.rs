@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use genesys_api::Clock;
 use guest_suite::store::EntryQuery;
 
 use crate::api::{Answer, Api, Call};
@@ -201,7 +202,7 @@ async fn address_of_an_untrusted_proxy_counts() {
 async fn old_secret_is_valid_until_its_end() {
     let world = World::configured(genesys_sim::Rules::default(), |toml| {
         let secret = format!("secret = {:?}\n", NEIGHBOR.1);
-        let until = time::OffsetDateTime::now_utc() + Duration::from_secs(3_600);
+        let until = Clock::system().now().utc + Duration::from_secs(3_600);
         let until = until
             .format(&time::format_description::well_known::Rfc3339)
             .unwrap();
