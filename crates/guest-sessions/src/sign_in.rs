@@ -3,7 +3,6 @@
 use genesys_api::strict_json::{BodyError, Field, Object};
 use secrecy::SecretString;
 use serde::Serialize;
-use url::Url;
 use web_messaging::rest::sign_in::OauthResult;
 
 /// Longest texts in characters. Our choice.
@@ -27,8 +26,8 @@ impl SignInBody {
         let code = text(&body.required("code")?, MAX_CODE)?;
         let field = body.required("redirectUri")?;
         let redirect_uri = text(&field, MAX_REDIRECT_URI)?;
-        if Url::parse(&redirect_uri).is_err() {
-            return Err(field.invalid("not an absolute URL"));
+        if !is_uri(&redirect_uri) {
+            return Err(field.invalid("not a URI of RFC 3986: a scheme, a colon, and ASCII without spaces"));
         }
         let code_verifier = match body.optional("codeVerifier") {
             Some(field) => {
@@ -62,6 +61,17 @@ fn text(field: &Field<'_>, longest: usize) -> Result<String, BodyError> {
         count if count > longest => Err(field.invalid(format_args!("more than {longest} characters"))),
         _ => Ok((*text).to_owned()),
     }
+}
+
+/// Whether the text can be a URI. The token service compares it with that of the authorization request.
+fn is_uri(text: &str) -> bool {
+    let is_of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    text.split_once(':').is_some_and(|(scheme, rest)| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(is_of_scheme)
+            && !rest.is_empty()
+            && rest.bytes().all(|byte| byte.is_ascii_graphic())
+    })
 }
 
 fn is_verifier(text: &str) -> bool {

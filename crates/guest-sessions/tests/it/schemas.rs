@@ -6,7 +6,7 @@ use genesys_api::parse_rfc3339;
 use guest_payload::{NewGuest, Signals};
 use guest_sessions::{
     ClientFrame, ConsentChangeBody, CreateBrowserSessionBody, GuestErasureBody, GuestQueryBody, RefreshBody,
-    ResumeBrowserSessionBody, SubscriptionBody,
+    ResumeBrowserSessionBody, SignInBody, SubscriptionBody,
 };
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -174,6 +174,13 @@ fn inputs() -> Vec<Input> {
         ("Refresh", json!({ "refreshToken": "token" }), |text| {
             RefreshBody::parse(text.as_bytes()).is_ok()
         }),
+        (
+            "SignIn",
+            json!({
+                "code": "code", "redirectUri": "https://shop.example/", "codeVerifier": "v".repeat(43), "nonce": "n",
+            }),
+            |text| SignInBody::parse(text.as_bytes()).is_ok(),
+        ),
         (
             "GuestQuery",
             json!({ "guestId": "guest", "after": "s-1" }),
