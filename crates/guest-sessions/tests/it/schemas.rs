@@ -132,7 +132,8 @@ fn evidence(mut choices: Value) -> Value {
     choices
 }
 
-fn inputs() -> Vec<Input> {
+/// A sample of each frame of the guest, with the name of its schema.
+fn frames() -> Vec<(&'static str, Value)> {
     let id = "c0ffee00-0000-4000-8000-000000000001";
     let button = |kind: &str| {
         json!({
@@ -140,6 +141,40 @@ fn inputs() -> Vec<Input> {
             "buttonResponse": { "type": kind, "text": "Red", "payload": "RED", "originatingMessageId": "m-1" },
         })
     };
+    vec![
+        (
+            "Handshake",
+            json!({
+                "type": "handshake", "guestSessionId": "s-1", "timestamp": "2026-11-22T12:30:00Z",
+                "accessToken": "token", "epoch": "e-1", "lastSequence": 7, "lastMessageId": "m-1",
+            }),
+        ),
+        (
+            "GuestMessage",
+            json!({ "type": "message", "id": id, "text": "hello", "attachments": ["one"] }),
+        ),
+        (
+            "GuestAnswer",
+            json!({ "type": "message", "id": id, "content": [button("QuickReply")] }),
+        ),
+        (
+            "GuestAnswer",
+            json!({ "type": "message", "id": id, "content": [{
+                "contentType": "Form",
+                "form": {
+                    "originatingMessageId": "m-1", "cannedResponseId": "c-1",
+                    "response": [{ "id": "f-1", "component": button("Form") }],
+                },
+            }] }),
+        ),
+        ("GuestTyping", json!({ "type": "typing" })),
+        ("Ping", json!({ "type": "ping", "id": "1" })),
+        ("ConversationStart", json!({ "type": "conversation.start" })),
+        ("ConversationClear", json!({ "type": "conversation.clear" })),
+    ]
+}
+
+fn inputs() -> Vec<Input> {
     let bodies = [
         (
             "CreateSession",
@@ -201,38 +236,9 @@ fn inputs() -> Vec<Input> {
             |text| SubscriptionBody::parse(text.as_bytes()).is_ok(),
         ),
     ];
-    let frames = [
-        (
-            "Handshake",
-            json!({
-                "type": "handshake", "guestSessionId": "s-1", "timestamp": "2026-11-22T12:30:00Z",
-                "accessToken": "token", "epoch": "e-1", "lastSequence": 7, "lastMessageId": "m-1",
-            }),
-        ),
-        (
-            "GuestMessage",
-            json!({ "type": "message", "id": id, "text": "hello", "attachments": ["one"] }),
-        ),
-        (
-            "GuestAnswer",
-            json!({ "type": "message", "id": id, "content": [button("QuickReply")] }),
-        ),
-        (
-            "GuestAnswer",
-            json!({ "type": "message", "id": id, "content": [{
-                "contentType": "Form",
-                "form": {
-                    "originatingMessageId": "m-1", "cannedResponseId": "c-1",
-                    "response": [{ "id": "f-1", "component": button("Form") }],
-                },
-            }] }),
-        ),
-        ("GuestTyping", json!({ "type": "typing" })),
-        ("Ping", json!({ "type": "ping", "id": "1" })),
-        ("ConversationStart", json!({ "type": "conversation.start" })),
-        ("ConversationClear", json!({ "type": "conversation.clear" })),
-    ];
-    let frames = frames.map(|(schema, sample)| (schema, sample, is_frame as fn(&str) -> bool));
+    let frames = frames()
+        .into_iter()
+        .map(|(schema, sample)| (schema, sample, is_frame as fn(&str) -> bool));
     let inputs = bodies.into_iter().chain(frames);
     let input = |(schema, sample, parse)| Input {
         schema,
