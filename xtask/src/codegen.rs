@@ -36,14 +36,11 @@ pub(crate) struct Artifact {
     generate: fn(&Sources) -> Result<String, Box<dyn Error>>,
 }
 
-/// The handwritten part of the browser client, and its types.
-const CLIENT: &str = "xtask/src/codegen/browser_client.js";
-const SPA_CLIENT: &str = "xtask/src/codegen/spa_client.js";
-const STREAM_CLIENT: &str = "xtask/src/codegen/stream_client.js";
-const SHARED_STREAM: &str = "xtask/src/codegen/shared_stream.js";
-/// The parts of the browser client.
-const CLIENTS: &[&str] = &[CLIENT, SPA_CLIENT, STREAM_CLIENT, SHARED_STREAM];
-const CLIENT_TYPES: &str = "xtask/src/codegen/browser_client.d.ts";
+const BROWSER_CLIENT: &str = "clients/browser/guest-sessions.js";
+/// The module of the browser client that is generated.
+const CLIENT_CONTRACT: &str = "clients/browser/src/contract.js";
+/// The handwritten types of the browser client.
+const CLIENT_TYPES: &str = "clients/browser/src/guest-sessions.d.ts";
 const CONTRACT: &str = "spec/guest-sessions/openapi.json";
 const CONTRACT_ERRORS: &str = "spec/guest-sessions/errors.toml";
 const CONTRACT_EVENTS: &str = "spec/guest-sessions/events.schema.json";
@@ -61,6 +58,7 @@ const ERRORS: &str = "spec/web-messaging/errors.toml";
 const LIMITS: &str = "spec/web-messaging/limits.toml";
 const REGIONS: &str = "spec/regions.toml";
 
+/// Each after those that are its sources.
 pub(crate) const ARTIFACTS: &[Artifact] = &[
     Artifact {
         sources: &[REGIONS],
@@ -118,15 +116,13 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
         generate: |sources| Ok(sources.text(EXAMPLE)?.trim_end().to_owned()),
     },
     Artifact {
-        sources: &[
-            CONTRACT,
-            CONTRACT_ERRORS,
-            CLIENT,
-            SPA_CLIENT,
-            STREAM_CLIENT,
-            SHARED_STREAM,
-        ],
-        output: "clients/browser/guest-sessions.js",
+        sources: &[CONTRACT, CONTRACT_ERRORS],
+        output: CLIENT_CONTRACT,
+        generate: browser_client::contract,
+    },
+    Artifact {
+        sources: browser_client::MODULES,
+        output: BROWSER_CLIENT,
         generate: browser_client::generate,
     },
     Artifact {
@@ -159,7 +155,11 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
 
 /// Writes the stale files.
 pub(crate) fn write(root: &Path) -> Result<(), Box<dyn Error>> {
-    for (artifact, fresh) in stale(root, ARTIFACTS)? {
+    for artifact in ARTIFACTS {
+        let fresh = fresh(root, artifact)?;
+        if workspace::read_if_any(root, artifact.output)? == fresh {
+            continue;
+        }
         let output = root.join(artifact.output);
         if let Some(folder) = output.parent() {
             fs::create_dir_all(folder)?;

@@ -1,19 +1,53 @@
-//! The browser client of the contract `guest-sessions`: tables of the contract before a program that is written by
-//! hand.
+//! The browser client of the contract `guest-sessions`: its module `contract.js`, and all modules joined to one file.
 
 use std::error::Error;
 use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::CLIENTS;
 use super::contract::{Document, Operation, strings};
 use super::facts::Sources;
 
-pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
+/// The modules, each after those that it needs when it is evaluated.
+pub(super) const MODULES: &[&str] = &[
+    super::CLIENT_CONTRACT,
+    "clients/browser/src/platform.js",
+    "clients/browser/src/http.js",
+    "clients/browser/src/upload.js",
+    "clients/browser/src/outbox.js",
+    "clients/browser/src/conversation.js",
+    "clients/browser/src/stream.js",
+    "clients/browser/src/shared-stream.js",
+    "clients/browser/src/spa-client.js",
+];
+
+pub(super) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
+    join(MODULES, sources)
+}
+
+/// Joins modules, without their imports and their lists of exports, which are for the other modules. A declaration with
+/// `export` is exported by the file too.
+pub(super) fn join(modules: &[&str], sources: &Sources) -> Result<String, Box<dyn Error>> {
+    let joined: Result<Vec<_>, Box<dyn Error>> = modules
+        .iter()
+        .map(|path| Ok(declarations(sources.text(path)?)))
+        .collect();
+    Ok(joined?.join("\n\n") + "\n")
+}
+
+fn declarations(module: &str) -> String {
+    let is_for_modules = |line: &str| line.starts_with("import ") || line.starts_with("export {");
+    let lines = module
+        .lines()
+        .filter(|line| !is_for_modules(line) && !line.starts_with("// Generated "));
+    lines.collect::<Vec<_>>().join("\n").trim().to_owned()
+}
+
+/// The tables of the contract, and a function for each operation.
+pub(super) fn contract(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let (document, codes) = Document::read(sources)?;
     let mut code = String::from(
-        "/** The reaction of a client to each code of the contract. */\nexport const ACTIONS = Object.freeze({\n",
+        "import { call } from \"./http.js\";\n\n/** The reaction of a client to each code of the contract. */\nexport const ACTIONS = Object.freeze({\n",
     );
     for error in &codes {
         writeln!(code, "  {:?}: {:?},", error.code, error.action.name())?;
@@ -32,9 +66,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
             operation.id, operation.path
         )?;
     }
-    code.push_str("};\n\n");
-    let clients: Result<Vec<&str>, _> = CLIENTS.iter().map(|path| sources.text(path)).collect();
-    code.push_str(&clients?.join("\n"));
+    code.push_str("};\n");
     for operation in operations.iter().filter(is_function) {
         let summary = operation.value["summary"].as_str().unwrap_or_default();
         let id = operation.id;
@@ -61,6 +93,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
             "\n/** {summary}. */\nexport function {id}({parameters}) {{\n  return call({id:?}, options, {given});\n}}\n"
         )?;
     }
+    code.push_str("\nexport { OPERATIONS };\n");
     Ok(code)
 }
 
@@ -87,4 +120,16 @@ pub(super) fn is_function(operation: &&Operation<'_>) -> bool {
 fn media(operation: &Value) -> Option<&str> {
     let content = operation["requestBody"]["content"].as_object()?;
     content.keys().next().map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joined_module_has_no_imports_and_only_the_exports_of_the_file() {
+        let text =
+            "import { a } from \"./a.js\";\n\nexport function b() {}\nfunction c() {}\n\nexport { c };\n";
+        assert_eq!(declarations(text), "export function b() {}\nfunction c() {}");
+    }
 }

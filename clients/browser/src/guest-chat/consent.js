@@ -1,7 +1,7 @@
 import { h, link } from "./dom.js";
 
 /** The dialogue that asks for each purpose. Nothing is chosen in advance but what the guest chose before. */
-export function consentForm(purposes, texts, { chosen, link: address, submit, cancel }) {
+function consentForm(purposes, texts, { chosen, link: address, submit, cancel }) {
   const inputs = purposes.map((purpose) => {
     const { name, detail } = texts.purposes[purpose] ?? { name: purpose, detail: "" };
     const input = h("input", { type: "checkbox", name: purpose });
@@ -46,3 +46,5 @@ export function consentForm(purposes, texts, { chosen, link: address, submit, ca
   });
   return root;
 }
+
+export { consentForm };

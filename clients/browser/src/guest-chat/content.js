@@ -22,7 +22,7 @@ const SELF_EXPLAINING = ["Attachment", "Card", "Carousel", "DatePicker", "Form",
  * The nodes of a message. `view.choose(type, choices)` and `view.submit(form, fields, text)` send an answer and return whether
  * it was accepted. Content of an unknown type or with missing fields is left to the fallback text.
  */
-export function messageContent(message, view) {
+function messageContent(message, view) {
   const items = Array.isArray(message.content) ? message.content : [];
   const shown = [];
   let repeats = items.length > 0;
@@ -60,7 +60,7 @@ function covers(nodes, text) {
 }
 
 /** The text of an answer that the guest sent. */
-export function answerText(content) {
+function answerText(content) {
   const texts = content.flatMap(({ buttonResponse, form }) => (buttonResponse ? [buttonResponse.text] : form.response.map(({ component }) => component.buttonResponse.text)));
   return texts.join(", ");
 }
@@ -137,7 +137,7 @@ function carouselContent(cards, view) {
 }
 
 /** Header of a picker, from its title, subtitle and picture. */
-export function heading(source, fallback) {
+function heading(source, fallback) {
   const title = source?.title ?? source?.header ?? fallback;
   return h(
     "div",
@@ -172,7 +172,7 @@ function datePickerContent(picker, view) {
 }
 
 /** Fields of the items of a list, and a function that returns the chosen ones as `{ id, title }`. */
-export function listFields(sections, name, texts) {
+function listFields(sections, name, texts) {
   const inputs = [];
   const fields = sections.map((section, at) => {
     const items = (section.items ?? []).map((item) => {
@@ -196,7 +196,7 @@ export function listFields(sections, name, texts) {
 let names = 0;
 
 /** A name that is unique in the document, for groups of inputs. */
-export function uniqueName() {
+function uniqueName() {
   names += 1;
   return `guest-chat-${names}`;
 }
@@ -257,9 +257,11 @@ function download({ id, url }, label, { texts, linkOf }) {
   return [link(url, label, texts, { onclick }), failure];
 }
 
-export function bytes(count, lang) {
+function bytes(count, lang) {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
   const at = Math.min(units.length - 1, Math.floor(Math.log(count) / Math.log(1_000)));
   const format = new Intl.NumberFormat(lang, { style: "unit", unit: units[at], unitDisplay: at === 0 ? "long" : "short", maximumFractionDigits: 1 });
   return format.format(count / 1_000 ** at);
 }
+
+export { messageContent, answerText, heading, listFields, uniqueName, bytes };

@@ -16,7 +16,7 @@ const ICONS = {
 };
 
 /** An element. Text becomes text nodes: nothing is parsed as HTML. */
-export function h(tag, attributes = {}, ...children) {
+function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === undefined || value === null || value === false) continue;
@@ -27,7 +27,7 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-export function icon(name) {
+function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 24 24");
   svg.setAttribute("aria-hidden", "true");
@@ -39,7 +39,7 @@ export function icon(name) {
 }
 
 /** The URL if it is of http or https. Others could run scripts. */
-export function safeUrl(value) {
+function safeUrl(value) {
   try {
     const url = new URL(value);
     return ["http:", "https:"].includes(url.protocol) ? url.href : null;
@@ -49,7 +49,7 @@ export function safeUrl(value) {
 }
 
 /** A link that opens in a new window, or the label alone if the URL is not safe. */
-export function link(url, label, texts, attributes = {}) {
+function link(url, label, texts, attributes = {}) {
   const href = safeUrl(url);
   if (href === null) return h("span", attributes, label);
   const hint = h("span", { class: "visually-hidden" }, ` (${texts.opens})`);
@@ -57,7 +57,7 @@ export function link(url, label, texts, attributes = {}) {
 }
 
 /** An image, or nothing if its URL is not safe. The site of the image does not learn the page. */
-export function image(url, alt = "") {
+function image(url, alt = "") {
   const src = safeUrl(url);
   if (src === null) return null;
   const element = h("img", { src, alt, loading: "lazy", referrerpolicy: "no-referrer" });
@@ -67,7 +67,7 @@ export function image(url, alt = "") {
 }
 
 /** Text with its http and https addresses as links. */
-export function linked(text, texts) {
+function linked(text, texts) {
   const nodes = [];
   let from = 0;
   for (const { 0: found, index } of text.matchAll(/https?:\/\/[^\s<>"]+/g)) {
@@ -78,3 +78,5 @@ export function linked(text, texts) {
   nodes.push(text.slice(from));
   return nodes;
 }
+
+export { h, icon, safeUrl, link, image, linked };

@@ -1,5 +1,4 @@
-import { GuestConversation, SpaClient } from "./guest-sessions.js";
-
+import { GuestConversation, SpaClient } from "../../guest-sessions.js";
 import { answerText } from "./content.js";
 import { consentForm } from "./consent.js";
 import { h, icon } from "./dom.js";

@@ -16,7 +16,7 @@ const AUTOCOMPLETE = {
 };
 
 /** A form: an introduction, pages of fields, and a summary if it asks for one. */
-export function formContent(form, view) {
+function formContent(form, view) {
   const { texts } = view;
   const pages = (form.formPages ?? []).map((page) => formPage(page, view));
   const root = h("form", { class: "picker form", novalidate: true });
@@ -138,3 +138,5 @@ function dateField(picker, view) {
   const values = () => (control.value === "" ? [] : [{ text: format.format(new Date(control.value)), payload: control.value }]);
   return { id: picker.id, name, required: false, values, node: labeled(name, control, picker.subtitle, false, {}), focus: () => control.focus() };
 }
+
+export { formContent };

@@ -1,5 +1,5 @@
 /** The texts in English. `{name}` and other words in braces are replaced. */
-export const TEXTS = Object.freeze({
+const TEXTS = Object.freeze({
   heading: "Chat with us",
   messages: "Messages",
   empty: "How can we help?",
@@ -95,6 +95,8 @@ export const TEXTS = Object.freeze({
 });
 
 /** Replaces the words in braces. */
-export function fill(text, values) {
+function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }
+
+export { TEXTS, fill };

@@ -8,7 +8,7 @@ const MARKS = { queued: "clock", sending: "clock", sent: "check", failed: "alert
 const GROUP_TIME = 5 * 60_000;
 
 /** The messages of one conversation, each shown once. */
-export class Transcript {
+class Transcript {
   #parts;
   #texts;
   #view;
@@ -232,3 +232,5 @@ export class Transcript {
 function isToday(at) {
   return at.toDateString() === new Date().toDateString();
 }
+
+export { Transcript };

@@ -20,7 +20,7 @@ function refusalText(code, texts) {
 }
 
 /** The files of the next message, each with its upload. */
-export class Uploads {
+class Uploads {
   #list;
   #texts;
   #view;
@@ -161,3 +161,5 @@ export class Uploads {
     this.#view.changed();
   }
 }
+
+export { Uploads };

@@ -1,3 +1,6 @@
+import { uuid } from "./platform.js";
+import { FramePoster, FrameSocket, StreamSocket } from "./stream.js";
+
 /** Largest number of connections of tabs, and of senders that are known. */
 const MAX_TABS = 200;
 
@@ -238,3 +241,5 @@ function earlier({ epoch, lastSequence, lastMessageId }, position) {
   if (lastSequence === undefined) return { ...position };
   return epoch !== position.epoch || lastSequence < position.lastSequence ? own : { ...position };
 }
+
+export { SharedStream };

@@ -1,3 +1,6 @@
+import { GuestSessionsError } from "./http.js";
+import { uuid } from "./platform.js";
+
 /** Failed WebSockets in a row after which event streams replace them. */
 const SOCKET_FAILURES = 2;
 /** Time in milliseconds after which a WebSocket is tried again. */
@@ -251,3 +254,5 @@ function inTime(clock, promise) {
     promise.then(resolve, reject).finally(() => clock.clearTimeout(timer));
   });
 }
+
+export { FramePoster, FrameSocket, StreamSocket, Transport };

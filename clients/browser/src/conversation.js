@@ -1,17 +1,19 @@
+import { ACTIONS } from "./contract.js";
+import { call } from "./http.js";
+import { Outbox, addLatest } from "./outbox.js";
+import { CLOCK, pageStorage, uuid } from "./platform.js";
+import { refusalOf, upload } from "./upload.js";
+
 /** The WebSocket subprotocol of the contract. */
 const PROTOCOL = "guest-sessions.v1";
 /** Longest text of a message in bytes. */
 const TEXT_LIMIT = 4_096;
-/** Largest number of unacknowledged messages. */
-const MAX_UNACKNOWLEDGED = 100;
 /** Interval in milliseconds in which the gateway forwards one typing indicator. */
 const TYPING_INTERVAL = 5_000;
 /** Longest time to connect and complete the handshake, in milliseconds. */
 const HANDSHAKE_TIMEOUT = 20_000;
 /** Largest number of message ids that are compared. */
 const KNOWN_MESSAGES = 1_000;
-/** Largest number of messages whose delivery is unknown, and for which an acknowledgement is still awaited. */
-const MAX_UNRESOLVED = 100;
 /** Silence in milliseconds after which a ping is sent. After a second one the socket is closed. */
 const HEARTBEAT_INTERVAL = 30_000;
 /** Longest time in milliseconds for an answer to the ping after the machine slept or was offline. */
@@ -23,64 +25,6 @@ const FILES_PER_MESSAGE = 10;
 /** Causes of an end after which the session goes on. */
 const RESUMABLE = ["closed", "replaced", "unreachable"];
 
-/** An error of the gateway. `action` names the reaction of a client. */
-export class GuestSessionsError extends Error {
-  constructor(status, problem, retryAfter) {
-    super(problem.message ?? problem.error_description ?? `the gateway answered ${status}`);
-    this.name = "GuestSessionsError";
-    this.status = status;
-    this.code = problem.code ?? problem.error ?? "unknown";
-    this.action = ACTIONS[this.code];
-    this.details = problem.details ?? [];
-    this.contextId = problem.contextId;
-    this.retryAfter = retryAfter;
-  }
-}
-
-/** The URL of an operation. */
-function urlOf(baseUrl, template, path, query = {}) {
-  const parameters = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== undefined)).toString();
-  return (
-    baseUrl.replace(/\/$/, "") +
-    template.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(path[name])) +
-    (parameters === "" ? "" : `?${parameters}`)
-  );
-}
-
-/** The body of a response, which is an error unless its status is a success. */
-function parse(status, text, wait) {
-  let answer;
-  try {
-    answer = text === "" ? undefined : JSON.parse(text);
-  } catch {
-    answer = {};
-  }
-  if (status >= 200 && status < 300) return answer;
-  throw new GuestSessionsError(status, answer ?? {}, wait === null ? undefined : Number(wait));
-}
-
-/** Makes a REST call of the contract. For backends: pages hold no API client's token. */
-async function call(operation, options, parameters) {
-  const response = await request(operation, options, parameters);
-  return parse(response.status, await response.text(), response.headers.get("retry-after"));
-}
-
-/** Sends a request of the contract. Returns its response if that is a success. */
-async function request(operation, { baseUrl, accessToken, idempotencyKey, credentials, isPage = false, fetch = globalThis.fetch, signal }, { path = {}, query = {}, body } = {}) {
-  const [method, template, media] = OPERATIONS[operation];
-  const url = urlOf(baseUrl, template, path, query);
-  const headers = {};
-  if (accessToken !== undefined) headers.authorization = `Bearer ${accessToken}`;
-  if (idempotencyKey !== undefined) headers["idempotency-key"] = `"${idempotencyKey}"`;
-  if (body !== undefined) headers["content-type"] = media;
-  // a page of another origin can send it only if the gateway allows that origin
-  if ((isPage || template.startsWith("/spa/")) && method !== "GET") headers["x-guest-sessions-csrf"] = "1";
-  const sent = body === undefined ? undefined : media === "application/json" ? JSON.stringify(body) : new URLSearchParams(body).toString();
-  const response = await fetch(url, { method, headers, credentials, body: sent, signal, redirect: "error" });
-  if (!response.ok) parse(response.status, await response.text(), response.headers.get("retry-after"));
-  return response;
-}
-
 /** An event of a conversation. Node has a global `CustomEvent` from version 19 on only. */
 class DetailEvent extends Event {
   constructor(name, detail) {
@@ -88,13 +32,6 @@ class DetailEvent extends Event {
     this.detail = detail;
   }
 }
-
-/** The monotonic clock of the machine, in milliseconds, with its timers. */
-const CLOCK = {
-  now: () => performance.now(),
-  setTimeout: (run, delay) => globalThis.setTimeout(run, delay),
-  clearTimeout: (timer) => globalThis.clearTimeout(timer),
-};
 
 /**
  * A guest's conversation. It reconnects after a lost connection and receives the missed events. It ends with the event
@@ -118,10 +55,9 @@ export class GuestConversation extends EventTarget {
   #watch;
   #page = null;
   #rules = null;
-  #outbox = new Map();
-  /** Ids of messages that were reported `unknown`. */
-  #unresolved = new Set();
-  #requeued = [];
+  #outbox;
+  /** Ids of messages from before the start, which are sent again. */
+  #requeued;
   #typedAt = -Infinity;
   #generation = 0;
 
@@ -145,7 +81,9 @@ export class GuestConversation extends EventTarget {
     }
     this.#position = options.position ?? null;
     if (this.#position?.messageId !== undefined) this.#isNew(this.#position.messageId);
-    this.#restore();
+    this.#outbox = new Outbox(this.#options.storage, id);
+    this.#requeued = this.#outbox.ids;
+    for (const id of this.#requeued) this.#isNew(id);
   }
 
   get state() {
@@ -159,7 +97,7 @@ export class GuestConversation extends EventTarget {
 
   /** The messages without an acknowledgement, oldest first, with those from before a reload of the page. */
   get unacknowledged() {
-    return Array.from(this.#outbox, ([id, { epoch: _, ...message }]) => ({ id, ...message }));
+    return this.#outbox.list;
   }
 
   connect() {
@@ -255,14 +193,11 @@ export class GuestConversation extends EventTarget {
 
   #queue(message) {
     if (this.#state === "ended") throw new Error("the conversation has ended: start a new one");
-    if (this.#outbox.size >= MAX_UNACKNOWLEDGED) throw new RangeError("too many unacknowledged messages: wait for deliveries");
     const id = uuid();
-    const queued = { ...wellFormed(message), epoch: null, state: "queued" };
-    this.#outbox.set(id, queued);
+    const stored = this.#outbox.add(id, message);
     this.#isNew(id);
-    const stored = this.#store();
-    if (this.#state === "open" && this.#transmit(id)) queued.state = "sending";
-    this.#emit("delivery", { id, state: queued.state, stored });
+    if (this.#state === "open" && this.#transmit(id)) this.#outbox.advance(id, "sending");
+    this.#emit("delivery", { id, state: this.#outbox.state(id), stored });
     return id;
   }
 
@@ -335,7 +270,7 @@ export class GuestConversation extends EventTarget {
     );
     this.#open();
     for (const id of this.#requeued) {
-      this.#outbox.get(id).state = "queued";
+      this.#outbox.advance(id, "queued");
       this.#emit("delivery", { id, state: "queued", stored: this.#options.storage !== null });
     }
     this.#requeued = [];
@@ -444,7 +379,7 @@ export class GuestConversation extends EventTarget {
         this.#watchHeartbeat(generation);
         this.#emit("accepted", frame);
         // the gateway deduplicates messages by id
-        for (const id of this.#outbox.keys()) if (this.#transmit(id)) this.#progress(id, "sending");
+        for (const id of this.#outbox.ids) if (this.#transmit(id)) this.#progress(id, "sending");
         break;
       case "delivery":
         this.#deliver(frame, isKnown);
@@ -482,14 +417,14 @@ export class GuestConversation extends EventTarget {
     if (earlier?.epoch !== epoch) {
       this.#position = { epoch, sequence: earlier === null ? sequence : 0, messageId: earlier?.messageId };
     }
-    for (const [id, message] of this.#outbox) {
+    for (const id of this.#outbox.ids) {
       // the gateway recognizes no message of an earlier epoch: it is not sent twice
-      if (message.epoch !== null && message.epoch !== epoch) this.#acknowledge(id, { id, state: "unknown" });
+      if (![null, epoch].includes(this.#outbox.epoch(id))) this.#acknowledge(id, { id, state: "unknown" });
     }
   }
 
   #deliver({ id, state, sequence, timestamp, messageId, text, code, message }, isKnown) {
-    const isOwn = this.#known.has(id) || this.#outbox.has(id) || this.#unresolved.has(id);
+    const isOwn = this.#known.has(id) || this.#outbox.awaits(id);
     const isNew = messageId === undefined || this.#isNew(messageId);
     // a message from another page of the session
     if (state === "sent" && !isOwn && !isKnown && isNew && text !== undefined) {
@@ -501,10 +436,8 @@ export class GuestConversation extends EventTarget {
 
   /** Reports a changed state of a message without an acknowledgement. */
   #progress(id, state) {
-    const message = this.#outbox.get(id);
-    if (message === undefined || message.state === state) return;
-    message.state = state;
-    this.#emit("delivery", { id, state, stored: this.#store() });
+    const change = this.#outbox.advance(id, state);
+    if (change !== null) this.#emit("delivery", change);
   }
 
   /** Whether the id of a message is new. The latest are compared. */
@@ -596,21 +529,13 @@ export class GuestConversation extends EventTarget {
 
   /** Whether the message was written. The gateway reports one that has to wait there. */
   #transmit(id) {
-    const message = this.#outbox.get(id);
-    const { epoch, state, ...body } = message;
-    if (!this.#sendFrame({ type: "message", id, ...body })) return false;
-    if (epoch !== null) return true;
-    message.epoch = this.#position.epoch;
-    this.#store();
+    if (!this.#sendFrame(this.#outbox.frame(id))) return false;
+    this.#outbox.markSent(id, this.#position.epoch);
     return true;
   }
 
   #acknowledge(id, delivery) {
-    const isLate = delivery.state === "sent" && this.#unresolved.delete(id);
-    if (this.#outbox.delete(id)) this.#store();
-    else if (!isLate) return;
-    if (delivery.state === "unknown") addLatest(this.#unresolved, id, MAX_UNRESOLVED);
-    this.#emit("delivery", delivery);
+    if (this.#outbox.acknowledge(id, delivery.state)) this.#emit("delivery", delivery);
   }
 
   /** Whether the frame was written. */
@@ -618,42 +543,6 @@ export class GuestConversation extends EventTarget {
     if (this.#socket?.readyState !== 1) return false;
     this.#socket.send(JSON.stringify(frame));
     return true;
-  }
-
-  get #storageKey() {
-    return `guest-sessions:${this.#session.id}`;
-  }
-
-  /** Stores the messages without an acknowledgement. Returns whether they survive a reload. */
-  #store() {
-    const { storage } = this.#options;
-    if (storage === null) return false;
-    try {
-      if (this.#outbox.size === 0) storage.removeItem(this.#storageKey);
-      else storage.setItem(this.#storageKey, JSON.stringify(Array.from(this.#outbox, ([id, message]) => ({ id, ...message }))));
-      return true;
-    } catch {
-      // full, or refused by the browser's settings
-      return false;
-    }
-  }
-
-  #restore() {
-    let stored = [];
-    try {
-      stored = JSON.parse(this.#options.storage?.getItem(this.#storageKey) ?? "[]");
-    } catch {
-      // another script wrote it, or the browser refuses
-    }
-    if (!Array.isArray(stored)) return;
-    const valid = stored.filter((entry) => typeof entry?.id === "string" && ["text", "content", "attachments"].some((name) => isPart(name, entry[name])));
-    for (const { id, epoch, ...entry } of valid.slice(0, MAX_UNACKNOWLEDGED)) {
-      const parts = Object.entries(entry).filter(([name, value]) => isPart(name, value));
-      const message = wellFormed(Object.fromEntries(parts));
-      this.#outbox.set(id, { ...message, epoch: typeof epoch === "string" ? epoch : null, state: "queued" });
-    }
-    this.#requeued = [...this.#outbox.keys()];
-    for (const id of this.#requeued) this.#isNew(id);
   }
 
   #release() {
@@ -672,16 +561,13 @@ export class GuestConversation extends EventTarget {
     this.#page?.abort();
     this.#cause = cause;
     this.#setState("ended");
-    for (const [id, { epoch }] of this.#outbox) {
-      if (epoch !== null) this.#emit("delivery", { id, state: "unknown" });
+    for (const id of this.#outbox.ids) {
+      if (this.#outbox.epoch(id) !== null) this.#emit("delivery", { id, state: "unknown" });
       else this.#emit("delivery", { id, state: "failed", code: "not.sent", message: "the conversation ended before it was sent" });
     }
     // after the others it can go on: `reconnect()` or a reloaded page sends them
-    if (!RESUMABLE.includes(cause)) {
-      this.#outbox.clear();
-      this.#store();
-    }
-    this.#requeued = [...this.#outbox.keys()];
+    if (!RESUMABLE.includes(cause)) this.#outbox.clear();
+    this.#requeued = this.#outbox.ids;
     this.#emit("ended", { cause, detail });
   }
 
@@ -694,110 +580,4 @@ export class GuestConversation extends EventTarget {
   #emit(name, detail) {
     this.dispatchEvent(new DetailEvent(name, detail));
   }
-}
-
-/** Adds an id to a set of the latest ones. */
-function addLatest(ids, id, limit) {
-  ids.add(id);
-  if (ids.size > limit) ids.delete(ids.values().next().value);
-}
-
-/** Whether a stored value is a part of a message. */
-function isPart(name, value) {
-  return name === "text" ? typeof value === "string" : ["attachments", "content"].includes(name) && Array.isArray(value);
-}
-
-/** The reason for which the rules refuse a file, as the gateway would give it, or null. */
-function refusalOf(file, rules) {
-  const refuse = (status, code, message) => new GuestSessionsError(status, { code, message });
-  if (rules === null) return refuse(409, "action.unavailable", "cannot attach a file now: wait until `attachmentRules` are set");
-  const { 1: extension } = /[^.].*\.([^.]+)$/.exec(file.name ?? "") ?? [];
-  if (extension === undefined) return refuse(400, "invalid.value", "invalid file: its name has no extension");
-  const [kind] = mediaType(file).split("/");
-  const accepted = rules.mediaTypes.some((range) => ["*", "*/*", `${kind}/*`, mediaType(file)].includes(range));
-  if (!accepted || rules.blockedExtensions.includes(extension.toLowerCase())) {
-    return refuse(415, "attachment.not.allowed", "invalid file: the session does not take this type of file");
-  }
-  if (file.size === 0) return refuse(400, "invalid.value", "invalid file: it is empty");
-  if (file.size > rules.maxBytes) return refuse(413, "attachment.too.large", `invalid file: more than ${rules.maxBytes} bytes`);
-  return null;
-}
-
-/** The media type of a file, without parameters. */
-function mediaType(file) {
-  const [essence] = file.type.split(";");
-  return essence.trim().toLowerCase() || "application/octet-stream";
-}
-
-/** Uploads a file. Only `XMLHttpRequest` reports the progress. It is not used with a `fetch` of the caller. */
-async function upload(path, file, { baseUrl, accessToken, credentials, isPage = false, fetch, onProgress, signal }) {
-  const [method, template] = OPERATIONS.uploadAttachment;
-  const url = urlOf(baseUrl, template, path);
-  const name = encodeURIComponent(wellFormed(file.name)).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16)}`);
-  const headers = {
-    "content-type": mediaType(file),
-    "content-disposition": `attachment; filename*=UTF-8''${name}`,
-  };
-  if (accessToken !== undefined) headers.authorization = `Bearer ${accessToken}`;
-  if (isPage) headers["x-guest-sessions-csrf"] = "1";
-  if (fetch === undefined && globalThis.XMLHttpRequest !== undefined) {
-    return uploadWithProgress({ method, url, headers, credentials }, file, onProgress, signal);
-  }
-  const response = await (fetch ?? globalThis.fetch)(url, { method, headers, credentials, body: file, signal, redirect: "error" });
-  return parse(response.status, await response.text(), response.headers.get("retry-after"));
-}
-
-function uploadWithProgress({ method, url, headers, credentials }, file, onProgress, signal) {
-  return new Promise((resolve, reject) => {
-    // the token may have been renewed before, and the upload canceled meanwhile
-    signal?.throwIfAborted();
-    const request = new XMLHttpRequest();
-    const abort = () => request.abort();
-    request.open(method, url);
-    request.withCredentials = credentials === "include";
-    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-    request.upload.onprogress = ({ loaded }) => onProgress(loaded);
-    request.onload = () => {
-      try {
-        resolve(parse(request.status, request.responseText, request.getResponseHeader("retry-after")));
-      } catch (error) {
-        reject(error);
-      }
-    };
-    request.onerror = () => reject(new TypeError("cannot upload the file: no answer of the gateway"));
-    request.onabort = () => reject(signal.reason);
-    request.onloadend = () => signal?.removeEventListener("abort", abort);
-    signal?.addEventListener("abort", abort);
-    request.send(file);
-  });
-}
-
-/** The page's session storage, or null where there is none or the browser refuses it. */
-function pageStorage() {
-  try {
-    return globalThis.sessionStorage ?? null;
-  } catch {
-    return null;
-  }
-}
-
-/** The value with U+FFFD for each lone surrogate of its strings: such a text is no valid JSON for the gateway. */
-function wellFormed(value) {
-  if (typeof value === "string") return value.toWellFormed?.() ?? value.replace(/\p{Surrogate}/gu, "\uFFFD");
-  if (Array.isArray(value)) return value.map(wellFormed);
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, wellFormed(field)]));
-}
-
-/** `randomUUID` is available on secure pages only, random bytes on all. Node 18 has neither. An id is no secret. */
-function uuid() {
-  const { crypto } = globalThis;
-  if (crypto?.randomUUID !== undefined) return crypto.randomUUID();
-  const bytes = new Uint8Array(16);
-  if (crypto !== undefined) crypto.getRandomValues(bytes);
-  else bytes.forEach((_, at) => (bytes[at] = Math.random() * 256));
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }

@@ -1,3 +1,10 @@
+import { changeBrowserConsent, createBrowserSession, createTicket, endBrowserSession, fetchBrowserSession, fetchSpaSettings, resumeBrowserSession } from "./contract.js";
+import { GuestConversation } from "./conversation.js";
+import { GuestSessionsError, call, request } from "./http.js";
+import { CLOCK, pageStorage } from "./platform.js";
+import { SharedStream } from "./shared-stream.js";
+import { StreamSocket, Transport } from "./stream.js";
+
 /** Key of the stored handle or mark of a gateway's session. */
 const SPA_STORAGE_KEY = "guest-sessions:spa:";
 
