@@ -8,6 +8,8 @@ mod case;
 mod diff;
 mod example;
 mod file;
+#[cfg(test)]
+mod guests;
 mod lint;
 mod rule;
 
