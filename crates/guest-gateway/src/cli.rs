@@ -1,4 +1,4 @@
-//! `guest-gateway`: serve, sim, chat, demo, config, doctor, audit, consent, guest, policy, store.
+//! `guest-gateway`: serve, sim, chat, demo, load, config, doctor, audit, consent, guest, policy, store.
 
 mod audit;
 #[cfg(feature = "chat")]
@@ -9,6 +9,7 @@ mod consent;
 mod demo;
 mod doctor;
 mod guest;
+mod load;
 mod policy;
 mod remote;
 mod serve;
@@ -64,6 +65,7 @@ enum Command {
     #[cfg(feature = "sim")]
     Demo(demo::Options),
     Doctor(doctor::Options),
+    Load(load::Options),
     Serve(serve::Options),
     #[cfg(feature = "sim")]
     Sim(Box<sim::Options>),
@@ -118,6 +120,7 @@ pub fn main() -> ExitCode {
             #[cfg(feature = "sim")]
             Command::Demo(options) => demo::run(options).await,
             Command::Doctor(options) => doctor::run(options).await,
+            Command::Load(options) => load::run(options).await,
             Command::Serve(options) => serve::run(options).await,
             #[cfg(feature = "sim")]
             Command::Sim(options) => sim::run(*options).await,
@@ -156,7 +159,6 @@ impl Failure {
         Self::failed(error_chain(&error))
     }
 
-    #[cfg(any(feature = "chat", feature = "sim"))]
     fn interrupted() -> Self {
         Self {
             code: 130,

@@ -7,7 +7,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::statvfs::statvfs;
 
 /// Files that are open beside those of the connections. Our choice.
-const OTHER_FILES: u64 = 256;
+pub(crate) const OTHER_FILES: u64 = 256;
 
 /// Open files that a gateway with this many connections needs: a guest has a socket here and one at Genesys.
 pub(crate) fn needed_files(connections: u32) -> u64 {

@@ -7,6 +7,7 @@ mod consent;
 mod doctor;
 mod help;
 mod interrupt;
+mod load;
 mod output;
 mod pages;
 mod policy;

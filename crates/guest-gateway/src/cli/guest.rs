@@ -189,7 +189,7 @@ async fn erase(source: &Source, guest: &GuestId, key: Option<ErasureKey>) -> Res
                 Err(error) => {
                     let may_have_erased =
                         matches!(&error, AuthorizedError::Call(error) if error.is_outcome_unknown());
-                    (refused(&client, error), may_have_erased)
+                    (refused(client.host(), error), may_have_erased)
                 }
             }
         }

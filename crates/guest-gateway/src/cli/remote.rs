@@ -7,6 +7,7 @@ use genesys_api::{Call, Clock, Host, error_chain};
 use genesys_auth::{AuthErrorKind, AuthorizedError, Credentials, Scopes};
 use genesys_http::{Client, Proxy, Tls};
 use guest_sessions::client::RestClient;
+use guest_suite::RemoteConfig;
 use secrecy::SecretString;
 
 use super::Failure;
@@ -56,33 +57,44 @@ pub(super) enum Opened<'a> {
 }
 
 fn connect(host: &Host, ca: Option<&Path>, scope: &str) -> Result<RestClient, Failure> {
+    let scopes: Scopes = scope.parse().map_err(Failure::usage)?;
+    let RemoteConfig {
+        http,
+        host,
+        credentials,
+    } = config(host, ca)?;
+    Ok(RestClient::with_scopes(http, host, credentials, scopes))
+}
+
+/// The client of a gateway, with the credentials of the environment.
+pub(super) fn config(host: &Host, ca: Option<&Path>) -> Result<RemoteConfig, Failure> {
     let id = variable(CLIENT_ID)?.parse().map_err(Failure::usage)?;
     let secret = SecretString::from(variable(CLIENT_SECRET)?);
     let credentials = Credentials::new(id, secret).map_err(Failure::usage)?;
-    let scopes: Scopes = scope.parse().map_err(Failure::usage)?;
     let proxy = Proxy::from_env().map_err(Failure::usage)?;
     let http = Client::builder(tls(ca)?)
         .clock(Clock::system())
         .proxy(proxy)
         .body_limit(MAX_BODY);
-    Ok(RestClient::with_scopes(
-        http.build(),
-        host.clone(),
+    Ok(RemoteConfig {
+        http: http.build(),
+        host: host.clone(),
         credentials,
-        scopes,
-    ))
+    })
 }
 
 /// Sends a call, and repeats it within the limits of the client.
 pub(super) async fn call<C: Call + Sync>(client: &RestClient, call: &C) -> Result<C::Reply, Failure> {
-    client.call(call).await.map_err(|error| refused(client, error))
+    client
+        .call(call)
+        .await
+        .map_err(|error| refused(client.host(), error))
 }
 
 /// The failure of a call.
-pub(super) fn refused(client: &RestClient, error: AuthorizedError) -> Failure {
+pub(super) fn refused(host: &Host, error: AuthorizedError) -> Failure {
     match &error {
         AuthorizedError::Auth(refused) if refused.kind() == AuthErrorKind::Credentials => {
-            let host = client.host();
             Failure::failed(format!(
                 "cannot sign in to the gateway {host}: it refused the client id or the secret, compare {CLIENT_ID} and \
                  {CLIENT_SECRET} with a [[client]] of its configuration"

@@ -80,6 +80,7 @@ async fn help_describes_every_command_and_option() {
             ("guest erase", 7),
             ("guest export", 7),
             ("guest show", 6),
+            ("load", 12),
             ("policy", 2),
             ("policy diff", 4),
             ("policy explain", 8),

@@ -8,7 +8,7 @@ use super::{EXAMPLE_CLIENT, Example, Serving};
 use crate::process::{Ended, Process, command, run};
 
 /// A command with the credentials of the example's API client.
-fn signed_in(arguments: &[&str]) -> Command {
+pub(super) fn signed_in(arguments: &[&str]) -> Command {
     let mut command = command(arguments);
     let (id, secret) = EXAMPLE_CLIENT;
     command
