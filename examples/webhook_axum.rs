@@ -7,9 +7,9 @@
     reason = "a program reads the clock and prints"
 )]
 
-use std::collections::HashSet;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -18,36 +18,36 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
-use webhook::{Secret, Verifier};
+use webhook::{ReplayCache, ReplayError, Verifier, VerifyingKey};
 
 struct Receiver {
     verifier: Verifier,
-    /// In production: a table with an expiry.
-    processed: Mutex<HashSet<String>>,
+    received: Mutex<ReplayCache>,
 }
 
 async fn receive(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let now = OffsetDateTime::now_utc();
-    match receiver.verifier.verify(&headers, &body, now) {
-        Ok(delivery) => {
-            if receiver.processed.lock().await.insert(delivery.id.to_owned()) {
-                println!("{}", String::from_utf8_lossy(&body));
-            }
+    let Ok(delivery) = receiver.verifier.verify(&headers, &body, now) else {
+        return StatusCode::UNAUTHORIZED;
+    };
+    let mut received = receiver.received.lock().await;
+    match received.begin(delivery.id, now) {
+        Ok(()) => {
+            println!("{}", String::from_utf8_lossy(&body));
+            received.complete(delivery.id);
             StatusCode::NO_CONTENT
         }
-        Err(error) => {
-            println!("refused: {error}");
-            StatusCode::UNAUTHORIZED
-        }
+        Err(ReplayError::Processed) => StatusCode::NO_CONTENT,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE, // the sender tries again
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let secret: Secret = std::env::var("WEBHOOK_SECRET")?.parse()?;
+    let key: VerifyingKey = std::env::var("WEBHOOK_SECRET")?.parse()?;
     let receiver = Receiver {
-        verifier: Verifier::new([secret]),
-        processed: Mutex::default(),
+        verifier: Verifier::new([key]),
+        received: Mutex::new(ReplayCache::new(100_000, Duration::from_hours(48))),
     };
     let app = Router::new()
         .route("/webhooks", post(receive))

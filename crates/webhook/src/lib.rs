@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod hub;
+mod replay_cache;
 mod secret;
 mod signature;
 mod verify;
+mod verifying_key;
 
 mod custom_headers;
 mod event;
@@ -19,9 +22,12 @@ pub use custom_headers::{CustomHeaders, HeaderError};
 #[cfg(feature = "client")]
 pub use dispatcher::Dispatcher;
 pub use event::{EventBody, EventName, UnknownEvent};
+pub use hub::HubVerifier;
+pub use replay_cache::{ReplayCache, ReplayError};
 pub use schedule::{DisableReason, EndpointHealth, Failure, Load, NextStep, Outcome};
-pub use secret::{Secret, SecretError};
+pub use secret::{KeyError, Secret};
 pub use signature::{ID_HEADER, MessageId, MessageIdError, sign};
 pub use subscription::{Name, NameError, Subscription};
 pub use target::{Target, TargetError};
 pub use verify::{Verified, Verifier, VerifyError};
+pub use verifying_key::{PublicKey, VerifyingKey};
