@@ -6,6 +6,7 @@ mod background;
 mod browser;
 mod conversation;
 mod deadlines;
+mod deliveries;
 mod guests;
 mod lifecycle;
 mod reevaluation;

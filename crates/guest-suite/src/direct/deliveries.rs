@@ -1,0 +1,183 @@
+//! The deliveries that are due: each attempt, and what follows from its outcome.
+
+use std::time::Duration;
+
+use audit::{Actor, Draft, Outcome};
+use bytes::Bytes;
+use genesys_api::{entropy, error_chain};
+use guest_sessions::{ErrorCode, SubscriptionBody, erased_event};
+use guest_store::{
+    Leased, Leases, Pace, Payload, Settled, Settlement, StoreErrorKind, Webhook as WebhookRow,
+};
+use secrecy::ExposeSecret as _;
+use webhook::{
+    Attempt, Dispatcher, EndpointHealth, EventName, Failure, Load, MessageId, NextStep, Secret, Subscription,
+};
+
+use super::Direct;
+use crate::Error;
+
+/// Time until another worker may lease a delivery. It is longer than any attempt.
+const LEASE: Duration = Duration::from_secs(60);
+/// Time until a delivery with an invalid id, or a snapshot of an unreadable session, is tried again. Our choice.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(86_400);
+/// The step of the schedule that is repeated for a snapshot or an `erased` event until it is delivered: five minutes. Our
+/// choice: a receiver that works again soon has what it missed.
+const LAST_SNAPSHOT_STEP: u32 = 2;
+
+impl Direct {
+    /// Leases up to `limit` deliveries that are due. Make each with [`Direct::deliver`] within a minute, or another
+    /// worker may lease it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn lease_due(&self, limit: usize) -> Result<Leases, Error> {
+        let now = self.clock().now().utc;
+        Ok(self.store().lease_deliveries(now, LEASE, limit).await?)
+    }
+
+    /// Makes one attempt of a delivery and stores its outcome. A failed delivery is due again later.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn deliver(&self, dispatcher: &Dispatcher, leased: Leased) -> Result<(), Error> {
+        let webhook = &leased.webhook;
+        let failure = |action| {
+            self.webhook_draft(Actor::system("guest-suite"), action, &webhook.id)
+                .outcome(Outcome::Error)
+                .detail("delivery", leased.id.as_str())
+        };
+        let (subscription, secret) = match parse(webhook) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                tracing::error!(webhook = %webhook.id, error, "webhook disabled, as it cannot be read: remove it and register it again");
+                let settlement = Settlement {
+                    disable_webhook: true,
+                    entries: vec![failure("webhook.disabled").detail("reason", "unreadable")],
+                    ..leased.settlement(Settled::Dead, self.clock().now().utc)
+                };
+                return self.settle(settlement, None).await;
+            }
+        };
+        let Some((id, body, mut disclosure)) = self.message(&leased).await? else {
+            let now = self.clock().now().utc;
+            let postponed = leased.settlement(Settled::NotSent(now + UNREADABLE_PAUSE), now);
+            return self.settle(postponed, None).await;
+        };
+        let sent = self.clock().now().instant;
+        let outcome = dispatcher
+            .deliver(&Attempt {
+                id: &id,
+                target: &subscription.target,
+                headers: &subscription.headers,
+                secret: &secret,
+                old_secrets: &[],
+                body,
+            })
+            .await;
+        let answered = self.clock().now();
+        disclosure.at = answered.utc;
+        let attempt = match leased.payload {
+            Payload::Event { .. } => leased.attempt,
+            _ => leased.attempt.min(LAST_SNAPSHOT_STEP),
+        };
+        let mut health = EndpointHealth {
+            failing_since: webhook.failing_since,
+            failures: webhook.failures,
+        };
+        let next_step = health.handle_outcome(attempt, &outcome, disclosure.at, entropy::number());
+        let mut settlement = leased.settlement(Settled::Dead, disclosure.at);
+        settlement.pace = match outcome.load(answered.instant.saturating_duration_since(sent)) {
+            Load::Low => Pace::Faster,
+            Load::High => Pace::Slower,
+            Load::Hanging => Pace::Stopped,
+            _ => Pace::Same,
+        };
+        match next_step {
+            NextStep::Delivered => settlement.settled = Settled::Delivered,
+            NextStep::RetryAt { at, pause_until } => {
+                let hint = match outcome {
+                    webhook::Outcome::Failed(Failure::Blocked) => {
+                        ": the host has no public address, allow its network (`allow_networks` of a gateway) or replace the webhook"
+                    }
+                    _ => "",
+                };
+                tracing::warn!(webhook = %webhook.id, attempt = leased.attempt, ?outcome, "delivery failed, it is retried{hint}");
+                (settlement.settled, settlement.rest_until) = (Settled::RetryAt(at), pause_until);
+            }
+            NextStep::DisableEndpoint(reason) => {
+                tracing::error!(webhook = %webhook.id, ?reason, "webhook disabled: replace it to enable it again");
+                settlement.disable_webhook = true;
+                let entry = failure("webhook.disabled").detail("reason", reason.as_str());
+                settlement.entries.push(entry);
+            }
+            _ => settlement.entries.push(failure("webhook.dead")),
+        }
+        if next_step != NextStep::Delivered {
+            disclosure.action = "webhook.attempted".into();
+            disclosure = disclosure.outcome(Outcome::Error);
+        }
+        let disclosure = outcome.may_have_arrived().then_some(disclosure);
+        self.settle(settlement, disclosure).await
+    }
+
+    /// Stores the outcome of a delivery, and the entry of its disclosure if it was sent.
+    async fn settle(&self, mut settlement: Settlement, disclosure: Option<Draft>) -> Result<(), Error> {
+        settlement.entries.extend(disclosure.clone());
+        match self.store().settle_delivery(settlement).await {
+            // the holder of the present lease settles it, or the webhook or the session was removed: the data was sent
+            // nevertheless
+            Err(error) if error.kind() == StoreErrorKind::Fenced => match disclosure {
+                Some(entry) => self.commit(entry.into()).await.map(drop),
+                None => Ok(()),
+            },
+            other => Ok(other?),
+        }
+    }
+
+    /// The id and the body to send now, of the session as it is with the consent that is in force, and the audit entry of
+    /// its disclosure. `None` if it cannot be sent.
+    async fn message(&self, leased: &Leased) -> Result<Option<(MessageId, Bytes, Draft)>, Error> {
+        let Ok(id) = leased.id.parse::<MessageId>() else {
+            tracing::error!(webhook = %leased.webhook.id, delivery = leased.id, "a delivery has an invalid id, so it is not sent: restore the store from a backup");
+            return Ok(None);
+        };
+        let session = match &leased.payload {
+            Payload::Erased { session, range } => {
+                // its subject key is destroyed
+                let system = Actor::system("guest-suite");
+                let entry = self.webhook_draft(system, "webhook.delivered", &leased.webhook.id);
+                let entry = entry.detail("event", EventName::Erased.as_str());
+                return Ok(Some((id, erased_event(session, range, leased.at), entry)));
+            }
+            Payload::Event { session, .. } | Payload::Snapshot { session, .. } => session,
+        };
+        let reevaluated = match self.load_any(session).await {
+            Ok(record) => self.reevaluated(record).await,
+            Err(error) => Err(error),
+        };
+        match reevaluated {
+            Ok(record) => Ok(record
+                .delivery_body(leased, self.clock().now())
+                .map(|(body, entry)| (id, body, entry))),
+            // it was erased after the lease
+            Err(Error::Refused(ErrorCode::NotFound)) => Ok(None),
+            Err(Error::Store(error)) if error.kind() == StoreErrorKind::Corrupt => {
+                self.audit_log().monitor().verify_now();
+                tracing::error!(%session, webhook = %leased.webhook.id, "a session cannot be read, so its delivery is not sent: restore it from a backup");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The subscription and the secret of a delivery.
+///
+/// # Errors
+/// The cause as text, without a value.
+pub(super) fn parse(row: &WebhookRow) -> Result<(Subscription, Secret), String> {
+    let subscription = SubscriptionBody::parse(&row.document).map_err(|error| error_chain(&error))?;
+    let secret = row.secrets.expose_secret().parse::<Secret>();
+    Ok((subscription, secret.map_err(|error| error_chain(&error))?))
+}
