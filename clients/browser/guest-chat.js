@@ -551,6 +551,7 @@ export const ACTIONS = Object.freeze({
   "upgrade.required": "fix",
   "webhook.limit": "fix",
   "webhook.name.in.use": "fix",
+  "webhook.rotation.limit": "fix",
 });
 
 /** Method, path and media type of each operation. */
@@ -560,6 +561,7 @@ const OPERATIONS = {
   fetchWebhook: ["GET", "/api/v2/webhooks/{id}"],
   replaceWebhook: ["PUT", "/api/v2/webhooks/{id}", "application/json"],
   removeWebhook: ["DELETE", "/api/v2/webhooks/{id}"],
+  rotateWebhookSecret: ["POST", "/api/v2/webhooks/{id}/rotate"],
   createSession: ["POST", "/api/v2/webmessaging/guest-sessions", "application/json"],
   fetchMetrics: ["GET", "/api/v2/webmessaging/guest-sessions/metrics"],
   fetchSession: ["GET", "/api/v2/webmessaging/guest-sessions/{id}"],
@@ -615,6 +617,11 @@ export function replaceWebhook(options, id, body) {
 /** Remove a webhook and its undelivered events. */
 export function removeWebhook(options, id) {
   return call("removeWebhook", options, { path: { id } });
+}
+
+/** Give a webhook a new secret. */
+export function rotateWebhookSecret(options, id) {
+  return call("rotateWebhookSecret", options, { path: { id } });
 }
 
 /** Create a guest session under the consent rules of the guest's jurisdiction. */

@@ -459,7 +459,8 @@ export type ErrorCode =
   | "unsupported.media.type"
   | "upgrade.required"
   | "webhook.limit"
-  | "webhook.name.in.use";
+  | "webhook.name.in.use"
+  | "webhook.rotation.limit";
 
 export interface EventFilter {
   predicate: EventPredicate;
@@ -1402,6 +1403,9 @@ export function replaceWebhook(options: CallOptions, id: string, body: WebhookBo
 
 /** Remove a webhook and its undelivered events. */
 export function removeWebhook(options: CallOptions, id: string): Promise<void>;
+
+/** Give a webhook a new secret. */
+export function rotateWebhookSecret(options: CallOptions, id: string): Promise<Webhook>;
 
 /** Create a guest session under the consent rules of the guest's jurisdiction. */
 export function createSession(options: CallOptions, body: CreateSession): Promise<Session>;

@@ -176,6 +176,7 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::RegisterWebhook => on(method, webhooks::register),
         Operation::RemoveWebhook => on(method, webhooks::remove),
         Operation::ReplaceWebhook => on(method, webhooks::replace),
+        Operation::RotateWebhookSecret => on(method, webhooks::rotate),
         Operation::SendFrame => on(method, spa::send_frame),
         Operation::SignIn => on(method, sign_in::sign_in),
         Operation::SignOut => on(method, sign_in::sign_out),

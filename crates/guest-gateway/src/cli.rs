@@ -1,4 +1,4 @@
-//! `guest-gateway`: serve, sim, chat, demo, load, config, doctor, audit, consent, guest, policy, store.
+//! `guest-gateway`: serve, sim, chat, demo, load, config, doctor, audit, consent, guest, policy, store, webhook.
 
 mod audit;
 #[cfg(feature = "chat")]
@@ -16,6 +16,7 @@ mod serve;
 #[cfg(feature = "sim")]
 mod sim;
 mod store;
+mod webhook;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -81,6 +82,8 @@ enum Command {
     Policy(policy::Command),
     #[command(subcommand)]
     Store(store::Command),
+    #[command(subcommand)]
+    Webhook(webhook::Command),
 }
 
 /// Runs the command of the arguments. Exit codes: 0 success, 1 failure, 2 invalid arguments or configuration,
@@ -130,6 +133,7 @@ pub fn main() -> ExitCode {
             Command::Guest(command) => guest::run(command).await,
             Command::Policy(command) => policy::run(&command),
             Command::Store(command) => store::run(command).await,
+            Command::Webhook(command) => webhook::run(command).await,
         }
     });
     // remaining tasks have been signaled to stop

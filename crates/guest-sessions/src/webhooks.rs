@@ -40,7 +40,7 @@ pub struct Webhook {
     pub id: WebhookId,
     /// The subscription.
     pub subscription: Subscription,
-    /// The secret that deliveries are signed with. Only the response that creates the webhook has it, **in the clear**.
+    /// The secret that deliveries are signed with. Only the response that creates it has it, **in the clear**.
     pub secret: Option<Secret>,
 }
 
@@ -50,12 +50,7 @@ impl Webhook {
     /// # Errors
     /// If a field is missing or invalid.
     pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
-        let mut body = Object::parse(bytes)?;
-        Ok(Self {
-            id: body.required("id")?.parse()?,
-            secret: body.optional("secret").map(|field| field.parse()).transpose()?,
-            subscription: subscription(&mut body)?,
-        })
+        webhook(&mut Object::parse(bytes)?)
     }
 }
 
@@ -75,6 +70,18 @@ impl Serialize for Webhook {
 pub struct WebhookList {
     total: usize,
     entities: Vec<Webhook>,
+}
+
+impl WebhookList {
+    /// Parses the body of a response.
+    ///
+    /// # Errors
+    /// If a webhook of it is invalid.
+    pub fn parse(bytes: &[u8]) -> Result<Vec<Webhook>, BodyError> {
+        let entities = Object::parse(bytes)?.required("entities")?;
+        let webhooks = entities.list()?.into_iter();
+        webhooks.map(|entity| webhook(&mut entity.object()?)).collect()
+    }
 }
 
 impl From<Vec<Webhook>> for WebhookList {
@@ -133,6 +140,14 @@ impl<'a> Body<'a> {
 
 const EVENT: &str = "event";
 const POST: &str = "POST";
+
+fn webhook(body: &mut Object<'_>) -> Result<Webhook, BodyError> {
+    Ok(Webhook {
+        id: body.required("id")?.parse()?,
+        secret: body.optional("secret").map(|field| field.parse()).transpose()?,
+        subscription: subscription(body)?,
+    })
+}
 
 fn subscription(body: &mut Object<'_>) -> Result<Subscription, BodyError> {
     if let Some(method) = body.optional("method")

@@ -13,6 +13,7 @@ mod reevaluation;
 mod requests;
 mod session_row;
 mod sign_in;
+mod signing_keys;
 mod storage;
 mod tokens;
 mod update;

@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use genesys_api::{Clock, Host, IdempotencyKey};
+use genesys_api::{Clock, Host, IdempotencyKey, WebhookId};
 use genesys_auth::{Authenticator, Credentials};
 use genesys_http::{Client, Tls, TlsError};
 use guest_conversation::client::ConnectLimiter;
 use guest_payload::Policy;
+use guest_sessions::Webhook;
 use guest_sessions::client::{RestClient, calls};
 use session_metrics::Snapshot;
 use token_window::{DriverLimits, RefreshDriver};
@@ -160,6 +161,33 @@ impl GuestSessions {
                 client.call_repeatedly(&call).await?.secret
             }
         })
+    }
+
+    /// Returns all webhooks of this API client, without their secrets.
+    ///
+    /// # Errors
+    /// If the gateway does not answer.
+    pub async fn webhooks(&self) -> Result<Vec<Webhook>, Error> {
+        match &self.mode {
+            Mode::Direct { direct, owner } => direct.webhooks(owner).await,
+            Mode::Remote { client, .. } => Ok(client.call(&calls::list_webhooks()).await?),
+        }
+    }
+
+    /// Gives a webhook a new secret and returns it. Deliveries are signed with the replaced secret too for 24 hours, so the
+    /// receiver can change at any time. If the call fails, repeat it: all secrets of the last 24 hours sign.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), or [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if ten
+    /// replaced secrets still sign.
+    pub async fn rotate_webhook_secret(&self, id: &WebhookId) -> Result<Secret, Error> {
+        match &self.mode {
+            Mode::Direct { direct, owner } => {
+                let rotated = direct.rotate_webhook_secret(owner, id).await?;
+                Ok(rotated.secret.expect("a rotation returns the new secret"))
+            }
+            Mode::Remote { client, .. } => Ok(client.call(&calls::rotate_webhook_secret(id)).await?),
+        }
     }
 
     /// Returns the funnel, the drop-off and the durations of sessions.

@@ -17,7 +17,7 @@ use crate::page::{Page, soon, upgrade, upgrade_with, upgrade_with_token};
 use crate::world::{CLIENT, READER, World};
 
 /// Actions of the table that this test does not provoke, and the files of the tests that do, below the root.
-const ELSEWHERE: [(&str, &str); 16] = [
+const ELSEWHERE: [(&str, &str); 17] = [
     ("admin.logged_in", "tests/tests/it/admin.rs"),
     ("admin.logged_out", "tests/tests/it/admin.rs"),
     ("admin.refused", "tests/tests/it/admin.rs"),
@@ -34,6 +34,7 @@ const ELSEWHERE: [(&str, &str); 16] = [
     ("store.restored", "tests/tests/it/cli/store.rs"),
     ("store.vacuumed", "tests/tests/it/cli/store.rs"),
     ("webhook.dead", "tests/tests/it/deliveries.rs"),
+    ("webhook.secret_dropped", "tests/tests/it/deliveries.rs"),
 ];
 
 #[test]
@@ -464,6 +465,9 @@ async fn webhooks(api: &Api, crm: &Crm, log: &mut Log) {
         names(&data["guestAttributes"])
     );
     assert_ne!(detail(&entries[1], "delivery"), sent.id());
+    api.ask(Call::post(&format!("{path}/rotate"))).await;
+    log.expect(&["webhook.secret_rotated ok client - name webhook"])
+        .await;
     api.ask(Call::new(Method::DELETE, &path)).await;
     log.expect(&["webhook.removed ok client - webhook"]).await;
 }

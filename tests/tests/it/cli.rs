@@ -14,6 +14,7 @@ mod policy;
 mod running;
 mod sim;
 mod store;
+mod webhook;
 
 use std::path::{Path, PathBuf};
 

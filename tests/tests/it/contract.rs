@@ -1,5 +1,6 @@
 //! The contract's document compared with a gateway: every operation, status and field is in both.
 
+mod conflicts;
 mod faults;
 mod files;
 mod fixture;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use self::conflicts::conflict;
 use self::faults::{destroy, slow};
 use self::fixture::{Fixture, token_form, webhook, with_upgrade};
 use crate::api::{Answer, Api, Call, QUERY, SESSIONS, guest, path_of};
@@ -133,7 +135,7 @@ impl Fixtures {
             }
             (_, 404) => healthy.send(call.with_path(&unknown)).await,
             (_, 408) => slow(&healthy.world, call.bearer(&healthy.api.token)).await,
-            (_, 409) => self.conflict(operation, call).await?,
+            (_, 409) => conflict(healthy, operation, call).await?,
             (_, 413) => {
                 healthy
                     .send(call.with_body("application/json", " ".repeat(65_537)))
@@ -237,43 +239,6 @@ impl Fixtures {
             503 => {
                 let (broken, ready) = &self.broken;
                 broken.api.send(ready["fetchMessages"].clone()).await
-            }
-            _ => return None,
-        })
-    }
-
-    async fn conflict(&self, operation: &str, call: Call) -> Option<Answer> {
-        let healthy = &self.healthy;
-        Some(match operation {
-            "createSession" => {
-                let mut named = guest();
-                named["guestId"] = "one".into();
-                let again = call.with_body("application/json", named.to_string());
-                healthy.send(again.clone()).await;
-                healthy.send(again).await
-            }
-            "refreshSession" => {
-                // a token that is older than the previous one
-                let rotated = healthy.send(call.clone()).await.json();
-                let body = json!({ "refreshToken": rotated["refreshToken"] });
-                let next = call.clone().with_body("application/json", body.to_string());
-                healthy.send(next).await;
-                healthy.send(call).await
-            }
-            "changeConsent" => {
-                let old = json!({ "analytics": true, "consentTimestamp": "2020-01-01T00:00:00Z" });
-                healthy.send(call.clone()).await;
-                healthy
-                    .send(call.with_body("application/json", old.to_string()))
-                    .await
-            }
-            "registerWebhook" | "replaceWebhook" => {
-                let taken = healthy.webhook().await;
-                let mut other = webhook(taken["name"].as_str().unwrap());
-                other["uri"] = "http://127.0.0.1:9/other".into();
-                healthy
-                    .send(call.with_body("application/json", other.to_string()))
-                    .await
             }
             _ => return None,
         })

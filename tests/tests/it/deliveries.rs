@@ -7,6 +7,7 @@ use genesys_sim::Rules;
 use guest_suite::payload::{ConsentChange, Evidence, Purpose};
 use guest_suite::webhook::{EventName, Secret};
 use http::{Method, StatusCode};
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use crate::api::{Api, Call, WEBHOOKS};
@@ -180,6 +181,41 @@ async fn webhook_is_disabled_by_410() {
         (&missed["state"], &missed["range"]["first"]),
         (&json!("ended"), &json!(1))
     );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn replaced_secret_signs_for_a_day_and_is_dropped() {
+    let world = World::start().await;
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    let subscription = crm.subscription("/sync");
+    let old = suite.ensure_webhook(&subscription).await.unwrap().unwrap();
+    let id = suite.webhooks().await.unwrap().remove(0).id;
+    let new = suite.rotate_webhook_secret(&id).await.unwrap();
+    suite.create(newcomer(&world.clock)).await.unwrap();
+    let received = crm.received(1).await;
+    for secret in [&old, &new] {
+        received[0].verify(secret);
+    }
+    until(async || pending(&world).await == 0).await;
+
+    world.clock.advance(Duration::from_secs(86_400));
+    let dropped = async || {
+        audited(&world)
+            .await
+            .iter()
+            .any(|action| action == "webhook.secret_dropped")
+    };
+    until(dropped).await;
+    let stored = world.gateway.store().webhooks().await.unwrap().remove(0);
+    assert_eq!(stored.secrets.expose_secret(), new.expose());
+    let before = crm.received(0).await.len();
+    suite.create(newcomer(&world.clock)).await.unwrap();
+    let received = crm.received(before + 1).await;
+    let last = received.last().unwrap();
+    last.verify(&new);
+    assert_eq!(last.header("webhook-signature").split(' ').count(), 1);
+    assert!(suite.ensure_webhook(&subscription).await.unwrap().is_none());
     world.stop().await;
 }
 

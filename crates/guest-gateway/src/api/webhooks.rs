@@ -63,6 +63,14 @@ pub(super) async fn replace(mut call: Call) -> Result<Response, Refusal> {
     Ok(json_answer(StatusCode::OK, &replaced))
 }
 
+pub(super) async fn rotate(call: Call) -> Result<Response, Refusal> {
+    let caller = call.admit(WEBHOOKS).await?;
+    let id = call.id()?;
+    let direct = &call.app.direct;
+    let rotated = direct.rotate_webhook_secret(&caller.client, &id).await?;
+    Ok(json_answer(StatusCode::OK, &rotated))
+}
+
 pub(super) async fn remove(call: Call) -> Result<Response, Refusal> {
     let caller = call.admit(WEBHOOKS).await?;
     let id = call.id()?;

@@ -50,6 +50,25 @@ impl Source {
     }
 }
 
+/// A running gateway.
+#[derive(Args, Debug)]
+pub(super) struct Gateway {
+    /// The URL of the gateway; the environment variables GUEST_GATEWAY_CLIENT_ID and GUEST_GATEWAY_CLIENT_SECRET have the
+    /// credentials of an API client
+    #[arg(long)]
+    url: Host,
+    /// A CA certificate (PEM) to trust beside the system's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+impl Gateway {
+    /// Returns a client with this scope.
+    pub(super) fn connect(&self, scope: &str) -> Result<RestClient, Failure> {
+        connect(&self.url, self.ca.as_deref(), scope)
+    }
+}
+
 pub(super) enum Opened<'a> {
     /// The configuration file of a stopped gateway.
     Stopped(&'a Path),

@@ -18,13 +18,14 @@ use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use session_metrics::Snapshot;
 use web_messaging::rest::sign_in::OauthResult;
-use webhook::Subscription;
+use webhook::{Secret, Subscription};
 
 use super::conversation::message;
 use crate::{
     AuditLines, AuditQuery, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, ErasedGuest,
     ErasureKey, GuestErasureBody, GuestQueryBody, GuestReport, HistoryQuery, MessageBody, MessagePage,
     Operation, ProofQuery, RefreshBody, RefreshedTokens, SessionInfo, SignInBody, SubscriptionBody, Webhook,
+    WebhookList,
 };
 
 /// A call of the contract. `Debug` shows no body, which may contain a secret.
@@ -284,6 +285,25 @@ pub fn register_webhook(subscription: &Subscription, key: IdempotencyKey) -> Gat
     }
 }
 
+/// Reads all webhooks of the API client, without their secrets.
+pub fn list_webhooks() -> GatewayCall<Vec<Webhook>> {
+    GatewayCall::new(Operation::ListWebhooks, "", |_, response| {
+        parse_with(response, "a list of webhooks", |bytes| {
+            WebhookList::parse(bytes).ok()
+        })
+    })
+}
+
+/// Gives a webhook a new secret, which is the reply. The replaced one signs too for 24 hours. After a lost reply send it
+/// again: all secrets of the last 24 hours sign.
+pub fn rotate_webhook_secret(id: &WebhookId) -> GatewayCall<Secret, false> {
+    GatewayCall::new(Operation::RotateWebhookSecret, id.as_str(), |_, response| {
+        parse_with(response, "a webhook with its secret", |bytes| {
+            Webhook::parse(bytes).ok()?.secret
+        })
+    })
+}
+
 /// Replaces the subscription of a webhook. Its secret stays.
 pub fn replace_webhook(id: &WebhookId, subscription: &Subscription) -> GatewayCall<Webhook> {
     let body = SubscriptionBody(subscription);
@@ -336,7 +356,7 @@ mod tests {
     use guest_payload::{Choice, Consent, Evidence, NewGuest, Policy, Signals};
     use http::Method;
     use secrecy::ExposeSecret as _;
-    use webhook::{EventName, Secret};
+    use webhook::EventName;
 
     use super::*;
 

@@ -116,6 +116,8 @@ pub enum ErrorCode {
     WebhookLimit,
     /// A webhook of this name exists with other content.
     WebhookNameInUse,
+    /// Ten replaced secrets of the webhook sign too.
+    WebhookRotationLimit,
 }
 
 impl ErrorCode {
@@ -179,6 +181,7 @@ impl ErrorCode {
             "upgrade.required" => Self::UpgradeRequired,
             "webhook.limit" => Self::WebhookLimit,
             "webhook.name.in.use" => Self::WebhookNameInUse,
+            "webhook.rotation.limit" => Self::WebhookRotationLimit,
             _ => return None,
         })
     }
@@ -243,6 +246,7 @@ impl ErrorCode {
             Self::UpgradeRequired => "upgrade.required",
             Self::WebhookLimit => "webhook.limit",
             Self::WebhookNameInUse => "webhook.name.in.use",
+            Self::WebhookRotationLimit => "webhook.rotation.limit",
         }
     }
 
@@ -296,6 +300,7 @@ impl ErrorCode {
             Self::UpgradeRequired => 426,
             Self::WebhookLimit => 409,
             Self::WebhookNameInUse => 409,
+            Self::WebhookRotationLimit => 409,
             _ => 500,
         }
     }
@@ -349,6 +354,9 @@ impl ErrorCode {
             }
             Self::WebhookNameInUse => {
                 "cannot store the webhook: its name is in use, replace that webhook or choose another name"
+            }
+            Self::WebhookRotationLimit => {
+                "cannot rotate the secret: ten replaced secrets still sign, each for 24 hours, try again when one has ended"
             }
             other => other.as_str(),
         }

@@ -25,6 +25,8 @@ pub enum Operation {
     ReplaceWebhook,
     /// `DELETE /api/v2/webhooks/{id}`.
     RemoveWebhook,
+    /// `POST /api/v2/webhooks/{id}/rotate`.
+    RotateWebhookSecret,
     /// `POST /api/v2/webmessaging/guest-sessions`.
     CreateSession,
     /// `GET /api/v2/webmessaging/guest-sessions/metrics`.
@@ -106,6 +108,7 @@ impl Operation {
             Self::FetchWebhook => Method::GET,
             Self::ReplaceWebhook => Method::PUT,
             Self::RemoveWebhook => Method::DELETE,
+            Self::RotateWebhookSecret => Method::POST,
             Self::CreateSession => Method::POST,
             Self::FetchMetrics => Method::GET,
             Self::FetchSession => Method::GET,
@@ -155,6 +158,7 @@ impl Operation {
             Self::FetchWebhook => "/api/v2/webhooks/{id}",
             Self::ReplaceWebhook => "/api/v2/webhooks/{id}",
             Self::RemoveWebhook => "/api/v2/webhooks/{id}",
+            Self::RotateWebhookSecret => "/api/v2/webhooks/{id}/rotate",
             Self::CreateSession => "/api/v2/webmessaging/guest-sessions",
             Self::FetchMetrics => "/api/v2/webmessaging/guest-sessions/metrics",
             Self::FetchSession => "/api/v2/webmessaging/guest-sessions/{id}",
@@ -263,6 +267,11 @@ pub static ROUTES: &[Route] = &[
             (Method::PUT, Operation::ReplaceWebhook),
             (Method::DELETE, Operation::RemoveWebhook),
         ],
+    },
+    Route {
+        path: "/api/v2/webhooks/{id}/rotate",
+        allow: "POST",
+        operations: &[(Method::POST, Operation::RotateWebhookSecret)],
     },
     Route {
         path: "/api/v2/webmessaging/guest-sessions",

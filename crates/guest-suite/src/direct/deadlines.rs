@@ -252,7 +252,7 @@ impl Direct {
         Ok(())
     }
 
-    /// Erases the sessions and removes the idempotency keys that are due. It looks for them only if there are any.
+    /// Erases the sessions, and removes the idempotency keys and the replaced secrets of webhooks that are due. It looks for them only if there are any.
     pub(super) async fn remove_due(&self) -> Result<(), Error> {
         let deadlines = &self.shared.deadlines;
         let now = self.clock().now().utc;
@@ -261,6 +261,7 @@ impl Direct {
         }
         self.erase_old().await?;
         self.forget_requests().await?;
+        let secrets = self.drop_ended_secrets().await?;
         *lock(&deadlines.removal) = None;
         let stats = self
             .store()
@@ -271,6 +272,7 @@ impl Direct {
         let keys = stats.oldest_request.map(|at| at + KEPT);
         ends.into_iter()
             .chain(keys)
+            .chain(secrets)
             .for_each(|at| deadlines.remove_by(at));
         Ok(())
     }

@@ -11,10 +11,11 @@ use guest_store::{
 };
 use secrecy::ExposeSecret as _;
 use webhook::{
-    Attempt, Dispatcher, EndpointHealth, EventName, Failure, Load, MessageId, NextStep, Secret, Subscription,
+    Attempt, Dispatcher, EndpointHealth, EventName, Failure, Load, MessageId, NextStep, Subscription,
 };
 
 use super::Direct;
+use super::signing_keys::SigningKeys;
 use crate::Error;
 
 /// Time until another worker may lease a delivery. It is longer than any attempt.
@@ -47,7 +48,7 @@ impl Direct {
                 .outcome(Outcome::Error)
                 .detail("delivery", leased.id.as_str())
         };
-        let (subscription, secret) = match parse(webhook) {
+        let (subscription, keys) = match parse(webhook) {
             Ok(parsed) => parsed,
             Err(error) => {
                 tracing::error!(webhook = %webhook.id, error, "webhook disabled, as it cannot be read: remove it and register it again");
@@ -64,14 +65,14 @@ impl Direct {
             let postponed = leased.settlement(Settled::NotSent(now + UNREADABLE_PAUSE), now);
             return self.settle(postponed, None).await;
         };
-        let sent = self.clock().now().instant;
+        let sent = self.clock().now();
         let outcome = dispatcher
             .deliver(&Attempt {
                 id: &id,
                 target: &subscription.target,
                 headers: &subscription.headers,
-                secret: &secret,
-                old_secrets: &[],
+                secret: &keys.current,
+                old_secrets: &keys.old_at(sent.utc),
                 body,
             })
             .await;
@@ -87,7 +88,7 @@ impl Direct {
         };
         let next_step = health.handle_outcome(attempt, &outcome, disclosure.at, entropy::number());
         let mut settlement = leased.settlement(Settled::Dead, disclosure.at);
-        settlement.pace = match outcome.load(answered.instant.saturating_duration_since(sent)) {
+        settlement.pace = match outcome.load(answered.instant.saturating_duration_since(sent.instant)) {
             Load::Low => Pace::Faster,
             Load::High => Pace::Slower,
             Load::Hanging => Pace::Stopped,
@@ -172,12 +173,11 @@ impl Direct {
     }
 }
 
-/// The subscription and the secret of a delivery.
+/// The subscription and the secrets of a delivery.
 ///
 /// # Errors
 /// The cause as text, without a value.
-pub(super) fn parse(row: &WebhookRow) -> Result<(Subscription, Secret), String> {
+pub(super) fn parse(row: &WebhookRow) -> Result<(Subscription, SigningKeys), String> {
     let subscription = SubscriptionBody::parse(&row.document).map_err(|error| error_chain(&error))?;
-    let secret = row.secrets.expose_secret().parse::<Secret>();
-    Ok((subscription, secret.map_err(|error| error_chain(&error))?))
+    Ok((subscription, SigningKeys::parse(row.secrets.expose_secret())?))
 }

@@ -5,10 +5,12 @@ use genesys_api::{WebhookId, entropy};
 use guest_sessions::{ErrorCode, SubscriptionBody, Webhook};
 use guest_store::{Change, KeyedRequest, Resource, StoreErrorKind, Webhook as WebhookRow};
 use secrecy::SecretString;
+use time::OffsetDateTime;
 use webhook::{Secret, Subscription};
 
 use super::Direct;
 use super::deliveries::parse;
+use super::signing_keys::SigningKeys;
 use super::update::{Mutation, is_conflict};
 use crate::Error;
 
@@ -37,7 +39,8 @@ impl Direct {
         }
         let secret = Secret::generate(entropy::bytes());
         let id = WebhookId::from(entropy::ordered_uuid(self.clock().now().utc));
-        let row = row(id, owner, &wanted, secret.expose().into());
+        let keys = SigningKeys::new(secret.clone());
+        let row = row(id, owner, &wanted, keys.to_text());
         match self.put_webhook("webhook.registered", row, None, request).await {
             // another task registered the name first, perhaps with the same content
             Err(error @ Error::Refused(ErrorCode::WebhookNameInUse)) => {
@@ -84,6 +87,71 @@ impl Direct {
         }
     }
 
+    /// Gives a webhook a new secret, which the answer has. Deliveries are signed with the replaced secret too for 24 hours.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`], [`ErrorCode::WebhookRotationLimit`] if ten replaced secrets still sign, or the store's.
+    pub async fn rotate_webhook_secret(&self, owner: &str, id: &WebhookId) -> Result<Webhook, Error> {
+        let secret = Secret::generate(entropy::bytes());
+        loop {
+            let known = self.stored_webhook(owner, id).await?;
+            let now = self.clock().now().utc;
+            let (_, keys) = parse(&known).map_err(|_| StoreErrorKind::Corrupt)?;
+            let keys = keys.rotated(secret.clone(), now);
+            let keys = keys.ok_or(ErrorCode::WebhookRotationLimit)?;
+            let rotated = WebhookRow {
+                secrets: keys.to_text(),
+                ..known
+            };
+            match self
+                .put_webhook("webhook.secret_rotated", rotated, None, None)
+                .await
+            {
+                Err(error) if is_conflict(&error) => {}
+                result => {
+                    let secret = Some(secret);
+                    keys.next_end()
+                        .into_iter()
+                        .for_each(|at| self.shared.deadlines.remove_by(at));
+                    return result.map(|stored| Webhook { secret, ..stored });
+                }
+            }
+        }
+    }
+
+    /// Drops the replaced secrets that no longer sign. Returns when the next one ends.
+    pub(super) async fn drop_ended_secrets(&self) -> Result<Option<OffsetDateTime>, Error> {
+        let (mut next, now) = (None, self.clock().now().utc);
+        for known in self.store().webhooks().await? {
+            // one that cannot be read is disabled by its next delivery
+            let Ok((_, mut keys)) = parse(&known) else {
+                continue;
+            };
+            let has_ended = keys.drop_ended(now);
+            next = next.into_iter().chain(keys.next_end()).min();
+            if !has_ended {
+                continue;
+            }
+            let system = Actor::system("guest-suite");
+            let dropped = Mutation {
+                entries: vec![self.webhook_draft(system, "webhook.secret_dropped", &known.id)],
+                ..Change::PutWebhook(WebhookRow {
+                    secrets: keys.to_text(),
+                    ..known
+                })
+                .into()
+            };
+            match self.commit(dropped).await {
+                // it was changed meanwhile: the next run drops them
+                Err(error) if is_conflict(&error) => next = Some(now),
+                result => {
+                    result?;
+                }
+            }
+        }
+        Ok(next)
+    }
+
     /// Removes a webhook and its pending deliveries.
     ///
     /// # Errors
@@ -104,7 +172,7 @@ impl Direct {
         let row = rows.iter().find(|row| row.id == *id);
         let row = row.ok_or(ErrorCode::IdempotencyKeySpent)?;
         let secret = match row.version {
-            1 => Some(parse(row).map_err(|_| StoreErrorKind::Corrupt)?.1),
+            1 => Some(parse(row).map_err(|_| StoreErrorKind::Corrupt)?.1.current),
             _ => None,
         };
         Ok(Webhook {

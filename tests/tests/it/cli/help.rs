@@ -101,6 +101,9 @@ async fn help_describes_every_command_and_option() {
             ("store rekey", 3),
             ("store restore", 5),
             ("store vacuum", 3),
+            ("webhook", 2),
+            ("webhook list", 4),
+            ("webhook rotate", 5),
         ]
         .map(|(path, options)| (path.to_owned(), options))
     );

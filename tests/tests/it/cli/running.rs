@@ -17,7 +17,7 @@ pub(super) fn signed_in(arguments: &[&str]) -> Command {
     command
 }
 
-async fn ask(serving: &Serving, arguments: &[&str]) -> Ended {
+pub(super) async fn ask(serving: &Serving, arguments: &[&str]) -> Ended {
     let arguments = [arguments, &["--url", &serving.url]].concat();
     Process::start(signed_in(&arguments)).ended().await
 }

@@ -1,0 +1,44 @@
+//! `webhook`: the webhooks of an API client.
+
+use genesys_http::Tls;
+use guest_suite::webhook::Secret;
+
+use super::Example;
+use super::running::ask;
+use crate::api::{Call, WEBHOOKS};
+
+#[tokio::test]
+async fn webhook_is_found_by_name_or_id_and_gets_a_new_secret() {
+    let serving = Example::new().serve().await;
+    let api = serving.api(Tls::system().unwrap()).await;
+    let body = serde_json::json!({
+        "name": "crm sync", "uri": "https://crm.invalid/sync",
+        "eventFilters": [{ "predicate": { "type": "event", "values": ["webmessaging.guestsession.ended"] } }],
+    });
+    let registered = api.ask(Call::post(WEBHOOKS).json(&body)).await;
+    let id = registered["id"].as_str().unwrap();
+    let listed = ask(&serving, &["webhook", "list"]).await;
+    assert_eq!(listed.code, Some(0), "{}", listed.err);
+    assert_eq!(
+        listed.out,
+        format!("{id} enabled \"crm sync\" https://crm.invalid/sync\n")
+    );
+    let mut secrets = vec![registered["secret"].as_str().unwrap().to_owned()];
+    for webhook in ["crm sync", id] {
+        let rotated = ask(&serving, &["webhook", "rotate", webhook]).await;
+        assert_eq!(rotated.code, Some(0), "{}", rotated.err);
+        let secret = rotated.out.trim_end();
+        assert!(secret.parse::<Secret>().is_ok());
+        assert!(!secrets.contains(&secret.to_owned()));
+        assert!(
+            rotated.err.contains("24 hours") && !rotated.err.contains(secret),
+            "{}",
+            rotated.err
+        );
+        secrets.push(secret.to_owned());
+    }
+    let unknown = ask(&serving, &["webhook", "rotate", "erp"]).await;
+    assert_eq!(unknown.code, Some(2), "{}", unknown.err);
+    assert!(unknown.error_line().contains("`webhook list`"), "{}", unknown.err);
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+}
