@@ -94,6 +94,8 @@ mod simulation;
 #[cfg(test)]
 mod spa;
 #[cfg(test)]
+mod standard_webhooks;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod tls;

@@ -19,7 +19,7 @@ const BASE_URL: &str = "GENESYS_BASE_URL = ";
 
 /// A Python with the tutorial's packages. Without one it is installed below `target/`, as far as the machine has
 /// `python3` and reaches a registry.
-fn python() -> Result<&'static Path, Missing> {
+pub(crate) fn python() -> Result<&'static Path, Missing> {
     static PYTHON: OnceLock<Result<PathBuf, Missing>> = OnceLock::new();
     let python = PYTHON.get_or_init(|| {
         if let Some(named) = std::env::var_os("GUEST_SUITE_PYTHON") {
@@ -72,7 +72,7 @@ fn packages_of_the_gate() -> String {
     packages.to_owned()
 }
 
-fn succeeds(command: &mut Command) -> bool {
+pub(crate) fn succeeds(command: &mut Command) -> bool {
     let status = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
