@@ -1,4 +1,4 @@
-//! `guest-gateway`: serve, sim, chat, demo, load, config, doctor, audit, consent, guest, policy, store, webhook.
+//! `guest-gateway`: serve, sim, chat, demo, load, config, doctor, audit, consent, guest, policy, receive, store, webhook.
 
 mod audit;
 #[cfg(feature = "chat")]
@@ -11,6 +11,7 @@ mod doctor;
 mod guest;
 mod load;
 mod policy;
+mod receive;
 mod remote;
 mod serve;
 #[cfg(feature = "sim")]
@@ -67,6 +68,7 @@ enum Command {
     Demo(demo::Options),
     Doctor(doctor::Options),
     Load(load::Options),
+    Receive(receive::Options),
     Serve(serve::Options),
     #[cfg(feature = "sim")]
     Sim(Box<sim::Options>),
@@ -124,6 +126,7 @@ pub fn main() -> ExitCode {
             Command::Demo(options) => demo::run(options).await,
             Command::Doctor(options) => doctor::run(options).await,
             Command::Load(options) => load::run(options).await,
+            Command::Receive(options) => receive::run(options).await,
             Command::Serve(options) => serve::run(options).await,
             #[cfg(feature = "sim")]
             Command::Sim(options) => sim::run(*options).await,

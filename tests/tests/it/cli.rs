@@ -11,6 +11,7 @@ mod load;
 mod output;
 mod pages;
 mod policy;
+mod receive;
 mod running;
 mod sim;
 mod store;

@@ -88,6 +88,7 @@ async fn help_describes_every_command_and_option() {
             ("policy list", 2),
             ("policy show", 3),
             ("policy test", 3),
+            ("receive", 5),
             ("serve", 6),
             ("sim", 14),
             ("sim advance", 5),
