@@ -1,12 +1,11 @@
 //! Kinds of receivers of webhooks, as real sockets: the status of a complete header section decides each outcome.
 
+mod programs;
 mod receiver;
 mod sender;
 mod table;
 
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,7 +25,6 @@ use self::receiver::{Receiver, serve};
 use self::sender::Expected::{Delivered, Failed};
 use self::sender::Sender;
 use self::table::{ANSWERING, OK, OVER_TLS, REFUSING};
-use crate::left_out::{Missing, leave_out};
 
 async fn loopback() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -137,62 +135,4 @@ async fn receiver_without_room_for_connections_is_a_connect_failure() {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();
     assert_eq!(sender.deliver("http", address).await, Failed(Failure::Connect));
-}
-
-/// The program of a web server, which prints its port and answers 200 to each POST.
-const PYTHON: &str = r#"
-import http.server
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b"ok")
-    def log_message(self, *arguments):
-        pass
-server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-print(server.server_port, flush=True)
-server.serve_forever()
-"#;
-
-const NODE: &str = r#"
-const server = require("node:http").createServer((request, response) => {
-    request.resume().on("end", () => response.end("ok"));
-});
-server.listen(0, "127.0.0.1", () => console.log(server.address().port));
-"#;
-
-#[tokio::test]
-async fn receiver_of_common_web_server_accepts_deliveries() {
-    let servers = [
-        ("python3", "-", PYTHON, "apt-get install python3"),
-        ("node", "-", NODE, "apt-get install nodejs"),
-    ];
-    for (program, argument, source, install) in servers {
-        let started = Command::new(program)
-            .arg(argument)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn();
-        let Ok(mut server) = started else {
-            leave_out(
-                "receiver_of_common_web_server_accepts_deliveries",
-                Missing { program, install },
-            );
-            continue;
-        };
-        let mut input = server.stdin.take().unwrap();
-        input.write_all(source.as_bytes()).unwrap();
-        drop(input);
-        let mut port = String::new();
-        let output = server.stdout.take().unwrap();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut port).unwrap();
-        let address = format!("127.0.0.1:{}", port.trim()).parse().unwrap();
-        let sender = Sender::new(Tls::system().unwrap());
-        for _ in 0..3 {
-            assert_eq!(sender.deliver("http", address).await, Delivered(200), "{program}");
-        }
-        server.kill().unwrap();
-        server.wait().unwrap();
-    }
 }
