@@ -352,7 +352,7 @@ fn http_clients(config: &Config, clock: &Clock) -> Result<(Client, Dispatcher, C
             .proxy(proxy.clone())
             .build()
             .with_rate_limiter(RateLimiter::of_organization()),
-        Dispatcher::new(webhooks.egress(egress)),
+        Dispatcher::new(webhooks.egress(egress)).with_schedule(config.webhooks.retries.clone()),
         archive.proxy(proxy).build(),
     ))
 }

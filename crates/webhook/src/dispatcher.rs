@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use genesys_http::{Client, ClientBuilder, ErrorKind};
 
-use crate::{Attempt, Failure, Outcome, Target};
+use crate::{Attempt, Failure, Outcome, Schedule, Target};
 
 /// Deadline of an attempt. Standard Webhooks recommends 15 to 30 s.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -15,6 +15,7 @@ const RESPONSE_START: usize = 4 * 1024;
 #[derive(Clone, Debug)]
 pub struct Dispatcher {
     client: Client,
+    schedule: Schedule,
 }
 
 impl Dispatcher {
@@ -26,7 +27,20 @@ impl Dispatcher {
     pub fn new(client: ClientBuilder) -> Self {
         Self {
             client: client.deadline(TIMEOUT).body_limit(RESPONSE_START).build(),
+            schedule: Schedule::default(),
         }
+    }
+
+    /// Sets the schedule of [`schedule`](Self::schedule).
+    #[must_use]
+    pub fn with_schedule(self, schedule: Schedule) -> Self {
+        Self { schedule, ..self }
+    }
+
+    /// The schedule of its deliveries, for [`EndpointHealth::handle_outcome`](crate::EndpointHealth::handle_outcome).
+    #[must_use]
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     /// Whether all addresses of the target's host are blocked, so that nothing would be delivered. A host that cannot be
@@ -164,7 +178,13 @@ mod tests {
     }
 
     fn next_step(outcome: &Outcome, sender: &Sender) -> NextStep {
-        EndpointHealth::default().handle_outcome(1, outcome, sender.clock.now().utc, 0)
+        EndpointHealth::default().handle_outcome(
+            sender.dispatcher.schedule(),
+            1,
+            outcome,
+            sender.clock.now().utc,
+            0,
+        )
     }
 
     #[tokio::test]

@@ -24,7 +24,9 @@ pub use dispatcher::Dispatcher;
 pub use event::{EventBody, EventName, UnknownEvent};
 pub use hub::HubVerifier;
 pub use replay_cache::{ReplayCache, ReplayError};
-pub use schedule::{DisableReason, EndpointHealth, Failure, Load, NextStep, Outcome};
+pub use schedule::{
+    DisableReason, EndpointHealth, Failure, Load, NextStep, Outcome, Schedule, ScheduleError,
+};
 pub use secret::{KeyError, Secret};
 pub use signature::{ID_HEADER, MessageId, MessageIdError, sign};
 pub use subscription::{Name, NameError, Subscription};

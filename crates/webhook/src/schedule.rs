@@ -1,25 +1,27 @@
 //! The retry schedule, and the health of an endpoint.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use genesys_api::retry;
 use http::{HeaderMap, StatusCode};
 use time::OffsetDateTime;
 
-/// Wait before each attempt, including the first: the example schedule of Standard Webhooks 1.0.0. The sum is 75 hours
-/// and 35 minutes. Each wait gets a jitter of up to a fifth in both directions.
-const SCHEDULE: [Duration; 10] = [
-    Duration::ZERO,
+/// Default waits before the second and each later attempt, as in Svix. Their sum is 27 hours, 35 minutes and 5 seconds.
+const RETRIES: [Duration; 7] = [
     Duration::from_secs(5),
     Duration::from_secs(5 * MINUTE),
     Duration::from_secs(30 * MINUTE),
     Duration::from_secs(2 * HOUR),
     Duration::from_secs(5 * HOUR),
     Duration::from_secs(10 * HOUR),
-    Duration::from_secs(14 * HOUR),
-    Duration::from_secs(20 * HOUR),
-    Duration::from_secs(24 * HOUR),
+    Duration::from_secs(10 * HOUR),
 ];
+
+/// Largest number of waits. Our choice.
+const MAX_RETRIES: usize = 32;
+/// Allowed waits. Our choice.
+const WAITS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * HOUR);
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -29,13 +31,64 @@ const FAILING_LIMIT: time::Duration = time::Duration::days(5);
 /// Minimum number of those failures: two failed attempts a week apart do not disable an endpoint. Our choice.
 const MIN_FAILURES: u32 = 5;
 /// Longest wait that a `Retry-After` can cause.
-const LONGEST_WAIT: Duration = Duration::from_secs(26 * HOUR);
+const LONGEST_WAIT: Duration = Duration::from_secs((7 * 24 + 2) * HOUR);
 /// Largest extension of a wait by a `Retry-After`. Our choice.
 const MAX_EXTENSION: Duration = Duration::from_secs(2 * HOUR);
 /// Latency beyond which an endpoint gets no more deliveries at a time. Our choice: a third of the deadline.
 const SLOW: Duration = Duration::from_secs(5);
 /// Pause of an overloaded endpoint that sends no `Retry-After`. Our choice.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(30);
+
+/// The waits between the attempts of a message. The first attempt is made at once.
+///
+/// The default makes eight attempts: at once, then after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h. Each wait gets a
+/// jitter of up to a fifth in both directions.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Schedule(Vec<Duration>);
+
+impl Schedule {
+    /// A schedule of 1 to 32 waits, each of 1 s to 7 days.
+    ///
+    /// # Errors
+    /// If the number of waits or a wait is outside these limits.
+    pub fn new(retries: impl IntoIterator<Item = Duration>) -> Result<Self, ScheduleError> {
+        let retries: Vec<Duration> = retries.into_iter().take(MAX_RETRIES + 1).collect();
+        if !(1..=MAX_RETRIES).contains(&retries.len()) {
+            return Err(ScheduleError::Number);
+        }
+        match retries.iter().position(|wait| !WAITS.contains(wait)) {
+            Some(position) => Err(ScheduleError::Wait { position }),
+            None => Ok(Self(retries)),
+        }
+    }
+
+    /// The waits before the second and each later attempt, without jitter.
+    #[must_use]
+    pub fn retries(&self) -> &[Duration] {
+        &self.0
+    }
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self(RETRIES.into())
+    }
+}
+
+/// An invalid schedule.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScheduleError {
+    /// No wait, or more than 32.
+    #[error("invalid schedule: give 1 to 32 waits")]
+    Number,
+    /// A wait that is too short or too long.
+    #[error("invalid schedule: the wait at position {position}, from 0, is not between 1 second and 7 days")]
+    Wait {
+        /// Position of the wait, counted from 0.
+        position: usize,
+    },
+}
 
 /// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,7 +98,7 @@ pub enum Outcome {
     Answered {
         /// HTTP status.
         status: StatusCode,
-        /// Wait from `Retry-After`, in seconds or until a date, at most 26 hours.
+        /// Wait from `Retry-After`, in seconds or until a date, at most 7 days and 2 hours.
         retry_after: Option<Duration>,
     },
     /// There was no complete header section.
@@ -174,9 +227,10 @@ impl EndpointHealth {
     /// Records the outcome of attempt number `attempt` of a message, counted from 1, and returns the next step. `random`
     /// is any fresh random number.
     ///
-    /// A `Retry-After` extends the wait, at most to two hours more than the step of the schedule.
+    /// A `Retry-After` extends the wait, at most to two hours more than the wait of the schedule.
     pub fn handle_outcome(
         &mut self,
+        schedule: &Schedule,
         attempt: u32,
         outcome: &Outcome,
         now: OffsetDateTime,
@@ -199,7 +253,7 @@ impl EndpointHealth {
         if self.failures >= MIN_FAILURES && now - since >= FAILING_LIMIT {
             return NextStep::DisableEndpoint(DisableReason::Failing);
         }
-        let Some(wait) = SCHEDULE.get(attempt.max(1) as usize) else {
+        let Some(wait) = schedule.0.get(attempt.max(1) as usize - 1) else {
             return NextStep::Dead;
         };
         // Standard Webhooks: these mean that the endpoint is overloaded
@@ -248,7 +302,7 @@ mod tests {
     }
 
     fn next_step(attempt: u32, outcome: &Outcome, random: u64) -> NextStep {
-        EndpointHealth::default().handle_outcome(attempt, outcome, noon(), random)
+        EndpointHealth::default().handle_outcome(&Schedule::default(), attempt, outcome, noon(), random)
     }
 
     fn wait_of(step: NextStep) -> Duration {
@@ -259,23 +313,55 @@ mod tests {
     }
 
     #[test]
-    fn schedule_has_ten_attempts_in_75_hours() {
-        let total: Duration = SCHEDULE.iter().sum();
-        assert_eq!(total, Duration::from_secs(75 * HOUR + 35 * MINUTE + 5));
+    fn schedule_has_eight_attempts_in_28_hours() {
+        let total: Duration = RETRIES.iter().sum();
+        assert_eq!(total, Duration::from_secs(27 * HOUR + 35 * MINUTE + 5));
         let failed = answered(500, None);
-        for (attempt, wait) in (1..).zip(&SCHEDULE[1..]) {
+        for (attempt, wait) in (1..).zip(&RETRIES) {
             assert_eq!(wait_of(next_step(attempt, &failed, MIDDLE)), *wait);
             assert_eq!(wait_of(next_step(attempt, &failed, 0)), *wait * 4 / 5);
             let longest = wait_of(next_step(attempt, &failed, u64::MAX));
             assert!(longest <= *wait * 6 / 5 && longest > *wait * 119 / 100);
         }
-        assert_eq!(next_step(10, &failed, 0), NextStep::Dead);
+        assert_eq!(next_step(8, &failed, 0), NextStep::Dead);
         assert_eq!(next_step(u32::MAX, &failed, 0), NextStep::Dead);
         assert_eq!(
             wait_of(next_step(0, &failed, MIDDLE)),
-            SCHEDULE[1],
+            RETRIES[0],
             "attempts count from 1"
         );
+    }
+
+    #[test]
+    fn schedule_is_configurable_within_limits() {
+        let schedule = Schedule::new([60, 7 * 24 * HOUR].map(Duration::from_secs)).unwrap();
+        let step = |attempt, outcome| {
+            let mut health = EndpointHealth::default();
+            health.handle_outcome(&schedule, attempt, &outcome, noon(), MIDDLE)
+        };
+        assert_eq!(wait_of(step(1, answered(500, None))), schedule.retries()[0]);
+        assert_eq!(wait_of(step(2, answered(500, None))), schedule.retries()[1]);
+        assert_eq!(step(3, answered(500, None)), NextStep::Dead);
+        // up to the next wait and two hours
+        let longest = schedule.retries()[1] + MAX_EXTENSION;
+        assert_eq!(wait_of(step(2, answered(429, Some("9999999")))), longest);
+
+        assert_eq!(Schedule::new([]), Err(ScheduleError::Number));
+        let many = |number| Schedule::new(vec![Duration::from_secs(1); number]);
+        assert!(many(32).is_ok());
+        assert_eq!(many(33), Err(ScheduleError::Number));
+        for wait in [
+            Duration::ZERO,
+            Duration::from_millis(999),
+            *WAITS.end() + Duration::from_nanos(1),
+        ] {
+            let waits = [Duration::from_secs(5), wait];
+            assert_eq!(
+                Schedule::new(waits),
+                Err(ScheduleError::Wait { position: 1 }),
+                "{wait:?}"
+            );
+        }
     }
 
     #[test]
@@ -303,7 +389,7 @@ mod tests {
         ] {
             assert_eq!(
                 wait_of(next_step(1, &Outcome::Failed(failure), MIDDLE)),
-                SCHEDULE[1]
+                RETRIES[0]
             );
         }
     }
@@ -360,10 +446,10 @@ mod tests {
                 "{status} {retry_after:?}"
             );
         }
-        let late = next_step(9, &answered(429, Some("10")), MIDDLE);
+        let late = next_step(7, &answered(429, Some("10")), MIDDLE);
         assert_eq!(
             wait_of(late),
-            SCHEDULE[9],
+            RETRIES[6],
             "Retry-After does not shorten the schedule"
         );
     }
@@ -374,7 +460,7 @@ mod tests {
         let mut health = EndpointHealth::default();
         let mut record = |outcome: &Outcome, hours| {
             let now = noon() + time::Duration::hours(hours);
-            health.handle_outcome(1, outcome, now, 0)
+            health.handle_outcome(&Schedule::default(), 1, outcome, now, 0)
         };
         for hours in [0, 1, 30, 60] {
             assert!(matches!(record(&failed, hours), NextStep::RetryAt { .. }));
@@ -396,11 +482,11 @@ mod tests {
     fn endpoint_is_not_disabled_by_two_failures() {
         let failed = Outcome::Failed(Failure::Timeout);
         let mut health = EndpointHealth::default();
-        let _ = health.handle_outcome(1, &failed, noon(), 0);
+        let _ = health.handle_outcome(&Schedule::default(), 1, &failed, noon(), 0);
         assert_eq!((health.failing_since, health.failures), (Some(noon()), 1));
         let later = noon() + time::Duration::days(7);
         assert!(matches!(
-            health.handle_outcome(1, &failed, later, 0),
+            health.handle_outcome(&Schedule::default(), 1, &failed, later, 0),
             NextStep::RetryAt { .. }
         ));
     }

@@ -112,7 +112,7 @@ async fn delivery_that_fails_for_the_whole_schedule_is_logged_as_dead() {
             .iter()
             .any(|action| action == "webhook.dead")
     };
-    let minutes = [5, 30, 120, 300, 600, 840, 1_200, 1_440];
+    let minutes = [5, 30, 120, 300, 600, 600];
     let waits = std::iter::once(5).chain(minutes.map(|minutes| minutes * 60));
     for (attempts, wait) in (2..).zip(waits) {
         assert!(!is_dead().await, "{attempts}");
@@ -120,6 +120,35 @@ async fn delivery_that_fails_for_the_whole_schedule_is_logged_as_dead() {
         failed(&world, attempts).await;
     }
     until(is_dead).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn webhook_is_disabled_after_five_days_of_only_failures() {
+    let world = World::start().await;
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    suite
+        .ensure_webhook(&crm.subscription("/sync"))
+        .await
+        .unwrap()
+        .unwrap();
+    crm.respond_with(&[500; 20]);
+    suite.create(newcomer(&world.clock)).await.unwrap();
+    failed(&world, 1).await;
+    for (attempts, seconds) in (2..).zip([6, 360, 2_160, 8_640]) {
+        world.clock.advance(Duration::from_secs(seconds + 1));
+        failed(&world, attempts).await;
+    }
+    assert!(world.gateway.store().webhooks().await.unwrap()[0].enabled);
+    world.clock.advance(Duration::from_secs(5 * 86_400));
+    until(async || {
+        audited(&world)
+            .await
+            .iter()
+            .any(|action| action == "webhook.disabled")
+    })
+    .await;
+    assert!(!world.gateway.store().webhooks().await.unwrap()[0].enabled);
     world.stop().await;
 }
 

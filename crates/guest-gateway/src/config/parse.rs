@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
+use webhook::Schedule;
 use ws_transport::OriginPolicy;
 
 use super::suggestion::did_you_mean;
@@ -139,6 +140,20 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D
         Ok(_) => Err(invalid("not between a minute and ten years".to_owned())),
         Err(error) => Err(invalid(format!("{error}; use a form such as \"1h\" or \"90s\""))),
     }
+}
+
+/// Parses the waits between the attempts of a delivery.
+pub(super) fn schedule<'de, D: Deserializer<'de>>(from: D) -> Result<Schedule, D::Error> {
+    let wait = |text: &String| {
+        humantime::parse_duration(text).map_err(|error| {
+            D::Error::custom(format!(
+                "invalid duration {text:?}: {error}; use a form such as \"5m\""
+            ))
+        })
+    };
+    let texts = Vec::<String>::deserialize(from)?;
+    let waits: Vec<_> = texts.iter().map(wait).collect::<Result<_, _>>()?;
+    Schedule::new(waits).map_err(D::Error::custom)
 }
 
 pub(super) fn origins<'de, D: Deserializer<'de>>(from: D) -> Result<OriginPolicy, D::Error> {

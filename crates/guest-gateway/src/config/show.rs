@@ -10,6 +10,7 @@ use guest_payload::Policy;
 use secrecy::SecretString;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
+use webhook::Schedule;
 use ws_transport::OriginPolicy;
 
 use super::Config;
@@ -104,6 +105,11 @@ pub(super) fn scopes<S: Serializer>(scopes: &Scopes, to: S) -> Result<S::Ok, S::
 
 pub(super) fn origins<S: Serializer>(origins: &OriginPolicy, to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(origins.origins().iter().map(ToString::to_string))
+}
+
+pub(super) fn schedule<S: Serializer>(schedule: &Schedule, to: S) -> Result<S::Ok, S::Error> {
+    let waits = schedule.retries().iter();
+    to.collect_seq(waits.map(|wait| humantime::format_duration(*wait).to_string()))
 }
 
 pub(super) fn policy<S: Serializer>(policy: &&'static Policy, to: S) -> Result<S::Ok, S::Error> {

@@ -6,8 +6,9 @@ use guest_store::Limits;
 use ipnet::IpNet;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use webhook::Schedule;
 
-use super::parse::{at_least_one, networks};
+use super::parse::{at_least_one, networks, schedule};
 use super::{Config, show};
 
 /// `[store]`
@@ -50,6 +51,9 @@ pub(crate) struct Webhooks {
     /// Largest number of webhooks of one API client.
     #[serde(deserialize_with = "at_least_one")]
     per_client: u64,
+    /// Waits before the second and each later attempt of a delivery.
+    #[serde(deserialize_with = "schedule", serialize_with = "show::schedule")]
+    pub(crate) retries: Schedule,
     /// Largest number of webhooks.
     #[serde(deserialize_with = "at_least_one")]
     limit: u64,
@@ -63,6 +67,7 @@ impl Default for Webhooks {
             concurrency: limits.webhook_leases as u64,
             queue: limits.webhook_queue_rows,
             per_client: limits.owner_webhooks,
+            retries: Schedule::default(),
             limit: limits.webhooks,
         }
     }

@@ -22,8 +22,8 @@ use crate::Error;
 const LEASE: Duration = Duration::from_secs(60);
 /// Time until a delivery with an invalid id, or a snapshot of an unreadable session, is tried again. Our choice.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(86_400);
-/// The step of the schedule that is repeated for a snapshot or an `erased` event until it is delivered: five minutes. Our
-/// choice: a receiver that works again soon has what it missed.
+/// The wait of the schedule that is repeated for a snapshot or an `erased` event until it is delivered: by default five
+/// minutes. Our choice: a receiver that works again soon has what it missed.
 const LAST_SNAPSHOT_STEP: u32 = 2;
 
 impl Direct {
@@ -78,15 +78,17 @@ impl Direct {
             .await;
         let answered = self.clock().now();
         disclosure.at = answered.utc;
+        let schedule = dispatcher.schedule();
         let attempt = match leased.payload {
             Payload::Event { .. } => leased.attempt,
+            _ if schedule.retries().len() == 1 => 1,
             _ => leased.attempt.min(LAST_SNAPSHOT_STEP),
         };
         let mut health = EndpointHealth {
             failing_since: webhook.failing_since,
             failures: webhook.failures,
         };
-        let next_step = health.handle_outcome(attempt, &outcome, disclosure.at, entropy::number());
+        let next_step = health.handle_outcome(schedule, attempt, &outcome, disclosure.at, entropy::number());
         let mut settlement = leased.settlement(Settled::Dead, disclosure.at);
         settlement.pace = match outcome.load(answered.instant.saturating_duration_since(sent.instant)) {
             Load::Low => Pace::Faster,

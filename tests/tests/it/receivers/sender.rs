@@ -56,7 +56,7 @@ impl Sender {
         };
         let outcome = soon(self.dispatcher.deliver(&attempt)).await;
         let now = self.clock.now().utc;
-        let next = EndpointHealth::default().handle_outcome(1, &outcome, now, 0);
+        let next = EndpointHealth::default().handle_outcome(self.dispatcher.schedule(), 1, &outcome, now, 0);
         match (outcome, next) {
             (Outcome::Answered { status, .. }, NextStep::Delivered) => Delivered(status.as_u16()),
             (Outcome::Answered { .. }, NextStep::DisableEndpoint(DisableReason::Gone)) => Disabled,
