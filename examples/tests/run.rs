@@ -132,6 +132,21 @@ async fn hyper_receiver_verifies_deliveries() {
     receiver_verifies_deliveries("webhook_hyper").await;
 }
 
+#[test]
+fn sender_delivers_its_event_to_a_receiver() {
+    let secret = Secret::generate([7; 32]);
+    let receiver = Server::start(program("webhook_axum").env("WEBHOOK_SECRET", secret.expose()));
+    let mut sender = program("webhook_sender");
+    sender.env("WEBHOOK_SECRET", secret.expose());
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = sender.env("WEBHOOK_TARGET", &receiver.url).output().unwrap();
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    assert_eq!(String::from_utf8(stdout).unwrap(), "Delivered\n");
+}
+
 /// A backend, and the HTTP client of its user.
 struct Backend {
     server: Server,
