@@ -37,8 +37,15 @@ pub struct GatewayConversation {
     /// The last status that the gateway sent.
     status: Option<Box<ConversationStatus>>,
     /// The last error of the gateway: a close that follows is about it.
-    last_error: Option<Box<ServiceRefusal>>,
+    last_error: Option<LastError>,
     files: Option<Box<SentFiles>>,
+}
+
+#[derive(Debug)]
+enum LastError {
+    /// A refused message, which has failed. The others can be sent over the next socket.
+    Message,
+    Socket(Box<ServiceRefusal>),
 }
 
 impl GatewayConversation {
@@ -114,7 +121,7 @@ impl GatewayConversation {
 
     fn handle_error(&mut self, refusal: ServiceRefusal, retry_after: Option<u64>, now: Now) {
         let code = ErrorCode::from_name(&refusal.code);
-        self.last_error = Some(Box::new(refusal.clone()));
+        self.last_error = Some(LastError::Socket(Box::new(refusal.clone())));
         let configuring = self.engine.state() == State::Configuring;
         match (code, retry_after) {
             (_, Some(seconds)) => {
@@ -199,7 +206,10 @@ impl GatewayConversation {
             } if self.engine.handle_failed(
                 id,
                 FailureReason::Refused(Box::new(ServiceRefusal::new(&*code, &message))),
-            ) => {}
+            ) =>
+            {
+                self.last_error = Some(LastError::Message);
+            }
             ServerFrame::Error {
                 code,
                 message,
@@ -301,7 +311,7 @@ impl Machine for GatewayConversation {
     }
 
     fn handle_closed(&mut self, close: CloseInfo, now: Now, random: u64) {
-        let error = self.last_error.take().map(|error| *error);
+        let error = self.last_error.take();
         match self.engine.handle_closed(close, now) {
             None => {}
             Some(Closed::ByUs) => self.finish(Ending::ByUs),
@@ -313,8 +323,13 @@ impl Machine for GatewayConversation {
                 if matches!(close.code(), Some(1002 | 1003 | 1007 | 1008 | 1009)) =>
             {
                 match error {
-                    Some(refusal) if is_expired(&refusal) => self.reconnect_with_token(refusal, now),
-                    Some(refusal) => self.finish(Ending::Rejected(refusal)),
+                    Some(LastError::Message) => {
+                        self.reconnect_after(Loss::Closed(close), None, now, random);
+                    }
+                    Some(LastError::Socket(refusal)) if is_expired(&refusal) => {
+                        self.reconnect_with_token(*refusal, now);
+                    }
+                    Some(LastError::Socket(refusal)) => self.finish(Ending::Rejected(*refusal)),
                     None => {
                         let code = close.code().unwrap_or_default();
                         self.finish(Ending::Rejected(ServiceRefusal::new(code, close.reason())));
