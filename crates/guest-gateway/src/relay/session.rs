@@ -255,8 +255,12 @@ impl Relay {
                     subscriber.send_after(0, accepted);
                     subscriber.send_after(0, status);
                 }
-                Some(position) if position.epoch.as_deref() == Some(self.epoch.as_str()) => {
-                    subscriber.cursor = position.sequence.min(self.replay.last);
+                // a number that this relay has not assigned is of another epoch, whatever the client claims
+                Some(position)
+                    if position.epoch.as_deref() == Some(self.epoch.as_str())
+                        && position.sequence <= self.replay.last =>
+                {
+                    subscriber.cursor = position.sequence;
                     subscriber.send_after(0, accepted);
                     subscriber.send_after(0, status);
                     if subscriber.cursor + 1 < self.replay.first() {
@@ -546,7 +550,13 @@ mod tests {
                 &["replay.incomplete", "m2", "m3"],
             ),
             (delivered(), position("e-2", 1, Some("m2")), &["m3"]),
-            (delivered(), position("e-2", 99, Some("m3")), &[]),
+            (delivered(), position("e-2", 2, Some("m3")), &[]),
+            (delivered(), position("e-2", 99, Some("m3")), &["m2", "m3"]),
+            (
+                delivered(),
+                position("e-2", 99, Some("m9")),
+                &["replay.incomplete", "m2", "m3"],
+            ),
             (delivered(), None, &[]),
         ] {
             let mut relay = relay(delivered, now);
