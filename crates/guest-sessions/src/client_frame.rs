@@ -1,11 +1,14 @@
 //! Frames of the guest's client.
 
-use genesys_api::SessionId;
 use genesys_api::wire::{SecretText, Text};
+use genesys_api::{SessionId, parse_rfc3339};
 use serde::{Deserialize, Serialize};
 use web_messaging::message::{AnswerError, AnswerItem, MessageId, OutgoingMessage};
 
 use crate::FILES_PER_MESSAGE;
+
+/// Longest epoch, and longest id of a message in a handshake, in characters. Our choice.
+const POSITION_LIMIT: usize = 256;
 
 /// A frame of the guest's client.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -63,8 +66,21 @@ impl<'a> ClientFrame<'a> {
     /// See [`BadFrame`]. No error repeats the text.
     pub fn parse(text: &'a str) -> Result<Self, BadFrame> {
         let frame = serde_json::from_str(text).map_err(|_| BadFrame::of(text))?;
-        if let Self::Message(message) = &frame {
-            message.check()?;
+        match &frame {
+            Self::Message(message) => message.check()?,
+            Self::Handshake {
+                timestamp,
+                epoch,
+                last_message_id,
+                ..
+            } => {
+                let is_long =
+                    |id: &Option<Text<'_>>| id.as_ref().is_some_and(|id| id.chars().count() > POSITION_LIMIT);
+                if parse_rfc3339(timestamp).is_none() || is_long(epoch) || is_long(last_message_id) {
+                    return Err(BadFrame::of(text));
+                }
+            }
+            _ => {}
         }
         Ok(frame)
     }
@@ -178,8 +194,8 @@ impl BadFrame {
         let (kind, fields) = match &*kind {
             "handshake" => (
                 "handshake",
-                "guestSessionId (text), timestamp (RFC 3339), accessToken (text, optional), epoch (text, optional), \
-                 lastSequence (number, optional) and lastMessageId (text, optional)",
+                "guestSessionId (text), timestamp (RFC 3339), accessToken (text, optional), epoch (at most 256 \
+                 characters, optional), lastSequence (number, optional) and lastMessageId (at most 256 characters, optional)",
             ),
             "message" => return MESSAGE,
             "ping" => ("ping", "id (text, optional)"),
@@ -313,8 +329,17 @@ mod tests {
         }
     }
 
+    /// A handshake with such a field.
+    fn position(field: &str, length: usize) -> String {
+        let id = "é".repeat(length);
+        format!(
+            r#"{{"type":"handshake","guestSessionId":"a","timestamp":"2026-11-22T12:00:00Z","{field}":"{id}"}}"#
+        )
+    }
+
     #[test]
     fn error_of_a_bad_frame_names_the_fields() {
+        assert!(ClientFrame::parse(&position("epoch", 256)).is_ok());
         for (text, kind) in [
             (r#"{"type":"message","id":"x","text":"hi"}"#, "message"),
             (
@@ -334,6 +359,12 @@ mod tests {
                 "handshake",
             ),
             (r#"{"type":"handshake","timestamp":""}"#, "handshake"),
+            (
+                r#"{"type":"handshake","guestSessionId":"a","timestamp":"now"}"#,
+                "handshake",
+            ),
+            (&position("epoch", 257), "handshake"),
+            (&position("lastMessageId", 257), "handshake"),
         ] {
             assert!(
                 matches!(ClientFrame::parse(text), Err(BadFrame::Fields { kind: named, .. }) if named == kind),

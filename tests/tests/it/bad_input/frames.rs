@@ -35,7 +35,8 @@ fn invalid_texts() -> Vec<String> {
             json!({ "type": "handshake" }),
             json!({ "type": "handshake", "guestSessionId": "a b", "timestamp": "2026-11-22T12:30:00Z" }),
             json!({ "type": "handshake", "guestSessionId": "a", "timestamp": "now", "token": "x" }),
-            json!({ "type": "handshake", "guestSessionId": "a", "timestamp": "now", "lastSequence": -1 }),
+            json!({ "type": "handshake", "guestSessionId": "a", "timestamp": "now" }),
+            json!({ "type": "handshake", "guestSessionId": "a", "timestamp": "2026-11-22T12:30:00Z", "lastSequence": -1 }),
         ]
         .map(|frame| frame.to_string()),
     );
