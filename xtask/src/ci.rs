@@ -43,7 +43,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "commits",
-        purpose: "subjects of commits have at most 72 characters",
+        purpose: "subjects of commits have an area and at most 72 characters",
         minutes: 0.5,
         run: revision::check_subjects,
     },

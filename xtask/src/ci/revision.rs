@@ -62,28 +62,33 @@ pub(crate) fn check_subjects(root: &Path) -> Result<(), Box<dyn Error>> {
         &["log", "--no-merges", "--format=%h %s", &format!("{base}..HEAD")],
     )?
     .unwrap_or_default();
-    let long = long_subjects(&log);
-    for subject in &long {
+    let invalid = invalid_subjects(&log);
+    for subject in &invalid {
         println!("{subject}");
     }
-    if long.is_empty() {
+    if invalid.is_empty() {
         println!("{} commits since {base:.10}", log.lines().count());
         return Ok(());
     }
     Err(format!(
-        "{} subjects with more than {SUBJECT_CHARS} characters: shorten them with `git rebase -i {base:.10}`",
-        long.len()
+        "{} invalid subjects: write `area: summary` in at most {SUBJECT_CHARS} characters with `git rebase -i {base:.10}`",
+        invalid.len()
     )
     .into())
 }
 
-/// The lines of `<revision> <subject>` whose subject is too long, each with its length.
-fn long_subjects(log: &str) -> Vec<String> {
+/// The lines of `<revision> <subject>` whose subject has no area or is too long, each with the reason.
+fn invalid_subjects(log: &str) -> Vec<String> {
     log.lines()
         .filter_map(|line| {
             let (revision, subject) = line.split_once(' ')?;
             let length = subject.chars().count();
-            (length > SUBJECT_CHARS).then(|| format!("{revision}: {length} characters: {subject}"))
+            let reason = match subject.split_once(": ") {
+                None => "no area".to_owned(),
+                Some(_) if length > SUBJECT_CHARS => format!("{length} characters"),
+                Some(_) => return None,
+            };
+            Some(format!("{revision}: {reason}: {subject}"))
         })
         .collect()
 }
@@ -93,11 +98,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subject_over_the_limit_is_reported_with_its_length() {
-        let fits = "a".repeat(71) + "é";
-        let log = format!("1234abc {fits}\n5678def {fits}!\n");
-        assert_eq!(long_subjects(&log), [format!("5678def: 73 characters: {fits}!")]);
-        assert_eq!(long_subjects(""), [""; 0]);
+    fn subject_without_an_area_or_over_the_limit_is_reported() {
+        let fits = format!("tests: {}é", "a".repeat(64));
+        let log = format!("1234abc {fits}\n5678def {fits}!\n9abcdef wip\n");
+        let expected = [
+            format!("5678def: 73 characters: {fits}!"),
+            "9abcdef: no area: wip".to_owned(),
+        ];
+        assert_eq!(invalid_subjects(&log), expected);
+        assert_eq!(invalid_subjects(""), [""; 0]);
     }
 
     #[test]
