@@ -477,16 +477,16 @@ progress { display: block; inline-size: 100%; block-size: 6px; margin-block: 4px
 .closed { display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; gap: 10px; padding: 14px 16px; background: var(--surface); border-block-start: 1px solid var(--line); }
 .closed p { flex: 1 1 180px; }
 
-.consent { flex: 1; min-block-size: 0; overflow-y: auto; padding: 24px 20px; background: var(--surface); }
-.consent form { display: flex; flex-direction: column; gap: 16px; max-inline-size: 460px; margin: auto; }
-.consent h3 { font-size: 20px; line-height: 1.25; }
-.consent h3:focus { outline: none; }
-.consent p:not(.error) { color: var(--muted); }
+.panel { flex: 1; min-block-size: 0; overflow-y: auto; padding: 24px 20px; background: var(--surface); }
+.panel form { display: flex; flex-direction: column; gap: 16px; max-inline-size: 460px; margin: auto; }
+.panel h3 { font-size: 20px; line-height: 1.25; }
+.panel h3:focus { outline: none; }
+.panel p:not(.error) { color: var(--muted); }
 .consent .option { align-items: flex-start; padding: 12px; }
 .consent .option input { margin-block-start: 2px; }
 .consent .option strong { display: block; font-weight: 600; }
-.consent-actions { display: flex; flex-wrap: wrap; gap: 10px; }
-.consent-actions button { flex: 1 1 150px; }
+.panel-actions { display: flex; flex-wrap: wrap; gap: 10px; }
+.panel-actions button { flex: 1 1 150px; }
 
 @media (forced-colors: active) {
   .text, .chip, .card, .picker, .attachment, .primary { border: 1px solid; }
@@ -2395,6 +2395,8 @@ const TEXTS = Object.freeze({
   startNew: "Start a new chat",
   useHere: "Use it here",
   end: "End chat",
+  endQuestion: "End this chat?",
+  endDetail: "It cannot be continued.",
   privacy: "Privacy choices",
   queued: "Waiting",
   sending: "Sending",
@@ -2738,6 +2740,18 @@ function answerText(content) {
   return texts.join(", ");
 }
 
+/** Ids of the messages that an answer answers. */
+function answeredIds(content) {
+  return content.flatMap((item) => item?.buttonResponse?.originatingMessageId ?? item?.form?.originatingMessageId ?? []);
+}
+
+/** Disables what a message offers that was answered. */
+function settleMessage(node) {
+  for (const offer of node.querySelectorAll(".picker, .card, .carousel, .replies")) {
+    if (!offer.classList.contains("answered")) settle(offer);
+  }
+}
+
 /** Disables the controls of answered content, and marks the chosen one. */
 function settle(container, chosen) {
   for (const control of container.querySelectorAll("button, input, select, textarea")) control.disabled = true;
@@ -2958,9 +2972,9 @@ function consentForm(purposes, texts, { chosen, link: address, submit, cancel })
     h("fieldset", {}, h("legend", { class: "visually-hidden" }, texts.consentHeading), ...inputs.map(({ node }) => node)),
     notice,
     error,
-    h("div", { class: "consent-actions" }, leave, save, all),
+    h("div", { class: "panel-actions" }, leave, save, all),
   );
-  const root = h("div", { class: "consent" }, form);
+  const root = h("div", { class: "panel consent" }, form);
   let busy = false;
   const send = async () => {
     // not by `disabled`: a button that is disabled loses the focus
@@ -3122,7 +3136,7 @@ class Transcript {
     const at = new Date(message.timestamp);
     const status = isOwn ? "sent" : null;
     const node = this.#node(message, isOwn, status, at);
-    this.#entries.set(message.id, { id: message.id, node, at, status, author: isOwn ? "own" : (message.from.name ?? message.from.kind) });
+    this.#entries.set(message.id, { id: message.id, node, at, status, author: isOwn ? "own" : (message.from.name ?? message.from.kind), answers: isOwn ? answeredIds(message.content ?? []) : [] });
     this.#parts.list.insertBefore(node, before);
     this.#arrange();
     return true;
@@ -3203,6 +3217,8 @@ class Transcript {
       entry?.node.classList.remove("followed");
       before = entry;
     }
+    const answered = new Set([...this.#entries.values()].flatMap(({ answers }) => answers ?? []));
+    for (const { id, node } of this.#entries.values()) if (answered.has(id)) settleMessage(node);
     // removes quick replies before the guest's last message
     const last = [...list.querySelectorAll(".own")].at(-1);
     for (const replies of list.querySelectorAll(".replies:not(.answered)")) {
@@ -3238,6 +3254,8 @@ class Uploads {
   #texts;
   #view;
   #entries = [];
+  /** Whether the gateway asked to wait. */
+  #isPaused = false;
 
   /** `view.changed()` is called after each change, and `view.focus()` when the last file with the focus is removed. */
   constructor(list, texts, view) {
@@ -3310,8 +3328,21 @@ class Uploads {
     this.#view.changed();
   }
 
+  /** Uploads a file again after so many seconds. The others wait too. */
+  #pause(entry, seconds) {
+    entry.state = "waiting";
+    this.#show(entry);
+    this.#isPaused = true;
+    const resume = () => {
+      this.#isPaused = false;
+      this.#advance();
+    };
+    setTimeout(resume, seconds * 1_000);
+  }
+
   /** Starts uploads while there is room. */
   #advance() {
+    if (this.#isPaused) return;
     const running = this.#entries.filter(({ state }) => state === "uploading" || state === "checking").length;
     const waiting = this.#entries.filter(({ state }) => state === "waiting");
     for (const entry of waiting.slice(0, Math.max(0, UPLOADS - running))) this.#upload(entry);
@@ -3339,6 +3370,7 @@ class Uploads {
       announce(fill(this.#texts.fileUploaded, { name: file.name }));
     } catch (error) {
       if (cancel.signal.aborted) return;
+      if (error.status === 429 && error.retryAfter > 0) return this.#pause(entry, error.retryAfter);
       const refusal = refusalText(error.code, this.#texts);
       Object.assign(entry, { state: "failed", isFinal: refusal !== undefined });
       const limit = bytes(conversation.attachmentRules?.maxBytes ?? 1, this.#view.lang);
@@ -3406,6 +3438,8 @@ export class GuestChat extends HTMLElement {
   #reported = null;
   #signIn = null;
   #isAtEnd = true;
+  /** Removes the panel that covers the chat, if there is one. */
+  #uncover = () => {};
   #parts = {};
   // the end stays in view when a banner, a picture or the keyboard takes room
   // width and height of the log and of its content
@@ -3541,12 +3575,7 @@ export class GuestChat extends HTMLElement {
   }
 
   #changeConsent() {
-    const { body, privacy } = this.#parts;
-    const before = [...body.childNodes];
-    const close = () => {
-      body.replaceChildren(...before);
-      privacy.focus();
-    };
+    const close = this.#cover(this.#parts.privacy);
     const submit = async (choices) => {
       try {
         await this.#options.changeConsent(choices);
@@ -3558,6 +3587,38 @@ export class GuestChat extends HTMLElement {
       close();
     };
     this.#showConsent({ chosen: this.#consent, submit, cancel: close }).querySelector("h3").focus();
+  }
+
+  /** Asks before the session is ended. */
+  #askToEnd() {
+    const texts = this.#texts;
+    const close = this.#cover(this.#parts.end);
+    const leave = h("button", { type: "button", class: "secondary", onclick: close }, texts.cancel);
+    const end = h("button", { type: "submit", class: "primary" }, texts.end);
+    const question = h("h3", { id: "end-question", tabindex: "-1" }, texts.endQuestion);
+    const form = h("form", { "aria-labelledby": "end-question" }, question, h("p", {}, texts.endDetail), h("div", { class: "panel-actions" }, leave, end));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      close();
+      this.#endSession();
+    });
+    this.#parts.body.replaceChildren(h("div", { class: "panel" }, form));
+    question.focus();
+  }
+
+  /** Prepares to cover the chat with a panel. Returns a function that shows the chat again, with the focus on the opener. */
+  #cover(opener) {
+    const { body } = this.#parts;
+    this.#uncover();
+    const covered = [...body.childNodes];
+    this.#uncover = () => {
+      this.#uncover = () => {};
+      body.replaceChildren(...covered);
+    };
+    return () => {
+      this.#uncover();
+      opener.focus();
+    };
   }
 
   #showConsent({ chosen, ...actions }) {
@@ -3575,7 +3636,7 @@ export class GuestChat extends HTMLElement {
     const parts = this.#parts;
     parts.heading = h("h2", { id: "heading" }, this.getAttribute("heading") ?? texts.heading);
     parts.privacy = this.#button("shield", texts.privacy, () => this.#changeConsent());
-    parts.end = this.#button("close", texts.end, () => this.#endSession());
+    parts.end = this.#button("close", texts.end, () => this.#askToEnd());
     parts.banner = h("div", { class: "banner", role: "status" });
     parts.announcer = h("div", { class: "visually-hidden", role: "status" });
     parts.list = h("ol", { class: "messages" });
@@ -3681,6 +3742,7 @@ export class GuestChat extends HTMLElement {
   }
 
   #showChat() {
+    this.#uncover = () => {};
     const { body, log, typing, jump, composer, closed } = this.#parts;
     body.replaceChildren(log, typing, jump, composer, closed);
   }

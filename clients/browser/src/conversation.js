@@ -581,3 +581,5 @@ export class GuestConversation extends EventTarget {
     this.dispatchEvent(new DetailEvent(name, detail));
   }
 }
+
+export { FILES_PER_MESSAGE, TEXT_LIMIT };

@@ -42,6 +42,7 @@ async fn demo_page_goes_from_consent_to_the_end() {
     visit.browser.click(".consent button[type=submit]").await;
     visit.browser.see("textarea.compose").await;
     visit.browser.click("header button[aria-label='End chat']").await;
+    visit.browser.click(".panel .primary").await;
     visit.browser.see(".closed").await;
     // nothing of the session is offered any more
     let offered = format!(

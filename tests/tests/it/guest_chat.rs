@@ -64,6 +64,11 @@ async fn guest_chat_goes_from_consent_to_the_end() {
     assert_eq!(visit.shop.choices.lock().await[2]["analytics"], false);
 
     visit.click("header button[aria-label='End chat']").await;
+    visit.check_appearance("end").await;
+    visit.click(".panel .secondary").await;
+    visit.see("textarea.compose").await;
+    visit.click("header button[aria-label='End chat']").await;
+    visit.click(".panel .primary").await;
     visit.see(".closed").await;
     visit.check_appearance("ended").await;
     // a new one is asked for with the same choices
@@ -250,6 +255,19 @@ async fn guest_chat_shows_and_answers_every_kind_of_content() {
     visit.write_message("place").await;
     visit.read("Our shop: 1 Harbor Street").await;
     visit.check_appearance("file").await;
+
+    // after a reload nothing is offered that was answered
+    visit.browser.open(&format!("{}/?reloaded", visit.origin)).await;
+    visit.read("Our shop: 1 Harbor Street").await;
+    let offers = format!(
+        "[...{ROOT}.querySelectorAll('.card, .carousel, .form, .picker')].map((offer) => offer.classList.contains('answered'))"
+    );
+    visit
+        .browser
+        .until(&format!(
+            "{offers}.length === 7 && {offers}.every((answered) => answered)"
+        ))
+        .await;
 
     visit.write_message("leave").await;
     visit.see(".closed").await;

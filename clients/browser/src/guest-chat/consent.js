@@ -21,9 +21,9 @@ function consentForm(purposes, texts, { chosen, link: address, submit, cancel })
     h("fieldset", {}, h("legend", { class: "visually-hidden" }, texts.consentHeading), ...inputs.map(({ node }) => node)),
     notice,
     error,
-    h("div", { class: "consent-actions" }, leave, save, all),
+    h("div", { class: "panel-actions" }, leave, save, all),
   );
-  const root = h("div", { class: "consent" }, form);
+  const root = h("div", { class: "panel consent" }, form);
   let busy = false;
   const send = async () => {
     // not by `disabled`: a button that is disabled loses the focus

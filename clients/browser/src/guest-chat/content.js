@@ -65,6 +65,18 @@ function answerText(content) {
   return texts.join(", ");
 }
 
+/** Ids of the messages that an answer answers. */
+function answeredIds(content) {
+  return content.flatMap((item) => item?.buttonResponse?.originatingMessageId ?? item?.form?.originatingMessageId ?? []);
+}
+
+/** Disables what a message offers that was answered. */
+function settleMessage(node) {
+  for (const offer of node.querySelectorAll(".picker, .card, .carousel, .replies")) {
+    if (!offer.classList.contains("answered")) settle(offer);
+  }
+}
+
 /** Disables the controls of answered content, and marks the chosen one. */
 function settle(container, chosen) {
   for (const control of container.querySelectorAll("button, input, select, textarea")) control.disabled = true;
@@ -264,4 +276,4 @@ function bytes(count, lang) {
   return format.format(count / 1_000 ** at);
 }
 
-export { messageContent, answerText, heading, listFields, uniqueName, bytes };
+export { answerText, answeredIds, bytes, heading, listFields, messageContent, settleMessage, uniqueName };

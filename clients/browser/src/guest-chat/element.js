@@ -1,4 +1,5 @@
-import { GuestConversation, SpaClient } from "../../guest-sessions.js";
+import { GuestConversation, TEXT_LIMIT } from "../conversation.js";
+import { SpaClient } from "../spa-client.js";
 import { answerText } from "./content.js";
 import { consentForm } from "./consent.js";
 import { h, icon } from "./dom.js";
@@ -37,6 +38,8 @@ export class GuestChat extends HTMLElement {
   #reported = null;
   #signIn = null;
   #isAtEnd = true;
+  /** Removes the panel that covers the chat, if there is one. */
+  #uncover = () => {};
   #parts = {};
   // the end stays in view when a banner, a picture or the keyboard takes room
   // width and height of the log and of its content
@@ -172,12 +175,7 @@ export class GuestChat extends HTMLElement {
   }
 
   #changeConsent() {
-    const { body, privacy } = this.#parts;
-    const before = [...body.childNodes];
-    const close = () => {
-      body.replaceChildren(...before);
-      privacy.focus();
-    };
+    const close = this.#cover(this.#parts.privacy);
     const submit = async (choices) => {
       try {
         await this.#options.changeConsent(choices);
@@ -189,6 +187,38 @@ export class GuestChat extends HTMLElement {
       close();
     };
     this.#showConsent({ chosen: this.#consent, submit, cancel: close }).querySelector("h3").focus();
+  }
+
+  /** Asks before the session is ended. */
+  #askToEnd() {
+    const texts = this.#texts;
+    const close = this.#cover(this.#parts.end);
+    const leave = h("button", { type: "button", class: "secondary", onclick: close }, texts.cancel);
+    const end = h("button", { type: "submit", class: "primary" }, texts.end);
+    const question = h("h3", { id: "end-question", tabindex: "-1" }, texts.endQuestion);
+    const form = h("form", { "aria-labelledby": "end-question" }, question, h("p", {}, texts.endDetail), h("div", { class: "panel-actions" }, leave, end));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      close();
+      this.#endSession();
+    });
+    this.#parts.body.replaceChildren(h("div", { class: "panel" }, form));
+    question.focus();
+  }
+
+  /** Prepares to cover the chat with a panel. Returns a function that shows the chat again, with the focus on the opener. */
+  #cover(opener) {
+    const { body } = this.#parts;
+    this.#uncover();
+    const covered = [...body.childNodes];
+    this.#uncover = () => {
+      this.#uncover = () => {};
+      body.replaceChildren(...covered);
+    };
+    return () => {
+      this.#uncover();
+      opener.focus();
+    };
   }
 
   #showConsent({ chosen, ...actions }) {
@@ -206,7 +236,7 @@ export class GuestChat extends HTMLElement {
     const parts = this.#parts;
     parts.heading = h("h2", { id: "heading" }, this.getAttribute("heading") ?? texts.heading);
     parts.privacy = this.#button("shield", texts.privacy, () => this.#changeConsent());
-    parts.end = this.#button("close", texts.end, () => this.#endSession());
+    parts.end = this.#button("close", texts.end, () => this.#askToEnd());
     parts.banner = h("div", { class: "banner", role: "status" });
     parts.announcer = h("div", { class: "visually-hidden", role: "status" });
     parts.list = h("ol", { class: "messages" });
@@ -312,6 +342,7 @@ export class GuestChat extends HTMLElement {
   }
 
   #showChat() {
+    this.#uncover = () => {};
     const { body, log, typing, jump, composer, closed } = this.#parts;
     body.replaceChildren(log, typing, jump, composer, closed);
   }

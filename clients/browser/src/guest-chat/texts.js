@@ -37,6 +37,8 @@ const TEXTS = Object.freeze({
   startNew: "Start a new chat",
   useHere: "Use it here",
   end: "End chat",
+  endQuestion: "End this chat?",
+  endDetail: "It cannot be continued.",
   privacy: "Privacy choices",
   queued: "Waiting",
   sending: "Sending",

@@ -1,4 +1,4 @@
-import { messageContent } from "./content.js";
+import { answeredIds, messageContent, settleMessage } from "./content.js";
 import { h, icon } from "./dom.js";
 import { fill } from "./texts.js";
 
@@ -140,7 +140,7 @@ class Transcript {
     const at = new Date(message.timestamp);
     const status = isOwn ? "sent" : null;
     const node = this.#node(message, isOwn, status, at);
-    this.#entries.set(message.id, { id: message.id, node, at, status, author: isOwn ? "own" : (message.from.name ?? message.from.kind) });
+    this.#entries.set(message.id, { id: message.id, node, at, status, author: isOwn ? "own" : (message.from.name ?? message.from.kind), answers: isOwn ? answeredIds(message.content ?? []) : [] });
     this.#parts.list.insertBefore(node, before);
     this.#arrange();
     return true;
@@ -221,6 +221,8 @@ class Transcript {
       entry?.node.classList.remove("followed");
       before = entry;
     }
+    const answered = new Set([...this.#entries.values()].flatMap(({ answers }) => answers ?? []));
+    for (const { id, node } of this.#entries.values()) if (answered.has(id)) settleMessage(node);
     // removes quick replies before the guest's last message
     const last = [...list.querySelectorAll(".own")].at(-1);
     for (const replies of list.querySelectorAll(".replies:not(.answered)")) {

@@ -1,3 +1,4 @@
+import { FILES_PER_MESSAGE } from "../conversation.js";
 import { bytes } from "./content.js";
 import { h, icon } from "./dom.js";
 import { fill } from "./texts.js";
@@ -25,6 +26,8 @@ class Uploads {
   #texts;
   #view;
   #entries = [];
+  /** Whether the gateway asked to wait. */
+  #isPaused = false;
 
   /** `view.changed()` is called after each change, and `view.focus()` when the last file with the focus is removed. */
   constructor(list, texts, view) {
@@ -97,8 +100,21 @@ class Uploads {
     this.#view.changed();
   }
 
+  /** Uploads a file again after so many seconds. The others wait too. */
+  #pause(entry, seconds) {
+    entry.state = "waiting";
+    this.#show(entry);
+    this.#isPaused = true;
+    const resume = () => {
+      this.#isPaused = false;
+      this.#advance();
+    };
+    setTimeout(resume, seconds * 1_000);
+  }
+
   /** Starts uploads while there is room. */
   #advance() {
+    if (this.#isPaused) return;
     const running = this.#entries.filter(({ state }) => state === "uploading" || state === "checking").length;
     const waiting = this.#entries.filter(({ state }) => state === "waiting");
     for (const entry of waiting.slice(0, Math.max(0, UPLOADS - running))) this.#upload(entry);
@@ -126,6 +142,7 @@ class Uploads {
       announce(fill(this.#texts.fileUploaded, { name: file.name }));
     } catch (error) {
       if (cancel.signal.aborted) return;
+      if (error.status === 429 && error.retryAfter > 0) return this.#pause(entry, error.retryAfter);
       const refusal = refusalText(error.code, this.#texts);
       Object.assign(entry, { state: "failed", isFinal: refusal !== undefined });
       const limit = bytes(conversation.attachmentRules?.maxBytes ?? 1, this.#view.lang);

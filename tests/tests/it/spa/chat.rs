@@ -154,6 +154,7 @@ async fn chat_without_a_backend(test: &str, host: &str, embedding: &str) {
         visit.world.clock.advance(std::time::Duration::from_secs(900));
     }
     visit.browser.click("header button[aria-label='End chat']").await;
+    visit.browser.click(".panel .primary").await;
     visit.browser.see(".closed button").await;
     visit
         .browser

@@ -44,6 +44,7 @@ async fn chat_started_again_after_a_reload_denies_no_purpose_without_a_choice() 
     visit.reload().await;
     visit.browser.until(IS_OPEN).await;
     visit.browser.click("header button[aria-label='End chat']").await;
+    visit.browser.click(".panel .primary").await;
     visit.browser.click(".closed button").await;
     visit.browser.until(IS_OPEN).await;
     assert_eq!(visit.sessions().await, 2);
