@@ -15,10 +15,16 @@ use time::OffsetDateTime;
 pub enum EventName {
     /// The session was created.
     Created,
-    /// Its state, consent or token changed.
+    /// Genesys configured the session: its conversation can begin.
+    Configured,
+    /// Its consent, or the decision on it, changed.
     Updated,
+    /// As [`Updated`](Self::Updated), which is sent too: for a receiver of consent only.
+    ConsentChanged,
     /// The session ended.
     Ended,
+    /// The session ended by its idle timeout. [`Ended`](Self::Ended) is sent too.
+    Expired,
     /// The session was erased. Every webhook of its owner receives it, also in place of undelivered events.
     Erased,
     /// The state of a session, in place of events that could not be delivered.
@@ -27,15 +33,25 @@ pub enum EventName {
 
 impl EventName {
     /// All events that a subscription names, in the order of a session's lifetime. The others need no subscription.
-    pub const ALL: [Self; 3] = [Self::Created, Self::Updated, Self::Ended];
+    pub const ALL: [Self; 6] = [
+        Self::Created,
+        Self::Configured,
+        Self::Updated,
+        Self::ConsentChanged,
+        Self::Ended,
+        Self::Expired,
+    ];
 
     /// The name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Created => "webmessaging.guestsession.created",
+            Self::Configured => "webmessaging.guestsession.configured",
             Self::Updated => "webmessaging.guestsession.updated",
+            Self::ConsentChanged => "webmessaging.guestsession.consent.changed",
             Self::Ended => "webmessaging.guestsession.ended",
+            Self::Expired => "webmessaging.guestsession.expired",
             Self::Erased => "webmessaging.guestsession.erased",
             Self::Snapshot => "webmessaging.guestsession.snapshot",
         }
@@ -75,9 +91,8 @@ pub struct UnknownEvent {
 }
 
 fn suggestion(nearest: Option<EventName>) -> String {
-    let [created, updated, ended] = EventName::ALL;
     nearest.map_or_else(
-        || format!("{created}, {updated} or {ended}"),
+        || format!("one of {}", EventName::ALL.map(EventName::as_str).join(", ")),
         |event| event.to_string(),
     )
 }
@@ -142,6 +157,10 @@ mod tests {
             ("webmessaging.guestSession.created", Some(EventName::Created)),
             ("webmessaging.guest-session.updated", Some(EventName::Updated)),
             ("guest_session_ended", Some(EventName::Ended)),
+            (
+                "webmessaging.guestsession.consent_changed",
+                Some(EventName::ConsentChanged),
+            ),
             ("webmessaging.guestsession.erased", None),
             ("webmessaging.guestsession.snapshot", None),
             ("v2.conversations.chat", None),
@@ -157,7 +176,7 @@ mod tests {
             "x".parse::<EventName>()
                 .unwrap_err()
                 .to_string()
-                .contains(".updated or ")
+                .starts_with("invalid event: use one of webmessaging.guestsession.created, ")
         );
     }
 

@@ -74,7 +74,7 @@ impl Crm {
         }
     }
 
-    /// A webhook for every event, at `path`.
+    /// A webhook for the tutorial's events, at `path`.
     pub(crate) fn subscription(&self, path: &str) -> Subscription {
         subscription(self.address, path)
     }
@@ -105,13 +105,13 @@ impl Drop for Crm {
     }
 }
 
-/// A webhook for every event, at a CRM that may not listen yet.
+/// A webhook for the tutorial's events, at a CRM that may not listen yet.
 pub(crate) fn subscription(address: SocketAddr, path: &str) -> Subscription {
     Subscription {
         name: "GuestSessionCRMSync".parse().unwrap(),
         target: format!("http://{address}{path}").parse().unwrap(),
         enabled: true,
-        events: EventName::ALL.into_iter().collect(),
+        events: [EventName::Created, EventName::Updated, EventName::Ended].into(),
         headers: CustomHeaders::parse([("X-Source", "GenesysWebMessaging")]).unwrap(),
     }
 }

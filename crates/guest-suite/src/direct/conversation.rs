@@ -8,6 +8,7 @@ use guest_conversation::WebMessaging;
 pub use guest_conversation::client::SessionConnection as Conversation;
 use guest_conversation::client::{LiveGuard, Settings};
 use session_metrics::SessionStage;
+use webhook::EventName;
 use ws_transport::{AdmittedOrigin, SocketUrl};
 
 use super::session_row::{SessionRow, custom_attributes};
@@ -117,7 +118,11 @@ impl Direct {
             let Some(metric) = is_live.then(|| journey.reach(stage, now.utc)).flatten() else {
                 return Ok((Mutation::default(), changed));
             };
+            let is_configured = |row: &SessionRow| row.document.journey.stage() >= SessionStage::Configured;
+            let configured = !is_configured(record) && is_configured(&changed);
+            let configured = configured.then(|| changed.event(EventName::Configured, now.utc));
             let mut mutation = Mutation {
+                events: configured.into_iter().collect(),
                 metric: Some((record.labels(), metric)),
                 ..changed.store().into()
             };

@@ -122,7 +122,7 @@ impl Direct {
         let entry = entry.detail("token", record.row.fingerprint(&record.row.refresh).to_string());
         self.commit(Mutation {
             entries: vec![entry.details(session.consent.audit_details())],
-            event: Some(record.event(EventName::Created, now.utc)),
+            events: vec![record.event(EventName::Created, now.utc)],
             deadline: Some((session.id.clone(), self.next_deadline(&record, now))),
             change: Some(Change::CreateSession(record.into_row())),
             request,
@@ -295,11 +295,13 @@ impl SessionRow {
             .detail("reason", reason.name())
             .detail("token", self.row.fingerprint(&self.row.refresh).to_string())
             .detail("stage", ended.document.journey.stage().name());
+        let expired = (reason == EndReason::Expired).then_some(EventName::Expired);
+        let events = [EventName::Ended].into_iter().chain(expired);
         ended.row.secrets.refresh_token = None;
         ended.row.ended_at = Some(ended_at);
         Mutation {
             entries: reuse.into_iter().chain([entry]).collect(),
-            event: Some(ended.event(EventName::Ended, now.utc)),
+            events: events.map(|name| ended.event(name, now.utc)).collect(),
             metric: metric.map(|event| (self.labels(), event)),
             update: Some((self.row.id.clone(), SessionUpdate::Ended(reason))),
             ..ended.store().into()

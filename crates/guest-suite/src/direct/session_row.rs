@@ -104,7 +104,7 @@ impl SessionRow {
         }
     }
 
-    /// Replaces the guest's data after a change of consent. The webhooks get an `event`.
+    /// Replaces the guest's data after a change of consent. The webhooks get `events`.
     ///
     /// # Errors
     /// As [`custom_attributes`].
@@ -112,16 +112,18 @@ impl SessionRow {
         &self,
         update: ConsentUpdate,
         entry: Draft,
-        event: bool,
+        events: bool,
         now: Now,
     ) -> Result<(Mutation, Self), Error> {
         let entry = entry.details(update.audit_details());
         let mut changed = self.clone();
         changed.document.data = update.data;
         let attributes = SessionUpdate::Attributes(custom_attributes(&changed.document.data)?);
+        let names = [EventName::Updated, EventName::ConsentChanged];
+        let names = names.into_iter().filter(|_| events);
         let mutation = Mutation {
             entries: vec![entry],
-            event: event.then(|| changed.event(EventName::Updated, now.utc)),
+            events: names.map(|name| changed.event(name, now.utc)).collect(),
             update: Some((self.row.id.clone(), attributes)),
             ..changed.store().into()
         };

@@ -26,7 +26,7 @@ pub(super) struct Mutation {
     pub(super) entries: Vec<Draft>,
     /// An entry that a caller can repeat, logged or counted before.
     pub(super) repeated: Option<Draft>,
-    pub(super) event: Option<Event>,
+    pub(super) events: Vec<Event>,
     pub(super) metric: Option<(Labels, session_metrics::Event)>,
     pub(super) update: Option<(SessionId, SessionUpdate)>,
     /// A deadline that is new, or can be earlier than the present one.
@@ -112,7 +112,7 @@ impl Direct {
             change: mutation.change,
             request: mutation.request,
             entries: mutation.entries,
-            events: mutation.event.into_iter().collect(),
+            events: mutation.events,
             totals: metric
                 .iter()
                 .flat_map(|(group, event)| group.totals(event))
