@@ -1,5 +1,6 @@
 //! The accept loop of a server: HTTP/1.1 with upgrades, plain or over TLS, within limits.
 
+mod addresses;
 mod head_timer;
 mod identity;
 
@@ -19,6 +20,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -31,8 +33,11 @@ use crate::stream::Slot;
 #[doc(no_inline)]
 pub use hyper_util::service::TowerToHyperService;
 
+pub use self::addresses::RefusedConnections;
 pub use self::identity::Identity;
 
+pub(crate) use self::addresses::AddressSlot;
+use self::addresses::Addresses;
 use self::head_timer::HeadTimer;
 
 /// Limits of a server.
@@ -48,6 +53,11 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Maximum number of open connections, including upgraded ones. Others wait in the system's queue. 1024.
     pub connections: u32,
+    /// Maximum number of open connections of an address of IPv4, or of the first 64 bits of one of IPv6. The next 8 get one
+    /// answer: their requests have the extension [`AboveLimit`]. Further ones are closed at once. No limit.
+    pub connections_per_address: u32,
+    /// Networks without a limit of each address, such as those of reverse proxies. None.
+    pub unlimited_networks: Vec<IpNet>,
     /// Time for open connections to end after the start of the shutdown. 20 s.
     pub drain: Duration,
 }
@@ -60,6 +70,8 @@ impl Default for Limits {
             headers: 64,
             header_bytes: 16 * 1024,
             connections: 1024,
+            connections_per_address: u32::MAX,
+            unlimited_networks: Vec::new(),
             drain: Duration::from_secs(20),
         }
     }
@@ -73,12 +85,19 @@ pub struct Peer(pub SocketAddr);
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ClientCertificate(pub Arc<[u8]>);
 
+/// Marks the only request of a connection above [`Limits::connections_per_address`], in its extensions. The service should
+/// refuse it, for example with status 429.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct AboveLimit;
+
 /// A bound listener that does not serve yet.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     identity: Option<Identity>,
     limits: Limits,
+    refused: RefusedConnections,
 }
 
 impl Server {
@@ -109,7 +128,13 @@ impl Server {
             listener,
             identity,
             limits,
+            refused: RefusedConnections::default(),
         })
+    }
+
+    /// The connections that are refused because their address has too many.
+    pub fn refused_connections(&self) -> RefusedConnections {
+        self.refused.clone()
     }
 
     /// The bound address, with the port that the system chose.
@@ -135,8 +160,11 @@ impl Server {
             listener,
             identity,
             limits,
+            refused,
             ..
         } = self;
+        let unlimited = limits.unlimited_networks.clone();
+        let addresses = Arc::new(Addresses::new(limits.connections_per_address, unlimited, refused));
         let slots = Arc::new(Semaphore::new(limits.connections as usize));
         let shared = Arc::new(Shared {
             identity,
@@ -152,8 +180,17 @@ impl Server {
                 () = &mut shutdown => break,
                 Some(ended) = connections.join_next() => report(ended),
                 (tcp, peer, slot) = accept(&listener, &slots) => {
+                    let Some(address) = addresses.open(peer.0.ip()) else { continue };
+                    let slot = (slot, address);
                     let (shared, service, stopped) = (Arc::clone(&shared), service.clone(), stop.subscribe());
-                    connections.spawn(async move { shared.serve(tcp, peer, slot, service, stopped).await });
+                    connections.spawn(async move {
+                        let is_above = slot.1.is_above();
+                        let serving = shared.serve(tcp, peer, slot, service, stopped);
+                        match is_above {
+                            true => drop(timeout(REFUSAL_TIMEOUT, serving).await),
+                            false => serving.await,
+                        }
+                    });
                 }
             }
         }
@@ -198,7 +235,7 @@ impl Shared {
         &self,
         tcp: TcpStream,
         peer: Peer,
-        slot: OwnedSemaphorePermit,
+        (slot, address): (OwnedSemaphorePermit, AddressSlot),
         service: S,
         mut stopped: watch::Receiver<()>,
     ) where
@@ -226,12 +263,17 @@ impl Shared {
         let certificate = stream.client_certificate().map(ClientCertificate);
         let timer = HeadTimer::new(self.limits.header_timeout, self.limits.idle_timeout);
         let reads = timer.reads();
+        let is_above = address.is_above();
         let stream = stream.with_slot(Slot {
             reads: timer.reads(),
             _permit: slot,
+            _address: address,
         });
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
+            if is_above {
+                request.extensions_mut().insert(AboveLimit);
+            }
             if let Some(certificate) = &certificate {
                 request.extensions_mut().insert(certificate.clone());
             }
@@ -240,6 +282,7 @@ impl Shared {
         let connection = self
             .http
             .clone()
+            .keep_alive(!is_above)
             .timer(timer)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
@@ -278,6 +321,8 @@ impl Shared {
 
 /// Time for the first request of a connection that was accepted before the shutdown: its client gets an answer. Our choice.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
+/// Time for the only request of a connection above the limit of its address. Our choice.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause when the system has no resources for another connection.

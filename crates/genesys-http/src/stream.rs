@@ -65,11 +65,12 @@ impl Usage {
     }
 }
 
-/// A server's permit of one connection, and the counter of its reads.
+/// A server's permits of one connection, and the counter of its reads.
 #[cfg(feature = "server")]
 pub(crate) struct Slot {
     pub(crate) reads: Arc<AtomicU32>,
     pub(crate) _permit: OwnedSemaphorePermit,
+    pub(crate) _address: crate::server::AddressSlot,
 }
 
 trait Io: AsyncRead + AsyncWrite + Unpin {}

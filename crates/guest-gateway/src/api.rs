@@ -30,6 +30,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use genesys_api::{Clock, Host};
+use genesys_http::server::{AboveLimit, RefusedConnections};
 use guest_payload::Policy;
 use guest_payload::iso27560::Controller;
 use guest_sessions::{ErrorCode, Operation, ROUTES};
@@ -85,6 +86,8 @@ pub(crate) struct Parts {
     pub(crate) fault_log: FaultLog,
     pub(crate) health: Health,
     pub(crate) requests: Requests,
+    /// Refused connections of guests.
+    pub(crate) refused_connections: RefusedConnections,
     pub(crate) store_file: PathBuf,
     /// The publication of checkpoints.
     pub(crate) audit: Audit,
@@ -236,7 +239,11 @@ pub(crate) async fn finish(State(listener): State<Listener>, mut request: Reques
     let (_open, gone) = watch::channel(());
     request.extensions_mut().insert(ClientGone(gone));
     // in a task of its own: a closed connection must not cancel a change between its commit and its effects
-    let answer = match framing::check(request.version(), request.headers()) {
+    let admitted = match request.extensions().get::<AboveLimit>() {
+        Some(AboveLimit { .. }) => Err(Refusal::too_many_connections()),
+        None => framing::check(request.version(), request.headers()),
+    };
+    let answer = match admitted {
         Ok(()) => tokio::spawn(next.run(request)).await,
         Err(refusal) => Ok(refusal.into_response()),
     };
@@ -265,7 +272,7 @@ pub(crate) async fn finish(State(listener): State<Listener>, mut request: Reques
         id = id.and_then(|id| id.to_str().ok()),
         listener = listener.name,
         client = log.caller(),
-        session = log.session(),
+        pseudonym = log.session(),
         network = request_log::network(address),
         %method,
         path,

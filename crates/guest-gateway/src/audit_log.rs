@@ -159,7 +159,18 @@ impl Parts {
         detail: Option<(&'static str, String)>,
     ) -> Result<(), Error> {
         let mut entry = Draft::new(self.clock.now().utc, Actor::guest(guest), action).subject(guest);
-        tracing::info!(session = %guest, ?detail, "{action}");
+        let value_of = |wanted| {
+            detail
+                .as_ref()
+                .and_then(|(name, value)| (*name == wanted).then_some(value.as_str()))
+        };
+        tracing::info!(
+            pseudonym = %guest,
+            credential = value_of("credential"),
+            reason = value_of("reason"),
+            transport = value_of("transport"),
+            "{action}"
+        );
         if let Some((name, value)) = detail {
             entry = entry.detail(name, value);
         }

@@ -111,6 +111,9 @@ pub(crate) struct Listen {
     /// Limit of open connections. Default: 16,384, or as many as the limit of open files allows.
     #[serde(deserialize_with = "at_least_one")]
     pub(crate) connections: u32,
+    /// Limit of open connections of an address of IPv4, or of the first 64 bits of one of IPv6, but for trusted proxies.
+    #[serde(deserialize_with = "at_least_one")]
+    pub(crate) connections_per_address: u32,
     /// Longest time to complete requests when the gateway stops.
     #[serde(deserialize_with = "reload::drain", serialize_with = "show::span")]
     pub(crate) drain: Duration,
@@ -131,6 +134,7 @@ impl Default for Listen {
             plain_http: PlainHttp::Loopback,
             public_url: None,
             connections: default_connections(),
+            connections_per_address: 1_024,
             drain: Duration::from_secs(20),
             requests_per_minute: 3_000,
             // plain HTTP is served on loopback only, so a proxy of this machine is there

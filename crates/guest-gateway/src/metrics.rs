@@ -8,7 +8,7 @@ use guest_store::{LogState, Stats, StoreError, Webhook};
 use http::header::ACCEPT;
 use http::{HeaderMap, Method, StatusCode};
 use prometheus_client::encoding::{EncodeLabelSet, prometheus_text, text};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
@@ -147,6 +147,9 @@ pub(crate) async fn page(app: &Parts, format: Format) -> (&'static str, String) 
     let now = app.clock.now();
     registry.register_collector(Box::new(app.direct.counters().scrape(now)));
     app.requests.register(&mut registry);
+    let refused = ConstCounter::new(app.refused_connections.count());
+    let help = "Connections that were refused because their address had too many, since the start";
+    registry.register("guest_gateway_connections_refused", help, refused);
     let mut gauge =
         |name: &str, help: &str, value: f64| registry.register(name, help, ConstGauge::new(value));
     gauge(

@@ -57,6 +57,8 @@ mod guest_chat;
 #[cfg(test)]
 mod guests;
 #[cfg(test)]
+mod hostile_clients;
+#[cfg(test)]
 mod idempotency;
 #[cfg(test)]
 mod left_out;

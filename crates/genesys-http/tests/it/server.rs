@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use genesys_http::Client;
-use genesys_http::server::{Limits, Peer};
+use genesys_http::server::{AboveLimit, Limits, Peer};
 use http::header::{CONNECTION, UPGRADE};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
@@ -319,4 +319,47 @@ async fn exhaust_file_descriptors() {
     assert!(!server.ended.is_finished());
     drop(descriptors);
     assert!(read_head(&mut tcp).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn connections_above_the_limit_of_their_address_are_answered_once_then_closed() {
+    let authority = Authority::new();
+    for identity in [None, Some(authority.loopback())] {
+        let limits = Limits {
+            connections_per_address: 2,
+            ..Limits::default()
+        };
+        let server = Loopback::start(identity, limits, |request| async move {
+            match request.extensions().get::<AboveLimit>() {
+                Some(_) => answer(429, "too many"),
+                None => answer(200, "hello"),
+            }
+        })
+        .await;
+        let client = Client::builder(authority.trusted()).build();
+        let connect = async || client.connect(&server.host).await.unwrap();
+        let mut open = vec![connect().await, connect().await];
+        let mut third = connect().await;
+        let request = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        write(&mut third, request).await;
+        let mut reply = String::new();
+        third.read_to_string(&mut reply).await.unwrap();
+        assert!(reply.starts_with("HTTP/1.1 429"), "{reply}");
+        assert!(
+            reply.to_ascii_lowercase().contains("connection: close"),
+            "{reply}"
+        );
+        drop(third);
+        // those below the limit are served, and a closed one makes room
+        write(&mut open[0], request).await;
+        assert!(read_head(&mut open[0]).await.starts_with("HTTP/1.1 200"));
+        open.pop();
+        loop {
+            let mut next = connect().await;
+            write(&mut next, request).await;
+            if read_head(&mut next).await.starts_with("HTTP/1.1 200") {
+                break;
+            }
+        }
+    }
 }

@@ -138,6 +138,12 @@ impl Refusal {
         Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
     }
 
+    pub(super) fn too_many_connections() -> Self {
+        let message = "cannot accept the connection: too many connections of this address are open, close some, or have the \
+                       operator raise `connections_per_address` of [listen]";
+        Self::new(ErrorCode::TooManyRequests, message).retry_after(Duration::from_secs(5))
+    }
+
     pub(crate) fn too_many_failures(wait: Duration) -> Self {
         let message = "cannot authenticate: too many failures from this address, wait for the seconds in \
                        Retry-After, then send the right secret";

@@ -11,8 +11,8 @@ use super::{StartError, read};
 use crate::admin::Login;
 use crate::config::{self, Config};
 
-/// Most open connections of operators. Our choice.
-const ADMIN_CONNECTIONS: u32 = 256;
+/// Most open connections of operators, and of one of their addresses. Our choice.
+const ADMIN_CONNECTIONS: (u32, u32) = (256, 128);
 
 /// The certificate of the listener, if it has one.
 pub(crate) fn identity(config: &Config) -> Result<Option<Identity>, StartError> {
@@ -44,8 +44,9 @@ impl Listeners {
     /// Binds the addresses, or takes the sockets of systemd: the first one for guests, the second one for operators.
     pub(super) async fn bind(config: &Config) -> Result<Self, StartError> {
         let (listen, mut inherited) = (&config.listen, ListenFd::from_env());
-        let limits = |connections| Limits {
+        let limits = |(connections, connections_per_address)| Limits {
             connections,
+            connections_per_address,
             drain: listen.drain,
             ..Limits::default()
         };
@@ -53,7 +54,10 @@ impl Listeners {
         let guests = bind_to(
             (listen.address, "[listen]"),
             guest_identity.clone(),
-            limits(listen.connections),
+            Limits {
+                unlimited_networks: listen.trusted_proxies.clone(),
+                ..limits((listen.connections, listen.connections_per_address))
+            },
             (&mut inherited, 0),
         );
         let guests = guests.await?;
