@@ -138,7 +138,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let mut guests = JoinSet::new();
     let bar = progress_bar(options.sessions);
     let started = load.now();
-    let interrupted = tokio::select! {
+    let mut interrupted = tokio::select! {
         () = converse(&load, &mut guests, &options) => false,
         () = update(&bar, &load) => false,
         () = interrupt.received() => true,
@@ -156,7 +156,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         () = leave(&mut guests) => {}
         () = update(&bar, &load) => {}
         () = timeout => {}
-        () = interrupt.received() => {}
+        () = interrupt.received() => interrupted = true,
     }
     bar.finish_and_clear();
     let report = load.figures().report(options.sessions, interrupted);

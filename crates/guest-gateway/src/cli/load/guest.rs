@@ -18,11 +18,14 @@ pub(super) async fn run(load: Arc<Load>, mut stop: watch::Receiver<bool>, number
     let Some(mut session) = create(&load).await else {
         return;
     };
-    let opened = tokio::select! {
-        opened = connect(&load, &mut session) => opened,
-        () = requested(&mut stop) => true,
+    let is_live = tokio::select! {
+        opened = connect(&load, &mut session) => opened && converse(&load, &mut session, &mut stop).await,
+        () = requested(&mut stop) => {
+            let example = || "it was not connected when the guests began to leave".to_owned();
+            load.figures().failed(Operation::Connect, "pending", example);
+            true
+        }
     };
-    let is_live = opened && converse(&load, &mut session, &mut stop).await;
     if is_live {
         // the guests leave in the order of their arrival
         load.clock.sleep(Duration::from_secs(1) * number / LEAVING).await;
