@@ -543,7 +543,7 @@ export interface FormContent {
 }
 
 /** Frames of the gateway: */
-export type GatewayFrame = HandshakeAccepted | DeliveryWaiting | DeliverySent | DeliveryFailed | Message | Typing | Conversation | ReplayIncomplete | Refused | SessionEnded | Pong;
+export type GatewayFrame = HandshakeAccepted | DeliveryWaiting | DeliverySent | DeliveryFailed | Message | Typing | Conversation | ReplayIncomplete | Refused | SessionEnded | SessionMoved | Pong;
 
 /** A string of the IAB Global Privacy Platform. It is stored and not evaluated. */
 export type Gpp = string;
@@ -1000,6 +1000,11 @@ export interface SessionEvent {
   /** Sequence number of the event, fixed when it occurs. It increases with each event of a session, by one or more. Drop an event with a lower number than the last one. */
   sequence: number;
   state: State;
+}
+
+/** The gateway is about to stop, and the session goes on elsewhere: at another gateway of the same address, or at its successor. Reconnect at once and resume. The socket is closed with 1001. */
+export interface SessionMoved {
+  type: "session.moved";
 }
 
 export interface SessionView {

@@ -387,6 +387,11 @@ export class GuestConversation extends EventTarget {
       case "session.ended":
         this.#end("session-ended", frame.reason);
         break;
+      case "session.moved":
+        this.#onDisconnect(true, null);
+        // again before the connection is stable: the backoff applies
+        if (this.#failures === 1) this.#schedule(0);
+        break;
       case "replay.incomplete":
         this.#emit("gap", frame);
         break;

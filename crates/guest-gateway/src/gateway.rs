@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use webhook::Dispatcher;
 use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
-use self::listener::{AdminListener, Listeners, public_host};
+use self::listener::{Listeners, public_host};
 pub(crate) use self::listener::{admin_identity, identity};
 use self::simulated::start_simulator;
 use crate::admin::Admin;
@@ -62,6 +62,10 @@ pub struct Gateway {
     simulator: Option<Simulator>,
     has_demo_page: bool,
     stop: watch::Sender<bool>,
+    /// The listener for guests.
+    serving: JoinSet<()>,
+    stop_admin: watch::Sender<bool>,
+    /// The listener for operators, and the background tasks.
     tasks: JoinSet<()>,
 }
 
@@ -127,7 +131,7 @@ impl Gateway {
             demo_page,
         });
 
-        let mut tasks = JoinSet::new();
+        let (mut serving, mut tasks) = (JoinSet::new(), JoinSet::new());
         let background = direct.clone();
         let background = async move { background.background_tasks(dispatcher).await };
         tasks.spawn(shutdown.clone().stopping(background));
@@ -145,16 +149,13 @@ impl Gateway {
                 .map(|admin| (admin.identity.clone(), admin.login.clone())),
             config: Mutex::new(config),
         });
-        let mut admin_url = None;
-        if let Some(AdminListener {
-            server, login, url, ..
-        }) = admin
-        {
-            let routes = Admin::new(login, reloader.clone(), url.clone()).router();
-            tasks.spawn(serve(server, routes, shutdown.clone()));
-            admin_url = Some(url);
+        let admin_url = admin.as_ref().map(|admin| admin.url.clone());
+        let (stop_admin, admin_shutdown) = watch::channel(false);
+        if let Some(admin) = admin {
+            let routes = Admin::new(admin.login, reloader.clone(), admin.url).router();
+            tasks.spawn(serve(admin.server, routes, Shutdown(admin_shutdown)));
         }
-        tasks.spawn(serve(guests, api::router(app), shutdown));
+        serving.spawn(serve(guests, api::router(app), shutdown));
         let admin = admin_url.as_ref().map(ToString::to_string);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), url = %public, admin, "started");
         Ok(Self {
@@ -170,6 +171,8 @@ impl Gateway {
             simulator,
             has_demo_page,
             stop,
+            serving,
+            stop_admin,
             tasks,
         })
     }
@@ -226,8 +229,9 @@ impl Gateway {
         self.reloader.reload().await
     }
 
-    /// Stops the gateway: accepts no more connections, completes requests within `drain` of `[listen]`, closes the guests'
-    /// sockets with code 1001, and signs the audit log. Another process can open the store then.
+    /// Stops the gateway: accepts no more connections of guests, completes requests within `drain` of `[listen]`, sends
+    /// `session.moved` to the guests' sockets and closes them with code 1001. The listener for operators serves until then, and
+    /// its readiness names the drain. At last the audit log is signed. Another process can open the store then.
     pub async fn stop(self) {
         let Self {
             audit,
@@ -238,6 +242,8 @@ impl Gateway {
             hub,
             simulator,
             stop,
+            mut serving,
+            stop_admin,
             mut tasks,
             ..
         } = self;
@@ -246,11 +252,16 @@ impl Gateway {
         drop((hub, reloader));
         stop.send_replace(true);
         let ended = async {
+            while serving.join_next().await.is_some() {}
+            stop_admin.send_replace(true);
             while tasks.join_next().await.is_some() {}
             // each request, socket and relay holds a receiver
             stop.closed().await;
         };
-        if tokio::time::timeout(drain + CLOSE_TIMEOUT, ended).await.is_err() {
+        if tokio::time::timeout(drain + 3 * CLOSE_TIMEOUT, ended)
+            .await
+            .is_err()
+        {
             tracing::warn!("shutdown timeout: tasks are still running");
         }
         if let Err(error) = direct.audit_log().log_counted().await {

@@ -98,6 +98,9 @@ pub enum ServerFrame<'a> {
         /// Sequence number.
         sequence: u64,
     },
+    /// The gateway is about to stop: reconnect at once. The socket is closed with 1001 next.
+    #[serde(rename = "session.moved")]
+    SessionMoved {},
     /// The sender is typing.
     Typing {
         /// Sender.
@@ -133,6 +136,7 @@ impl<'a> ServerFrame<'a> {
             Self::Pong { .. } => "pong",
             Self::ReplayIncomplete { .. } => "replay.incomplete",
             Self::SessionEnded { .. } => "session.ended",
+            Self::SessionMoved {} => "session.moved",
             Self::Typing { .. } => "typing",
         }
     }
@@ -396,6 +400,7 @@ mod tests {
                 read_until: None,
                 message: "x".into(),
             },
+            ServerFrame::SessionMoved {},
         ];
         let golden = include_str!("../tests/golden/server-frames.jsonl");
         assert_eq!(golden.lines().count(), frames.len());

@@ -7,8 +7,11 @@ use http::header::{COOKIE, HOST, SET_COOKIE};
 use http::{Method, StatusCode};
 use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::api::{Answer, Call};
+use crate::guests::until;
 use crate::page::soon;
 use crate::world::World;
 
@@ -232,4 +235,41 @@ async fn client_certificate_is_a_login() {
         "another authority signed it"
     );
     world.stop().await;
+}
+
+#[tokio::test]
+async fn readiness_names_the_drain_while_requests_of_guests_complete() {
+    let world = world_with_token().await;
+    let (http, guests) = (world.http(), world.gateway.address());
+    let url = format!("{}/health/ready", world.gateway.admin().unwrap());
+    let mut slow = TcpStream::connect(guests).await.unwrap();
+    let head = "POST /oauth/token HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+                content-length: 1\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    // connections are accepted in order, so the slow request is in progress
+    let live = http::Request::get(world.url("/health/live"));
+    http.send(live.body(bytes::Bytes::new()).unwrap()).await.unwrap();
+    let World {
+        gateway, simulator, ..
+    } = world;
+    let draining = async {
+        until(async || {
+            let request = http::Request::get(&url).header("authorization", format!("Bearer {TOKEN}"));
+            let answer = http
+                .send(request.body(bytes::Bytes::new()).unwrap())
+                .await
+                .unwrap();
+            answer.status() == StatusCode::SERVICE_UNAVAILABLE
+                && String::from_utf8_lossy(answer.body()).contains("\"draining\"")
+        })
+        .await;
+        until(async || TcpStream::connect(guests).await.is_err()).await;
+        slow.write_all(b"x").await.unwrap();
+        let mut answer = String::new();
+        slow.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let ((), answer) = tokio::join!(gateway.stop(), draining);
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    simulator.stop().await;
 }

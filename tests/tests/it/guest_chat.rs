@@ -152,6 +152,32 @@ async fn guest_chat_sends_what_was_written_before_a_reload_without_a_gateway() {
 }
 
 #[tokio::test]
+async fn guest_chat_goes_on_after_restarts_of_the_gateway() {
+    let Some(mut visit) = Visit::start("guest-chat with restarts of the gateway").await else {
+        return;
+    };
+    visit.click(".consent button[type=button]").await;
+    visit.read("Welcome to the shop! What can I show you?").await;
+    let mut expected = vec!["Welcome to the shop! What can I show you?".to_owned()];
+    for text in ["one", "two", "three"] {
+        visit.write_message(text).await;
+        visit.read(&format!("I received: {text}")).await;
+        expected.extend([text.to_owned(), format!("I received: {text}")]);
+        let shop = Arc::clone(&visit.shop);
+        let mut world = shop.world.lock().await;
+        let stopped = world.take().unwrap();
+        *world = Some(stopped.restart().await);
+    }
+    visit.write_message("four").await;
+    visit.read("I received: four").await;
+    expected.extend(["four".to_owned(), "I received: four".to_owned()]);
+    let texts = format!("[...{ROOT}.querySelectorAll('.message .text')].map((text) => text.textContent)");
+    assert_eq!(visit.browser.evaluate(&texts).await, json!(expected));
+    let gaps = format!("{ROOT}.querySelectorAll('.gap').length");
+    assert_eq!(visit.browser.evaluate(&gaps).await, 0);
+}
+
+#[tokio::test]
 async fn guest_chat_shows_the_history_after_a_reload() {
     let Some(mut visit) = Visit::start("guest-chat with its history after a reload").await else {
         return;

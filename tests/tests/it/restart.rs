@@ -89,7 +89,11 @@ async fn page_resumes_after_a_restart_and_a_gap_is_reported_to_one_that_missed_a
     let epoch = page.epoch.clone();
     let url = session["websocketUrl"].as_str().unwrap();
     let mut silent = Page::open(upgrade(url)).await.unwrap();
-    let (world, closed, silent_closed) = tokio::join!(world.restart(), page.closed(), silent.closed());
+    let moved = async {
+        page.until("session.moved").await;
+        page.closed().await
+    };
+    let (world, closed, silent_closed) = tokio::join!(world.restart(), moved, silent.closed());
     assert_eq!((closed, silent_closed), (Some(1001), Some(1001)));
 
     let resume = async |received: &Value| {

@@ -440,7 +440,10 @@ impl Relay {
             }
         }
         let (code, reason) = match stop {
-            Stop::Shutdown => (1001, "the gateway shuts down"),
+            Stop::Shutdown => {
+                self.broadcast(&ServerFrame::SessionMoved {}.to_json().into());
+                (1001, "the gateway shuts down")
+            }
             Stop::Failed(code, message) => {
                 self.broadcast(&error_frame(code, &message));
                 (1011, "see the error frame")

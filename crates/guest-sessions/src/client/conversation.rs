@@ -246,6 +246,12 @@ impl GatewayConversation {
                     },
                 });
             }
+            ServerFrame::SessionMoved {} => match self.engine.state() {
+                State::Configuring | State::Configured | State::ReadOnly => {
+                    self.engine.disconnect(Loss::Requested);
+                }
+                _ => {}
+            },
             ServerFrame::Pong { .. } => {}
         }
     }

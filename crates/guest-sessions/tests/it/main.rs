@@ -10,6 +10,9 @@ mod conversation;
 mod delivery;
 #[cfg(test)]
 #[cfg(feature = "client")]
+mod moved_session;
+#[cfg(test)]
+#[cfg(feature = "client")]
 mod peer;
 #[cfg(test)]
 mod schemas;

@@ -142,7 +142,7 @@ async fn frames_of_all_kinds() -> Vec<Value> {
     .await;
     until(&mut page, "replay.incomplete", &mut received).await;
     drop(line);
-    world.stop().await;
+    tokio::join!(world.stop(), until(&mut page, "session.moved", &mut received));
     received
 }
 
