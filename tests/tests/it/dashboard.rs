@@ -103,7 +103,7 @@ async fn dashboard_shows_sessions_live_and_the_timeline_of_one() {
     focus(&mut browser, "session-id").await;
     browser.write(id.as_str()).await;
     browser.press("Enter").await;
-    shows(&mut browser, "why", "The session has ended for the reason guest.").await;
+    shows(&mut browser, "why", "The guest ended the session, or the application on the guest's behalf. The connection has not failed.").await;
     for event in [
         "session.created",
         "ws.connected",

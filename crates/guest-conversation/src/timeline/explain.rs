@@ -56,13 +56,15 @@ impl Timeline {
         let but = match (state, warnings) {
             (Some(State::Configured) | None, None) => String::new(),
             (Some(State::Configured) | None, Some(warnings)) => format!(", but {warnings}"),
-            (Some(State::ReadOnly), _) => ", but it has ended and is read-only: start a new one".to_owned(),
+            (Some(State::ReadOnly), _) => {
+                ", but the conversation has ended and is read-only: start a new one".to_owned()
+            }
             (Some(state), None) => format!(", but it is not ready (state: {state:?})"),
             (Some(state), Some(warnings)) => {
                 format!(", but it is not ready (state: {state:?}), and {warnings}")
             }
         };
-        format!("Nothing has broken this conversation so far{but}.")
+        format!("The connection has not failed{but}.")
     }
 
     /// The state after a loss, if the session is ready again.

@@ -258,10 +258,10 @@ fn explanation_without_a_loss_names_what_is_wrong() {
     timeline.at(now).record(state(State::Configuring));
     assert_eq!(
         timeline.explain(),
-        "Nothing has broken this conversation so far, but it is not ready (state: Configuring)."
+        "The connection has not failed, but it is not ready (state: Configuring)."
     );
     timeline.record(state(State::Configured));
-    assert_eq!(timeline.explain(), "Nothing has broken this conversation so far.");
+    assert_eq!(timeline.explain(), "The connection has not failed.");
     for _ in 0..2 {
         timeline.record(TimelineEvent::Warning(
             "a message was not acknowledged in time",
@@ -270,12 +270,12 @@ fn explanation_without_a_loss_names_what_is_wrong() {
     }
     assert_eq!(
         timeline.explain(),
-        "Nothing has broken this conversation so far, but a message was not acknowledged in time."
+        "The connection has not failed, but a message was not acknowledged in time."
     );
     timeline.record(state(State::ReadOnly));
     assert_eq!(
         timeline.explain(),
-        "Nothing has broken this conversation so far, but it has ended and is read-only: start a new one."
+        "The connection has not failed, but the conversation has ended and is read-only: start a new one."
     );
 }
 
@@ -316,7 +316,7 @@ fn explanation_of_a_frame_that_is_too_large_has_its_size() {
 #[test]
 fn explanation_names_a_restored_connection() {
     let (mut timeline, now) = start();
-    assert_eq!(timeline.explain(), "Nothing has broken this conversation so far.");
+    assert_eq!(timeline.explain(), "The connection has not failed.");
     timeline.at(now).record(lost(Loss::NoAnswer));
     timeline.at(now).record(TimelineEvent::State(State::Connecting));
     timeline.at(now).record(TimelineEvent::State(State::Configured));

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use genesys_api::{SessionId, error_chain, rfc3339};
+use genesys_api::{EndReason, SessionId, error_chain, rfc3339};
 use guest_conversation::timeline::Timeline;
 use guest_sessions::{AuditQuery, ErrorCode};
 use guest_suite::store::StoreErrorKind;
@@ -150,12 +150,35 @@ async fn show_session(
 
 /// Explains in sentences the end of the session and of its connection.
 fn why(session: &SessionInfo, timeline: Option<&Timeline>) -> String {
-    let end = session.end_reason.as_ref();
-    let end = end.map(|reason| format!("The session has ended for the reason {reason}."));
+    let end = session
+        .end_reason
+        .as_deref()
+        .map(|reason| EndReason::from_name(reason).map_or("The session has ended.", explain_end));
     let connection = match (timeline, &end) {
         (Some(timeline), _) => timeline.explain(),
         (None, Some(_)) => "No events of its connection are in memory.".to_owned(),
         (None, None) => "It has no connection to Genesys Cloud in this process: its guest has not connected since the start.".to_owned(),
     };
-    end.into_iter().chain([connection]).collect::<Vec<_>>().join(" ")
+    end.into_iter()
+        .map(str::to_owned)
+        .chain([connection])
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn explain_end(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::Agent => "The agent, a bot or a flow ended the conversation.",
+        EndReason::ConsentWithdrawn => {
+            "The session ended because the guest withdrew a consent that the policy requires."
+        }
+        EndReason::Error => "A permanent error of Genesys Cloud ended the session.",
+        EndReason::Expired => "The session expired: its idle timeout or its lifetime has passed.",
+        EndReason::Guest => "The guest ended the session, or the application on the guest's behalf.",
+        EndReason::ServerClosed => "Genesys Cloud closed the conversation permanently.",
+        EndReason::SignedOut => "The session ended because the guest signed out.",
+        EndReason::TokenReuse => {
+            "The session ended because an invalid token of it was used, which may be stolen."
+        }
+    }
 }

@@ -43,8 +43,11 @@ pub(super) fn routes() -> Router<Admin> {
 /// The page of an operator, or the login.
 async fn show(State(admin): State<Admin>, request: Request) -> Response {
     let page = match login::is_logged_in(&admin, &request) {
-        true => include_str!("dashboard/index.html"),
-        false => include_str!("page/login.html"),
+        true => concat!(
+            include_str!("page/head.html"),
+            include_str!("dashboard/index.html")
+        ),
+        false => concat!(include_str!("page/head.html"), include_str!("page/login.html")),
     };
     file("text/html; charset=utf-8", page)
 }

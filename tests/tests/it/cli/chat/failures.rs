@@ -29,7 +29,7 @@ async fn chat_loses_nothing_after_a_dropped_socket_and_explains_it() {
         .collect();
     assert_eq!(output.len(), 2, "{}", ended.out);
     assert!(
-        output[0].starts_with("* Nothing has broken this conversation so far."),
+        output[0].starts_with("* The connection has not failed."),
         "{output:?}"
     );
     assert!(output[1].starts_with("* The connection broke"), "{output:?}");
