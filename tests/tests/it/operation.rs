@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use genesys_http::{Client, Tls};
 use http::StatusCode;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixDatagram};
 use tokio::process::Command;
 
 use crate::api::{Api, Call, SESSIONS, path_of};
 use crate::cli::{EXAMPLE_CHANNEL, EXAMPLE_CLIENT, Example, Serving};
 use crate::guests::until;
-use crate::page::Page;
+use crate::page::{Page, soon};
 use crate::process::{Process, command, program};
 use crate::proxy::ClosedPort;
 use crate::world::{ORIGIN, World};
@@ -309,4 +311,76 @@ async fn restarts_with_socket_activation_fail_no_request() {
     load.progress().await;
     load.stop().await;
     assert_eq!(process.interrupt().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn second_signal_stops_a_drain_at_once() {
+    let example = Example::new();
+    let serving = example.serve().await;
+    let address = serving.url.trim_start_matches("http://").to_owned();
+    // without its body the request is in progress for the whole drain
+    let mut slow = TcpStream::connect(&address).await.unwrap();
+    let head = "POST /oauth/token HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\
+                content-type: application/x-www-form-urlencoded\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    serving.process.signal("TERM");
+    until(async || TcpStream::connect(&address).await.is_err()).await;
+    serving.process.signal("TERM");
+    let ended = serving.process.ended().await;
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended.error_line().contains("stopped by a second signal"),
+        "{}",
+        ended.err
+    );
+}
+
+#[tokio::test]
+async fn systemd_is_notified_of_the_start_and_the_stop() {
+    let example = Example::new();
+    let path = example.path("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let mut serve = command(["serve", "--json", "--config", &example.write()]);
+    serve.env("NOTIFY_SOCKET", &path);
+    let serving = Example::serve_by(serve).await;
+    let state = async || {
+        let mut state = [0; 64];
+        let length = soon(socket.recv(&mut state)).await.unwrap();
+        String::from_utf8(state[..length].to_vec()).unwrap()
+    };
+    assert_eq!(state().await, "READY=1");
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+    assert_eq!(state().await, "STOPPING=1");
+}
+
+#[tokio::test]
+async fn reload_replaces_the_certificate_of_later_connections() {
+    let mut example = Example::new();
+    for name in ["certificate", "key"] {
+        let path = example.path(name).display().to_string();
+        let extension = if name == "key" { "key" } else { "pem" };
+        let setting = format!("# {name} = \"gateway.{extension}\"");
+        example.change(&setting, &format!("{name} = {path:?}"));
+    }
+    let install = |pki: &genesys_sim::Pki| {
+        std::fs::write(example.path("certificate"), &pki.cert_pem).unwrap();
+        std::fs::write(example.path("key"), pki.key_pem.expose_secret()).unwrap();
+        Client::builder(Tls::only_ca(pki.ca_pem.as_bytes()).unwrap()).build()
+    };
+    let pki = || genesys_sim::throwaway_ca(&genesys_sim::LOOPBACK).unwrap();
+    let before = install(&pki());
+    let serving = example.serve().await;
+    let host = serving.url.parse().unwrap();
+    let mut open = before.connect(&host).await.unwrap();
+    let after = install(&pki());
+    assert!(after.connect(&host).await.is_err());
+    assert_eq!(reload(&serving).await.0, StatusCode::OK);
+    assert!(after.connect(&host).await.is_ok());
+    assert!(before.connect(&host).await.is_err());
+    let request = "GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    open.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    open.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
 }
