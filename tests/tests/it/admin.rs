@@ -270,6 +270,6 @@ async fn readiness_names_the_drain_while_requests_of_guests_complete() {
         answer
     };
     let ((), answer) = tokio::join!(gateway.stop(), draining);
-    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
     simulator.stop().await;
 }
