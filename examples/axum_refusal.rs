@@ -52,7 +52,7 @@ pub(crate) async fn rule(Path(id): Path<String>) -> Result<String, StatusCode> {
     let sources: Vec<String> = rule.sources.iter().map(ToString::to_string).collect();
     Ok(format!(
         "{id}: the legal basis of {} is {}, source: {}\n",
-        rule.purpose,
+        rule.subject,
         rule.basis,
         sources.join("; ")
     ))

@@ -173,12 +173,16 @@ export interface ChangeConsent {
   /** Whether the guest's browser has a Global Privacy Control signal: `navigator.globalPrivacyControl`, or `Sec-GPC: 1` in its request to the backend. Default: false. The signal also counts if this request has the header `Sec-GPC`. */
   gpc?: boolean;
   gpp?: Gpp;
+  guardian?: Guardian;
   how?: How;
   /** true grants, false withdraws. */
   marketing?: boolean;
   notice?: Notice;
   /** true grants, false withdraws. */
   personalization?: boolean;
+  sensitive?: SensitiveChoices;
+  /** true withdraws every agreement in one call: of each purpose, and of sensitive data. No other choice beside it. */
+  withdrawAll?: boolean;
 }
 
 /** Choice of the guest. */
@@ -203,6 +207,8 @@ export interface Consent {
   };
   /** Time of the guest's last choice. */
   recordedAt: string;
+  /** State of each category of sensitive data that the guest was asked about, or that an attribute has. */
+  sensitive?: Record<string, SensitiveState>;
 }
 
 export interface ConsentChoices {
@@ -216,12 +222,14 @@ export interface ConsentChoices {
   /** Whether the guest's browser has a Global Privacy Control signal: `navigator.globalPrivacyControl`, or `Sec-GPC: 1` in its request to the backend. Default: false. The signal also counts if this request has the header `Sec-GPC`. */
   gpc?: boolean;
   gpp?: Gpp;
+  guardian?: Guardian;
   how?: How;
   /** true grants, false denies. null or absent is no choice. */
   marketing?: boolean | null;
   notice?: Notice;
   /** true grants, false denies. null or absent is no choice. */
   personalization?: boolean | null;
+  sensitive?: SensitiveChoices;
 }
 
 /** A consent record or a receipt, in the fields of ISO/IEC TS 27560. `record_id` is the id of the session. */
@@ -548,6 +556,16 @@ export type GatewayFrame = HandshakeAccepted | DeliveryWaiting | DeliverySent | 
 /** A string of the IAB Global Privacy Platform. It is stored and not evaluated. */
 export type Gpp = string;
 
+/** Evidence that a parent or guardian agreed. It implies the actor `guardian`. Without it nothing is on for a guest below the age of consent. */
+export interface Guardian {
+  /** The controller's reference to what it keeps of the verification. */
+  reference?: string;
+  relationship: "guardian" | "parent";
+  /** Way in which identity and relationship were verified. */
+  verification: "email-confirmation" | "identity-document" | "payment-card" | "phone-call" | "signed-form" | "text-message" | "video-call";
+  verifiedAt: string;
+}
+
 export type GuestAction = "clear" | "send" | "start_new";
 
 /** The guest's answer to content: choices of one message, or a form. The texts and payloads have at most 16 KiB together, the texts at most 4,096 bytes. Choices are not compared with what the content offered. */
@@ -848,13 +866,18 @@ export interface Problem {
 
 export interface Purpose {
   actor?: Actor;
+  /** Last time at which the agreement counts. Ask the guest again before. */
+  askAgainAt?: string;
   chosenAt?: string;
   gpp?: Gpp;
+  guardian?: Guardian;
   how?: How;
   notice?: Notice;
+  /** Duties of the page and its operator. */
+  obligations: Array<"ask" | "ask-again" | "ask-apart" | "ask-guardian" | "ask-twice" | "human-review" | "offer-objection" | "offer-withdrawal" | "replace-policy" | "tell-first">;
   /** Whether data may be used for the purpose. */
   on: boolean;
-  reason: string;
+  reason: "denied" | "expired" | "guardianNeeded" | "granted" | "minorNotGranted" | "notGranted" | "notObjected" | "optOutSignal" | "policyNotInForce" | "prohibited" | "tooYoung";
   /** Id of the applied rule. */
   rule: string;
 }
@@ -948,6 +971,39 @@ export interface Sender {
   name?: string;
 }
 
+/** Choices about categories of sensitive data: true agrees, false refuses. Absent is no choice. An attribute that the policy declares sensitive is kept only if its purpose and its category are on. */
+export interface SensitiveChoices {
+  biometric?: boolean;
+  children?: boolean;
+  ethnicity?: boolean;
+  faith?: boolean;
+  health?: boolean;
+  immigration?: boolean;
+  orientation?: boolean;
+  politics?: boolean;
+  "precise-location"?: boolean;
+  union?: boolean;
+}
+
+export interface SensitiveState {
+  actor?: Actor;
+  /** Last time at which the agreement counts. Ask the guest again before. */
+  askAgainAt?: string;
+  choice: Choice;
+  chosenAt?: string;
+  gpp?: Gpp;
+  guardian?: Guardian;
+  how?: How;
+  notice?: Notice;
+  /** Duties of the page and its operator. */
+  obligations: Array<"ask" | "ask-again" | "ask-apart" | "ask-guardian" | "ask-twice" | "human-review" | "offer-objection" | "offer-withdrawal" | "replace-policy" | "tell-first">;
+  /** Whether data of the category may be used. */
+  on: boolean;
+  reason: "denied" | "expired" | "guardianNeeded" | "granted" | "minorNotGranted" | "notGranted" | "notObjected" | "optOutSignal" | "policyNotInForce" | "prohibited" | "tooYoung";
+  /** Id of the applied rule. */
+  rule: string;
+}
+
 /** Sequence numbers of the first and the last event that this one stands for. Events between them may have been delivered. */
 export interface SequenceRange {
   first: number;
@@ -967,6 +1023,11 @@ export interface Session {
   /** Seconds until the refresh token ends, and with it the session, rounded down. Each refresh brings a new one. */
   refreshExpiresIn: number;
   refreshToken: string;
+  /** Attributes whose names suggest sensitive data that the policy does not declare. */
+  warnings?: Array<{
+    attribute: string;
+    category: "health" | "biometric" | "precise-location" | "children" | "faith" | "orientation" | "union" | "immigration" | "ethnicity" | "politics";
+  }>;
   websocketUrl: string;
 }
 

@@ -390,7 +390,8 @@ fn decisions(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
     let place: Jurisdiction = "US-WA".parse()?;
     let holds = move |purpose: Purpose, wider: Jurisdiction| {
         policy.rules().iter().find(|rule| {
-            rule.purpose == purpose && matches!(&rule.scope, Scope::Places(places) if places.contains(&wider))
+            rule.subject == purpose.into()
+                && matches!(&rule.scope, Scope::Places(places) if places.contains(&wider))
         })
     };
     row(

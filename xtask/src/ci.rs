@@ -168,6 +168,15 @@ const DEEP_STEPS: &[Step] = &[
         },
     },
     Step {
+        name: "consent",
+        purpose: "consent: 1,000,000 guests, of whom a refusal, signal, lower age or further place switches nothing on",
+        minutes: 10.0,
+        run: |root| {
+            let line = "cargo test --profile simulate --package guest-payload nothing_is_switched_on";
+            with_settings(root, line, &[("GUEST_PAYLOAD_CASES", "1000000")])
+        },
+    },
+    Step {
         name: "faults",
         purpose: "the store and the file log: each write, sync and open fails once, and a full disk recovers",
         minutes: 15.0,

@@ -65,9 +65,13 @@ impl Attributes {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// Drops each attribute of a purpose for which `is_on` returns false.
-    pub(crate) fn retain(&mut self, is_on: impl Fn(Purpose) -> bool) {
-        self.0.retain(|key, _| purpose_of(key).is_none_or(&is_on));
+    /// Drops each attribute for whose key and purpose `keeps` returns false. A functional one has no purpose.
+    pub(crate) fn retain(&mut self, keeps: impl Fn(&str, Option<Purpose>) -> bool) {
+        self.0.retain(|key, _| keeps(key, purpose_of(key)));
+    }
+
+    pub(crate) fn contains(&self, key: &str) -> bool {
+        self.0.contains_key(key)
     }
 
     /// The purposes that the attributes serve, in the order of [`Purpose::ALL`]. A functional one serves `None`, which is
@@ -281,7 +285,7 @@ mod tests {
                 attributes.insert(key.as_str(), "x").unwrap();
             }
             attributes.insert("source", "web").unwrap();
-            attributes.retain(|purpose| on[purpose as usize]);
+            attributes.retain(|_, purpose| purpose.is_none_or(|purpose| on[purpose as usize]));
             let kept = |key: &str| attributes.0.contains_key(key);
             for key in &keys {
                 let purpose = purpose_of(key).expect("no key is functional");

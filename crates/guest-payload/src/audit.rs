@@ -2,18 +2,17 @@
 
 use crate::attributes::purpose_of;
 use crate::{
-    Actor, CollectionMethod, ConsentDiff, ConsentRecord, ConsentUpdate, GuestData, Purpose, PurposeRecord,
-    Refused,
+    Actor, CollectionMethod, ConsentDiff, ConsentRecord, ConsentUpdate, GuestData, PurposeRecord, Refused,
+    Subject,
 };
 
 impl ConsentRecord {
-    /// Keys and values for the audit entry of a new session: each purpose, the policy, the places, and
-    /// `gpc` if the guest's browser sent the signal.
+    /// Keys and values for the audit entry of a new session: each purpose, each category of sensitive data as in
+    /// `sensitive.health`, the policy, the places, and `gpc` if the guest's browser sent the signal.
     #[must_use]
     pub fn audit_details(&self) -> Vec<(String, String)> {
-        let purposes = Purpose::ALL
-            .into_iter()
-            .map(|purpose| (purpose.to_string(), self.purpose(purpose).audit_detail()));
+        let states = self.states();
+        let purposes = states.map(|(subject, record)| (audit_key(subject), record.audit_detail()));
         let policy = format!("{} {}", self.policy, self.policy_version);
         purposes
             .chain([
@@ -23,9 +22,52 @@ impl ConsentRecord {
             .chain(self.gpc.then(|| ("gpc".to_owned(), "true".to_owned())))
             .collect()
     }
+
+    /// Keys and values for the audit entry about the evidence of a parent or guardian: `purposes`, `relationship`,
+    /// `verification` and `verified_at`. `None` without one. The reference is left out: it may identify a person.
+    #[must_use]
+    pub fn guardian_details(&self) -> Option<Vec<(String, String)>> {
+        let with_evidence = |record: &PurposeRecord| record.evidence.as_ref()?.guardian.clone();
+        let (_, guardian) = self
+            .states()
+            .find_map(|(subject, record)| Some((subject, with_evidence(record)?)))?;
+        let covered = self
+            .states()
+            .filter(|(_, record)| with_evidence(record).as_ref() == Some(&guardian));
+        let covered: Vec<String> = covered.map(|(subject, _)| audit_key(subject)).collect();
+        Some(vec![
+            ("purposes".to_owned(), covered.join(" ")),
+            ("relationship".to_owned(), guardian.relationship.to_string()),
+            ("verification".to_owned(), guardian.verification.to_string()),
+            (
+                "verified_at".to_owned(),
+                genesys_api::rfc3339(guardian.verified_at),
+            ),
+        ])
+    }
+}
+
+/// The key of a subject in an audit entry.
+fn audit_key(subject: Subject) -> String {
+    match subject {
+        Subject::Sensitive(category) => format!("sensitive.{category}"),
+        _ => subject.to_string(),
+    }
 }
 
 impl ConsentUpdate {
+    /// Keys and values for the audit entry about the evidence of a parent or guardian, if the change brings one.
+    #[must_use]
+    pub fn guardian_details(&self) -> Option<Vec<(String, String)>> {
+        let guardian = |record: &PurposeRecord| record.evidence.as_ref()?.guardian.clone();
+        let is_new =
+            |diff: &ConsentDiff| guardian(&diff.after).is_some_and(|new| guardian(&diff.before) != Some(new));
+        self.diffs
+            .iter()
+            .any(is_new)
+            .then(|| self.data.consent().guardian_details())?
+    }
+
     /// Whether the change switches a purpose off.
     #[must_use]
     pub fn is_withdrawal(&self) -> bool {
@@ -38,7 +80,12 @@ impl ConsentUpdate {
     /// those of the new record.
     #[must_use]
     pub fn audit_details(&self) -> Vec<(String, String)> {
-        let before = |diff: &ConsentDiff| (format!("before.{}", diff.purpose), diff.before.audit_detail());
+        let before = |diff: &ConsentDiff| {
+            (
+                format!("before.{}", audit_key(diff.subject)),
+                diff.before.audit_detail(),
+            )
+        };
         let mut details: Vec<(String, String)> = self.diffs.iter().map(before).collect();
         details.extend(self.data.consent().audit_details());
         details
@@ -48,12 +95,16 @@ impl ConsentUpdate {
 impl GuestData {
     /// Keys and lists for the audit entry of a disclosure of the attributes, and of the purposes that they serve,
     /// `functional` included. An attribute that needs no consent has its name. Any other is named by its purpose, as in
-    /// `marketing.*`, once for each: its key is a text of the client, and may be personal. No value.
+    /// `marketing.*`, once for each: its key is a text of the client, and may be personal. One with sensitive data is named by
+    /// its category too, as in `marketing.* (health)`. No value.
     #[must_use]
     pub fn disclosure_details(&self) -> [(&'static str, Vec<String>); 2] {
-        let names = self.attributes().map(|(key, _)| match purpose_of(key) {
-            Some(purpose) => format!("{purpose}.*"),
-            None => key.to_owned(),
+        let names = self.attributes().map(|(key, _)| {
+            let name = purpose_of(key).map_or(key.to_owned(), |purpose| format!("{purpose}.*"));
+            match self.category(key) {
+                Some(category) => format!("{name} ({category})"),
+                None => name,
+            }
         });
         let purposes = self.purposes().into_iter().map(|purpose| match purpose {
             Some(purpose) => purpose.to_string(),

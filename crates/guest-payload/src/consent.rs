@@ -1,11 +1,12 @@
 //! Choices of a guest, with their evidence.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::Purpose;
+use crate::{Category, GuardianEvidence, Purpose};
 
 /// A guest's choice about one purpose.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
@@ -48,6 +49,15 @@ pub struct Evidence {
     /// The consent platform's string.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpp: Option<Gpp>,
+    /// The evidence that a parent or guardian agreed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guardian: Option<GuardianEvidence>,
+}
+
+/// A time in UTC with milliseconds. One without an equal in UTC is at the end of the calendar and stays unchanged.
+pub(crate) fn in_milliseconds(time: OffsetDateTime) -> OffsetDateTime {
+    let utc = time.checked_to_offset(UtcOffset::UTC).unwrap_or(time);
+    utc.truncate_to_millisecond()
 }
 
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -58,19 +68,19 @@ impl Evidence {
     /// A choice at `when`, without further evidence. The other fields can be set.
     #[must_use]
     pub fn at(when: OffsetDateTime) -> Self {
-        // a time without an equal in UTC is at the end of the calendar and stays unchanged
-        let utc = when.checked_to_offset(UtcOffset::UTC).unwrap_or(when);
         Self {
-            chosen_at: utc.truncate_to_millisecond(),
+            chosen_at: in_milliseconds(when),
             method: CollectionMethod::default(),
             actor: Actor::default(),
             notice: None,
             gpp: None,
+            guardian: None,
         }
     }
 
+    /// Whether a parent or guardian chose, with evidence.
     pub(crate) fn is_by_guardian(&self) -> bool {
-        self.actor == Actor::Guardian
+        self.actor == Actor::Guardian && self.guardian.is_some()
     }
 }
 
@@ -226,6 +236,9 @@ pub enum EvidenceError {
     /// Not a language tag.
     #[error("invalid notice language: use a tag such as de or de-CH")]
     Language,
+    /// Not a reference of the controller.
+    #[error("invalid reference: use 1 to 64 of A-Z a-z 0-9 . _ : -")]
+    Reference,
     /// Not a version of a notice.
     #[error("invalid notice version: use 1 to 64 printable ASCII characters")]
     Version,
@@ -234,7 +247,7 @@ pub enum EvidenceError {
 /// Maximum characters of a GPP string.
 const MAX_GPP: usize = 4096;
 
-/// A choice about one purpose and its evidence, which for [`Choice::Unknown`] is the time of asking.
+/// A choice about one subject and its evidence, which for [`Choice::Unknown`] is the time of asking.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PurposeChoice {
     /// The choice.
@@ -243,27 +256,39 @@ pub struct PurposeChoice {
     pub evidence: Evidence,
 }
 
-/// A guest's choices, one for each purpose, each with its evidence.
+/// A guest's choices, one for each purpose and for categories of sensitive data, each with its evidence.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Consent {
     choices: [PurposeChoice; 3],
+    sensitive: BTreeMap<Category, PurposeChoice>,
 }
 
 impl Consent {
-    /// Choices that were made together, in the order of [`Purpose::ALL`].
+    /// Choices that were made together, in the order of [`Purpose::ALL`], and none about sensitive data.
     #[must_use]
     pub fn together(choices: [Choice; 3], evidence: Evidence) -> Self {
         let choices = choices.map(|choice| PurposeChoice {
             choice,
             evidence: evidence.clone(),
         });
-        Self { choices }
+        Self {
+            choices,
+            sensitive: BTreeMap::new(),
+        }
     }
 
     /// Replaces the choice about one purpose.
     #[must_use]
     pub fn with(mut self, purpose: Purpose, choice: Choice, evidence: Evidence) -> Self {
         self.choices[purpose as usize] = PurposeChoice { choice, evidence };
+        self
+    }
+
+    /// Replaces the choice about one category of sensitive data.
+    #[must_use]
+    pub fn with_sensitive(mut self, category: Category, choice: Choice, evidence: Evidence) -> Self {
+        self.sensitive
+            .insert(category, PurposeChoice { choice, evidence });
         self
     }
 
@@ -279,15 +304,31 @@ impl Consent {
         self.purpose(purpose).choice
     }
 
+    /// The choices about categories of sensitive data.
+    pub fn sensitive(&self) -> impl Iterator<Item = (Category, &PurposeChoice)> {
+        self.sensitive
+            .iter()
+            .map(|(category, choice)| (*category, choice))
+    }
+
+    /// The choice about one category of sensitive data, and its evidence, if one was asked for.
+    #[must_use]
+    pub fn category(&self, category: Category) -> Option<&PurposeChoice> {
+        self.sensitive.get(&category)
+    }
+
     /// The same choices as a change of earlier ones, with the evidence of the latest. [`Choice::Unknown`] changes nothing.
     #[must_use]
     pub fn to_change(&self) -> ConsentChange {
-        let latest = self.choices.iter().max_by_key(|choice| choice.evidence.chosen_at);
+        let latest = self.every().max_by_key(|choice| choice.evidence.chosen_at);
+        let made = |choice: Choice| Some(choice).filter(|choice| *choice != Choice::Unknown);
         ConsentChange {
-            choices: self
-                .choices
-                .each_ref()
-                .map(|choice| Some(choice.choice).filter(|choice| *choice != Choice::Unknown)),
+            choices: self.choices.each_ref().map(|choice| made(choice.choice)),
+            sensitive: self
+                .sensitive()
+                .filter_map(|(category, choice)| Some((category, made(choice.choice)?)))
+                .collect(),
+            is_full_withdrawal: false,
             evidence: latest.unwrap_or(&self.choices[0]).evidence.clone(),
         }
     }
@@ -295,16 +336,23 @@ impl Consent {
     /// Time of the latest choice, or of the latest asking.
     #[must_use]
     pub fn latest(&self) -> OffsetDateTime {
-        let [marketing, personalization, analytics] =
-            self.choices.each_ref().map(|choice| choice.evidence.chosen_at);
-        marketing.max(personalization).max(analytics)
+        let first = self.choices[0].evidence.chosen_at;
+        self.every()
+            .map(|choice| choice.evidence.chosen_at)
+            .fold(first, OffsetDateTime::max)
+    }
+
+    fn every(&self) -> impl Iterator<Item = &PurposeChoice> {
+        self.choices.iter().chain(self.sensitive.values())
     }
 }
 
-/// A change of earlier choices. A purpose that is not named stays unchanged.
+/// A change of earlier choices. A purpose or a category that is not named stays unchanged.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConsentChange {
     choices: [Option<Choice>; 3],
+    sensitive: BTreeMap<Category, Choice>,
+    is_full_withdrawal: bool,
     evidence: Evidence,
 }
 
@@ -314,6 +362,8 @@ impl ConsentChange {
     pub fn new(evidence: Evidence) -> Self {
         Self {
             choices: [None; 3],
+            sensitive: BTreeMap::new(),
+            is_full_withdrawal: false,
             evidence,
         }
     }
@@ -332,10 +382,61 @@ impl ConsentChange {
         self
     }
 
+    /// Agrees to the use of sensitive data of this category, or refuses it.
+    #[must_use]
+    pub fn with_sensitive(mut self, category: Category, is_granted: bool) -> Self {
+        let choice = if is_granted {
+            Choice::Granted
+        } else {
+            Choice::Denied
+        };
+        self.sensitive.insert(category, choice);
+        self
+    }
+
+    /// Withdraws every agreement: of each purpose, and of each category of sensitive data that the record has.
+    #[must_use]
+    pub fn withdrawing_all(mut self) -> Self {
+        self.is_full_withdrawal = true;
+        self
+    }
+
+    /// Whether every agreement is withdrawn.
+    #[must_use]
+    pub fn is_full_withdrawal(&self) -> bool {
+        self.is_full_withdrawal
+    }
+
     /// The new choice about one purpose, if it changes: granted or denied, never unknown.
     #[must_use]
     pub fn choice(&self, purpose: Purpose) -> Option<Choice> {
-        self.choices[purpose as usize]
+        match self.is_full_withdrawal {
+            true => Some(Choice::Denied),
+            false => self.choices[purpose as usize],
+        }
+    }
+
+    /// The named categories of sensitive data with their new choices.
+    pub fn sensitive(&self) -> impl Iterator<Item = (Category, Choice)> {
+        self.sensitive
+            .iter()
+            .map(|(category, choice)| (*category, *choice))
+    }
+
+    /// The new choice about one category, if it changes.
+    pub(crate) fn category(&self, category: Category) -> Option<Choice> {
+        match self.is_full_withdrawal {
+            true => Some(Choice::Denied),
+            false => self.sensitive.get(&category).copied(),
+        }
+    }
+
+    /// Whether a choice is a refusal.
+    pub(crate) fn withdraws(&self) -> bool {
+        let refused = |choice| choice == Choice::Denied;
+        self.is_full_withdrawal
+            || self.choices.iter().flatten().copied().any(refused)
+            || self.sensitive.values().copied().any(refused)
     }
 
     /// The evidence of the change.

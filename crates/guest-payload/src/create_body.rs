@@ -16,8 +16,9 @@ use crate::attributes::MAX_VALUE_LENGTH;
 use crate::consent::is_default;
 use crate::purpose::ByPurpose;
 use crate::{
-    Age, AttributeError, Attributes, Choice, Consent, ConsentRecord, Evidence, EvidenceError, Gpp,
-    Jurisdictions, NewGuest, NewSession, Notice, Purpose, PurposeRecord, Signals,
+    Actor, Age, AttributeError, Attributes, Category, Choice, Consent, ConsentRecord, Evidence,
+    EvidenceError, Gpp, GuardianEvidence, Jurisdictions, NewGuest, NewSession, Notice, Purpose,
+    PurposeRecord, Reference, Signals,
 };
 
 /// Tolerance for the clock of a client that dates a choice. Our choice.
@@ -71,6 +72,7 @@ impl NewGuest {
                 };
             }
         }
+        let sensitive = sensitive_choices(&mut consent)?;
         let age = consent.optional("age").map(|field| field.parse()).transpose()?;
         let signals = signals.or_in_body(&mut consent)?;
         let evidence = Evidence::parse(&mut consent, received)?;
@@ -80,11 +82,38 @@ impl NewGuest {
             guest: None,
             jurisdictions,
             age: age.unwrap_or(Age::UNKNOWN),
-            consent: Consent::together(choices, evidence),
+            consent: sensitive.into_iter().fold(
+                Consent::together(choices, evidence.clone()),
+                |consent, (category, choice)| consent.with_sensitive(category, choice, evidence.clone()),
+            ),
             signals,
             attributes,
         })
     }
+}
+
+/// Takes `sensitive` from a consent object of the `guest-sessions` contract: true or false for categories of sensitive data.
+///
+/// # Errors
+/// If a name is unknown, or a value is neither true nor false.
+pub fn sensitive_choices(consent: &mut Object<'_>) -> Result<Vec<(Category, Choice)>, BodyError> {
+    let Some(field) = consent.optional("sensitive") else {
+        return Ok(Vec::new());
+    };
+    let mut choices = Vec::new();
+    let mut object = field.object()?;
+    for category in Category::ALL {
+        if let Some(field) = object.optional(category.as_str()) {
+            let choice = if field.boolean()? {
+                Choice::Granted
+            } else {
+                Choice::Denied
+            };
+            choices.push((category, choice));
+        }
+    }
+    object.finish()?;
+    Ok(choices)
 }
 
 fn parse_attributes(field: &Field<'_>) -> Result<(Jurisdictions, Attributes), BodyError> {
@@ -110,13 +139,13 @@ fn parse_attributes(field: &Field<'_>) -> Result<(Jurisdictions, Attributes), Bo
 
 impl Evidence {
     /// Takes the fields of evidence from a consent object of the `guest-sessions` contract: `consentTimestamp`, `how`,
-    /// `actor`, `notice` and `gpp`. Without `consentTimestamp` the guest chose when the body was `received`.
+    /// `actor`, `notice`, `gpp` and `guardian`, which implies the actor. Without `consentTimestamp` the guest chose when the body was `received`.
     ///
     /// # Errors
     /// If a field does not match the contract, or the time is more than five minutes after `received`.
     pub fn parse(consent: &mut Object<'_>, received: OffsetDateTime) -> Result<Self, BodyError> {
         let when = match consent.optional("consentTimestamp") {
-            Some(field) => chosen_at(&field, received)?,
+            Some(field) => past_time(&field, received)?,
             None => received,
         };
         let mut evidence = Self::at(when);
@@ -130,18 +159,39 @@ impl Evidence {
             evidence.notice = Some(notice.map_err(|error| match error {
                 EvidenceError::Version => version.rejected(error),
                 EvidenceError::Language => language.rejected(error),
-                EvidenceError::Gpp => field.rejected(error),
+                EvidenceError::Gpp | EvidenceError::Reference => field.rejected(error),
             })?);
         }
         if let Some(field) = consent.optional("gpp") {
             let gpp = Gpp::new(&*field.text()?).map_err(|error| field.rejected(error))?;
             evidence.gpp = Some(gpp);
         }
+        if let Some(field) = consent.optional("guardian") {
+            evidence.guardian = Some(guardian(&field, received)?);
+            evidence.actor = Actor::Guardian;
+        }
         Ok(evidence)
     }
 }
 
-fn chosen_at(field: &Field<'_>, received: OffsetDateTime) -> Result<OffsetDateTime, BodyError> {
+fn guardian(field: &Field<'_>, received: OffsetDateTime) -> Result<GuardianEvidence, BodyError> {
+    let mut fields = field.object()?;
+    let relationship = named(&fields.required("relationship")?, "parent or guardian")?;
+    let methods = "email-confirmation, identity-document, payment-card, phone-call, signed-form, text-message or video-call";
+    let verification = named(&fields.required("verification")?, methods)?;
+    let verified_at = past_time(&fields.required("verifiedAt")?, received)?;
+    let reference = fields.optional("reference");
+    fields.finish()?;
+    let mut evidence = GuardianEvidence::new(relationship, verification, verified_at);
+    if let Some(field) = reference {
+        let reference = Reference::new(&*field.text()?).map_err(|error| field.rejected(error))?;
+        evidence.reference = Some(reference);
+    }
+    Ok(evidence)
+}
+
+/// A time that is not after `received`.
+fn past_time(field: &Field<'_>, received: OffsetDateTime) -> Result<OffsetDateTime, BodyError> {
     let when = parse_rfc3339(&field.text()?)
         .filter(|when| *when >= OffsetDateTime::UNIX_EPOCH)
         .ok_or_else(|| {
@@ -162,9 +212,11 @@ fn one_of<T: Default + DeserializeOwned>(
     field: Option<Field<'_>>,
     names: &'static str,
 ) -> Result<T, BodyError> {
-    let Some(field) = field else {
-        return Ok(T::default());
-    };
+    field.map_or_else(|| Ok(T::default()), |field| named(&field, names))
+}
+
+/// One of a few names.
+fn named<T: DeserializeOwned>(field: &Field<'_>, names: &'static str) -> Result<T, BodyError> {
     let name = field.text()?;
     serde_json::from_value(serde_json::Value::from(&*name))
         .map_err(|_| field.invalid(format_args!("it must be {names}")))
@@ -225,6 +277,11 @@ impl Serialize for NewSession {
                 choices: record.purposes.each_ref().map(choice).into(),
                 age: record.age.years().map(|_| record.age.to_string()),
                 gpc: record.gpc,
+                sensitive: record
+                    .sensitive
+                    .iter()
+                    .filter_map(|(category, record)| Some((*category, choice(record)?)))
+                    .collect(),
                 evidence: Evidence {
                     chosen_at: record.recorded_at,
                     ..evidence.unwrap_or_else(|| Evidence::at(record.recorded_at))
@@ -253,16 +310,15 @@ struct CreateConsent {
     age: Option<String>,
     #[serde(skip_serializing_if = "is_default")]
     gpc: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    sensitive: BTreeMap<Category, bool>,
     #[serde(flatten)]
     evidence: Evidence,
 }
 
 /// The contract has one piece of evidence: the latest. A guardian's is sent only if there is no other.
 fn latest(record: &ConsentRecord) -> Option<&Evidence> {
-    let evidence = record
-        .purposes
-        .iter()
-        .filter_map(|purpose| purpose.evidence.as_ref());
+    let evidence = record.states().filter_map(|(_, state)| state.evidence.as_ref());
     evidence.max_by_key(|evidence| (!evidence.is_by_guardian(), evidence.chosen_at))
 }
 

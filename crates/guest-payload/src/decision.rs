@@ -1,7 +1,8 @@
 //! Decisions: whether a session may be created, and the purposes that its data may serve.
 //!
 //! A decision is a pure function of policy, places, age, choices, signals and time. It looks up three rules for each
-//! place. It allocates for the list of places and the copy of the choices, not per rule.
+//! place, and one for each category of sensitive data that the policy has rules for. It allocates for the list of places,
+//! the copy of the choices and the list of categories, not per rule.
 
 use std::fmt;
 
@@ -9,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::policy::{Basis, Evaluation, Policy, Rule, RuleInput, Source};
+use crate::remedy::listed_remedies;
 use crate::{
-    Age, Choice, Consent, ConsentRecord, Jurisdiction, Jurisdictions, Obligation, Obligations, Purpose,
-    PurposeRecord, Signals,
+    Age, Category, Choice, Consent, ConsentRecord, Jurisdiction, Jurisdictions, Obligation, Obligations,
+    Purpose, PurposeRecord, Remedy, Signals, Subject,
 };
 
 /// The input of a decision, beside the policy.
@@ -35,7 +37,11 @@ impl Policy {
     /// # Errors
     /// The refusal, if an agreement is missing.
     pub fn decide(&self, input: &DecisionInput<'_>) -> Result<Allowed<'_>, Refused<'_>> {
-        let Evaluation { states, unmet } = self.evaluate(input);
+        let Evaluation {
+            states,
+            unmet,
+            sensitive,
+        } = self.evaluate(input);
         let jurisdictions = Jurisdictions::from(input.jurisdictions);
         if unmet.iter().any(Option::is_some) {
             return Err(Refused {
@@ -50,7 +56,9 @@ impl Policy {
             age: input.age,
             consent: input.consent.clone(),
             signals: input.signals,
+            now: input.now,
             states,
+            sensitive,
         })
     }
 }
@@ -63,7 +71,9 @@ pub struct Allowed<'p> {
     age: Age,
     consent: Consent,
     signals: Signals,
+    now: OffsetDateTime,
     states: [PurposeState<'p>; 3],
+    sensitive: Vec<(Category, PurposeState<'p>)>,
 }
 
 impl<'p> Allowed<'p> {
@@ -73,20 +83,47 @@ impl<'p> Allowed<'p> {
         self.states[purpose as usize]
     }
 
-    /// The record of the decision, for storage.
+    /// The state of one category of sensitive data, if the policy has rules for it.
+    #[must_use]
+    pub fn category(&self, category: Category) -> Option<PurposeState<'p>> {
+        let found = self.sensitive.iter().find(|(other, _)| *other == category);
+        found.map(|(_, state)| *state)
+    }
+
+    /// Every state: of each purpose, and of each category of sensitive data that the policy has rules for.
+    pub fn states(&self) -> impl Iterator<Item = PurposeState<'p>> {
+        let sensitive = self.sensitive.iter().map(|(_, state)| *state);
+        self.states.into_iter().chain(sensitive)
+    }
+
+    /// The rules about serving the guest, one for each place.
+    pub fn functional(&self) -> impl Iterator<Item = &'p Rule> {
+        self.policy.rules_for(&self.jurisdictions, Subject::Functional)
+    }
+
+    /// The record of the decision, for storage. It has every category of sensitive data that the guest was asked about.
     #[must_use]
     pub fn record(&self) -> ConsentRecord {
+        let asked = |category: &Category| self.consent.category(*category).is_some();
+        self.record_with(asked)
+    }
+
+    /// The record of the decision with the categories of sensitive data for which `has` returns true.
+    pub(crate) fn record_with(&self, has: impl Fn(&Category) -> bool) -> ConsentRecord {
+        let sensitive = self.sensitive.iter().filter(|(category, _)| has(category));
         ConsentRecord {
             purposes: Purpose::ALL.map(|purpose| {
                 let given = self.consent.purpose(purpose);
-                let state = self.state(purpose);
-                PurposeRecord {
-                    choice: given.choice,
-                    reason: state.reason,
-                    rule: state.rule.id.clone(),
-                    evidence: (given.choice != Choice::Unknown).then(|| given.evidence.clone()),
-                }
+                PurposeRecord::new(Some(given), self.state(purpose))
             }),
+            sensitive: sensitive
+                .map(|(category, state)| {
+                    (
+                        *category,
+                        PurposeRecord::new(self.consent.category(*category), *state),
+                    )
+                })
+                .collect(),
             policy: self.policy.id.clone(),
             policy_version: self.policy.version.clone(),
             jurisdictions: self.jurisdictions.clone(),
@@ -96,35 +133,72 @@ impl<'p> Allowed<'p> {
         }
     }
 
-    /// The decision in plain words, one line for the session and one for each purpose, with rule and source.
+    /// The decision in plain words: one line for the session, then for each purpose, and for each category of sensitive data
+    /// that the guest was asked about or that is `named`. A line has rule, sources, obligations and what would have to change.
     #[must_use]
-    pub fn explain(&self) -> String {
+    pub fn explain(&self, named: &[Category]) -> String {
         let mut text = format!(
-            "A session with a guest in {} is allowed by the policy {} {}.\n- serving the guest needs no agreement. \
-             Source: {}.",
+            "A session with a guest in {} is allowed by the policy {} {}.\n- serving the guest needs no agreement.",
             self.jurisdictions.description(),
             self.policy.id,
             self.policy.version,
-            listed(&self.policy.functional.sources),
         );
-        for state in &self.states {
-            text.push_str("\n- ");
-            text.push_str(&state.explain());
+        for rule in self.functional() {
+            text.push_str(&format!(" Rule {}; source: {}.", rule.id, listed(&rule.sources)));
+        }
+        for state in self.explained(named) {
+            let remedies = self.remedies(state.rule.subject);
+            text.push_str(&format!("\n- {}", state.explain()));
+            if !state.is_on() {
+                text.push_str(&format!(" {}", listed_remedies(remedies.as_deref())));
+            }
         }
         text
     }
+
+    /// The states that an explanation has.
+    pub fn explained(&self, named: &[Category]) -> impl Iterator<Item = PurposeState<'p>> {
+        self.states().filter(move |state| match state.rule.subject {
+            Subject::Sensitive(category) => {
+                named.contains(&category) || self.consent.category(category).is_some()
+            }
+            _ => true,
+        })
+    }
+
+    /// The fewest changes that would switch the subject on. `None` if nothing can.
+    #[must_use]
+    pub fn remedies(&self, subject: Subject) -> Option<Vec<Remedy>> {
+        let given = match subject {
+            Subject::Purpose(purpose) => Some(self.consent.purpose(purpose)),
+            Subject::Sensitive(category) => self.consent.category(category),
+            Subject::Functional => None,
+        };
+        let chosen_at = given.map_or(self.now, |given| given.evidence.chosen_at);
+        let input = RuleInput {
+            choice: given.map_or(Choice::Unknown, |given| given.choice),
+            guardian: given.is_some_and(|given| given.evidence.is_by_guardian()),
+            since: RuleInput::since(chosen_at, self.now),
+            gpc: self.signals.gpc,
+            age: self.age.years().unwrap_or(self.policy.assumed_age),
+            in_force: self.policy.is_in_force(self.now),
+        };
+        self.policy.remedies(&self.jurisdictions, subject, &input)
+    }
 }
 
-/// The state of one purpose.
+/// The state of one purpose, or of one category of sensitive data.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PurposeState<'p> {
     /// The reason for it.
     pub reason: Reason,
-    /// The deciding rule: with several places, the first that switches the purpose off.
+    /// The deciding rule: with several places, the first that switches it off.
     pub rule: &'p Rule,
     /// Obligations under the rules of all places together.
     pub obligations: Obligations,
+    /// The last time at which the agreement counts. Then the guest is to be asked again.
+    pub ask_again_at: Option<OffsetDateTime>,
 }
 
 impl<'p> PurposeState<'p> {
@@ -134,45 +208,67 @@ impl<'p> PurposeState<'p> {
             reason,
             rule,
             obligations: rule.obligations(reason),
+            ask_again_at: None,
         }
     }
 
-    /// Whether data may be used for the purpose.
+    /// The sources of the reason.
+    #[must_use]
+    pub fn sources(&self) -> &'p [Source] {
+        self.rule.sources_of(self.reason)
+    }
+
+    /// Whether data may be used for it.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.reason.is_on()
     }
 
     fn explain(&self) -> String {
+        let ages = self.rule.ages;
         let because = match (self.reason, self.rule.basis) {
-            (Reason::Denied, _) => "off: the guest refused it",
-            (Reason::Expired, _) => "off: the guest agreed to it too long ago",
-            (Reason::Granted, _) => "on: the guest agreed to it",
-            (Reason::GuardianNeeded, _) => {
-                "off: the guest may be too young to agree to it without a parent or guardian"
-            }
+            (Reason::Denied, _) => "off: the guest refused it".to_owned(),
+            (Reason::Expired, _) => "off: the guest agreed to it too long ago".to_owned(),
+            (Reason::Granted, _) => "on: the guest agreed to it".to_owned(),
+            (Reason::GuardianNeeded, _) => format!(
+                "off: the guest may be younger than {}, and there is no evidence that a parent or guardian agreed",
+                ages.consent_from
+            ),
+            (Reason::MinorNotGranted, _) => format!(
+                "off: the guest may be younger than {}, and has to agree first at that age",
+                ages.opt_in_below
+            ),
             (Reason::NotGranted, Basis::Consent) => {
-                "off: it needs an agreement first, and the guest gave none"
+                "off: it needs an agreement first, and the guest gave none".to_owned()
             }
-            (Reason::NotGranted, _) => "off: the guest did not ask for it",
+            (Reason::NotGranted, _) => "off: the policy leaves it off until the guest agrees".to_owned(),
             (Reason::NotObjected, Basis::Consent) => {
-                "on: the policy assumes it, though the guest was not asked"
+                "on: the policy assumes it, though the guest was not asked".to_owned()
             }
-            (Reason::NotObjected, _) => "on: it needs no agreement, and the guest did not object",
-            (Reason::OptOutSignal, _) => "off: the guest's browser sent an opt-out signal (GPC)",
-            (Reason::PolicyNotInForce, _) => "off: the policy is not in force on this day",
-            (Reason::Prohibited, _) => "off: it is prohibited there",
-            (Reason::TooYoung, _) => "off: the guest may be too young for it, even with an agreement",
+            (Reason::NotObjected, _) => "on: it needs no agreement, and the guest did not object".to_owned(),
+            (Reason::OptOutSignal, _) => "off: the guest's browser sent an opt-out signal (GPC)".to_owned(),
+            (Reason::PolicyNotInForce, _) => "off: the policy is not in force on this day".to_owned(),
+            (Reason::Prohibited, _) => "off: it is prohibited there".to_owned(),
+            (Reason::TooYoung, _) => format!(
+                "off: the guest may be younger than {}, and it is prohibited below that age",
+                ages.prohibited_below
+            ),
         };
         let mut text = format!(
-            "{} is {because}. Rule {}; source: {}.",
-            self.rule.purpose,
-            self.rule.id,
-            listed(&self.rule.sources)
+            "{} is {because}. Rule {}",
+            self.rule.subject.description(),
+            self.rule.id
         );
+        match self.sources() {
+            [] => text.push('.'),
+            sources => text.push_str(&format!("; source: {}.", listed(sources))),
+        }
         let to_do: Vec<&str> = self.obligations.iter().map(Obligation::as_str).collect();
         if !to_do.is_empty() {
             text.push_str(&format!(" To do: {}.", to_do.join("; ")));
+        }
+        if let Some(at) = self.ask_again_at {
+            text.push_str(&format!(" Ask again after {}.", at.date()));
         }
         text
     }
@@ -193,10 +289,12 @@ pub enum Reason {
     Denied,
     /// Off: the agreement is too old.
     Expired,
-    /// Off: the guest agreed, but may be too young to agree without a parent or guardian.
+    /// Off: the guest may be too young to agree, and there is no evidence that a parent or guardian did.
     GuardianNeeded,
     /// On: the guest agreed.
     Granted,
+    /// Off: the guest did not agree, who may be so young that the rule demands an agreement.
+    MinorNotGranted,
     /// Off: the guest did not agree.
     NotGranted,
     /// On: the guest did not object, and the rule does not require an agreement.
@@ -226,10 +324,16 @@ pub struct Refused<'p> {
     unmet: [Option<&'p Rule>; 3],
 }
 
-impl Refused<'_> {
+impl<'p> Refused<'p> {
+    /// The rules whose demand for an agreement is not met.
+    pub fn rules(&self) -> impl Iterator<Item = &'p Rule> {
+        self.unmet.iter().flatten().copied()
+    }
+
     /// Each purpose without the demanded agreement, with the id of the rule that demands it.
     pub fn missing(&self) -> impl Iterator<Item = (Purpose, &str)> {
-        self.unmet.iter().flatten().map(|rule| (rule.purpose, &*rule.id))
+        let unmet = Purpose::ALL.into_iter().zip(&self.unmet);
+        unmet.filter_map(|(purpose, rule)| Some((purpose, &*rule.as_ref()?.id)))
     }
 
     /// The decision in plain words, one line for the session and one for each purpose, with rule and source.
@@ -244,7 +348,7 @@ impl Refused<'_> {
         for rule in self.unmet.iter().flatten() {
             text.push_str(&format!(
                 "\n- {} has to be granted first. Rule {}; source: {}.",
-                rule.purpose,
+                rule.subject,
                 rule.id,
                 listed(&rule.sources)
             ));

@@ -1,13 +1,16 @@
 //! A guest's consent record and the attributes that it allows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use time::{Date, OffsetDateTime};
 
-use crate::{Attributes, ChangeError, ConsentChange, ConsentRecord, ConsentUpdate, Policy, Purpose, Signals};
+use crate::{
+    Attributes, Category, ChangeError, ConsentChange, ConsentRecord, ConsentUpdate, Policy, Purpose, Signals,
+};
 
-/// A consent record, and attributes of which each is functional or serves a purpose that the record switches on.
+/// A consent record, and attributes of which each is functional or serves a purpose that the record switches on. Sensitive
+/// ones also have a category that the record switches on.
 ///
 /// This type is the proof that the attributes may be stored and sent. Every way to make one drops the others: a
 /// decision, a change of consent, a re-evaluation, and reading it back from a store.
@@ -15,19 +18,42 @@ use crate::{Attributes, ChangeError, ConsentChange, ConsentRecord, ConsentUpdate
 pub struct GuestData {
     consent: ConsentRecord,
     attributes: Attributes,
+    /// The category of each attribute with sensitive data.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    sensitive: BTreeMap<String, Category>,
 }
 
 impl GuestData {
-    /// The record with those attributes that it allows.
-    pub(crate) fn new(consent: ConsentRecord, mut attributes: Attributes) -> Self {
-        attributes.retain(|purpose| consent.purpose(purpose).is_on());
-        Self { consent, attributes }
+    /// The record with those attributes that it allows. `sensitive` has the names of those with sensitive data.
+    pub(crate) fn new(
+        consent: ConsentRecord,
+        mut attributes: Attributes,
+        mut sensitive: BTreeMap<String, Category>,
+    ) -> Self {
+        attributes.retain(|name, purpose| {
+            purpose.is_none_or(|purpose| consent.purpose(purpose).is_on())
+                && sensitive
+                    .get(name)
+                    .is_none_or(|category| consent.allows(*category))
+        });
+        sensitive.retain(|name, _| attributes.contains(name));
+        Self {
+            consent,
+            attributes,
+            sensitive,
+        }
     }
 
     /// The consent record.
     #[must_use]
     pub fn consent(&self) -> &ConsentRecord {
         &self.consent
+    }
+
+    /// The category of an attribute with sensitive data.
+    #[must_use]
+    pub fn category(&self, attribute: &str) -> Option<Category> {
+        self.sensitive.get(attribute).copied()
     }
 
     /// Key and value of each attribute, in the order of the keys.
@@ -64,8 +90,12 @@ impl GuestData {
         policy: &Policy,
         now: OffsetDateTime,
     ) -> Result<ConsentUpdate, ChangeError> {
-        let (consent, diffs) = self.consent.change(change, signals, policy, now)?;
-        let data = Self::new(consent, self.attributes.clone());
+        // attributes that a newer policy declares get their category first
+        let known = self.reevaluate(policy, now);
+        let known = known.as_ref().map_or(self, |update| &update.data);
+        let (consent, _) = known.consent.change(change, signals, policy, now)?;
+        let diffs = self.consent.diffs(&consent);
+        let data = Self::new(consent, known.attributes.clone(), known.sensitive.clone());
         Ok(ConsentUpdate { data, diffs })
     }
 
@@ -76,11 +106,14 @@ impl GuestData {
     /// only by a recorded grant that the policy accepts, never by a default of the policy. No session is ended.
     #[must_use]
     pub fn reevaluate(&self, policy: &Policy, now: OffsetDateTime) -> Option<ConsentUpdate> {
-        let (consent, diffs) = self.consent.reevaluate(policy, now);
-        (consent != self.consent).then(|| ConsentUpdate {
-            data: Self::new(consent, self.attributes.clone()),
-            diffs,
-        })
+        let mut sensitive = self.sensitive.clone();
+        let declared = self.attributes.iter().map(|(name, _)| name);
+        let declared = declared.filter_map(|name| Some((name.to_owned(), policy.category(name)?)));
+        sensitive.extend(declared);
+        let categories = sensitive.values().copied().collect();
+        let (consent, diffs) = self.consent.reevaluate(policy, now, &categories);
+        let data = Self::new(consent, self.attributes.clone(), sensitive);
+        (data != *self).then_some(ConsentUpdate { data, diffs })
     }
 
     /// The first time after `now` at which [`Self::reevaluate`] can return another decision under `policy`: an agreement
@@ -101,10 +134,16 @@ impl<'de> Deserialize<'de> for GuestData {
         struct Stored {
             consent: ConsentRecord,
             attributes: Attributes,
+            #[serde(default)]
+            sensitive: BTreeMap<String, Category>,
         }
 
-        let Stored { consent, attributes } = Stored::deserialize(deserializer)?;
-        Ok(Self::new(consent, attributes))
+        let Stored {
+            consent,
+            attributes,
+            sensitive,
+        } = Stored::deserialize(deserializer)?;
+        Ok(Self::new(consent, attributes, sensitive))
     }
 }
 

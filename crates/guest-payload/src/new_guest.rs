@@ -1,9 +1,14 @@
 //! A guest who requests a session, and a session that may lawfully be created.
 
+use std::collections::BTreeMap;
+
 use genesys_api::{ChannelId, GuestId};
 use time::OffsetDateTime;
 
-use crate::{Age, Attributes, Consent, DecisionInput, GuestData, Jurisdictions, Policy, Refused, Signals};
+use crate::{
+    Age, AttributeWarning, Attributes, Category, Consent, DecisionInput, GuestData, Jurisdictions, Policy,
+    Refused, Signals,
+};
 
 /// A guest who gets a session if the policy allows it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,17 +56,25 @@ impl NewGuest {
     }
 
     /// Decides under `policy`, and returns the session if it is allowed. Attributes of purposes that are off are
-    /// dropped.
+    /// dropped, and those that the policy declares sensitive unless their category is on.
     ///
     /// # Errors
     /// The refusal, if the policy demands an agreement that the guest has not given.
     pub fn decide(self, policy: &Policy, now: OffsetDateTime) -> Result<NewSession, Refused<'_>> {
         let allowed = policy.decide(&self.decision_input(now))?;
-        let data = GuestData::new(allowed.record(), self.attributes);
+        let names = self.attributes.iter().map(|(name, _)| name);
+        let sensitive: BTreeMap<String, Category> = names
+            .filter_map(|name| Some((name.to_owned(), policy.category(name)?)))
+            .collect();
+        let record = allowed.record_with(|category| {
+            self.consent.category(*category).is_some() || sensitive.values().any(|other| other == category)
+        });
+        let warnings = policy.warnings(&self.attributes);
         Ok(NewSession {
             channel: self.channel,
             guest: self.guest,
-            data,
+            data: GuestData::new(record, self.attributes, sensitive),
+            warnings,
         })
     }
 }
@@ -73,6 +86,7 @@ pub struct NewSession {
     channel: ChannelId,
     guest: Option<GuestId>,
     data: GuestData,
+    warnings: Vec<AttributeWarning>,
 }
 
 impl NewSession {
@@ -92,6 +106,13 @@ impl NewSession {
     #[must_use]
     pub fn data(&self) -> &GuestData {
         &self.data
+    }
+
+    /// Attributes of the guest whose names suggest sensitive data that the policy does not declare. Dropped ones are among
+    /// them.
+    #[must_use]
+    pub fn warnings(&self) -> &[AttributeWarning] {
+        &self.warnings
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A duty of the operator under a rule or its result.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
@@ -25,6 +25,8 @@ pub enum Obligation {
     HumanReview,
     /// Show an easy way to object.
     OfferObjection,
+    /// Show a way to withdraw that is as easy as agreeing was.
+    OfferWithdrawal,
     /// Replace the policy: it is not in force today.
     ReplacePolicy,
     /// Inform the guest before the socket opens.
@@ -34,7 +36,7 @@ pub enum Obligation {
 
 impl Obligation {
     /// Every obligation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Ask,
         Self::AskAgain,
         Self::AskSeparately,
@@ -42,6 +44,7 @@ impl Obligation {
         Self::AskGuardian,
         Self::HumanReview,
         Self::OfferObjection,
+        Self::OfferWithdrawal,
         Self::ReplacePolicy,
         Self::InformFirst,
     ];
@@ -57,6 +60,7 @@ impl Obligation {
             Self::AskGuardian => "ask a parent or guardian",
             Self::HumanReview => "let a person review automated decisions on request",
             Self::OfferObjection => "show an easy way to object",
+            Self::OfferWithdrawal => "show a way to withdraw that is as easy as agreeing was",
             Self::ReplacePolicy => "replace the policy, which is not in force",
             Self::InformFirst => "tell the guest before the socket opens",
         }
@@ -94,6 +98,19 @@ impl Obligations {
         Obligation::ALL
             .into_iter()
             .filter(move |obligation| self.0 & (1 << *obligation as u16) != 0)
+    }
+}
+
+/// A list of names, as in `["tell-first"]`.
+impl Serialize for Obligations {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Obligations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::of(&Vec::<Obligation>::deserialize(deserializer)?))
     }
 }
 

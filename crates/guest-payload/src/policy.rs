@@ -1,7 +1,7 @@
 //! Consent policies: tables of rules.
 //!
-//! A rule states for one purpose in some places the legal basis, the default while the guest has not chosen, and the
-//! effect of a missing agreement. The engine itself has no place and no law. Parsing a policy builds an index from each
+//! A rule states for one subject (a purpose, a category of sensitive data, or serving the guest) in some places the legal
+//! basis, the default while the guest has not chosen, and the effect of a missing agreement. The engine itself has no place and no law. Parsing a policy builds an index from each
 //! place to its rules, and a decision looks them up there.
 
 mod case;
@@ -13,16 +13,21 @@ mod guests;
 mod lint;
 mod rule;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::LazyLock;
 
-use time::Date;
+use time::{Date, Duration, OffsetDateTime};
 
 use crate::decision::PurposeState;
-use crate::{DecisionInput, Jurisdiction, Purpose};
+use crate::sensitive::declared_name;
+use crate::{
+    AttributeWarning, Attributes, Category, Choice, DecisionInput, Jurisdiction, Purpose, PurposeChoice,
+    Reason, Subject,
+};
 
 pub use self::case::{Case, Outcome};
-pub use self::diff::Difference;
+pub use self::diff::{Difference, DifferenceSummary};
 pub use self::example::{Example, ExampleFailure};
 pub use self::file::{PolicyError, PolicyFile};
 pub use self::lint::{Lint, LintKind};
@@ -46,10 +51,10 @@ pub struct Policy {
     pub reviewed: Date,
     /// Age that a guest of unknown age is assumed to have, in years.
     pub assumed_age: u8,
-    /// Legal basis of serving the guest.
-    pub functional: Functional,
+    /// Names of attributes with the category of sensitive data that they have. `None` for an ordinary one.
+    attributes: BTreeMap<String, Option<Category>>,
     rules: Vec<Rule>,
-    /// The number of a rule for each purpose of each index of [`Jurisdiction`], and after them of an unknown place.
+    /// The number of a rule for each subject of each index of [`Jurisdiction`], and after them of an unknown place.
     index: Vec<u16>,
 }
 
@@ -65,8 +70,7 @@ impl Policy {
     /// - A GPC signal switches marketing and personalization off.
     #[must_use]
     pub fn tutorial_strict() -> &'static Self {
-        static POLICY: LazyLock<Policy> =
-            LazyLock::new(|| embedded(include_str!("../policies/tutorial-strict.toml")));
+        static POLICY: LazyLock<Policy> = LazyLock::new(|| file::embedded(STRICT).policy);
         &POLICY
     }
 
@@ -77,8 +81,7 @@ impl Policy {
     /// takes the strictest rules.
     #[must_use]
     pub fn purpose_scoped() -> &'static Self {
-        static POLICY: LazyLock<Policy> =
-            LazyLock::new(|| embedded(include_str!("../policies/purpose-scoped.toml")));
+        static POLICY: LazyLock<Policy> = LazyLock::new(|| file::embedded(SCOPED).policy);
         &POLICY
     }
 
@@ -111,50 +114,124 @@ impl Policy {
     /// The rule for a purpose in a place, or in an unknown place.
     #[must_use]
     pub fn rule(&self, place: Option<Jurisdiction>, purpose: Purpose) -> &Rule {
-        let index = place.map_or_else(|| Jurisdiction::all().len(), Jurisdiction::index);
-        &self.rules[usize::from(self.index[index * Purpose::ALL.len() + purpose as usize])]
+        let rule = self.rule_about(place, purpose);
+        rule.expect("each purpose has a rule in every place, or the policy does not parse")
     }
 
-    /// The rules for a purpose in each of these places, or in an unknown place if there are none.
-    pub(crate) fn rules_for(&self, places: &[Jurisdiction], purpose: Purpose) -> impl Iterator<Item = &Rule> {
+    /// The rule for a subject in a place, or in an unknown place. `None` for sensitive data without rules.
+    #[must_use]
+    pub fn rule_about(&self, place: Option<Jurisdiction>, subject: impl Into<Subject>) -> Option<&Rule> {
+        let index = place.map_or_else(|| Jurisdiction::all().len(), Jurisdiction::index);
+        let number = self.index[index * Subject::COUNT + subject.into().index()];
+        self.rules.get(usize::from(number))
+    }
+
+    /// The rules for a subject in each of these places, or in an unknown place if there are none.
+    pub(crate) fn rules_for(
+        &self,
+        places: &[Jurisdiction],
+        subject: impl Into<Subject>,
+    ) -> impl Iterator<Item = &Rule> {
+        let subject = subject.into();
         let unknown = places.is_empty().then_some(None);
         let places = places.iter().copied().map(Some).chain(unknown);
-        places.map(move |place| self.rule(place, purpose))
+        places.filter_map(move |place| self.rule_about(place, subject))
     }
 
-    /// Evaluates each purpose, and finds the rules whose demand for an agreement is not met.
+    /// The declared names of attributes, each with its category of sensitive data. `None` for an ordinary one.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, Option<Category>)> {
+        self.attributes
+            .iter()
+            .map(|(name, category)| (&**name, *category))
+    }
+
+    /// The category of sensitive data that the policy declares for an attribute. Case and the prefix of a purpose do not
+    /// matter: `marketing.Diagnosis` is declared as `diagnosis`.
+    #[must_use]
+    pub fn category(&self, attribute: &str) -> Option<Category> {
+        self.attributes.get(&declared_name(attribute)).copied().flatten()
+    }
+
+    /// A warning for each attribute that suggests sensitive data and is not declared.
+    #[must_use]
+    pub fn warnings(&self, attributes: &Attributes) -> Vec<AttributeWarning> {
+        let names = attributes.iter().map(|(name, _)| name);
+        names.filter_map(|name| self.warning(name)).collect()
+    }
+
+    /// The warning for an attribute of this name, if it suggests sensitive data and is not declared.
+    #[must_use]
+    pub fn warning(&self, attribute: &str) -> Option<AttributeWarning> {
+        if self.attributes.contains_key(&declared_name(attribute)) {
+            return None;
+        }
+        Some(AttributeWarning {
+            category: Category::suggested_by(attribute)?,
+            attribute: attribute.to_owned(),
+        })
+    }
+
+    /// Evaluates each purpose and each category of sensitive data that has rules, and finds the rules whose demand for an
+    /// agreement is not met.
     ///
-    /// The most protective place wins, both in switching a purpose off and in demanding an agreement.
+    /// The most protective place wins, both in switching off and in demanding an agreement.
     pub(crate) fn evaluate(&self, input: &DecisionInput<'_>) -> Evaluation<'_> {
-        let today = input.now.date();
-        let in_force = self.valid_from <= today && self.valid_until.is_none_or(|last| today <= last);
-        let age = input.age.years().unwrap_or(self.assumed_age);
         let [marketing, personalization, analytics] = Purpose::ALL.map(|purpose| {
-            let choice = input.consent.purpose(purpose);
-            let rule_input = RuleInput {
-                choice: choice.choice,
-                guardian: choice.evidence.is_by_guardian(),
-                since: RuleInput::since(choice.evidence.chosen_at, input.now),
-                gpc: input.signals.gpc,
-                age,
-                in_force,
-            };
-            self.evaluate_purpose(input.jurisdictions, purpose, &rule_input)
+            let given = Some(input.consent.purpose(purpose));
+            let evaluated = self.evaluate_choice(purpose.into(), given, input);
+            evaluated.expect("each purpose has a rule in every place")
+        });
+        let sensitive = Category::ALL.into_iter().filter_map(|category| {
+            let given = input.consent.category(category);
+            Some((category, self.evaluate_choice(category.into(), given, input)?.0))
         });
         Evaluation {
             states: [marketing.0, personalization.0, analytics.0],
             unmet: [marketing.1, personalization.1, analytics.1],
+            sensitive: sensitive.collect(),
         }
     }
 
-    pub(crate) fn evaluate_purpose(
+    fn evaluate_choice(
+        &self,
+        subject: Subject,
+        given: Option<&PurposeChoice>,
+        input: &DecisionInput<'_>,
+    ) -> Option<(PurposeState<'_>, Option<&Rule>)> {
+        let chosen_at = given.map_or(input.now, |given| given.evidence.chosen_at);
+        let rule_input = RuleInput {
+            choice: given.map_or(Choice::Unknown, |given| given.choice),
+            guardian: given.is_some_and(|given| given.evidence.is_by_guardian()),
+            since: RuleInput::since(chosen_at, input.now),
+            gpc: input.signals.gpc,
+            age: input.age.years().unwrap_or(self.assumed_age),
+            in_force: self.is_in_force(input.now),
+        };
+        let (mut state, unmet) = self.evaluate_subject(input.jurisdictions, subject, &rule_input)?;
+        if state.reason == Reason::Granted {
+            let days = self
+                .rules_for(input.jurisdictions, subject)
+                .filter_map(|rule| rule.max_age_days);
+            let first = days.min().map(|days| Duration::days(days.into()));
+            state.ask_again_at = first.and_then(|age| chosen_at.checked_add(age));
+        }
+        Some((state, unmet))
+    }
+
+    pub(crate) fn is_in_force(&self, now: OffsetDateTime) -> bool {
+        let today = now.date();
+        self.valid_from <= today && self.valid_until.is_none_or(|last| today <= last)
+    }
+
+    /// `None` for sensitive data without rules.
+    pub(crate) fn evaluate_subject(
         &self,
         places: &[Jurisdiction],
-        purpose: Purpose,
+        subject: Subject,
         input: &RuleInput,
-    ) -> (PurposeState<'_>, Option<&Rule>) {
-        let mut rules = self.rules_for(places, purpose);
-        let first = rules.next().expect("an unknown place has a rule too");
+    ) -> Option<(PurposeState<'_>, Option<&Rule>)> {
+        let mut rules = self.rules_for(places, subject);
+        let first = rules.next()?;
         let mut state = PurposeState::of(first, input);
         let mut unmet = first.is_unmet(input).then_some(first);
         for rule in rules {
@@ -166,7 +243,7 @@ impl Policy {
             state.obligations = obligations;
             unmet = unmet.or(rule.is_unmet(input).then_some(rule));
         }
-        (state, unmet)
+        Some((state, unmet))
     }
 }
 
@@ -185,52 +262,46 @@ impl fmt::Debug for Policy {
 pub(crate) struct Evaluation<'p> {
     pub(crate) states: [PurposeState<'p>; 3],
     pub(crate) unmet: [Option<&'p Rule>; 3],
+    /// The state of each category of sensitive data that has rules.
+    pub(crate) sensitive: Vec<(Category, PurposeState<'p>)>,
 }
 
-/// Returns the number of each purpose's rule for each place, and last for an unknown place. The narrowest rule applies,
-/// or else the one for elsewhere.
+/// Returns the number of each subject's rule for each place, and last for an unknown place. The narrowest rule applies, or
+/// else the one for elsewhere. A subject without rules has [`NO_RULE`].
 ///
 /// The rules must not overlap, and each purpose needs one for elsewhere and one for unknown places.
 fn index(rules: &[Rule]) -> Vec<u16> {
-    let mut exact = vec![[None; 3]; Jurisdiction::all().len()];
-    let (mut elsewhere, mut unknown) = ([0; 3], [0; 3]);
+    let mut exact = vec![[None; Subject::COUNT]; Jurisdiction::all().len()];
+    let (mut elsewhere, mut unknown) = ([NO_RULE; Subject::COUNT], [NO_RULE; Subject::COUNT]);
     for (number, rule) in (0..).zip(rules) {
-        let purpose = rule.purpose as usize;
+        let subject = rule.subject.index();
         match &rule.scope {
-            Scope::Elsewhere => elsewhere[purpose] = number,
+            Scope::Elsewhere => elsewhere[subject] = number,
             Scope::Places(places) => {
                 for place in places.iter() {
-                    exact[place.index()][purpose] = Some(number);
+                    exact[place.index()][subject] = Some(number);
                 }
             }
-            Scope::Unknown => unknown[purpose] = number,
+            Scope::Unknown => unknown[subject] = number,
         }
     }
-    let rule_of = |place: Jurisdiction, purpose: Purpose| {
-        place
-            .ancestors()
-            .find_map(|wider| exact[wider.index()][purpose as usize])
-            .unwrap_or(elsewhere[purpose as usize])
-    };
+    let exact = &exact;
     Jurisdiction::all()
-        .flat_map(|place| Purpose::ALL.map(|purpose| rule_of(place, purpose)))
+        .flat_map(|place| {
+            (0..Subject::COUNT).map(move |subject| {
+                let narrowest = place.ancestors().find_map(|wider| exact[wider.index()][subject]);
+                narrowest.unwrap_or(elsewhere[subject])
+            })
+        })
         .chain(unknown)
         .collect()
 }
 
-/// Parses an embedded policy. A test parses each.
-fn embedded(text: &str) -> Policy {
-    Policy::parse(text).expect("embedded policies are valid")
-}
+/// No rule has this number: a file has fewer.
+const NO_RULE: u16 = u16::MAX;
 
-/// The legal basis of serving the guest, which needs no consent and no decision.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Functional {
-    /// The legal basis.
-    pub basis: Basis,
-    /// The sources of that basis.
-    pub sources: Vec<Source>,
-}
+const STRICT: &str = include_str!("../policies/tutorial-strict.toml");
+const SCOPED: &str = include_str!("../policies/purpose-scoped.toml");
 
 /// Unknown policy id.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -264,7 +335,7 @@ mod tests {
             for rule in policy.rules() {
                 let parts: Vec<&str> = rule.id.split('/').collect();
                 assert_eq!(parts.len(), 3, "{}", rule.id);
-                assert_eq!((parts[0], parts[2]), (&*policy.id, rule.purpose.as_str()));
+                assert_eq!((parts[0], parts[2]), (&*policy.id, rule.subject.as_str()));
                 assert!(names.insert(&rule.id), "duplicate {}", rule.id);
             }
         }
@@ -301,12 +372,12 @@ mod tests {
                 for purpose in Purpose::ALL {
                     let holds_in = |wider| {
                         policy.rules().iter().find(|rule| {
-                            rule.purpose == purpose
+                            rule.subject == purpose.into()
                                 && matches!(&rule.scope, Scope::Places(places) if places.contains(&wider))
                         })
                     };
                     let is_elsewhere =
-                        |rule: &&Rule| rule.purpose == purpose && rule.scope == Scope::Elsewhere;
+                        |rule: &&Rule| rule.subject == purpose.into() && rule.scope == Scope::Elsewhere;
                     let found = place.ancestors().find_map(holds_in);
                     let found = found.or_else(|| policy.rules().iter().find(is_elsewhere));
                     assert_eq!(

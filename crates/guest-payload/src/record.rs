@@ -2,14 +2,17 @@
 
 mod json;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use self::json::RecordObject;
+use crate::decision::PurposeState;
 use crate::policy::Evaluation;
 use crate::{
-    Age, Choice, Consent, ConsentChange, DecisionInput, Evidence, GuestData, Jurisdictions, Policy, Purpose,
-    Reason, Signals,
+    Age, Category, Choice, Consent, ConsentChange, DecisionInput, Evidence, GuestData, Jurisdictions,
+    Obligations, Policy, Purpose, PurposeChoice, Reason, Signals, Subject,
 };
 
 /// A decision in a form that can be stored, sent, and evaluated again after a change.
@@ -21,6 +24,8 @@ use crate::{
 pub struct ConsentRecord {
     /// State of each purpose, in the order of [`Purpose::ALL`].
     pub purposes: [PurposeRecord; 3],
+    /// State of each category of sensitive data that the guest was asked about, or of which there are attributes.
+    pub sensitive: BTreeMap<Category, PurposeRecord>,
     /// Id of the policy that decided, as in `tutorial-strict`.
     pub policy: String,
     /// Version of that policy.
@@ -42,7 +47,23 @@ impl ConsentRecord {
         &self.purposes[purpose as usize]
     }
 
-    /// The record after a change, and each purpose that differs from before. [`GuestData::change`] has the rules.
+    /// Whether sensitive data of this category may be used.
+    #[must_use]
+    pub fn allows(&self, category: Category) -> bool {
+        self.sensitive.get(&category).is_some_and(PurposeRecord::is_on)
+    }
+
+    /// Every state with its subject.
+    pub fn states(&self) -> impl Iterator<Item = (Subject, &PurposeRecord)> {
+        let purposes = Purpose::ALL.into_iter().map(Subject::from).zip(&self.purposes);
+        let sensitive = self
+            .sensitive
+            .iter()
+            .map(|(category, record)| (Subject::from(*category), record));
+        purposes.chain(sensitive)
+    }
+
+    /// The record after a change, and each subject that differs from before. [`GuestData::change`] has the rules.
     ///
     /// [`GuestData::change`]: crate::GuestData::change
     pub(crate) fn change(
@@ -52,59 +73,65 @@ impl ConsentRecord {
         policy: &Policy,
         now: OffsetDateTime,
     ) -> Result<(Self, Vec<ConsentDiff>), ChangeError> {
-        let when = change.evidence().chosen_at;
-        let withdraws = Purpose::ALL
-            .iter()
-            .any(|purpose| change.choice(*purpose) == Some(Choice::Denied));
         let mut after = self.clone();
         after.gpc |= signals.gpc;
-        for (purpose, record) in Purpose::ALL.into_iter().zip(&mut after.purposes) {
-            let Some(choice) = change.choice(purpose) else {
-                continue;
-            };
-            let recorded = record.chosen_at().filter(|recorded| when < *recorded);
-            match (choice, recorded) {
-                (Choice::Granted, Some(_)) if withdraws => continue,
-                (Choice::Granted, Some(recorded)) => {
-                    return Err(ChangeError::Outdated {
-                        purpose,
-                        given: when,
-                        recorded,
-                    });
-                }
-                _ => {}
-            }
-            record.choice = choice;
-            // an early withdrawal takes the time of the choice that it replaces, so that no grant between them undoes it
-            let mut evidence = change.evidence().clone();
-            evidence.chosen_at = recorded.unwrap_or(when);
-            record.evidence = Some(evidence);
-            after.recorded_at = after.recorded_at.max(when);
+        let named = change.sensitive().map(|(category, _)| category);
+        for category in named {
+            after
+                .sensitive
+                .entry(category)
+                .or_insert_with(PurposeRecord::unasked);
         }
+        let mut latest = after.recorded_at;
+        for (purpose, record) in Purpose::ALL.into_iter().zip(&mut after.purposes) {
+            if let Some(choice) = change.choice(purpose) {
+                record.choose(purpose.into(), choice, change, &mut latest)?;
+            }
+        }
+        for (category, record) in &mut after.sensitive {
+            if let Some(choice) = change.category(*category) {
+                record.choose((*category).into(), choice, change, &mut latest)?;
+            }
+        }
+        after.recorded_at = latest;
         Ok(self.evaluated(after, policy, now))
     }
 
-    /// The record under `policy` at `now`, and each purpose that differs from before.
-    pub(crate) fn reevaluate(&self, policy: &Policy, now: OffsetDateTime) -> (Self, Vec<ConsentDiff>) {
-        self.evaluated(self.clone(), policy, now)
+    /// The record under `policy` at `now`, with states of these categories too, and each subject that differs from before.
+    pub(crate) fn reevaluate(
+        &self,
+        policy: &Policy,
+        now: OffsetDateTime,
+        categories: &BTreeSet<Category>,
+    ) -> (Self, Vec<ConsentDiff>) {
+        let mut after = self.clone();
+        for category in categories {
+            after
+                .sensitive
+                .entry(*category)
+                .or_insert_with(PurposeRecord::unasked);
+        }
+        self.evaluated(after, policy, now)
     }
 
     /// The first times at which agreements have expired under `policy`.
     pub(crate) fn expiries(&self, policy: &Policy) -> impl Iterator<Item = OffsetDateTime> {
-        let granted = Purpose::ALL
-            .into_iter()
-            .zip(&self.purposes)
+        let granted = self
+            .states()
             .filter(|(_, record)| record.choice == Choice::Granted);
-        granted.flat_map(|(purpose, record)| {
+        granted.flat_map(|(subject, record)| {
             let chosen_at = record.chosen_at().unwrap_or(self.recorded_at);
-            let rules = policy.rules_for(&self.jurisdictions, purpose);
+            let rules = policy.rules_for(&self.jurisdictions, subject);
             rules.filter_map(move |rule| rule.expiry(chosen_at))
         })
     }
 
-    /// Evaluates the choices of `after`, and compares its purposes with those of this record.
+    /// Evaluates the choices of `after`, and compares its states with those of this record. Sensitive data for which the
+    /// policy has no rule loses its state, and with it its basis.
     fn evaluated(&self, mut after: Self, policy: &Policy, now: OffsetDateTime) -> (Self, Vec<ConsentDiff>) {
-        let Evaluation { states, .. } = policy.evaluate(&DecisionInput {
+        let Evaluation {
+            states, sensitive, ..
+        } = policy.evaluate(&DecisionInput {
             jurisdictions: &self.jurisdictions,
             age: after.age,
             signals: Signals { gpc: after.gpc },
@@ -114,43 +141,63 @@ impl ConsentRecord {
         policy.id.clone_into(&mut after.policy);
         policy.version.clone_into(&mut after.policy_version);
         for ((before, record), state) in self.purposes.iter().zip(&mut after.purposes).zip(states) {
-            let is_same_choice = (before.choice, &before.evidence) == (record.choice, &record.evidence);
-            record.reason = match state.reason {
-                // only a choice switches a purpose on again, not a default of the rule
-                Reason::NotObjected if is_same_choice && !before.is_on() => match record.choice {
-                    Choice::Granted => Reason::Expired,
-                    _ => Reason::NotGranted,
-                },
-                reason => reason,
-            };
-            record.rule = state.rule.id.clone();
+            record.set_state(Some(before), state);
         }
-        let diffs = Purpose::ALL
-            .into_iter()
-            .filter(|purpose| self.purpose(*purpose).differs(after.purpose(*purpose)))
-            .map(|purpose| ConsentDiff {
-                purpose,
-                before: self.purpose(purpose).clone(),
-                after: after.purpose(purpose).clone(),
-            })
-            .collect();
+        let sensitive: BTreeMap<Category, PurposeState<'_>> = sensitive.into_iter().collect();
+        after
+            .sensitive
+            .retain(|category, record| match sensitive.get(category) {
+                Some(state) => {
+                    record.set_state(self.sensitive.get(category), *state);
+                    true
+                }
+                None => false,
+            });
+        let diffs = self.diffs(&after);
         (after, diffs)
+    }
+
+    /// Each subject whose choice, reason or rule is another in `after`.
+    pub(crate) fn diffs(&self, after: &Self) -> Vec<ConsentDiff> {
+        let subjects: BTreeSet<Subject> = self
+            .states()
+            .chain(after.states())
+            .map(|(subject, _)| subject)
+            .collect();
+        let diff = |subject| {
+            let unasked = PurposeRecord::unasked;
+            let before = self.state(subject).cloned().unwrap_or_else(unasked);
+            let after = after.state(subject).cloned().unwrap_or_else(unasked);
+            before.differs(&after).then_some(ConsentDiff {
+                subject,
+                before,
+                after,
+            })
+        };
+        subjects.into_iter().filter_map(diff).collect()
+    }
+
+    fn state(&self, subject: Subject) -> Option<&PurposeRecord> {
+        let found = self.states().find(|(other, _)| *other == subject);
+        found.map(|(_, record)| record)
     }
 
     /// The current choices. An unknown choice has the time of the latest one.
     fn consent(&self) -> Consent {
         let asked = Evidence::at(self.recorded_at);
-        Purpose::ALL.into_iter().zip(&self.purposes).fold(
-            Consent::together([Choice::Unknown; 3], asked.clone()),
-            |consent, (purpose, record)| {
-                let evidence = record.evidence.clone().unwrap_or_else(|| asked.clone());
-                consent.with(purpose, record.choice, evidence)
-            },
-        )
+        let consent = Consent::together([Choice::Unknown; 3], asked.clone());
+        self.states().fold(consent, |consent, (subject, record)| {
+            let evidence = record.evidence.clone().unwrap_or_else(|| asked.clone());
+            match subject {
+                Subject::Purpose(purpose) => consent.with(purpose, record.choice, evidence),
+                Subject::Sensitive(category) => consent.with_sensitive(category, record.choice, evidence),
+                Subject::Functional => consent,
+            }
+        })
     }
 }
 
-/// The state of one purpose in a record.
+/// The state of one purpose, or of one category of sensitive data, in a record.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PurposeRecord {
@@ -162,10 +209,89 @@ pub struct PurposeRecord {
     pub rule: String,
     /// The evidence of the choice, if one was made.
     pub evidence: Option<Evidence>,
+    /// Obligations of the operator.
+    pub obligations: Obligations,
+    /// The last time at which the agreement counts. Then the guest is to be asked again.
+    pub ask_again_at: Option<OffsetDateTime>,
 }
 
 impl PurposeRecord {
-    /// Whether data may be used for the purpose.
+    pub(crate) fn new(given: Option<&PurposeChoice>, state: PurposeState<'_>) -> Self {
+        let made = given.filter(|given| given.choice != Choice::Unknown);
+        Self {
+            choice: made.map_or(Choice::Unknown, |given| given.choice),
+            reason: state.reason,
+            rule: state.rule.id.clone(),
+            evidence: made.map(|given| given.evidence.clone()),
+            obligations: state.obligations,
+            ask_again_at: state.ask_again_at,
+        }
+    }
+
+    /// Before the guest is asked, and before a rule is applied.
+    fn unasked() -> Self {
+        Self {
+            choice: Choice::Unknown,
+            reason: Reason::NotGranted,
+            rule: String::new(),
+            evidence: None,
+            obligations: Obligations::NONE,
+            ask_again_at: None,
+        }
+    }
+
+    /// Replaces the choice. `latest` becomes the time of the change, if that is later.
+    fn choose(
+        &mut self,
+        subject: Subject,
+        choice: Choice,
+        change: &ConsentChange,
+        latest: &mut OffsetDateTime,
+    ) -> Result<(), ChangeError> {
+        let when = change.evidence().chosen_at;
+        let recorded = self.chosen_at().filter(|recorded| when < *recorded);
+        match (choice, recorded) {
+            (Choice::Granted, Some(_)) if change.withdraws() => return Ok(()),
+            (Choice::Granted, Some(recorded)) => {
+                return Err(ChangeError::Outdated {
+                    subject,
+                    given: when,
+                    recorded,
+                });
+            }
+            _ => {}
+        }
+        self.choice = choice;
+        // an early withdrawal takes the time of the choice that it replaces, so that no grant between them undoes it
+        let mut evidence = change.evidence().clone();
+        evidence.chosen_at = recorded.unwrap_or(when);
+        self.evidence = Some(evidence);
+        *latest = (*latest).max(when);
+        Ok(())
+    }
+
+    /// Takes the state that a policy decides on. `before` is the earlier state.
+    fn set_state(&mut self, before: Option<&Self>, state: PurposeState<'_>) {
+        let was_off = before.is_some_and(|before| {
+            (&before.choice, &before.evidence) == (&self.choice, &self.evidence) && !before.is_on()
+        });
+        self.reason = match state.reason {
+            // only a choice switches a purpose on again, not a default of the rule
+            Reason::NotObjected if was_off => match self.choice {
+                Choice::Granted => Reason::Expired,
+                _ => Reason::NotGranted,
+            },
+            reason => reason,
+        };
+        self.rule.clone_from(&state.rule.id);
+        self.obligations = match self.reason == state.reason {
+            true => state.obligations,
+            false => state.rule.obligations(self.reason),
+        };
+        self.ask_again_at = state.ask_again_at;
+    }
+
+    /// Whether data may be used.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.reason.is_on()
@@ -188,15 +314,15 @@ impl PurposeRecord {
 pub struct ConsentUpdate {
     /// The new record, and the attributes that it allows.
     pub data: GuestData,
-    /// Each purpose that differs from before.
+    /// Each subject that differs from before.
     pub diffs: Vec<ConsentDiff>,
 }
 
-/// One purpose before and after a change.
+/// One purpose, or one category of sensitive data, before and after a change.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConsentDiff {
-    /// The purpose.
-    pub purpose: Purpose,
+    /// The purpose or the category.
+    pub subject: Subject,
     /// Its state before.
     pub before: PurposeRecord,
     /// Its state after.
@@ -209,13 +335,13 @@ pub struct ConsentDiff {
 pub enum ChangeError {
     /// The grant is older than the choice that it would replace.
     #[error(
-        "cannot change consent: {purpose} was granted at {}, before the recorded choice of {}; ask the guest again",
+        "cannot change consent: {subject} was granted at {}, before the recorded choice of {}; ask the guest again",
         genesys_api::rfc3339(*.given),
         genesys_api::rfc3339(*.recorded)
     )]
     Outdated {
-        /// The purpose.
-        purpose: Purpose,
+        /// The purpose, or the category of sensitive data.
+        subject: Subject,
         /// Time of the grant.
         given: OffsetDateTime,
         /// Time of the recorded choice.
@@ -286,8 +412,8 @@ mod tests {
             panic!("one purpose changed, not {changed:?}");
         };
         assert_eq!(
-            (changed.purpose, changed.before.reason, changed.after.reason),
-            (Purpose::Marketing, Reason::Granted, Reason::Denied)
+            (changed.subject, changed.before.reason, changed.after.reason),
+            (Purpose::Marketing.into(), Reason::Granted, Reason::Denied)
         );
     }
 
@@ -299,7 +425,7 @@ mod tests {
         assert_eq!(
             before.change(&grant, Signals::default(), policy, at(30).chosen_at),
             Err(ChangeError::Outdated {
-                purpose: Purpose::Marketing,
+                subject: Purpose::Marketing.into(),
                 given: at(9).chosen_at,
                 recorded: at(10).chosen_at
             })
@@ -388,7 +514,7 @@ mod tests {
     #[test]
     fn outdated_error_names_both_times() {
         let error = ChangeError::Outdated {
-            purpose: Purpose::Marketing,
+            subject: Purpose::Marketing.into(),
             given: at(9).chosen_at,
             recorded: at(10).chosen_at,
         };

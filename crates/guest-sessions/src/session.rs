@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use genesys_api::strict_json::{BodyError, Object};
 use genesys_api::{GuestId, SessionId, SessionState, timestamp};
-use guest_payload::{Choice, ConsentChange, ConsentRecord, Evidence, Purpose, Signals};
+use guest_payload::{
+    AttributeWarning, Category, Choice, ConsentChange, ConsentRecord, Evidence, Purpose, Signals,
+    sensitive_choices,
+};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 use time::OffsetDateTime;
@@ -27,8 +30,11 @@ pub struct CreatedSession {
     /// Time of creation.
     #[serde(with = "timestamp")]
     pub created_at: OffsetDateTime,
-    /// The consent record of the session.
+    /// The consent record of the session, with the obligations of the operator.
     pub consent: ConsentRecord,
+    /// Attributes whose names suggest sensitive data that the policy does not declare.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<AttributeWarning>,
 }
 
 /// The present state of a guest session. It holds no token.
@@ -116,7 +122,7 @@ impl TryFrom<RefreshedTokens> for token_window::Tokens {
 pub struct ConsentChangeBody<'a>(pub &'a ConsentChange);
 
 impl ConsentChangeBody<'_> {
-    /// Parses the body, which names at least one purpose. Without `consentTimestamp` the guest chose when the body was
+    /// Parses the body, which names at least one purpose or category of sensitive data, or has `withdrawAll`. Without `consentTimestamp` the guest chose when the body was
     /// `received`. The returned signals are `signals`, those of the request's headers, and `gpc` of the body.
     ///
     /// # Errors
@@ -134,11 +140,21 @@ impl ConsentChangeBody<'_> {
                 choices.push((purpose, field.boolean()?));
             }
         }
+        let sensitive = sensitive_choices(&mut body)?;
+        let withdrawal = body.optional("withdrawAll");
+        let withdraws_all = withdrawal.as_ref().map(|field| field.boolean()).transpose()? == Some(true);
         let signals = signals.or_in_body(&mut body)?;
         let change = ConsentChange::new(Evidence::parse(&mut body, received)?);
         body.finish()?;
-        if choices.is_empty() {
-            let expected = "marketing, personalization or analytics, each true or false";
+        let names_any = !choices.is_empty() || !sensitive.is_empty();
+        if let Some(field) = withdrawal.filter(|_| withdraws_all && names_any) {
+            return Err(field.invalid("it stands for every choice: leave the others out"));
+        }
+        if withdraws_all {
+            return Ok((change.withdrawing_all(), signals));
+        }
+        if !names_any {
+            let expected = "marketing, personalization, analytics or sensitive, or withdrawAll";
             return Err(BodyError::empty(expected));
         }
         let change = choices
@@ -147,6 +163,9 @@ impl ConsentChangeBody<'_> {
                 true => change.granting(purpose),
                 false => change.withdrawing(purpose),
             });
+        let change = sensitive.into_iter().fold(change, |change, (category, choice)| {
+            change.with_sensitive(category, choice == Choice::Granted)
+        });
         Ok((change, signals))
     }
 }
@@ -157,13 +176,27 @@ impl Serialize for ConsentChangeBody<'_> {
         struct Body<'a> {
             #[serde(flatten)]
             choices: BTreeMap<&'static str, bool>,
+            #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+            sensitive: BTreeMap<Category, bool>,
+            #[serde(rename = "withdrawAll", skip_serializing_if = "std::ops::Not::not")]
+            withdraws_all: bool,
             #[serde(flatten)]
             evidence: &'a Evidence,
         }
 
+        let withdraws_all = self.0.is_full_withdrawal();
+
         let choice = |purpose: Purpose| Some((purpose.as_str(), self.0.choice(purpose)? == Choice::Granted));
+        let choices = Purpose::ALL.into_iter().filter_map(choice);
         Body {
-            choices: Purpose::ALL.into_iter().filter_map(choice).collect(),
+            choices: choices.filter(|_| !withdraws_all).collect(),
+            sensitive: self
+                .0
+                .sensitive()
+                .filter(|_| !withdraws_all)
+                .map(|(category, choice)| (category, choice == Choice::Granted))
+                .collect(),
+            withdraws_all,
             evidence: self.0.evidence(),
         }
         .serialize(serializer)
@@ -253,6 +286,7 @@ mod tests {
             websocket_url: "wss://gateway.example/socket".to_owned(),
             created_at: at(),
             consent: consent(),
+            warnings: Vec::new(),
         };
         assert!(!format!("{session:?}").contains("canary"));
         let json = serde_json::to_value(&session).unwrap();
@@ -354,11 +388,11 @@ mod tests {
         for (body, expected) in [
             (
                 "{}",
-                "the body is empty: send marketing, personalization or analytics, each true or false",
+                "the body is empty: send marketing, personalization, analytics or sensitive, or withdrawAll",
             ),
             (
                 r#"{"consentTimestamp":"2026-11-22T12:30:00Z"}"#,
-                "the body is empty: send marketing, personalization or analytics, each true or false",
+                "the body is empty: send marketing, personalization, analytics or sensitive, or withdrawAll",
             ),
             (
                 r#"{"marketing":null}"#,
@@ -367,10 +401,33 @@ mod tests {
             (
                 r#"{"consent":{}}"#,
                 "the field \"consent\" is unknown: the fields here are marketing, personalization, analytics, \
-                 gpc, consentTimestamp, how, actor, notice, gpp",
+                 sensitive, withdrawAll, gpc, consentTimestamp, how, actor, notice, gpp, guardian",
+            ),
+            (
+                r#"{"withdrawAll":false}"#,
+                "the body is empty: send marketing, personalization, analytics or sensitive, or withdrawAll",
+            ),
+            (
+                r#"{"withdrawAll":true,"marketing":true}"#,
+                "invalid withdrawAll: it stands for every choice: leave the others out",
             ),
         ] {
             assert_eq!(parse(body).unwrap_err().to_string(), expected);
+        }
+        let (change, _) = parse(r#"{"withdrawAll":true}"#).unwrap();
+        assert_eq!(
+            Purpose::ALL.map(|purpose| change.choice(purpose)),
+            [Some(Choice::Denied); 3]
+        );
+        let (change, _) = parse(r#"{"sensitive":{"health":true,"faith":false}}"#).unwrap();
+        let sensitive = [
+            (Category::Health, Choice::Granted),
+            (Category::Faith, Choice::Denied),
+        ];
+        assert_eq!(change.sensitive().collect::<Vec<_>>(), sensitive);
+        for change in [change, ConsentChange::new(Evidence::at(at())).withdrawing_all()] {
+            let body = serde_json::to_string(&ConsentChangeBody(&change)).unwrap();
+            assert_eq!(parse(&body).unwrap().0, change, "{body}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::Write;
 
-use guest_payload::{Jurisdiction, OnMissing, Policy, Rule, Scope, Source, Switch};
+use guest_payload::{AgeLimits, Jurisdiction, OnMissing, Policy, Rule, Scope, Source, Switch};
 
 use super::facts::Sources;
 
@@ -20,8 +20,11 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
          \u{20} guest opts out.\n\
          - *without an agreement*: the effect of a missing or refused agreement.\n\
          - *ages*: below the first age the purpose is off, below the second it needs an agreement, and from the third the guest\n\
-         \u{20} can agree without a guardian.\n\
-         - *obligations*: duties of the page, beside the decision.\n",
+         \u{20} can agree without evidence of a guardian.\n\
+         - *obligations*: duties of the page, beside the decision.\n\
+         - *sources*: numbers in the list below the table. Those after *age* are about the ages, those after *signal* about GPC.\n\n\
+         Rules with the name of a category, as in `US-WA/health`, are about sensitive data, which needs this basis beside that of\n\
+         its purpose. Rules named `functional` are about serving the guest.\n",
     );
     for (path, text) in sources.iter() {
         let policy = Policy::parse(text).map_err(|error| format!("{path}: {error}"))?;
@@ -30,7 +33,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     Ok(page)
 }
 
-fn describe(page: &mut String, path: &str, policy: &Policy) -> Result<(), Box<dyn Error>> {
+fn describe<'p>(page: &mut String, path: &str, policy: &'p Policy) -> Result<(), Box<dyn Error>> {
     write!(
         page,
         "\n## {} {}\n\n{}\n\nIn force from {}",
@@ -39,26 +42,28 @@ fn describe(page: &mut String, path: &str, policy: &Policy) -> Result<(), Box<dy
     if let Some(last) = policy.valid_until {
         write!(page, " until {last}")?;
     }
-    let functional = &policy.functional;
-    let basis: Vec<String> = functional.sources.iter().map(ToString::to_string).collect();
     write!(
         page,
-        ". Reviewed on {}. A guest of unknown age is assumed to be {} years old. The legal basis of serving the guest is {} \
-         ({}).\n\nFrom `{path}`.\n\n\
+        ". Reviewed on {}. A guest of unknown age is assumed to be {} years old.\n\nFrom `{path}`.\n\n\
          | rule | places | basis | default | without an agreement | ages | obligations | sources |\n\
          |---|---|---|---|---|---|---|---|\n",
-        policy.reviewed,
-        policy.assumed_age,
-        functional.basis,
-        basis.join("; "),
+        policy.reviewed, policy.assumed_age,
     )?;
     let mut named: Vec<&Source> = Vec::new();
     for rule in policy.rules() {
-        let numbers: Vec<String> = rule
-            .sources
-            .iter()
-            .map(|source| number(&mut named, source).to_string())
-            .collect();
+        let mut numbers = |sources: &'p [Source]| {
+            let numbers = sources
+                .iter()
+                .map(|source| number(&mut named, source).to_string());
+            numbers.collect::<Vec<_>>().join(", ")
+        };
+        let mut sources = numbers(&rule.sources);
+        if rule.ages != AgeLimits::default() {
+            sources.push_str(&format!("; age {}", numbers(&rule.age_sources)));
+        }
+        if rule.gpc {
+            sources.push_str(&format!("; signal {}", numbers(&rule.signal_sources)));
+        }
         writeln!(
             page,
             "| {} | {} | {} | {} | {} | {} | {} | {} |",
@@ -69,12 +74,19 @@ fn describe(page: &mut String, path: &str, policy: &Policy) -> Result<(), Box<dy
             missing(rule),
             ages(rule),
             obligations(rule),
-            numbers.join(", ")
+            sources
         )?;
     }
     page.push_str("\nSources:\n\n");
     for (at, source) in named.iter().enumerate() {
-        writeln!(page, "{}. {source} (reviewed on {})", at + 1, source.reviewed)?;
+        write!(page, "{}. {source} (reviewed on {})", at + 1, source.reviewed)?;
+        if let Some(url) = &source.url {
+            write!(page, ", <{url}>")?;
+        }
+        if let Some(doubt) = &source.doubt {
+            write!(page, ". Doubt: {doubt}")?;
+        }
+        page.push('\n');
     }
     let doubtful: Vec<&Rule> = policy
         .rules()
@@ -165,8 +177,10 @@ mod tests {
         let spec = include_str!("../../../crates/guest-payload/policies/tutorial-strict.toml");
         let page = generate(&Sources::of([("policy.toml", spec)])).unwrap();
         let policy = Policy::parse(spec).unwrap();
-        let rows = page.lines().filter(|line| line.ends_with("| 1 |")).count();
-        assert_eq!(rows, policy.rules().len());
+        let rows = page
+            .lines()
+            .filter(|line| line.ends_with("| 1 |") || line.ends_with("| 1; signal 1 |"));
+        assert_eq!(rows.count(), policy.rules().len());
         assert!(
             page.contains("| EU/marketing | EU EEA | consent | off | no session |"),
             "{page}"

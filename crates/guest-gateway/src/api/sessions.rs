@@ -27,6 +27,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, Refusal> {
         tokens: created.tokens,
         created_at: session.created_at,
         consent: session.consent,
+        warnings: created.warnings,
     };
     Ok(json_answer(StatusCode::CREATED, &answer))
 }

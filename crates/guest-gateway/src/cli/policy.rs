@@ -1,11 +1,14 @@
 //! `policy`: tools for authors and reviewers of consent policies.
 
+mod explain;
+mod json;
+
 use clap::Subcommand;
 use genesys_api::Clock;
 use guest_payload::{
-    Age, Choice, Consent, DecisionInput, Evidence, Jurisdiction, Jurisdictions, Lint, Policy, PolicyFile,
-    Purpose, Scope, Signals,
+    DifferenceSummary, Jurisdiction, Lint, Policy, PolicyFile, Rule, Scope, Source, Subject,
 };
+use serde_json::Value;
 
 use super::{Failure, counted, print_line};
 
@@ -16,190 +19,311 @@ use super::{Failure, counted, print_line};
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List the policies that ship, with their purpose
-    List,
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
     /// Print the rules of a policy with their sources and doubts
     Show {
         /// The policy: an id or a file
         policy: String,
+        #[command(flatten)]
+        output: Output,
     },
     /// Decide about a guest and give the reasons
     ///
-    /// A purpose that is neither granted nor denied is unanswered. Exit code 1 if the session is refused.
+    /// Each purpose has its reason, rule, sources with their addresses, doubts, and what would have to change for it to be
+    /// on. A purpose that is neither granted nor denied is unanswered. Exit code 1 if the session is refused.
     Explain {
         /// The policy: an id or a file
         #[arg(long, default_value = "tutorial-strict")]
         policy: String,
-        /// The location of the guest, such as US-CA or FR,US-CA
-        #[arg(long, default_value = "unknown")]
-        jurisdiction: Jurisdictions,
-        /// The age of the guest, such as 16, 13-15, 18+ or "under 13"
-        #[arg(long, default_value = "unknown")]
-        age: Age,
-        /// The browser of the guest sends a GPC signal
-        #[arg(long)]
-        gpc: bool,
-        /// A purpose that the guest granted; may be repeated
-        #[arg(long, value_parser = purpose)]
-        grant: Vec<Purpose>,
-        /// A purpose that the guest denied; may be repeated
-        #[arg(long, value_parser = purpose)]
-        deny: Vec<Purpose>,
+        #[command(flatten)]
+        guest: explain::Guest,
+        #[command(flatten)]
+        output: Output,
     },
     /// List possible legal objections; exit code 1 if one is fatal
     Lint {
         /// The policy: an id or a file
         policy: String,
+        /// A name of an attribute that pages send: an undeclared one that suggests sensitive data is an objection; may be
+        /// repeated
+        #[arg(long, value_name = "NAME")]
+        attribute: Vec<String>,
+        #[command(flatten)]
+        output: Output,
     },
-    /// Run the examples in a policy file; exit code 1 if one fails
+    /// Run the examples in a policy; exit code 1 if one fails
     Test {
-        /// The policy's file
-        file: String,
+        /// The policy: an id or a file
+        policy: String,
+        #[command(flatten)]
+        output: Output,
     },
-    /// List the guests that two policies treat differently
+    /// List the guests that two policies treat differently, after a summary by purpose and place
     Diff {
         /// The older policy: an id or a file
         old: String,
         /// The newer policy: an id or a file
         new: String,
+        #[command(flatten)]
+        output: Output,
     },
+}
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Output {
+    /// Print one JSON value instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+impl Output {
+    /// Prints `value`, or the lines of `text`.
+    fn print(self, value: impl FnOnce() -> Value, text: impl FnOnce() -> Vec<String>) {
+        match self.json {
+            true => print_line(&format!("{:#}", value())),
+            false => text().iter().for_each(|line| print_line(line)),
+        }
+    }
 }
 
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
     match command {
-        Command::List => Policy::all()
-            .iter()
-            .for_each(|policy| print_line(&headline(policy))),
-        Command::Show { policy } => show(&policy_of(policy)?),
+        Command::List { output } => {
+            let policies = Policy::all();
+            let texts = || policies.iter().map(|policy| headline(policy, None)).collect();
+            output.print(
+                || policies.iter().map(|policy| json::policy(policy)).collect(),
+                texts,
+            );
+            Ok(())
+        }
+        Command::Show { policy, output } => {
+            let named = Named::read(policy)?;
+            output.print(|| json::whole_policy(&named.file.policy), || show(&named));
+            Ok(())
+        }
         Command::Explain {
             policy,
-            jurisdiction,
-            age,
-            gpc,
-            grant,
-            deny,
-        } => {
-            let now = Clock::system().now().utc;
-            let input = DecisionInput {
-                jurisdictions: jurisdiction,
-                age: *age,
-                signals: Signals { gpc: *gpc },
-                consent: &Consent::together(choices(grant, deny)?, Evidence::at(now)),
-                now,
-            };
-            match policy_of(policy)?.decide(&input) {
-                Ok(allowed) => print_line(&allowed.explain()),
-                Err(refused) => {
-                    print_line(&refused.explain());
-                    return Err(Failure::failed(refused));
-                }
-            }
-        }
-        Command::Lint { policy } => lint(&policy_of(policy)?)?,
-        Command::Test { file } => test(file)?,
-        Command::Diff { old, new } => {
-            let differences = policy_of(old)?.differences(&policy_of(new)?).into_iter();
-            let lines: Vec<String> = differences.map(|difference| difference.to_string()).collect();
-            match lines.is_empty() {
-                true => print_line("No guest is treated differently."),
-                false => print_line(&lines.join("\n")),
-            }
+            guest,
+            output,
+        } => explain::run(&Named::read(policy)?, guest, *output),
+        Command::Lint {
+            policy,
+            attribute,
+            output,
+        } => lint(&Named::read(policy)?, attribute, *output),
+        Command::Test { policy, output } => test(&Named::read(policy)?, *output),
+        Command::Diff { old, new, output } => {
+            let (old, new) = (Named::read(old)?, Named::read(new)?);
+            diff(&old, &new, *output);
+            Ok(())
         }
     }
-    Ok(())
 }
 
-fn headline(policy: &Policy) -> String {
-    format!("{} {}: {}", policy.id, policy.version, policy.about)
+/// A policy with the path of its file, if it is not one that ships.
+struct Named<'a> {
+    path: Option<&'a str>,
+    file: PolicyFile,
 }
 
-fn show(policy: &Policy) {
-    print_line(&headline(policy));
+impl<'a> Named<'a> {
+    /// Finds a policy that ships, or reads one from a file.
+    fn read(name: &'a str) -> Result<Self, Failure> {
+        if !name.ends_with(".toml") {
+            let file = PolicyFile::find(name).map_err(|error| {
+                Failure::usage(format!("{error}, or the path of a file that ends in .toml"))
+            })?;
+            return Ok(Self { path: None, file });
+        }
+        let text = std::fs::read_to_string(name)
+            .map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
+        let file = PolicyFile::parse(&text).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+        Ok(Self {
+            path: Some(name),
+            file,
+        })
+    }
+
+    /// The path of the file, or the id of a policy that ships.
+    fn name(&self) -> &str {
+        self.path.unwrap_or(&self.file.policy.id)
+    }
+}
+
+fn headline(policy: &Policy, path: Option<&str>) -> String {
+    let from = path.map_or(String::new(), |path| format!(" ({path})"));
+    format!("{} {}{from}: {}", policy.id, policy.version, policy.about)
+}
+
+fn show(named: &Named<'_>) -> Vec<String> {
+    let policy = &named.file.policy;
     let (from, reviewed) = (policy.valid_from, policy.reviewed);
-    print_line(&format!("In force from {from}; reviewed on {reviewed}."));
+    let until = policy
+        .valid_until
+        .map_or(String::new(), |last| format!(" until {last}"));
+    let mut lines = vec![
+        headline(policy, named.path),
+        format!("In force from {from}{until}; reviewed on {reviewed}."),
+    ];
     for rule in policy.rules() {
-        let places = match &rule.scope {
-            Scope::Places(places) => {
-                let codes: Vec<_> = places.iter().map(Jurisdiction::as_str).collect();
-                codes.join(" ")
-            }
-            Scope::Elsewhere => "elsewhere".to_owned(),
-            _ => "unknown".to_owned(),
-        };
-        print_line(&format!("\n{} ({places}): {}", rule.id, rule.basis));
-        for source in rule.sources.iter() {
-            print_line(&format!("  source: {source} (reviewed on {})", source.reviewed));
-        }
-        for doubt in rule.doubts.iter() {
-            print_line(&format!("  doubt: {doubt}"));
-        }
+        lines.push(format!(
+            "\n{} ({}): {}",
+            rule.id,
+            places(rule).join(" "),
+            rule.basis
+        ));
+        lines.extend(
+            rule.all_sources()
+                .map(|source| format!("  source: {}", address(source))),
+        );
+        lines.extend(rule.all_doubts().map(|doubt| format!("  doubt: {doubt}")));
+    }
+    let declared = policy.attributes().map(|(name, category)| {
+        let category = category.map_or("ordinary", |category| category.as_str());
+        format!("  {name}: {category}")
+    });
+    let declared: Vec<String> = declared.collect();
+    if !declared.is_empty() {
+        lines.push("\ndeclared attributes:".to_owned());
+        lines.extend(declared);
+    }
+    lines
+}
+
+/// A source with its address and the day of the last comparison.
+fn address(source: &Source) -> String {
+    let reviewed = source.reviewed;
+    match &source.url {
+        Some(url) => format!("{source}, {url} (reviewed on {reviewed})"),
+        None => format!("{source} (reviewed on {reviewed})"),
     }
 }
 
-fn choices(grant: &[Purpose], deny: &[Purpose]) -> Result<[Choice; 3], Failure> {
-    if let Some(both) = grant.iter().find(|purpose| deny.contains(purpose)) {
-        return Err(Failure::usage(format!(
-            "invalid choice about {both}: both granted and denied, use one of --grant and --deny"
-        )));
+fn places(rule: &Rule) -> Vec<&'static str> {
+    match &rule.scope {
+        Scope::Places(places) => places.iter().map(Jurisdiction::as_str).collect(),
+        Scope::Elsewhere => vec!["elsewhere"],
+        _ => vec!["unknown"],
     }
-    Ok(Purpose::ALL.map(|purpose| match purpose {
-        _ if grant.contains(&purpose) => Choice::Granted,
-        _ if deny.contains(&purpose) => Choice::Denied,
-        _ => Choice::Unknown,
-    }))
 }
 
-fn lint(policy: &Policy) -> Result<(), Failure> {
+fn lint(named: &Named<'_>, attributes: &[String], output: Output) -> Result<(), Failure> {
+    let policy = &named.file.policy;
     let lints = policy.lints(Clock::system().now().utc.date());
     let (fatal, other): (Vec<Lint>, Vec<Lint>) = lints.into_iter().partition(|lint| lint.kind.is_fatal());
-    for lint in fatal.iter().chain(&other) {
-        print_line(&lint.to_string());
-    }
-    if !fatal.is_empty() {
-        return Err(Failure::failed(counted(
-            fatal.len(),
+    let warnings: Vec<_> = attributes
+        .iter()
+        .filter_map(|name| policy.warning(name))
+        .collect();
+    let objections = other.len() + warnings.len();
+    output.print(
+        || json::lints(named.name(), fatal.iter().chain(&other), &warnings),
+        || {
+            let mut lines: Vec<String> = fatal.iter().chain(&other).map(Lint::to_string).collect();
+            lines.extend(warnings.iter().map(|warning| format!("{}: {warning}", policy.id)));
+            if fatal.is_empty() {
+                let rules = counted(policy.rules().len(), "rule", "rules");
+                let objections = counted(objections, "objection", "objections");
+                lines.push(format!("{rules}, {objections} to consider."));
+            }
+            lines
+        },
+    );
+    match fatal.len() {
+        0 => Ok(()),
+        fatal => Err(Failure::failed(counted(
+            fatal,
             "fatal objection",
             "fatal objections",
-        )));
+        ))),
     }
-    let rules = counted(policy.rules().len(), "rule", "rules");
-    let objections = counted(other.len(), "objection", "objections");
-    print_line(&format!("{rules}, {objections} to consider."));
-    Ok(())
 }
 
-fn test(file: &str) -> Result<(), Failure> {
-    let policy = file_of(file)?;
-    let failures = policy.test();
-    for failure in &failures {
-        print_line(&format!("{file}: {failure}"));
+fn test(named: &Named<'_>, output: Output) -> Result<(), Failure> {
+    let (name, file) = (named.name(), &named.file);
+    let failures = file.test();
+    let without: Vec<&str> = file.rules_without_example().collect();
+    output.print(
+        || json::test(name, file.examples.len(), &failures, &without),
+        || {
+            let mut lines: Vec<String> = failures
+                .iter()
+                .map(|failure| format!("{name}: {failure}"))
+                .collect();
+            lines.extend(
+                without
+                    .iter()
+                    .map(|rule| format!("{name}: {rule} has no example")),
+            );
+            if failures.is_empty() {
+                let examples = counted(file.examples.len(), "example", "examples");
+                lines.push(format!("{examples} passed."));
+            }
+            lines
+        },
+    );
+    match failures.len() {
+        0 => Ok(()),
+        failed => Err(Failure::failed(format!(
+            "{failed} of {} examples fail",
+            file.examples.len()
+        ))),
     }
-    for rule in policy.rules_without_example() {
-        print_line(&format!("{file}: {rule} has no example"));
-    }
-    if !failures.is_empty() {
-        let (failed, all) = (failures.len(), policy.examples.len());
-        return Err(Failure::failed(format!("{failed} of {all} examples fail")));
-    }
-    let examples = counted(policy.examples.len(), "example", "examples");
-    print_line(&format!("{examples} passed."));
-    Ok(())
 }
 
-/// Finds a policy that ships, or reads one from a file.
-fn policy_of(name: &str) -> Result<Policy, Failure> {
-    if name.ends_with(".toml") {
-        return Ok(file_of(name)?.policy);
-    }
-    Policy::find(name).cloned().map_err(Failure::usage)
+fn diff(old: &Named<'_>, new: &Named<'_>, output: Output) {
+    let policies = [old, new].map(|named| &named.file.policy);
+    let [older, newer] = policies;
+    let differences = older.differences(newer);
+    let summaries = DifferenceSummary::of(&differences);
+    let only = |policy: &Policy, other: &Policy| -> Vec<Subject> {
+        let subjects = policy.decided_subjects();
+        subjects.filter(|subject| !other.decides(*subject)).collect()
+    };
+    let only = [only(older, newer), only(newer, older)];
+    output.print(
+        || json::diff(policies, &only, &summaries, &differences),
+        || {
+            let mut lines = Vec::new();
+            for (policy, subjects) in policies.iter().zip(&only) {
+                if !subjects.is_empty() {
+                    let names: Vec<&str> = subjects.iter().map(|subject| subject.as_str()).collect();
+                    let (id, version) = (&policy.id, &policy.version);
+                    lines.push(format!(
+                        "Only {id} {version} has rules about {} data.",
+                        names.join(", ")
+                    ));
+                }
+            }
+            match differences.is_empty() {
+                true => lines.push("No guest is treated differently.".to_owned()),
+                false => {
+                    let cases = counted(differences.len(), "case differs", "cases differ");
+                    let (from, to) = (&older.version, &newer.version);
+                    lines.push(format!("{} {from} -> {} {to}: {cases}.", older.id, newer.id));
+                    lines.extend(summaries.iter().map(|summary| format!("- {summary}")));
+                    lines.push("\nCases, the most general first:".to_owned());
+                    lines.extend(differences.iter().map(|difference| format!("- {difference}")));
+                }
+            }
+            lines
+        },
+    );
 }
 
-fn file_of(name: &str) -> Result<PolicyFile, Failure> {
-    let text = std::fs::read_to_string(name)
-        .map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
-    PolicyFile::parse(&text).map_err(|error| Failure::usage(format!("{name}: {error}")))
-}
-
-fn purpose(text: &str) -> Result<Purpose, String> {
-    let named = Purpose::ALL.into_iter().find(|purpose| purpose.as_str() == text);
-    named.ok_or_else(|| "invalid purpose: use marketing, personalization or analytics".to_owned())
+fn subject(text: &str) -> Result<Subject, String> {
+    let named = Subject::all()
+        .filter(|subject| *subject != Subject::Functional)
+        .find(|subject| subject.as_str() == text);
+    named.ok_or_else(|| {
+        let names: Vec<&str> = Subject::all()
+            .map(Subject::as_str)
+            .filter(|name| *name != "functional")
+            .collect();
+        format!("invalid purpose or category: use {}", names.join(", "))
+    })
 }

@@ -142,7 +142,7 @@ fn error_names_the_field_and_repeats_no_value() {
         (
             &with_consent(r#"{"advertising":true}"#),
             "the field \"consent.advertising\" is unknown: the fields here are marketing, personalization, analytics, \
-             age, gpc, consentTimestamp, how, actor, notice, gpp",
+             sensitive, age, gpc, consentTimestamp, how, actor, notice, gpp, guardian",
         ),
         (
             &with_consent(r#"{"consentTimestamp":"hunter2"}"#),
@@ -157,6 +157,55 @@ fn error_names_the_field_and_repeats_no_value() {
         assert_eq!(message(body), expected, "{body}");
         assert!(!message(body).contains("hunter2"));
     }
+}
+
+#[test]
+fn sensitive_choices_and_guardian_evidence_are_read() {
+    let consent = r#"{"marketing":true,"sensitive":{"health":true,"faith":false},"guardian":{"relationship":"parent",
+        "verification":"payment-card","verifiedAt":"2026-11-22T12:29:00Z","reference":"case-42"}}"#;
+    let guest = parse(with_consent(consent)).unwrap();
+    let choices: Vec<_> = guest
+        .consent
+        .sensitive()
+        .map(|(category, given)| (category, given.choice))
+        .collect();
+    assert_eq!(
+        choices,
+        [
+            (Category::Health, Choice::Granted),
+            (Category::Faith, Choice::Denied)
+        ]
+    );
+    let evidence = &guest.consent.purpose(Purpose::Marketing).evidence;
+    assert!(evidence.is_by_guardian());
+    let guardian = evidence.guardian.as_ref().unwrap();
+    assert_eq!(
+        guardian.reference.as_ref().map(Reference::as_str),
+        Some("case-42")
+    );
+    let message = |body: &str| parse(body).unwrap_err().to_string();
+    let guardian = |fields: &str| message(&with_consent(&format!(r#"{{"guardian":{{{fields}}}}}"#)));
+    for (fields, expected) in [
+        (
+            r#""relationship":"aunt""#,
+            "invalid consent.guardian.relationship: it must be parent or guardian",
+        ),
+        (
+            r#""relationship":"parent""#,
+            "the field \"consent.guardian.verification\" is missing",
+        ),
+        (
+            r#""relationship":"parent","verification":"payment-card","verifiedAt":"2036-01-01T00:00:00Z""#,
+            "invalid consent.guardian.verifiedAt: ",
+        ),
+    ] {
+        assert!(guardian(fields).starts_with(expected), "{}", guardian(fields));
+    }
+    let wrong = message(&with_consent(r#"{"sensitive":{"wealth":true}}"#));
+    assert!(
+        wrong.starts_with("the field \"consent.sensitive.wealth\" is unknown"),
+        "{wrong}"
+    );
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Tests of decisions.
 
+mod random;
+
 use super::*;
-use crate::Evidence;
 use crate::jurisdiction::every_code;
+use crate::{Evidence, GuardianEvidence, NewGuest, Relationship, Verification};
 
 const CHOICES: [Choice; 3] = [Choice::Denied, Choice::Granted, Choice::Unknown];
 
@@ -154,22 +156,32 @@ fn decision_explains_each_purpose() {
     let choices = [Choice::Granted, Choice::Denied, Choice::Unknown];
     let text = decide(Policy::purpose_scoped(), &["US-CA", "DE"], choices, true)
         .unwrap()
-        .explain();
+        .explain(&[]);
+    let lines: Vec<&str> = text.lines().collect();
     assert_eq!(
-        text,
-        "A session with a guest in California (US-CA) and Germany (DE) is allowed by the policy purpose-scoped \
-         1.1.0.\n\
-         - serving the guest needs no agreement. Source: GDPR, Art. 6(1)(b).\n\
-         - marketing is off: the guest's browser sent an opt-out signal (GPC). Rule \
-         purpose-scoped/US-CA/marketing; source: CAN-SPAM Act, 15 U.S.C., § 7704(a); CCPA, Cal. Civ. Code, \
-         § 1798.120; COPPA, 15 U.S.C., § 6502. To do: tell the guest before the socket opens.\n\
-         - personalization is off: the guest refused it. Rule purpose-scoped/US-CA/personalization; source: CCPA, \
-         Cal. Civ. Code, § 1798.120; 11 CCR, § 7025; CIPA, Cal. Penal Code, § 631 and § 632.7; COPPA, 15 U.S.C., \
-         § 6502. To do: tell the guest before the socket opens.\n\
-         - analytics is off: it needs an agreement first, and the guest gave none. Rule \
-         purpose-scoped/EU/analytics; source: Directive 2002/58/EC, Art. 5(3); GDPR, Art. 8(1). To do: tell the \
-         guest before the socket opens."
+        lines[..3],
+        [
+            "A session with a guest in California (US-CA) and Germany (DE) is allowed by the policy purpose-scoped 2.0.0.",
+            "- serving the guest needs no agreement. Rule purpose-scoped/US/functional; source: our choice, no law of the \
+             United States demands a basis for serving a guest who asked for it. Rule purpose-scoped/EU/functional; \
+             source: GDPR, Art. 6(1)(b).",
+            "- marketing is off: the guest's browser sent an opt-out signal (GPC). Rule purpose-scoped/US-CA/marketing; \
+             source: 11 CCR, § 7025. To do: tell the guest before the socket opens. It would be on if the browser sends no \
+             signal.",
+        ]
     );
+    assert!(
+        lines[3].ends_with("It would be on if the guest agrees and the browser sends no signal."),
+        "{text}"
+    );
+    assert!(
+        lines[4].starts_with(
+            "- analytics is off: it needs an agreement first, and the guest gave none. Rule purpose-scoped/EU/analytics; \
+             source: Directive 2002/58/EC, Art. 5(3)."
+        ),
+        "{text}"
+    );
+    assert_eq!(lines.len(), 5);
     let refused = decide(
         Policy::tutorial_strict(),
         &[],
@@ -214,6 +226,12 @@ fn decision_depends_on_age_time_and_guardian() {
     );
     let mut guardian = now();
     guardian.actor = crate::Actor::Guardian;
+    assert_eq!(
+        decide("FR", Age::at_least(14), guardian.clone(), today()),
+        [Reason::GuardianNeeded; 3],
+        "without evidence"
+    );
+    guardian.guardian = Some(verified());
     assert_eq!(
         decide("FR", Age::at_least(14), guardian.clone(), today()),
         [Reason::Granted; 3]
@@ -261,6 +279,7 @@ fn choices_have_separate_evidence() {
         [
             Obligation::AskAgain,
             Obligation::AskSeparately,
+            Obligation::OfferWithdrawal,
             Obligation::InformFirst
         ]
     );
@@ -274,96 +293,56 @@ fn choices_have_separate_evidence() {
     );
 }
 
-/// A random guest.
-#[derive(Clone, Debug)]
-struct Case {
-    places: Vec<Jurisdiction>,
-    age: Age,
-    gpc: bool,
-    given: [(Choice, u16, bool); 3],
+/// The evidence of a parent.
+fn verified() -> GuardianEvidence {
+    GuardianEvidence::new(Relationship::Parent, Verification::SignedForm, today())
 }
 
-impl Case {
-    fn generate(random: &mut impl FnMut(u64) -> u64, every: &[Jurisdiction]) -> Self {
-        let places = (0..=random(3)).map(|_| every[random(every.len() as u64) as usize]);
-        let places = places.collect();
-        let age = match random(24) {
-            years @ 0..20 => Age::at_least(years as u8),
-            _ => Age::UNKNOWN,
-        };
-        let gpc = random(2) == 0;
-        let given = [(); 3].map(|()| {
-            let days = [0, 1, 400, 730, 731, 4_000][random(6) as usize];
-            (CHOICES[random(3) as usize], days, random(4) == 0)
-        });
-        Self {
-            places,
-            age,
-            gpc,
-            given,
-        }
-    }
-
-    fn consent(&self) -> Consent {
-        let asked = Consent::together([Choice::Unknown; 3], Evidence::at(today()));
-        let given = Purpose::ALL.into_iter().zip(self.given);
-        given.fold(asked, |consent, (purpose, (choice, days, guardian))| {
-            let mut evidence = Evidence::at(today() - time::Duration::days(days.into()));
-            if guardian {
-                evidence.actor = crate::Actor::Guardian;
-            }
-            consent.with(purpose, choice, evidence)
-        })
-    }
-
-    /// The purposes that are on; none if there is no session.
-    fn on(&self, policy: &Policy, consent: &Consent) -> [bool; 3] {
-        let Evaluation { states, unmet } = policy.evaluate(&DecisionInput {
-            jurisdictions: &self.places,
-            age: self.age,
-            signals: Signals { gpc: self.gpc },
-            consent,
-            now: today(),
-        });
-        let refused = unmet.iter().any(Option::is_some);
-        states.map(|state| state.is_on() && !refused)
+#[test]
+fn serving_the_guest_cites_the_law_of_the_place() {
+    for (code, law) in [
+        ("US-TX", "our choice"),
+        ("CN", "PIPL"),
+        ("JP", "APPI"),
+        ("GB", "UK GDPR"),
+        ("BR", "LGPD, Law 13.709/2018"),
+        ("FR", "GDPR"),
+        ("TV", "our choice"),
+    ] {
+        let allowed = decide(Policy::purpose_scoped(), &[code], [Choice::Unknown; 3], false).unwrap();
+        let laws: Vec<&str> = allowed.functional().map(|rule| &*rule.sources[0].law).collect();
+        assert_eq!(laws, [law], "{code}");
     }
 }
 
 #[test]
-fn purpose_is_not_switched_on_by_refusal_signal_age_or_place() {
-    let every: Vec<Jurisdiction> = Jurisdiction::all().collect();
-    // splitmix64, from the same seed each time
-    let mut state = 0x5EED_u64;
-    let mut random = move |below: u64| {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % below
+fn age_is_the_reason_where_age_is_the_cause() {
+    let allowed = |code: &str, age| {
+        Policy::purpose_scoped().decide(&DecisionInput {
+            jurisdictions: &[code.parse().unwrap()],
+            age: Age::at_least(age),
+            signals: Signals::default(),
+            consent: &Consent::together([Choice::Unknown; 3], Evidence::at(today())),
+            now: today(),
+        })
     };
-    let mut cases = 0;
-    while cases < 1_000_000 {
-        let case = Case::generate(&mut random, &every);
-        let policy = Policy::all()[random(2) as usize];
-        let consent = case.consent();
-        let before = case.on(policy, &consent);
-        let mut refusing = case.clone();
-        refusing.given[random(3) as usize].0 = Choice::Denied;
-        let fewer = refusing.consent();
-        let mut stricter = [(); 5].map(|()| case.clone());
-        stricter[1].gpc = true;
-        stricter[2].age = Age::at_least(random(u64::from(case.age.years().unwrap_or(18)) + 1) as u8);
-        stricter[3]
-            .places
-            .push(every[random(every.len() as u64) as usize]);
-        stricter[4].places.clear();
-        for (at, after) in stricter.iter().enumerate() {
-            let consent = if at == 0 { &fewer } else { &consent };
-            for (was, is) in before.into_iter().zip(after.on(policy, consent)) {
-                assert!(was || !is, "{}: {case:?} {after:?}", policy.id);
-            }
-            cases += 1;
-        }
-    }
+    let japan = allowed("JP", 14).unwrap();
+    assert_eq!(
+        japan.states.map(|state| state.reason),
+        [Reason::GuardianNeeded; 3]
+    );
+    let text = japan.explain(&[]);
+    assert!(
+        text.contains(
+            "personalization is off: the guest may be younger than 15, and there is no evidence that a parent"
+        ),
+        "{text}"
+    );
+    let california = allowed("US-CA", 15).unwrap();
+    assert_eq!(
+        california.states.map(|state| state.reason),
+        [Reason::MinorNotGranted; 3]
+    );
+    let maryland = allowed("US-MD", 17).unwrap();
+    assert_eq!(maryland.state(Purpose::Personalization).reason, Reason::TooYoung);
 }

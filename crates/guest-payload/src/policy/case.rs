@@ -1,4 +1,4 @@
-//! Cases: the inputs of a decision about one purpose.
+//! Cases: the inputs of a decision about one subject.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,21 +7,22 @@ use serde::{Deserialize, Serialize};
 use time::Duration;
 
 use super::{Policy, Rule, RuleInput};
-use crate::{Age, Choice, Jurisdiction, Purpose};
+use crate::{Age, Choice, Jurisdiction, Subject};
 
-/// The inputs of a decision about one purpose, without the place.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// The inputs of a decision about one subject, without the place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Case {
-    /// The purpose.
-    pub purpose: Purpose,
+    /// The subject.
+    pub subject: Subject,
     /// The choice.
     pub choice: Choice,
     /// Whether the browser sends a GPC signal.
     pub gpc: bool,
     /// The guest's age. In a difference an unknown age stands for an adult.
+    #[serde(serialize_with = "age")]
     pub age: Age,
-    /// Whether a parent or guardian chose.
+    /// Whether there is evidence that a parent or guardian chose.
     pub guardian: bool,
     /// Days since the choice.
     pub days: u32,
@@ -29,7 +30,7 @@ pub struct Case {
 
 impl Case {
     /// Every case that these rules distinguish, an adult's with an unknown age.
-    pub(super) fn all(purpose: Purpose, rules: &[&Rule]) -> Vec<Self> {
+    pub(super) fn all(subject: Subject, rules: &[&Rule]) -> Vec<Self> {
         let mut ages = BTreeSet::from([0]);
         let mut days = BTreeSet::from([0]);
         for rule in rules {
@@ -45,7 +46,7 @@ impl Case {
         for age in ages {
             for gpc in [false, true] {
                 let case = |choice, guardian, days| Self {
-                    purpose,
+                    subject,
                     choice,
                     gpc,
                     age,
@@ -73,17 +74,19 @@ impl Case {
         }
     }
 
-    /// The outcome under a policy, and the id of the deciding rule.
+    /// The outcome under a policy, and the id of the deciding rule. Sensitive data without rules is on: it is data as any
+    /// other.
     pub(super) fn outcome<'p>(
         &self,
         policy: &'p Policy,
         places: &[Jurisdiction],
         assumed_age: u8,
     ) -> (Outcome, &'p str) {
-        match policy.evaluate_purpose(places, self.purpose, &self.input(assumed_age)) {
-            (_, Some(unmet)) => (Outcome::Denied, &unmet.id),
-            (state, None) if state.is_on() => (Outcome::On, &state.rule.id),
-            (state, None) => (Outcome::Off, &state.rule.id),
+        match policy.evaluate_subject(places, self.subject, &self.input(assumed_age)) {
+            Some((_, Some(unmet))) => (Outcome::Denied, &unmet.id),
+            Some((state, None)) if state.is_on() => (Outcome::On, &state.rule.id),
+            Some((state, None)) => (Outcome::Off, &state.rule.id),
+            None => (Outcome::On, "no rule"),
         }
     }
 
@@ -105,7 +108,7 @@ impl Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.purpose, self.choice)?;
+        write!(f, "{} {}", self.subject, self.choice)?;
         if self.gpc {
             f.write_str(", with a GPC signal")?;
         }
@@ -122,15 +125,24 @@ impl fmt::Display for Case {
     }
 }
 
-/// The outcome for one purpose.
+/// The lower end of an age band in years, or nothing.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde demands"
+)]
+fn age<S: serde::Serializer>(age: &Age, serializer: S) -> Result<S::Ok, S::Error> {
+    age.years().serialize(serializer)
+}
+
+/// The outcome for one subject.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// No session is created.
     Denied,
-    /// The purpose is off.
+    /// The subject is off.
     Off,
-    /// The purpose is on.
+    /// The subject is on.
     On,
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::PolicyFile;
 use super::case::{Case, Outcome};
-use crate::Jurisdictions;
+use crate::{Jurisdictions, Subject};
 
 impl PolicyFile {
     /// Runs each example, and returns the failures.
@@ -25,8 +25,12 @@ impl PolicyFile {
     /// The ids of rules without an example.
     pub fn rules_without_example(&self) -> impl Iterator<Item = &str> {
         let is_shown = |id: &str| self.examples.iter().any(|example| example.rule == id);
-        let ids = self.policy.rules().iter().map(|rule| &*rule.id);
-        ids.filter(move |id| !is_shown(id))
+        let decided = self
+            .policy
+            .rules()
+            .iter()
+            .filter(|rule| rule.subject != Subject::Functional);
+        decided.map(|rule| &*rule.id).filter(move |id| !is_shown(id))
     }
 }
 
@@ -64,7 +68,7 @@ impl fmt::Display for ExampleFailure {
         write!(
             f,
             "line {}: {} in {} should be {} by {}, and is {found} by {rule}",
-            example.line, example.case.purpose, example.places, example.expected, example.rule
+            example.line, example.case.subject, example.places, example.expected, example.rule
         )
     }
 }

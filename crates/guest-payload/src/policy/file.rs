@@ -1,22 +1,28 @@
 //! Parses policy files. `policies/README.md` describes the format.
 
+mod raw;
+mod values;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{Debug, Display};
 use std::num::NonZeroU32;
 use std::ops::Range;
-use std::str::FromStr;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
-use time::Date;
 use toml::Spanned;
-use toml::value::Datetime;
 
-use super::case::{Case, Outcome};
+use self::raw::{RawExample, RawFunctional, RawPolicy, RawRule, Signal};
+use self::values::Declared;
+pub(super) use self::values::{address, day, line, optional_line, write_day};
+use super::case::Case;
 use super::example::Example;
-use super::rule::{AgeLimits, Basis, OnMissing, Rule, Scope, Source, Switch};
-use super::{Functional, Policy, index};
-use crate::{Age, Choice, Jurisdictions, Obligation, Obligations, Purpose};
+use super::rule::{AgeLimits, OnMissing, Rule, Scope, Source, Switch};
+use super::{Policy, SCOPED, STRICT, UnknownPolicy, index};
+use crate::sensitive::declared_name;
+use crate::{Category, Obligations, Subject};
+
+/// Parses an embedded policy. A test parses each.
+pub(super) fn embedded(text: &str) -> PolicyFile {
+    PolicyFile::parse(text).expect("embedded policies are valid")
+}
 
 impl Policy {
     /// Parses a policy file.
@@ -41,6 +47,18 @@ pub struct PolicyFile {
 impl PolicyFile {
     /// Maximum bytes of a file. Our choice.
     pub const MAX_BYTES: usize = 1 << 20;
+
+    /// The file of the embedded policy with this id.
+    ///
+    /// # Errors
+    /// If the id is unknown.
+    pub fn find(id: &str) -> Result<Self, UnknownPolicy> {
+        let text = match &*Policy::find(id)?.id {
+            "tutorial-strict" => STRICT,
+            _ => SCOPED,
+        };
+        Ok(embedded(text))
+    }
 
     /// Parses a policy file with its examples.
     ///
@@ -70,213 +88,6 @@ pub struct PolicyError {
     pub reason: String,
 }
 
-/// A policy file whose rules are not yet compared with each other.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawPolicy {
-    #[serde(deserialize_with = "policy_id")]
-    id: String,
-    #[serde(deserialize_with = "version")]
-    version: String,
-    #[serde(deserialize_with = "line")]
-    about: String,
-    #[serde(deserialize_with = "day")]
-    valid_from: Date,
-    #[serde(default, deserialize_with = "last_day")]
-    valid_until: Option<Spanned<Date>>,
-    #[serde(deserialize_with = "day")]
-    reviewed: Date,
-    #[serde(deserialize_with = "years")]
-    assumed_age: u8,
-    functional: RawFunctional,
-    sources: BTreeMap<Spanned<String>, Source>,
-    #[serde(rename = "rule")]
-    rules: Vec<Spanned<RawRule>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFunctional {
-    basis: Basis,
-    #[serde(deserialize_with = "non_empty")]
-    sources: Vec<Spanned<String>>,
-}
-
-/// Rules for several purposes. Sources are names.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawRule {
-    #[serde(deserialize_with = "area")]
-    area: String,
-    #[serde(deserialize_with = "scope")]
-    places: Scope,
-    #[serde(deserialize_with = "non_empty")]
-    purposes: Vec<Purpose>,
-    basis: Basis,
-    default: Switch,
-    missing: OnMissing,
-    #[serde(default)]
-    signals: BTreeSet<Signal>,
-    #[serde(default, deserialize_with = "years")]
-    consent_from: u8,
-    #[serde(default, deserialize_with = "years")]
-    opt_in_below: u8,
-    #[serde(default, deserialize_with = "years")]
-    prohibited_below: u8,
-    max_age_days: Option<NonZeroU32>,
-    #[serde(default)]
-    obligations: Vec<Obligation>,
-    #[serde(deserialize_with = "non_empty")]
-    sources: Vec<Spanned<String>>,
-    #[serde(default, deserialize_with = "lines")]
-    doubts: Vec<String>,
-    #[serde(default)]
-    examples: Vec<Spanned<RawExample>>,
-}
-
-#[derive(Deserialize, Eq, Ord, PartialEq, PartialOrd)]
-#[serde(rename_all = "lowercase")]
-enum Signal {
-    Gpc,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawExample {
-    #[serde(deserialize_with = "parsed")]
-    place: Jurisdictions,
-    #[serde(default)]
-    choice: Choice,
-    #[serde(default)]
-    gpc: bool,
-    #[serde(default, deserialize_with = "parsed")]
-    age: Age,
-    #[serde(default)]
-    guardian: bool,
-    #[serde(default)]
-    days: u32,
-    is: Outcome,
-}
-
-fn policy_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let is_allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    let is_id = |id: &String| (1..=64).contains(&id.len()) && id.bytes().all(is_allowed);
-    checked(deserializer, is_id, "policy id", "use 1 to 64 of a-z 0-9 and -")
-}
-
-fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let is_number = |part: &str| (1..=6).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_digit());
-    let is_version = |text: &String| text.split('.').count() == 3 && text.split('.').all(is_number);
-    checked(
-        deserializer,
-        is_version,
-        "version",
-        "use three numbers, as in 1.0.0",
-    )
-}
-
-fn area<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let is_allowed = |c: u8| c.is_ascii_alphanumeric() || c == b'-';
-    let is_area = |area: &String| (1..=32).contains(&area.len()) && area.bytes().all(is_allowed);
-    checked(deserializer, is_area, "area", "use 1 to 32 of A-Z a-z 0-9 and -")
-}
-
-pub(super) fn line<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    checked(deserializer, |text: &String| is_line(text), "text", LINE)
-}
-
-fn lines<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let is_valid = |lines: &Vec<String>| lines.iter().all(|text| is_line(text));
-    checked(deserializer, is_valid, "texts", LINE)
-}
-
-fn is_line(text: &str) -> bool {
-    !text.trim().is_empty() && text.chars().count() <= 2_000 && !text.chars().any(char::is_control)
-}
-
-fn years<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
-    let is_valid = |years: &u8| *years <= 25;
-    checked(
-        deserializer,
-        is_valid,
-        "age limit",
-        "at most 25 years are allowed",
-    )
-}
-
-/// Reads a value, and checks it. `what` names it in an error.
-fn checked<'de, D: Deserializer<'de>, T: Deserialize<'de> + Debug>(
-    deserializer: D,
-    is_valid: impl FnOnce(&T) -> bool,
-    what: &str,
-    remedy: &str,
-) -> Result<T, D::Error> {
-    let value = T::deserialize(deserializer)?;
-    if is_valid(&value) {
-        return Ok(value);
-    }
-    let shown: String = format!("{value:?}").chars().take(64).collect();
-    Err(D::Error::custom(format_args!("invalid {what} {shown}: {remedy}")))
-}
-
-fn non_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    let list = Vec::deserialize(deserializer)?;
-    if list.is_empty() {
-        return Err(D::Error::custom("invalid list: it is empty, name at least one"));
-    }
-    Ok(list)
-}
-
-fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(deserializer: D) -> Result<T, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(D::Error::custom)
-}
-
-fn scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scope, D::Error> {
-    let places: Vec<String> = non_empty(deserializer)?;
-    for (name, scope) in [(ELSEWHERE, Scope::Elsewhere), (UNKNOWN, Scope::Unknown)] {
-        match places.iter().any(|place| place == name) {
-            true if places.len() == 1 => return Ok(scope),
-            true => {
-                let reason =
-                    format_args!("invalid places: {name:?} must be the only one, add a rule for the others");
-                return Err(D::Error::custom(reason));
-            }
-            false => {}
-        }
-    }
-    let places: Result<_, _> = places.iter().map(|place| place.parse()).collect();
-    places.map(Scope::Places).map_err(D::Error::custom)
-}
-
-pub(super) fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Date, D::Error> {
-    let given = Datetime::deserialize(deserializer)?;
-    let day = match given {
-        Datetime {
-            date: Some(day),
-            time: None,
-            offset: None,
-        } => day
-            .month
-            .try_into()
-            .ok()
-            .and_then(|month| Date::from_calendar_date(i32::from(day.year), month, day.day).ok()),
-        _ => None,
-    };
-    day.ok_or_else(|| {
-        D::Error::custom(format_args!(
-            "invalid date {given}: write a date without time, as in 2026-11-22"
-        ))
-    })
-}
-
-fn last_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Spanned<Date>>, D::Error> {
-    #[derive(Deserialize)]
-    struct Day(#[serde(deserialize_with = "day")] Date);
-    let day = Spanned::<Day>::deserialize(deserializer)?;
-    Ok(Some(Spanned::new(day.span(), day.into_inner().0)))
-}
-
 /// Compares the parts of a file with each other.
 struct Reader<'a> {
     text: &'a str,
@@ -291,25 +102,11 @@ impl Reader<'_> {
         {
             return Err(self.error(last, "invalid valid-until: the last day is before valid-from"));
         }
-        let (rules, examples) = self.rules(&raw)?;
-        let used = raw.rules.iter().map(|rule| &rule.get_ref().sources);
-        let used: BTreeSet<&str> = used
-            .chain([&raw.functional.sources])
-            .flatten()
-            .map(|name| &**name.get_ref())
-            .collect();
-        if let Some(unused) = raw.sources.keys().find(|name| !used.contains(&**name.get_ref())) {
-            let reason = format!(
-                "invalid source {:?}: it is unused, remove it or name it in a rule",
-                unused.get_ref()
-            );
-            return Err(self.error(unused, reason));
-        }
+        let (mut rules, examples) = self.rules(&raw)?;
+        rules.extend(self.functional(&raw)?);
+        self.refuse_unused_source(&raw)?;
+        let attributes = self.attributes(&raw, &rules)?;
         let policy = Policy {
-            functional: Functional {
-                basis: raw.functional.basis,
-                sources: self.sources(&raw.functional.sources, &raw.sources)?,
-            },
             id: raw.id,
             version: raw.version,
             about: raw.about,
@@ -317,27 +114,143 @@ impl Reader<'_> {
             valid_until: raw.valid_until.map(Spanned::into_inner),
             reviewed: raw.reviewed,
             assumed_age: raw.assumed_age,
+            attributes,
             index: index(&rules),
             rules,
         };
         Ok(PolicyFile { policy, examples })
     }
 
+    fn refuse_unused_source(&self, file: &RawPolicy) -> Result<(), PolicyError> {
+        let of_rules = file.rules.iter().map(Spanned::get_ref);
+        let of_rules = of_rules.flat_map(|rule| [&rule.sources, &rule.age_sources, &rule.signal_sources]);
+        let of_places = file
+            .functional
+            .places
+            .iter()
+            .map(|place| &place.get_ref().sources);
+        let used: BTreeSet<&str> = of_rules
+            .chain(of_places)
+            .chain([&file.functional.sources, &file.age_sources, &file.signal_sources])
+            .flatten()
+            .map(|name| &**name.get_ref())
+            .collect();
+        match file.sources.keys().find(|name| !used.contains(&**name.get_ref())) {
+            None => Ok(()),
+            Some(unused) => {
+                let name = unused.get_ref();
+                let reason = format!("invalid source {name:?}: it is unused, remove it or name it in a rule");
+                Err(self.error(unused, reason))
+            }
+        }
+    }
+
+    /// The declared attributes. Each category that is declared must have rules.
+    fn attributes(
+        &self,
+        file: &RawPolicy,
+        rules: &[Rule],
+    ) -> Result<BTreeMap<String, Option<Category>>, PolicyError> {
+        let mut attributes = BTreeMap::new();
+        for (name, Declared(category)) in &file.attributes {
+            if let Some(category) = category
+                && !rules.iter().any(|rule| rule.subject == (*category).into())
+            {
+                let reason = format!(
+                    "invalid attribute {:?}: no rule has sensitive = [\"{category}\"], add one",
+                    name.get_ref()
+                );
+                return Err(self.error(name, reason));
+            }
+            let declared = declared_name(name.get_ref());
+            if attributes.insert(declared, *category).is_some() {
+                let reason = format!(
+                    "invalid attribute {:?}: it is declared twice, remove one",
+                    name.get_ref()
+                );
+                return Err(self.error(name, reason));
+            }
+        }
+        Ok(attributes)
+    }
+
+    /// The rules about serving the guest.
+    fn functional(&self, file: &RawPolicy) -> Result<Vec<Rule>, PolicyError> {
+        let rule = |area: &str, scope, basis, sources: &[Spanned<String>], doubts: &[String]| {
+            Ok(Rule {
+                id: format!("{}/{area}/{}", file.id, Subject::Functional),
+                subject: Subject::Functional,
+                scope,
+                basis,
+                default: Switch::On,
+                on_missing: OnMissing::DisablePurpose,
+                gpc: false,
+                ages: AgeLimits::default(),
+                max_age_days: None,
+                obligations: Obligations::NONE,
+                sources: self.sources(sources, &file.sources)?,
+                age_sources: Vec::new(),
+                signal_sources: Vec::new(),
+                doubts: doubts.to_vec(),
+            })
+        };
+        let RawFunctional {
+            basis,
+            sources,
+            doubts,
+            places,
+        } = &file.functional;
+        let mut rules = Vec::new();
+        for (area, scope) in [(ELSEWHERE, Scope::Elsewhere), (UNKNOWN, Scope::Unknown)] {
+            rules.push(rule(area, scope, *basis, sources, doubts)?);
+        }
+        let mut taken = BTreeSet::from([ELSEWHERE, UNKNOWN]);
+        for place in places {
+            let own = place.get_ref();
+            if let Some(name) = names_of(&own.places).into_iter().find(|name| !taken.insert(name)) {
+                let reason = format!("invalid functional.places: {name} has an entry already, remove one");
+                return Err(self.error(place, reason));
+            }
+            let id = format!("{}/{}/{}", file.id, own.area, Subject::Functional);
+            if rules.iter().any(|rule| rule.id == id) {
+                let reason = format!("invalid rule {id}: it exists already, use another area");
+                return Err(self.error(place, reason));
+            }
+            rules.push(rule(
+                &own.area,
+                own.places.clone(),
+                own.basis,
+                &own.sources,
+                &own.doubts,
+            )?);
+        }
+        Ok(rules)
+    }
+
     fn rules(&self, file: &RawPolicy) -> Result<(Vec<Rule>, Vec<Example>), PolicyError> {
         let (mut rules, mut examples) = (Vec::new(), Vec::new());
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
-        let mut taken: BTreeMap<(&'static str, Purpose), usize> = BTreeMap::new();
+        let mut taken: BTreeMap<(&'static str, Subject), usize> = BTreeMap::new();
         for place in &file.rules {
             let (line, raw) = (self.line(place), place.get_ref());
-            for purpose in &raw.purposes {
+            if raw.subjects().next().is_none() {
+                let reason = "invalid rule: it names neither purposes nor sensitive data, name at least one";
+                return Err(self.error(place, reason));
+            }
+            if !raw.sensitive.is_empty() && raw.missing == OnMissing::DenySession {
+                let reason =
+                    "invalid rule: a session cannot depend on sensitive data, use another value of missing";
+                return Err(self.error(place, reason));
+            }
+            for subject in raw.subjects() {
                 for name in names_of(&raw.places) {
-                    if let Some(first) = taken.insert((name, *purpose), line) {
+                    if let Some(first) = taken.insert((name, subject), line) {
                         let reason =
-                            format!("invalid rule: {purpose} in {name} has one on line {first}, remove one");
+                            format!("invalid rule: {subject} in {name} has one on line {first}, remove one");
                         return Err(self.error(place, reason));
                     }
                 }
-                let id = format!("{}/{}/{purpose}", file.id, raw.area);
+                let id = format!("{}/{}/{subject}", file.id, raw.area);
                 if let Some(first) = names.insert(id.clone(), line) {
                     let reason = format!("invalid rule {id}: the first is on line {first}, use another area");
                     return Err(self.error(place, reason));
@@ -345,26 +258,9 @@ impl Reader<'_> {
                 examples.extend(
                     raw.examples
                         .iter()
-                        .map(|example| self.example(example, &id, *purpose)),
+                        .map(|example| self.example(example, &id, subject)),
                 );
-                rules.push(Rule {
-                    id,
-                    purpose: *purpose,
-                    scope: raw.places.clone(),
-                    basis: raw.basis,
-                    default: raw.default,
-                    on_missing: raw.missing,
-                    gpc: raw.signals.contains(&Signal::Gpc),
-                    ages: AgeLimits {
-                        consent_from: raw.consent_from,
-                        opt_in_below: raw.opt_in_below,
-                        prohibited_below: raw.prohibited_below,
-                    },
-                    max_age_days: raw.max_age_days.map(NonZeroU32::get),
-                    obligations: Obligations::of(&raw.obligations),
-                    sources: self.sources(&raw.sources, &file.sources)?,
-                    doubts: raw.doubts.clone(),
-                });
+                rules.push(self.rule(raw, file, id, subject)?);
             }
             if rules.len() > MAX_RULES {
                 return Err(self.error(
@@ -373,11 +269,16 @@ impl Reader<'_> {
                 ));
             }
         }
-        for purpose in Purpose::ALL {
+        for subject in Subject::all() {
+            let is_needed = match subject {
+                Subject::Purpose(_) => true,
+                Subject::Sensitive(_) => taken.keys().any(|(_, other)| *other == subject),
+                Subject::Functional => false,
+            };
             for places in [ELSEWHERE, UNKNOWN] {
-                if !taken.contains_key(&(places, purpose)) {
+                if is_needed && !taken.contains_key(&(places, subject)) {
                     let reason =
-                        format!("invalid policy: {purpose} has no rule with the places {places:?}, add one");
+                        format!("invalid policy: {subject} has no rule with the places {places:?}, add one");
                     return Err(PolicyError { line: 1, reason });
                 }
             }
@@ -394,7 +295,47 @@ impl Reader<'_> {
         Ok((rules, examples))
     }
 
-    fn example(&self, raw: &Spanned<RawExample>, rule: &str, purpose: Purpose) -> Example {
+    fn rule(
+        &self,
+        raw: &RawRule,
+        file: &RawPolicy,
+        id: String,
+        subject: Subject,
+    ) -> Result<Rule, PolicyError> {
+        // the rule's own, or else the policy's, or else those of the rule itself
+        let named = |own: &[Spanned<String>], of_policy: &[Spanned<String>]| {
+            let first = [own, of_policy, &raw.sources]
+                .into_iter()
+                .find(|names| !names.is_empty());
+            self.sources(first.unwrap_or_default(), &file.sources)
+        };
+        let of_policy = match raw.consent_from {
+            None => &*file.age_sources,
+            Some(_) => &[],
+        };
+        Ok(Rule {
+            id,
+            subject,
+            scope: raw.places.clone(),
+            basis: raw.basis,
+            default: raw.default,
+            on_missing: raw.missing,
+            gpc: raw.signals.contains(&Signal::Gpc),
+            ages: AgeLimits {
+                consent_from: raw.consent_from.unwrap_or(file.consent_from),
+                opt_in_below: raw.opt_in_below,
+                prohibited_below: raw.prohibited_below,
+            },
+            max_age_days: raw.max_age_days.map(NonZeroU32::get),
+            obligations: Obligations::of(&raw.obligations),
+            sources: self.sources(&raw.sources, &file.sources)?,
+            age_sources: named(&raw.age_sources, of_policy)?,
+            signal_sources: named(&raw.signal_sources, &file.signal_sources)?,
+            doubts: raw.doubts.clone(),
+        })
+    }
+
+    fn example(&self, raw: &Spanned<RawExample>, rule: &str, subject: Subject) -> Example {
         let line = self.line(raw);
         let raw = raw.get_ref();
         Example {
@@ -402,7 +343,7 @@ impl Reader<'_> {
             rule: rule.to_owned(),
             places: raw.place.clone(),
             case: Case {
-                purpose,
+                subject,
                 choice: raw.choice,
                 gpc: raw.gpc,
                 age: raw.age,
@@ -452,9 +393,9 @@ fn less_strict_unknown(rules: &[Rule]) -> Option<(&Rule, &Rule)> {
     let unknowns = rules.iter().filter(|rule| rule.scope == Scope::Unknown);
     unknowns
         .flat_map(|unknown| rules.iter().map(move |rule| (unknown, rule)))
-        .filter(|(unknown, rule)| unknown.purpose == rule.purpose)
+        .filter(|(unknown, rule)| unknown.subject == rule.subject)
         .find(|(unknown, rule)| {
-            Case::all(rule.purpose, &[unknown, rule]).iter().any(|case| {
+            Case::all(rule.subject, &[unknown, rule]).iter().any(|case| {
                 let input = case.input(u8::MAX);
                 (unknown.apply(&input).is_on() && !rule.apply(&input).is_on())
                     || (rule.is_unmet(&input) && !unknown.is_unmet(&input))
@@ -470,10 +411,8 @@ fn names_of(scope: &Scope) -> Vec<&'static str> {
     }
 }
 
-/// Maximum rules, counted once for each purpose. Our choice.
+/// Maximum rules, counted once for each subject. Our choice.
 const MAX_RULES: usize = 2_000;
-/// The remedy for a text that is too long or has line breaks.
-const LINE: &str = "use 1 to 2000 characters without line breaks";
 /// Name of the places that no other rule covers.
 const ELSEWHERE: &str = "elsewhere";
 /// Name of an unknown place.

@@ -1,8 +1,10 @@
 //! Legal objections to a policy.
 
+use serde::Serialize;
 use time::{Date, Duration};
 
-use super::{Basis, OnMissing, Policy, Source, Switch};
+use super::{Basis, OnMissing, Policy, Rule, Source, Switch};
+use crate::Category;
 
 impl Policy {
     /// Legal objections to each rule on this day.
@@ -18,8 +20,13 @@ impl Policy {
         if self.valid_until.is_some_and(|last| last < today) {
             lint(LintKind::Expired, &self.id);
         }
-        if let Some(kind) = source_objection(&self.functional.sources, today) {
-            lint(kind, &self.id);
+        if self.rules.iter().all(|rule| rule.ages.consent_from == 0) {
+            lint(LintKind::NoAgeOfConsent, &self.id);
+        }
+        for (name, category) in &self.attributes {
+            if category.is_none() && Category::suggested_by(name).is_some() {
+                lint(LintKind::OrdinaryName, &format!("{}/attributes/{name}", self.id));
+            }
         }
         for rule in &self.rules {
             if rule.on_missing == OnMissing::DenySession {
@@ -28,10 +35,10 @@ impl Policy {
             if rule.basis == Basis::Consent && rule.default == Switch::On {
                 lint(LintKind::Preticked, &rule.id);
             }
-            if let Some(kind) = source_objection(&rule.sources, today) {
+            if let Some(kind) = source_objection(rule, today) {
                 lint(kind, &rule.id);
             }
-            if !rule.doubts.is_empty() {
+            if rule.all_doubts().next().is_some() {
                 lint(LintKind::Doubtful, &rule.id);
             }
         }
@@ -39,16 +46,16 @@ impl Policy {
     }
 }
 
-fn source_objection(sources: &[Source], today: Date) -> Option<LintKind> {
+fn source_objection(rule: &Rule, today: Date) -> Option<LintKind> {
     let named = |source: &Source| !source.law.is_empty() && !source.article.is_empty();
-    if sources.is_empty() || !sources.iter().all(named) {
+    if rule.sources.is_empty() || !rule.all_sources().all(named) {
         return Some(LintKind::Unsourced);
     }
-    if sources.iter().any(|source| source.reviewed > today) {
+    if rule.all_sources().any(|source| source.reviewed > today) {
         return Some(LintKind::ReviewedInFuture);
     }
     let is_old = |source: &Source| today - source.reviewed > REVIEW_EVERY;
-    sources.iter().any(is_old).then_some(LintKind::ReviewOverdue)
+    rule.all_sources().any(is_old).then_some(LintKind::ReviewOverdue)
 }
 
 /// An objection to a rule.
@@ -63,7 +70,8 @@ pub struct Lint {
 }
 
 /// The kind of an objection.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LintKind {
     /// The session depends on a consent that it does not need.
@@ -77,6 +85,12 @@ pub enum LintKind {
     /// The policy is no longer in force.
     #[error("expired: the policy is no longer in force: every purpose is off")]
     Expired,
+    /// No rule has an age of consent.
+    #[error("no age of consent: a child's agreement counts as an adult's, set consent-from")]
+    NoAgeOfConsent,
+    /// An attribute whose name suggests sensitive data is declared ordinary.
+    #[error("ordinary name: it suggests sensitive data and is declared ordinary, have that confirmed")]
+    OrdinaryName,
     /// A purpose that needs consent is on by default.
     #[error("preticked: a purpose that needs consent is on before it is given (CJEU C-673/17, Planet49)")]
     Preticked,
@@ -109,7 +123,7 @@ mod tests {
     use super::*;
 
     fn on(year: i32) -> Date {
-        Date::from_calendar_date(year, Month::November, 22).unwrap()
+        Date::from_calendar_date(year, Month::December, 1).unwrap()
     }
 
     #[test]
@@ -121,7 +135,7 @@ mod tests {
                 .filter(|lint| lint.kind.is_fatal() || lint.kind == LintKind::ReviewOverdue)
                 .collect();
             assert_eq!(fatal, []);
-            let reviewed = policy.rules().iter().flat_map(|rule| rule.sources.iter());
+            let reviewed = policy.rules().iter().flat_map(Rule::all_sources);
             assert!(reviewed.count() >= policy.rules().len());
         }
     }
@@ -137,10 +151,11 @@ mod tests {
         };
         assert!(has(LintKind::Preticked, "tutorial-strict/EU/analytics"));
         assert!(has(LintKind::Bundled, "tutorial-strict/BR/marketing"));
+        assert!(has(LintKind::NoAgeOfConsent, "tutorial-strict"));
         assert!(
             lints
                 .iter()
-                .all(|lint| lint.to_string().starts_with("tutorial-strict/"))
+                .all(|lint| lint.to_string().starts_with("tutorial-strict"))
         );
         let scoped = Policy::purpose_scoped().lints(on(2026));
         assert!(
@@ -158,6 +173,8 @@ mod tests {
         policy.valid_until = Some(on(2027));
         assert!(!has(&policy, on(2027), LintKind::Expired));
         assert!(has(&policy, on(2028), LintKind::Expired));
+        policy.attributes.insert("health-score".to_owned(), None);
+        assert!(has(&policy, on(2026), LintKind::OrdinaryName));
         let mut rule = policy.rules[0].clone();
         rule.sources = Vec::new();
         policy.rules = vec![rule];

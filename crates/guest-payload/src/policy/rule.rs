@@ -1,4 +1,4 @@
-//! Rules for one purpose in one area.
+//! Rules for one subject in one area.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 use time::{Date, Duration, OffsetDateTime};
 
 use super::file;
-use crate::{Choice, Jurisdiction, Obligation, Obligations, Purpose, Reason};
+use crate::{Choice, Jurisdiction, Obligation, Obligations, Reason, Subject};
 
-/// A rule for one purpose in one area.
+/// A rule for one subject in one area.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Rule {
-    /// Its id: policy, area, purpose, as in `tutorial-strict/EU/marketing`.
+    /// Its id: policy, area, subject, as in `tutorial-strict/EU/marketing`.
     pub id: String,
-    /// The purpose.
-    pub purpose: Purpose,
+    /// The subject.
+    pub subject: Subject,
     /// The places.
     pub scope: Scope,
-    /// The legal basis of the purpose there.
+    /// The legal basis there.
     pub basis: Basis,
     /// The state while the guest has not chosen.
     pub default: Switch,
     /// The effect of a missing agreement.
     pub on_missing: OnMissing,
-    /// Whether a GPC signal switches the purpose off.
+    /// Whether a GPC signal switches the subject off.
     pub gpc: bool,
     /// Age limits.
     pub ages: AgeLimits,
@@ -34,15 +34,20 @@ pub struct Rule {
     pub obligations: Obligations,
     /// Sources of the rule, at least one.
     pub sources: Vec<Source>,
+    /// Sources of its age limits.
+    pub age_sources: Vec<Source>,
+    /// Sources of the effect of a signal.
+    pub signal_sources: Vec<Source>,
     /// Open questions for the next review.
     pub doubts: Vec<String>,
 }
 
 impl Rule {
-    /// Returns the reason for the state of the purpose under this rule.
+    /// Returns the reason for the state of the subject under this rule.
     ///
-    /// Refusal, age and signal come first, so that none of them can switch a purpose on.
+    /// Refusal, age and signal come first, so that none of them can switch anything on.
     pub(crate) fn apply(&self, input: &RuleInput) -> Reason {
+        let is_granted = input.choice == Choice::Granted;
         if input.choice == Choice::Denied {
             Reason::Denied
         } else if !input.in_force {
@@ -53,19 +58,54 @@ impl Rule {
             Reason::TooYoung
         } else if input.gpc && self.gpc {
             Reason::OptOutSignal
-        } else if input.choice == Choice::Granted && !self.is_expired(input) {
-            if input.age < self.ages.consent_from && !input.guardian {
-                Reason::GuardianNeeded
-            } else {
-                Reason::Granted
-            }
-        } else if self.default == Switch::On && input.age >= self.ages.opt_in_below {
+        } else if input.age < self.ages.consent_from && !(is_granted && input.guardian) {
+            Reason::GuardianNeeded
+        } else if is_granted && !self.is_expired(input) {
+            Reason::Granted
+        } else if self.default == Switch::On
+            && input.age >= self.ages.opt_in_below
+            && input.age >= self.ages.consent_from
+        {
             Reason::NotObjected
-        } else if input.choice == Choice::Granted {
+        } else if is_granted {
             Reason::Expired
+        } else if self.default == Switch::On {
+            Reason::MinorNotGranted
         } else {
             Reason::NotGranted
         }
+    }
+
+    /// The sources of a reason: those of the age limits if age is the cause, those of the signal if a signal is, none if the
+    /// cause is the date.
+    #[must_use]
+    pub fn sources_of(&self, reason: Reason) -> &[Source] {
+        match reason {
+            Reason::GuardianNeeded | Reason::MinorNotGranted | Reason::TooYoung => &self.age_sources,
+            Reason::OptOutSignal => &self.signal_sources,
+            Reason::PolicyNotInForce => &[],
+            _ => &self.sources,
+        }
+    }
+
+    /// Every source with its use: of the rule, of its age limits, of the effect of a signal.
+    pub fn all_sources(&self) -> impl Iterator<Item = &Source> {
+        let ages = self
+            .age_sources
+            .iter()
+            .filter(|_| self.ages != AgeLimits::default());
+        let signals = self.signal_sources.iter().filter(|_| self.gpc);
+        self.sources.iter().chain(ages).chain(signals)
+    }
+
+    /// The doubts of the rule, and those about its sources.
+    pub fn all_doubts(&self) -> impl Iterator<Item = String> {
+        let mut of_sources: Vec<String> = Vec::new();
+        for source in self.all_sources() {
+            let doubt = source.doubt.as_ref().map(|doubt| format!("{source}: {doubt}"));
+            of_sources.extend(doubt.filter(|doubt| !of_sources.contains(doubt)));
+        }
+        self.doubts.iter().cloned().chain(of_sources)
     }
 
     /// Whether the rule demands an agreement that is missing, too old, or needs a guardian.
@@ -78,10 +118,15 @@ impl Rule {
 
     /// Obligations under this rule with this result.
     pub(crate) fn obligations(&self, reason: Reason) -> Obligations {
+        let can_object = matches!(self.basis, Basis::OptOut | Basis::LegitimateInterest);
         let own = match reason {
-            Reason::NotGranted if self.on_missing == OnMissing::Ask => &[Obligation::Ask][..],
+            Reason::NotGranted | Reason::MinorNotGranted if self.on_missing == OnMissing::Ask => {
+                &[Obligation::Ask][..]
+            }
             Reason::Expired => &[Obligation::AskAgain],
+            Reason::Granted => &[Obligation::OfferWithdrawal],
             Reason::GuardianNeeded => &[Obligation::AskGuardian],
+            Reason::NotObjected if can_object => &[Obligation::OfferObjection],
             Reason::PolicyNotInForce => &[Obligation::ReplacePolicy],
             _ => &[],
         };
@@ -104,7 +149,7 @@ impl Rule {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RuleInput {
     pub(crate) choice: Choice,
-    /// Whether a parent or guardian chose.
+    /// Whether there is evidence that a parent or guardian chose.
     pub(crate) guardian: bool,
     /// Time since the choice.
     pub(crate) since: Duration,
@@ -125,7 +170,7 @@ impl RuleInput {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Scope {
-    /// Every place without another rule for the purpose.
+    /// Every place without another rule for the subject.
     Elsewhere,
     /// These places and the places within them, unless a narrower rule exists.
     Places(Vec<Jurisdiction>),
@@ -133,7 +178,7 @@ pub enum Scope {
     Unknown,
 }
 
-/// The legal basis of a purpose.
+/// A legal basis.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -182,7 +227,7 @@ pub enum Switch {
 }
 
 /// Age limits of a rule in years. 0 means no limit.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct AgeLimits {
     /// Minimum age to agree without a parent or guardian.
     pub consent_from: u8,
@@ -193,7 +238,7 @@ pub struct AgeLimits {
 }
 
 /// A source of a rule.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// The law, or another origin of the rule.
@@ -203,8 +248,22 @@ pub struct Source {
     #[serde(deserialize_with = "file::line")]
     pub article: String,
     /// The day of the last comparison with it.
-    #[serde(deserialize_with = "file::day")]
+    #[serde(deserialize_with = "file::day", serialize_with = "file::write_day")]
     pub reviewed: Date,
+    /// Address of the text that the rule was compared with.
+    #[serde(
+        default,
+        deserialize_with = "file::address",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub url: Option<String>,
+    /// A doubt about the citation.
+    #[serde(
+        default,
+        deserialize_with = "file::optional_line",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub doubt: Option<String>,
 }
 
 impl fmt::Display for Source {

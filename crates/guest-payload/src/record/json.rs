@@ -1,5 +1,7 @@
 //! The JSON form of a consent record: choices first, their consequences in `purposes`.
 
+use std::collections::BTreeMap;
+
 use genesys_api::timestamp;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -7,7 +9,8 @@ use time::OffsetDateTime;
 use crate::consent::is_default;
 use crate::purpose::ByPurpose;
 use crate::{
-    Actor, Age, Choice, CollectionMethod, ConsentRecord, Evidence, Gpp, Notice, PurposeRecord, Reason,
+    Actor, Age, Category, Choice, CollectionMethod, ConsentRecord, Evidence, Gpp, GuardianEvidence, Notice,
+    Obligations, PurposeRecord, Reason,
 };
 
 #[derive(Deserialize, Serialize)]
@@ -25,6 +28,15 @@ pub(super) struct RecordObject {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     age: Option<u8>,
     purposes: ByPurpose<State>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    sensitive: BTreeMap<Category, SensitiveState>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct SensitiveState {
+    choice: Choice,
+    #[serde(flatten)]
+    state: State,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -43,6 +55,13 @@ struct State {
     notice: Option<Notice>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gpp: Option<Gpp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    guardian: Option<GuardianEvidence>,
+    /// Records of earlier versions have none.
+    #[serde(default)]
+    obligations: Obligations,
+    #[serde(with = "timestamp::option", default, skip_serializing_if = "Option::is_none")]
+    ask_again_at: Option<OffsetDateTime>,
 }
 
 impl From<PurposeRecord> for State {
@@ -60,6 +79,9 @@ impl From<PurposeRecord> for State {
             actor: evidence.actor,
             notice: evidence.notice,
             gpp: evidence.gpp,
+            guardian: evidence.guardian,
+            obligations: record.obligations,
+            ask_again_at: record.ask_again_at,
         }
     }
 }
@@ -75,8 +97,11 @@ impl State {
                 actor: self.actor,
                 notice: self.notice,
                 gpp: self.gpp,
+                guardian: self.guardian,
                 ..Evidence::at(when)
             }),
+            obligations: self.obligations,
+            ask_again_at: self.ask_again_at,
         }
     }
 }
@@ -92,6 +117,15 @@ impl From<ConsentRecord> for RecordObject {
             gpc: record.gpc,
             age: record.age.years(),
             purposes: record.purposes.map(State::from).into(),
+            sensitive: record
+                .sensitive
+                .into_iter()
+                .map(|(category, record)| {
+                    let choice = record.choice;
+                    let state = State::from(record);
+                    (category, SensitiveState { choice, state })
+                })
+                .collect(),
         }
     }
 }
@@ -103,7 +137,12 @@ impl TryFrom<RecordObject> for ConsentRecord {
     fn try_from(object: RecordObject) -> Result<Self, &'static str> {
         let [marketing, personalization, analytics] = object.choices.into();
         let states: [State; 3] = object.purposes.into();
-        if states.iter().any(|state| state.on != state.reason.is_on()) {
+        let sensitive = object.sensitive.values().map(|sensitive| &sensitive.state);
+        if states
+            .iter()
+            .chain(sensitive)
+            .any(|state| state.on != state.reason.is_on())
+        {
             return Err(
                 "invalid consent record: a purpose is on for a reason to be off, or off for a reason to be on",
             );
@@ -115,6 +154,11 @@ impl TryFrom<RecordObject> for ConsentRecord {
                 second.record(personalization),
                 third.record(analytics),
             ],
+            sensitive: object
+                .sensitive
+                .into_iter()
+                .map(|(category, SensitiveState { choice, state })| (category, state.record(choice)))
+                .collect(),
             policy: object.policy,
             policy_version: object.policy_version,
             jurisdictions: object.jurisdiction.parse().map_err(|_| "invalid jurisdiction")?,
@@ -132,7 +176,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Consent, DecisionInput, Jurisdiction, Policy, Signals};
+    use crate::{
+        Consent, DecisionInput, Jurisdiction, Policy, Reference, Relationship, Signals, Verification,
+    };
 
     fn from_value(json: serde_json::Value) -> Result<ConsentRecord, serde_json::Error> {
         serde_json::from_value(json)
@@ -163,7 +209,7 @@ mod tests {
                 "personalization": "denied",
                 "analytics": "unknown",
                 "policy": "purpose-scoped",
-                "policyVersion": "1.1.0",
+                "policyVersion": "2.0.0",
                 "jurisdiction": "US-CA,CH",
                 "recordedAt": "2026-11-22T12:30:00.123Z",
                 "gpc": true,
@@ -172,15 +218,22 @@ mod tests {
                         "on": false,
                         "reason": "optOutSignal",
                         "rule": "purpose-scoped/US-CA/marketing",
-                        "chosenAt": "2026-11-22T12:30:00.123Z"
+                        "chosenAt": "2026-11-22T12:30:00.123Z",
+                        "obligations": ["tell-first"]
                     },
                     "personalization": {
                         "on": false,
                         "reason": "denied",
                         "rule": "purpose-scoped/US-CA/personalization",
-                        "chosenAt": "2026-11-22T12:30:00.123Z"
+                        "chosenAt": "2026-11-22T12:30:00.123Z",
+                        "obligations": ["tell-first"]
                     },
-                    "analytics": { "on": true, "reason": "notObjected", "rule": "purpose-scoped/US-CA/analytics" }
+                    "analytics": {
+                        "on": true,
+                        "reason": "notObjected",
+                        "rule": "purpose-scoped/US-CA/analytics",
+                        "obligations": ["offer-objection", "tell-first"]
+                    }
                 }
             })
         );
@@ -196,11 +249,14 @@ mod tests {
     #[test]
     fn record_round_trips_with_all_evidence() {
         let when = parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
+        let mut guardian = GuardianEvidence::new(Relationship::Parent, Verification::PaymentCard, when);
+        guardian.reference = Reference::new("case-42").ok();
         let evidence = Evidence {
             method: CollectionMethod::Banner,
             actor: Actor::Guardian,
             notice: Notice::new("7", "fr").ok(),
             gpp: Gpp::new("DBABMA~CPXxRfAPXxRfAAfKABENB").ok(),
+            guardian: Some(guardian),
             ..Evidence::at(when)
         };
         let record = Policy::purpose_scoped()
@@ -208,7 +264,11 @@ mod tests {
                 jurisdictions: &["FR".parse().unwrap()],
                 age: Age::at_least(13),
                 signals: Signals::default(),
-                consent: &Consent::together([Choice::Granted; 3], evidence),
+                consent: &Consent::together([Choice::Granted; 3], evidence.clone()).with_sensitive(
+                    Category::Health,
+                    Choice::Granted,
+                    evidence,
+                ),
                 now: when,
             })
             .unwrap()
@@ -219,7 +279,19 @@ mod tests {
             json["purposes"]["analytics"]["gpp"],
             "DBABMA~CPXxRfAPXxRfAAfKABENB"
         );
+        assert_eq!(
+            json["purposes"]["analytics"]["guardian"]["verification"],
+            "payment-card"
+        );
+        let health = &json["sensitive"]["health"];
+        assert_eq!(
+            (&health["choice"], &health["on"]),
+            (&json!("granted"), &json!(true))
+        );
         assert_eq!(from_value(json.clone()).unwrap(), record);
+        let mut contradicting = json.clone();
+        contradicting["sensitive"]["health"]["on"] = false.into();
+        assert!(from_value(contradicting).is_err());
         let mut broken = json;
         broken["purposes"]["analytics"]["notice"]["language"] = "".into();
         assert!(from_value(broken).is_err());

@@ -47,6 +47,16 @@ const EXCEPTIONS: &[Exception] = &[
         covers: |value| value == "2026-11-22 12:30:00Z",
     },
     Exception {
+        field: "/verifiedAt",
+        reason: "time order, and a space in place of the T, as in /consentTimestamp",
+        covers: |value| {
+            matches!(
+                value.as_str(),
+                Some("1969-12-31T23:59:59Z" | "9999-12-31T23:59:59Z" | "2026-11-22 12:30:00Z")
+            )
+        },
+    },
+    Exception {
         field: "/age",
         reason: "order of two numbers",
         covers: |value| value == "15-13",
@@ -126,6 +136,14 @@ fn evidence(mut choices: Value) -> Value {
         "marketing": true, "personalization": false, "analytics": true,
         "consentTimestamp": "2026-11-22T12:30:00Z", "how": "form", "actor": "guardian", "gpc": true, "gpp": "DBABMA~x",
         "notice": { "version": "2026-11 b", "language": "de-CH" },
+        "sensitive": {
+            "health": true, "biometric": false, "precise-location": true, "children": true, "faith": true,
+            "orientation": true, "union": true, "immigration": true, "ethnicity": true, "politics": true,
+        },
+        "guardian": {
+            "relationship": "parent", "verification": "payment-card", "verifiedAt": "2026-11-22T12:29:00Z",
+            "reference": "case-42",
+        },
     });
     let fields = evidence.as_object().unwrap().clone();
     choices.as_object_mut().unwrap().extend(fields);
@@ -203,9 +221,11 @@ fn inputs() -> Vec<Input> {
             json!({ "resumeHandle": "s-1.AAAA" }),
             |text| ResumeBrowserSessionBody::parse(text.as_bytes()).is_ok(),
         ),
-        ("ChangeConsent", evidence(json!({})), |text| {
-            ConsentChangeBody::parse(text.as_bytes(), Signals::default(), now()).is_ok()
-        }),
+        (
+            "ChangeConsent",
+            evidence(json!({ "withdrawAll": false })),
+            |text| ConsentChangeBody::parse(text.as_bytes(), Signals::default(), now()).is_ok(),
+        ),
         ("Refresh", json!({ "refreshToken": "token" }), |text| {
             RefreshBody::parse(text.as_bytes()).is_ok()
         }),

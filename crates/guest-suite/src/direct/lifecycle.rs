@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use audit::{Actor, Draft, Outcome};
 use genesys_api::{Now, SessionId, entropy};
 use guest_conversation::client::SessionUpdate;
-use guest_payload::{ConsentChange, NewGuest, Signals};
+use guest_payload::{AttributeWarning, ConsentChange, NewGuest, Signals};
 use guest_sessions::{ErrorCode, RefreshedTokens};
 use guest_store::{
     Change, KeyedRequest, Resource, Session, SessionPages, SessionQuery, StoredEntry, Trail, trail,
@@ -27,6 +27,9 @@ pub struct Created {
     pub session: SessionInfo,
     /// Its tokens.
     pub tokens: RefreshedTokens,
+    /// Attributes whose names suggest sensitive data that the policy does not declare. A repeated answer has only those that
+    /// were kept.
+    pub warnings: Vec<AttributeWarning>,
 }
 
 impl Direct {
@@ -120,8 +123,21 @@ impl Direct {
         let metric = (record.labels(), created);
         let entry = record.draft(now, Actor::client(owner), "session.created");
         let entry = entry.detail("token", record.row.fingerprint(&record.row.refresh).to_string());
+        let guardian = session.consent.guardian_details().map(|details| {
+            let entry = record.draft(now, Actor::client(owner), "consent.guardian");
+            entry.details(details)
+        });
+        let warnings = new.warnings().to_vec();
+        for warning in &warnings {
+            // the name of the attribute is a text of the client, and may be personal
+            let category = warning.category.as_str();
+            tracing::warn!(session = %session.id, category, "an undeclared attribute suggests sensitive data");
+        }
         self.commit(Mutation {
-            entries: vec![entry.details(session.consent.audit_details())],
+            entries: [entry.details(session.consent.audit_details())]
+                .into_iter()
+                .chain(guardian)
+                .collect(),
             events: vec![record.event(EventName::Created, now.utc)],
             deadline: Some((session.id.clone(), self.next_deadline(&record, now))),
             change: Some(Change::CreateSession(record.into_row())),
@@ -130,7 +146,11 @@ impl Direct {
             ..Mutation::default()
         })
         .await?;
-        Ok(Created { session, tokens })
+        Ok(Created {
+            session,
+            tokens,
+            warnings,
+        })
     }
 
     /// Records a change of consent. No policy refuses a withdrawal: the attributes of the purpose are deleted here and
@@ -163,7 +183,12 @@ impl Direct {
                 false => "consent.changed",
             };
             let entry = record.draft(now, Actor::client(owner), action);
+            let guardian = update.guardian_details().map(|details| {
+                let entry = record.draft(now, Actor::client(owner), "consent.guardian");
+                entry.details(details)
+            });
             let (mut mutation, changed) = record.with_data(update, entry, true, now)?;
+            mutation.entries.extend(guardian);
             mutation.deadline = Some((id.clone(), self.next_deadline(&changed, now)));
             Ok((mutation, changed.info(now.utc)))
         })

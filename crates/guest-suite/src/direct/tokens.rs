@@ -175,10 +175,14 @@ impl SessionRow {
         entry: Draft,
         now: Now,
     ) -> (Mutation, Created) {
+        let warnings = config.policy.warnings(self.document.data.as_attributes());
         if now.until(self.row.expires_at).as_secs() > 0 {
-            let tokens = self.tokens_of(&family, now);
-            let session = self.info(now.utc);
-            return (Mutation::repeated(entry), Created { session, tokens });
+            let created = Created {
+                session: self.info(now.utc),
+                tokens: self.tokens_of(&family, now),
+                warnings,
+            };
+            return (Mutation::repeated(entry), created);
         }
         let mut next = self.clone();
         let tokens = next.issue(family, config, now);
@@ -190,7 +194,12 @@ impl SessionRow {
             entries: vec![entry],
             ..next.store().into()
         };
-        (mutation, Created { session, tokens })
+        let created = Created {
+            session,
+            tokens,
+            warnings,
+        };
+        (mutation, created)
     }
 
     /// The tokens of the valid pair, with the deadlines of the row.

@@ -38,7 +38,125 @@ async fn shipped_policies_have_no_fatal_lint_and_pass_their_examples() {
             let ended = run(["policy", command, &file]).await;
             assert_eq!(ended.code, Some(0), "{command} {id}: {} {}", ended.out, ended.err);
         }
+        let ended = run(["policy", "test", id]).await;
+        assert_eq!(ended.code, Some(0), "by its id: {} {}", ended.out, ended.err);
+        let ended = run(["policy", "show", &file]).await;
+        assert!(ended.out.lines().next().unwrap().contains(&file), "{}", ended.out);
         let ended = run(["policy", "diff", id, &file]).await;
         assert_eq!(ended.out, "No guest is treated differently.\n");
     }
+}
+
+#[tokio::test]
+async fn policy_explain_names_sources_doubts_and_changes() {
+    let arguments = "policy explain --policy purpose-scoped --jurisdiction US-WA --attribute diagnosis";
+    let ended = run(arguments.split(' ')).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    for part in [
+        "health data is off: it needs an agreement first",
+        "source: My Health My Data Act, Wash. Rev. Code, § 19.373.030.",
+        "It would be on if the guest agrees.",
+        "- the attribute diagnosis, health data, may not be sent",
+        "\nSources:\n",
+        "§ 19.373.030, https://",
+        "\nDoubts:\n",
+    ] {
+        assert!(ended.out.contains(part), "{part}: {}", ended.out);
+    }
+    let granted = format!("{arguments} --grant health");
+    let ended = run(granted.split(' ')).await;
+    assert!(
+        ended
+            .out
+            .contains("- the attribute diagnosis, health data, may be sent"),
+        "{}",
+        ended.out
+    );
+    let arguments = "policy explain --policy purpose-scoped --jurisdiction JP --age 14";
+    let ended = run(arguments.split(' ')).await;
+    assert!(
+        ended.out.contains(
+            "It would be on if the guest agrees and there is evidence that a parent or guardian agreed."
+        ),
+        "{}",
+        ended.out
+    );
+    assert!(!ended.out.contains("GDPR"), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn every_policy_command_prints_json() {
+    for arguments in [
+        "list",
+        "show purpose-scoped",
+        "explain --policy purpose-scoped --jurisdiction US-CA --gpc --attribute hasDiabetes",
+        "lint purpose-scoped --attribute hasDiabetes",
+        "test tutorial-strict",
+        "diff tutorial-strict purpose-scoped",
+    ] {
+        let whole = format!("policy {arguments} --json");
+        let ended = run(whole.split(' ')).await;
+        assert_eq!(ended.code, Some(0), "{arguments}: {}", ended.err);
+        let value: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+        match arguments.split(' ').next().unwrap() {
+            "list" => assert_eq!(value[1]["id"], "purpose-scoped"),
+            "show" => {
+                assert_eq!(value["attributes"]["diagnosis"], "health");
+                assert!(value["rules"].as_array().unwrap().len() > 300);
+            }
+            "explain" => {
+                assert_eq!(
+                    value["subjects"][0]["wouldBeOnIf"],
+                    serde_json::json!(["no-signal"])
+                );
+                assert_eq!(value["subjects"][0]["sources"][0]["article"], "§ 7025");
+                assert_eq!(value["attributes"][0]["category"], serde_json::Value::Null);
+                assert!(
+                    value["attributes"][0]["warning"]
+                        .as_str()
+                        .unwrap()
+                        .contains("health data")
+                );
+            }
+            "lint" => assert_eq!(value["attributes"][0]["category"], "health"),
+            "test" => assert_eq!(value["failures"], serde_json::json!([])),
+            _ => assert!(
+                value["summary"].as_array().unwrap().len() <= 6,
+                "{}",
+                value["summary"]
+            ),
+        }
+    }
+    let ended = run(["policy", "explain", "--jurisdiction", "FR", "--json"]).await;
+    assert_eq!(ended.code, Some(1));
+    let value: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(value["missing"][0]["id"], "tutorial-strict/EU/marketing");
+}
+
+#[tokio::test]
+async fn policy_diff_begins_with_a_summary() {
+    let ended = run(["policy", "diff", "tutorial-strict", "purpose-scoped"]).await;
+    let mut lines = ended.out.lines();
+    assert!(
+        lines
+            .next()
+            .unwrap()
+            .starts_with("Only purpose-scoped 2.0.0 has rules about health,"),
+        "{}",
+        ended.out
+    );
+    assert!(
+        lines
+            .next()
+            .unwrap()
+            .starts_with("tutorial-strict 1.0.0 -> purpose-scoped 2.0.0: "),
+        "{}",
+        ended.out
+    );
+    assert!(
+        lines.next().unwrap().starts_with("- marketing: stricter in "),
+        "{}",
+        ended.out
+    );
+    assert!(ended.out.len() < 20_000, "{} bytes", ended.out.len());
 }

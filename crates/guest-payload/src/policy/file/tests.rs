@@ -1,7 +1,7 @@
 //! Tests of policy files.
 
 use super::*;
-use crate::{Choice, Obligation};
+use crate::{Age, Choice, Difference, DifferenceSummary, Obligation, Purpose};
 
 const SCOPED: &str = include_str!("../../../policies/purpose-scoped.toml");
 const STRICT: &str = include_str!("../../../policies/tutorial-strict.toml");
@@ -51,19 +51,24 @@ fn minimal_file_is_a_policy() {
     let policy = Policy::parse(MINIMAL).unwrap();
     let outcome = |choice| {
         let case = Case {
-            purpose: Purpose::Analytics,
+            subject: Purpose::Analytics.into(),
             choice,
             gpc: false,
             age: Age::UNKNOWN,
             guardian: false,
             days: 0,
         };
-        let (state, unmet) = policy.evaluate_purpose(&[], case.purpose, &case.input(18));
+        let (state, unmet) = policy
+            .evaluate_subject(&[], case.subject, &case.input(18))
+            .unwrap();
         assert!(unmet.is_none());
         (state.is_on(), state.obligations.iter().collect::<Vec<_>>())
     };
     assert_eq!(outcome(Choice::Unknown), (false, vec![Obligation::Ask]));
-    assert_eq!(outcome(Choice::Granted), (true, vec![]));
+    assert_eq!(
+        outcome(Choice::Granted),
+        (true, vec![Obligation::OfferWithdrawal])
+    );
 }
 
 fn refused_as(cases: &[(String, &str)]) {
@@ -227,11 +232,119 @@ fn difference_names_case_outcomes_and_places() {
         ["marketing granted, at age 14: off -> on in CZ FR GR SI"]
     );
     let everywhere = Policy::tutorial_strict().differences(Policy::purpose_scoped());
-    assert!(everywhere.iter().any(|difference| {
-        difference
-            .to_string()
-            .starts_with("marketing denied: denied -> off in unknown EU EEA AT BE")
-    }));
+    let lines: Vec<String> = everywhere.iter().map(ToString::to_string).collect();
+    let refused = "marketing denied: denied -> off in EU EEA (part not known) BR CA GB unknown";
+    assert!(lines.iter().any(|line| line == refused), "{lines:#?}");
+    assert!(lines.iter().all(|line| line.len() <= 700), "{lines:#?}");
+    let sensitive = |difference: &Difference| matches!(difference.case.subject, Subject::Sensitive(_));
+    assert!(
+        !everywhere.iter().any(sensitive),
+        "one of them has no rules about it"
+    );
+    let summaries = DifferenceSummary::of(&everywhere);
+    let total: usize = summaries.iter().map(|summary| summary.cases).sum();
+    assert_eq!(total, everywhere.len());
+    let analytics = summaries
+        .iter()
+        .find(|summary| summary.subject == Purpose::Analytics.into());
+    assert!(analytics.unwrap().is_stricter, "the tutorial ticks it beforehand");
+}
+
+#[test]
+fn sensitive_data_needs_rules_and_declarations_once() {
+    const RULES: &str = "\n[[rule]]\narea = \"e\"\nplaces = [\"elsewhere\"]\nsensitive = [\"health\"]\nbasis = \"consent\"\n\
+        default = \"off\"\nmissing = \"ask\"\nsources = [\"us\"]\n\n[[rule]]\narea = \"u\"\nplaces = [\"unknown\"]\n\
+        sensitive = [\"health\"]\nbasis = \"consent\"\ndefault = \"off\"\nmissing = \"ask\"\nsources = [\"us\"]\n";
+    let declared =
+        |names: &str| MINIMAL.replacen("[[rule]]", &format!("[attributes]\n{names}\n\n[[rule]]"), 1);
+    let policy = Policy::parse(&(declared("Diagnosis = \"health\"\nscore = \"ordinary\"") + RULES)).unwrap();
+    assert_eq!(policy.category("marketing.diagnosis"), Some(Category::Health));
+    assert_eq!(policy.category("score"), None);
+    assert_eq!(
+        policy.warning("health_score").map(|warning| warning.category),
+        Some(Category::Health)
+    );
+    assert_eq!(policy.warning("diagnosis"), None);
+    let (first, second) = RULES.split_at(RULES.rfind("\n[[rule]]").unwrap());
+    refused_as(&[
+        (
+            declared("diagnosis = \"health\""),
+            "line 11: invalid attribute \"diagnosis\": no rule has sensitive",
+        ),
+        (
+            declared("diagnosis = \"health\"\nDiagnosis = \"health\"") + RULES,
+            "line 11: invalid attribute \"diagnosis\": it is declared twice",
+        ),
+        (
+            declared("diagnosis = \"secret\"") + RULES,
+            "line 11: invalid attribute \"secret\": declare it as ordinary, health",
+        ),
+        (
+            MINIMAL.to_owned() + first,
+            "line 1: invalid policy: health has no rule with the places \"unknown\"",
+        ),
+        (
+            MINIMAL.to_owned() + second,
+            "line 1: invalid policy: health has no rule with the places \"elsewhere\"",
+        ),
+        (
+            MINIMAL.to_owned() + &RULES.replace("\"ask\"", "\"deny_session\""),
+            "line 29: invalid rule: a session cannot depend on sensitive data",
+        ),
+        (
+            MINIMAL.replacen(
+                "purposes = [\"marketing\", \"personalization\", \"analytics\"]\n",
+                "",
+                1,
+            ),
+            "line 10: invalid rule: it names neither purposes nor sensitive data",
+        ),
+    ]);
+}
+
+#[test]
+fn age_of_consent_of_the_policy_holds_for_rules_without_one() {
+    let text = MINIMAL.replacen("assumed-age = 18", "assumed-age = 18\nconsent-from = 14", 1);
+    let own = text.replacen("max-age-days = 30", "max-age-days = 30\nconsent-from = 15", 1);
+    let policy = Policy::parse(&own).unwrap();
+    let age = |place: Option<&str>| {
+        let place = place.map(|code| code.parse().unwrap());
+        policy.rule(place, Purpose::Analytics).ages.consent_from
+    };
+    assert_eq!((age(Some("FR")), age(None)), (14, 15));
+}
+
+#[test]
+fn serving_the_guest_has_rules_by_place() {
+    let with = |places: &str| {
+        let functional = "functional = { basis = \"contract\", sources = [\"us\"] }";
+        let table =
+            format!("functional = {{ basis = \"contract\", sources = [\"us\"], places = [{places}] }}\n");
+        MINIMAL.replacen(functional, table.trim_end(), 1)
+    };
+    let entry = |area: &str, place: &str| {
+        format!("{{ area = \"{area}\", places = [\"{place}\"], basis = \"exempt\", sources = [\"us\"] }}")
+    };
+    let policy = Policy::parse(&with(&entry("US", "US"))).unwrap();
+    let rule = |code: &str| {
+        &*policy
+            .rule_about(code.parse().ok(), Subject::Functional)
+            .unwrap()
+            .id
+    };
+    assert_eq!(rule("US-TX"), "mine/US/functional");
+    assert_eq!(rule("FR"), "mine/elsewhere/functional");
+    assert_eq!(rule("nowhere"), "mine/unknown/functional");
+    refused_as(&[
+        (
+            with(&format!("{}, {}", entry("US", "US"), entry("us", "US"))),
+            "line 7: invalid functional.places: US has an entry already",
+        ),
+        (
+            with(&format!("{}, {}", entry("US", "US"), entry("US", "FR"))),
+            "line 7: invalid rule mine/US/functional: it exists already",
+        ),
+    ]);
 }
 
 #[test]
