@@ -30,6 +30,8 @@ export interface ChatOptions {
   end?: () => Promise<void> | void;
   /** Stores changed choices. Without it the guest has no such button. */
   changeConsent?: (choices: Choices) => Promise<void> | void;
+  /** Withdraws every agreement, for the button that does so in one step. Default: `changeConsent` with `false` for each purpose. */
+  withdrawConsent?: () => Promise<void> | void;
 }
 
 /** The texts. `TEXTS` in guest-chat.js is the list. `{name}` and other words in braces are replaced. */

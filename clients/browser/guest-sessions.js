@@ -1753,6 +1753,11 @@ export class SpaClient {
     return this.#authorized((call) => changeBrowserConsent(call, choices));
   }
 
+  /** Withdraws every agreement, in one call. It takes effect at once. */
+  withdrawConsent() {
+    return this.changeConsent({ withdrawAll: true });
+  }
+
   /**
    * Signs the guest of the session in with the authorization code of the identity provider: `{ code, redirectUri, codeVerifier,
    * nonce }`. Call it after `resume` or `create`.

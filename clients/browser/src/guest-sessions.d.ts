@@ -238,6 +238,8 @@ export class SpaClient {
   conversation(session: BrowserSession, options?: GuestConversationOptions): GuestConversation;
   /** Changes the consent of the session. Absent purposes stay unchanged. */
   changeConsent(choices: ChangeConsent): Promise<BrowserSession>;
+  /** Withdraws every agreement, in one call. It takes effect at once. */
+  withdrawConsent(): Promise<BrowserSession>;
   /** Signs the guest of the session in, as `GuestConversation.signIn`. Call it after `resume` or `create`. */
   signIn(authorization: SignIn): Promise<void>;
   /** Signs the guest out everywhere, which ends the session. */

@@ -89,6 +89,8 @@ mod rows;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod sensitive;
+#[cfg(test)]
 mod short_session;
 #[cfg(test)]
 mod sign_in;

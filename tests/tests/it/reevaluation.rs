@@ -56,7 +56,7 @@ fn guest(consent: &Value) -> Value {
 }
 
 /// Sends a message, and returns the attributes that Genesys receives with it.
-async fn attributes_sent(page: &mut Page, upstream: &mut GenesysSocket) -> Value {
+pub(crate) async fn attributes_sent(page: &mut Page, upstream: &mut GenesysSocket) -> Value {
     let (_id, sent) = tokio::join!(page.message("hello"), upstream.take_message());
     sent["message"]["channel"]["metadata"]["customAttributes"].clone()
 }

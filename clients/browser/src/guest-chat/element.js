@@ -112,7 +112,11 @@ export class GuestChat extends HTMLElement {
       const session = choices === null ? await client.resume() : await client.create(choices, region === null ? undefined : { region });
       return session && { client, session };
     };
-    this.start(source, { end: () => client.end(), changeConsent: (choices) => client.changeConsent(choices) });
+    this.start(source, {
+      end: () => client.end(),
+      changeConsent: (choices) => client.changeConsent(choices),
+      withdrawConsent: () => client.withdrawConsent(),
+    });
   }
 
   /** Signs the guest in with an authorization code, once a session is there. */
@@ -184,6 +188,7 @@ export class GuestChat extends HTMLElement {
         throw error;
       }
       this.#consent = choices;
+      this.#offerWithdrawal();
       close();
     };
     this.#showConsent({ chosen: this.#consent, submit, cancel: close }).querySelector("h3").focus();
@@ -221,6 +226,35 @@ export class GuestChat extends HTMLElement {
     };
   }
 
+  /** Withdraws every agreement in one step, which is as easy as "Allow all". */
+  async #withdrawConsent() {
+    const { changeConsent, withdrawConsent } = this.#options;
+    const { announcer, banner, privacy, withdraw } = this.#parts;
+    const none = Object.fromEntries(this.#purposes.map((purpose) => [purpose, false]));
+    const hadFocus = this.shadowRoot.activeElement === withdraw;
+    try {
+      await (withdrawConsent === undefined ? changeConsent(none) : withdrawConsent());
+    } catch (error) {
+      this.#dispatch("error", { error });
+      this.#notice(this.#texts.consentFailed, this.#texts.tryAgain, () => this.#withdrawConsent());
+      return;
+    }
+    this.#consent = none;
+    banner.replaceChildren();
+    // an open panel shows the choices of before
+    this.#uncover();
+    this.#offerWithdrawal();
+    if (hadFocus) privacy.focus();
+    announcer.textContent = this.#texts.withdrawn;
+  }
+
+  /** Shows the button unless there is nothing to withdraw. */
+  #offerWithdrawal() {
+    const { changeConsent, withdrawConsent } = this.#options;
+    const isDenied = this.#consent !== null && this.#purposes.every((purpose) => this.#consent[purpose] === false);
+    this.#parts.withdraw.hidden = isDenied || (changeConsent ?? withdrawConsent) === undefined;
+  }
+
   #showConsent({ chosen, ...actions }) {
     const form = consentForm(this.#purposes, this.#texts, { chosen: chosen ?? {}, link: this.getAttribute("privacy-url"), ...actions });
     this.#parts.body.replaceChildren(form);
@@ -236,6 +270,7 @@ export class GuestChat extends HTMLElement {
     const parts = this.#parts;
     parts.heading = h("h2", { id: "heading" }, this.getAttribute("heading") ?? texts.heading);
     parts.privacy = this.#button("shield", texts.privacy, () => this.#changeConsent());
+    parts.withdraw = this.#button("revoke", texts.withdraw, () => this.#withdrawConsent());
     parts.end = this.#button("close", texts.end, () => this.#askToEnd());
     parts.banner = h("div", { class: "banner", role: "status" });
     parts.announcer = h("div", { class: "visually-hidden", role: "status" });
@@ -257,7 +292,7 @@ export class GuestChat extends HTMLElement {
     parts.drop = h("div", { class: "drop", "aria-hidden": "true", hidden: true }, icon("clip"), texts.drop);
     parts.closed = h("div", { class: "closed", hidden: true });
     parts.body = h("div", { class: "body" });
-    const head = h("header", {}, parts.heading, parts.privacy, parts.end);
+    const head = h("header", {}, parts.heading, parts.privacy, parts.withdraw, parts.end);
     const chat = h("section", { class: "chat", "aria-labelledby": "heading" }, head, parts.banner, parts.body, parts.announcer, parts.drop);
     this.shadowRoot.replaceChildren(chat);
     this.#acceptFiles(chat);
@@ -366,6 +401,7 @@ export class GuestChat extends HTMLElement {
     this.#uploads = new Uploads(parts.uploads, this.#texts, { conversation, signal, lang, announce, changed: () => this.#checkMessage(), focus: () => parts.compose.focus() });
     this.#offerFiles();
     parts.privacy.hidden = this.#options.changeConsent === undefined;
+    this.#offerWithdrawal();
     parts.end.hidden = this.#options.end === undefined;
     this.#reopen();
     const on = (name, handle) => conversation.addEventListener(name, ({ detail }) => handle(detail), { signal });
@@ -465,9 +501,9 @@ export class GuestChat extends HTMLElement {
       this.#close(text, [cause === "replaced" ? texts.useHere : texts.tryAgain, resume]);
     } else {
       this.#close(text, typeof this.#source === "function" ? [texts.startNew, () => this.#open(this.#consent)] : []);
-      const { privacy, end, closed } = this.#parts;
-      const hadFocus = [privacy, end].includes(this.shadowRoot.activeElement);
-      privacy.hidden = end.hidden = true;
+      const { privacy, withdraw, end, closed } = this.#parts;
+      const hadFocus = [privacy, withdraw, end].includes(this.shadowRoot.activeElement);
+      privacy.hidden = withdraw.hidden = end.hidden = true;
       if (hadFocus) closed.querySelector("button")?.focus();
     }
     this.#dispatch("ended", { cause, detail });

@@ -59,6 +59,8 @@ const TEXTS = Object.freeze({
   consentSave: "Save choices",
   consentRequired: "The chat needs your consent to: {names}.",
   consentFailed: "The choices could not be saved.",
+  withdraw: "Withdraw consent",
+  withdrawn: "Your consent is withdrawn.",
   cancel: "Cancel",
   choose: "Choose an answer",
   chooseTime: "Choose a time",

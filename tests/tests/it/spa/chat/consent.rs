@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ALLOW_ALL, IS_OPEN, Visit};
+use super::{ALLOW_ALL, IS_OPEN, ROOT, Visit};
 
 /// A script of the page, run before all others: the guest is asked for two of the three purposes.
 const TWO_PURPOSES: &str = "
@@ -20,6 +20,30 @@ impl Visit {
         );
         self.browser.evaluate(&fetch).await
     }
+}
+
+#[tokio::test]
+async fn one_button_withdraws_every_agreement() {
+    let visit = Visit::start("guest-chat withdrawal", "127.0.0.1", "127.0.0.1", "same-site");
+    let Some(mut visit) = visit.await else { return };
+    visit.browser.click(ALLOW_ALL).await;
+    visit.browser.until(IS_OPEN).await;
+    assert_eq!(visit.choices().await, json!(["granted", "granted", "granted"]));
+    visit
+        .browser
+        .click("header button[aria-label='Withdraw consent']")
+        .await;
+    let announced = format!("{ROOT}.textContent.includes('Your consent is withdrawn.')");
+    visit.browser.until(&announced).await;
+    assert_eq!(visit.choices().await, json!(["denied", "denied", "denied"]));
+    let is_gone = format!("{ROOT}.querySelector(\"header button[aria-label='Withdraw consent']\").hidden");
+    assert_eq!(
+        visit.browser.evaluate(&is_gone).await,
+        true,
+        "nothing is left to withdraw"
+    );
+    visit.browser.check_quiet();
+    visit.world.stop().await;
 }
 
 #[tokio::test]

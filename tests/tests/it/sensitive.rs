@@ -1,0 +1,160 @@
+//! Sensitive data, children and withdrawal through the gateway.
+
+use genesys_sim::Rules;
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::api::{Api, Call, path_of};
+use crate::conversation::upstream_at;
+use crate::crm::Crm;
+use crate::genesys::Genesys;
+use crate::page::Page;
+use crate::reevaluation::attributes_sent;
+use crate::world::{CHANNEL, CLIENT, World};
+
+/// A gateway with the policy `purpose-scoped` that is connected to this Genesys.
+async fn world(genesys: &Genesys) -> World {
+    World::configured(Rules::default(), |toml| {
+        upstream_at(genesys, &toml).replace("[sessions]\n", "[sessions]\npolicy = \"purpose-scoped\"\n")
+    })
+    .await
+}
+
+fn guest(place: &str, consent: &Value) -> Value {
+    json!({
+        "channelConfigurationId": CHANNEL,
+        "guestAttributes": {
+            "region": place, "source": "web", "marketing.segment": "gold", "diagnosis": "canary-diabetes",
+        },
+        "consent": consent,
+    })
+}
+
+/// The actions in the audit trail of a session, oldest first, and the trail as text.
+async fn trail(api: &Api, session: &Value) -> (Vec<String>, String) {
+    let trail = api.ask(Call::get(&path_of(session, "/audit"))).await;
+    let entries = trail["entries"].as_array().unwrap().iter().rev();
+    let actions = entries.map(|entry| entry["action"].as_str().unwrap().to_owned());
+    // reading the trail is an entry too
+    let actions = actions.filter(|action| action != "audit.read");
+    (actions.collect(), trail.to_string())
+}
+
+#[tokio::test]
+async fn diagnosis_leaves_only_with_consent_to_health_data_until_its_withdrawal() {
+    let genesys = Genesys::start().await;
+    let world = world(&genesys).await;
+    let crm = Crm::start(&world.clock).await;
+    world
+        .suite()
+        .ensure_webhook(&crm.subscription("/sync"))
+        .await
+        .unwrap();
+    let api = Api::of(&world, CLIENT).await;
+    let without = api.create(&guest("US-WA", &json!({}))).await;
+    let health = &without["consent"]["sensitive"]["health"];
+    assert_eq!(health["on"], false);
+    assert_eq!(health["rule"], "purpose-scoped/US-WA/health");
+    assert!(!crm.received(1).await[0].body().to_string().contains("canary"));
+
+    let consent = json!({ "sensitive": { "health": true } });
+    let session = api.create(&guest("US-WA", &consent)).await;
+    let purposes = &session["consent"]["purposes"];
+    assert_eq!(purposes["marketing"]["obligations"], json!(["offer-objection"]));
+    let health = &session["consent"]["sensitive"]["health"];
+    assert_eq!(health["obligations"], json!(["ask-apart", "offer-withdrawal"]));
+    assert_eq!(
+        crm.received(2).await[1].body()["data"]["guestAttributes"]["diagnosis"],
+        "canary-diabetes"
+    );
+    let (mut page, mut upstream) = tokio::join!(Page::of(&session), genesys.configured());
+    let before = attributes_sent(&mut page, &mut upstream).await;
+    assert_eq!(before["diagnosis"], "canary-diabetes");
+
+    // one call, effective at once upstream, downstream and in the store
+    let withdrawal = Call::new(Method::PATCH, &path_of(&session, "/consent"));
+    let changed = api.ask(withdrawal.json(&json!({ "withdrawAll": true }))).await;
+    for state in ["/purposes/marketing", "/purposes/analytics", "/sensitive/health"] {
+        let state = changed["consent"].pointer(state).unwrap();
+        assert_eq!(
+            (&state["on"], &state["reason"]),
+            (&json!(false), &json!("denied"))
+        );
+    }
+    let event = crm.received(3).await[2].body();
+    assert_eq!(event["data"]["consent"]["sensitive"]["health"]["on"], false);
+    let left = event["data"]["guestAttributes"].as_object().unwrap();
+    assert!(
+        !left.contains_key("diagnosis") && !left.contains_key("marketing.segment"),
+        "{event}"
+    );
+    let after = attributes_sent(&mut page, &mut upstream).await;
+    assert_eq!(
+        (&after["diagnosis"], &after["marketing.segment"]),
+        (&Value::Null, &Value::Null)
+    );
+    let (actions, text) = trail(&api, &session).await;
+    assert!(actions.contains(&"consent.withdrawn".to_owned()), "{actions:?}");
+    assert!(
+        text.contains("sensitive.health") && !text.contains("canary"),
+        "{text}"
+    );
+    drop(page);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn undeclared_name_that_suggests_sensitive_data_is_a_warning() {
+    let genesys = Genesys::start().await;
+    let world = world(&genesys).await;
+    let api = Api::of(&world, CLIENT).await;
+    let mut body = guest("US-WA", &json!({}));
+    body["guestAttributes"]["hasDiabetes"] = "yes".into();
+    let session = api.create(&body).await;
+    assert_eq!(
+        session["warnings"],
+        json!([{ "attribute": "hasDiabetes", "category": "health" }])
+    );
+    let without = api.create(&guest("US-WA", &json!({}))).await;
+    assert_eq!(without.get("warnings"), None);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn child_needs_the_evidence_of_a_guardian_which_is_audited() {
+    let genesys = Genesys::start().await;
+    let world = world(&genesys).await;
+    let api = Api::of(&world, CLIENT).await;
+    let agreed =
+        json!({ "marketing": true, "personalization": true, "age": "under 14", "actor": "guardian" });
+    let child = api.create(&guest("JP", &agreed)).await;
+    let reasons = |session: &Value| {
+        ["marketing", "personalization", "analytics"].map(|purpose| {
+            session["consent"]["purposes"][purpose]["reason"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+    };
+    assert_eq!(reasons(&child), ["guardianNeeded"; 3]);
+    let purposes = &child["consent"]["purposes"];
+    assert_eq!(purposes["marketing"]["obligations"], json!(["ask-guardian"]));
+    let (actions, _) = trail(&api, &child).await;
+    assert_eq!(actions, ["session.created"]);
+
+    let mut with_evidence = agreed;
+    with_evidence["guardian"] = json!({
+        "relationship": "parent", "verification": "payment-card", "verifiedAt": "2026-11-22T12:00:00Z",
+        "reference": "canary-42",
+    });
+    let child = api.create(&guest("JP", &with_evidence)).await;
+    assert_eq!(reasons(&child), ["granted", "granted", "guardianNeeded"]);
+    let (actions, text) = trail(&api, &child).await;
+    assert_eq!(actions, ["session.created", "consent.guardian"]);
+    assert!(
+        text.contains("payment-card") && text.contains("marketing personalization"),
+        "{text}"
+    );
+    assert!(!text.contains("canary"), "{text}");
+    world.stop().await;
+}
