@@ -8,7 +8,9 @@ use crate::{SealKey, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
 const CHECKPOINT_EVERY: u64 = 256;
 
 /// Sums of the rows of each table whose rows change.
-pub(crate) type RowSums = [u128; 6];
+pub(crate) type RowSums = [u128; 7];
+/// Those of versions 4 and 5, to which a table was added at the end.
+type RowSums5 = [u128; 6];
 
 /// The tree and the last checkpoint of the log, and the sums of the rows that change. It is sealed in the store, and never
 /// computed from stored rows.
@@ -66,10 +68,26 @@ impl LogHead {
         key.seal(HEAD_3, &plain[size_of::<RowSums>()..])
     }
 
+    /// Seals the head as versions 4 and 5 do.
+    #[cfg(test)]
+    pub(crate) fn seal_5(&self, key: &SealKey) -> Vec<u8> {
+        let mut plain = key.open(HEAD, self.seal(key)).unwrap_or_default();
+        plain.drain(size_of::<RowSums5>()..size_of::<RowSums>());
+        key.seal(HEAD_5, &plain)
+    }
+
     /// Opens a sealed head. `None` if it was altered or another key sealed it.
     pub(crate) fn open(key: &SealKey, sealed: Vec<u8>) -> Option<Self> {
-        let plain = key.open(HEAD, sealed)?;
-        let (sums, rest) = plain.split_at_checked(size_of::<RowSums>())?;
+        Self::parse_with_sums(&key.open(HEAD, sealed)?, size_of::<RowSums>())
+    }
+
+    /// Opens a head that version 4 or 5 sealed. The sum of the new table, which is empty, is 0.
+    pub(crate) fn open_5(key: &SealKey, sealed: Vec<u8>) -> Option<Self> {
+        Self::parse_with_sums(&key.open(HEAD_5, sealed)?, size_of::<RowSums5>())
+    }
+
+    fn parse_with_sums(plain: &[u8], length: usize) -> Option<Self> {
+        let (sums, rest) = plain.split_at_checked(length)?;
         let mut rows = RowSums::default();
         for (row, sum) in rows.iter_mut().zip(sums.as_chunks().0) {
             *row = u128::from_be_bytes(*sum);
@@ -99,7 +117,8 @@ impl LogHead {
 }
 
 /// Associated data of the sealed head.
-const HEAD: &str = "meta/head/value/4";
+const HEAD: &str = "meta/head/value/6";
+const HEAD_5: &str = "meta/head/value/4";
 const HEAD_3: &str = "meta/head/value";
 
 /// The key of an entry's subject in the index of the entries, and the entry's index among those of the subject, from 0.

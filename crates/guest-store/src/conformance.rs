@@ -4,6 +4,7 @@
 
 mod audit_log;
 mod deliveries;
+mod delivery_log;
 mod model;
 mod requests;
 mod samples;
@@ -22,8 +23,11 @@ use crate::{Limits, Store};
 pub(crate) use audit_log::{checkpoint_follows_every_256_entries, entries_page_by_subject, export_verifies};
 pub(crate) use deliveries::{
     lease_is_exclusive_until_it_ends, leases_are_fair, leases_of_an_owner_are_limited,
-    number_of_leases_follows_pace, settlement_counts_failures, webhook_is_not_leased_before_rest_until,
-    webhook_removal_removes_deliveries,
+    number_of_leases_follows_pace, owners_that_hang_leave_leases_to_others, settlement_counts_failures,
+    webhook_is_not_leased_before_rest_until, webhook_removal_removes_deliveries,
+};
+pub(crate) use delivery_log::{
+    attempts_are_logged_by_state, dead_event_is_replayed, log_is_bounded_by_count_and_age,
 };
 pub(crate) use model::store_behaves_like_model;
 pub(crate) use requests::{
@@ -37,8 +41,9 @@ pub(crate) use sessions::{
 };
 pub(crate) use snapshots::{
     dead_event_joins_snapshot, disabled_webhook_keeps_what_it_misses,
-    full_queue_affects_no_session_and_no_other_webhook, queue_is_bounded, removed_session_leaves_one_erasure,
-    snapshot_is_kept_when_its_range_grows, snapshots_are_due_in_turn,
+    full_queue_affects_no_session_and_no_other_webhook, old_events_of_disabled_webhook_join_snapshots,
+    queue_is_bounded, removed_session_leaves_one_erasure, snapshot_is_kept_when_its_range_grows,
+    snapshots_are_due_in_turn,
 };
 pub(crate) use units::{
     concurrent_units_are_each_stored_once, event_reaches_subscribed_webhooks, failed_unit_stores_nothing,
@@ -98,6 +103,11 @@ macro_rules! conformance_tests {
             leases_are_fair
             leases_of_an_owner_are_limited
             number_of_leases_follows_pace
+            owners_that_hang_leave_leases_to_others
+            attempts_are_logged_by_state
+            dead_event_is_replayed
+            log_is_bounded_by_count_and_age
+            old_events_of_disabled_webhook_join_snapshots
             session_pages_cover_ids_without_a_time
             session_queries_return_matching_pages
             sessions_of_a_guest_are_found

@@ -4,6 +4,7 @@
 mod audit_log;
 #[cfg(test)]
 mod conformance;
+mod delivery;
 mod error;
 mod export;
 mod keyed_request;
@@ -27,6 +28,9 @@ mod token_source;
 mod trail;
 mod webhook;
 
+pub use delivery::{
+    Delivery, DeliveryAttempt, DeliveryKind, DeliveryQuery, DeliverySelect, DeliveryState, Replay,
+};
 pub use error::{Conflict, StoreError, StoreErrorKind};
 pub use export::{ExportError, LogLines, LogPage, VerifyError, export, verify};
 pub use keyed_request::{KeyedRequest, Resource, StoredRequest};

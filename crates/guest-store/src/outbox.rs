@@ -7,7 +7,7 @@ use audit::Draft;
 use genesys_api::SessionId;
 use time::OffsetDateTime;
 
-use crate::Webhook;
+use crate::{DeliveryAttempt, Webhook};
 
 /// An event of a session, for every webhook of its owner that subscribes to its name.
 ///
@@ -69,6 +69,7 @@ impl Leased {
             pace: Pace::Same,
             rest_until: None,
             disable_webhook: false,
+            attempt: None,
             entries: Vec::new(),
         }
     }
@@ -97,7 +98,7 @@ pub enum Payload {
         sequence: u64,
     },
     /// The state of a session at the time of sending. It stands for events that found no room in the queue, were given
-    /// up, or occurred while the webhook was disabled. A webhook has at most one of each stored session.
+    /// up, or waited too long for a disabled webhook. A webhook has at most one of each stored session.
     Snapshot {
         /// The session, to be read when the snapshot is sent.
         session: SessionId,
@@ -121,8 +122,10 @@ pub struct Settlement {
     pub pace: Pace,
     /// Time before which no delivery to the webhook is leased, if the endpoint requested a pause. It never shortens one.
     pub rest_until: Option<OffsetDateTime>,
-    /// Whether the webhook is disabled and its pending events join the snapshots of their sessions.
+    /// Whether the webhook is disabled. What it has not received waits.
     pub disable_webhook: bool,
+    /// The attempt for the log of deliveries, if one was made.
+    pub attempt: Option<DeliveryAttempt>,
     /// Audit entries to log with it.
     pub entries: Vec<Draft>,
 }

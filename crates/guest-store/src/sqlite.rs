@@ -2,6 +2,7 @@
 
 mod changes;
 mod deliveries;
+mod delivery_log;
 mod error;
 mod keyed_requests;
 mod live_guests;
@@ -40,9 +41,9 @@ use time::OffsetDateTime;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
-    Committed, EntryQuery, Leases, Limits, SealKey, Session, SessionQuery, Settlement, SharedToken, Stats,
-    Store, StoreError, StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry, StoredRequest, Unit,
-    Webhook,
+    Committed, Delivery, DeliveryQuery, EntryQuery, Leases, Limits, SealKey, Session, SessionQuery,
+    Settlement, SharedToken, Stats, Store, StoreError, StoreErrorKind, StoreFuture, StoredCheckpoint,
+    StoredEntry, StoredRequest, Unit, Webhook,
 };
 use error::SqliteError;
 use live_guests::LiveGuests;
@@ -246,6 +247,10 @@ impl Store for SqliteStore {
 
     fn settle_delivery(&self, settlement: Settlement) -> StoreFuture<'_, ()> {
         self.write(move |transaction| transaction.settle(&settlement))
+    }
+
+    fn deliveries(&self, query: DeliveryQuery, limit: usize) -> StoreFuture<'_, Vec<Delivery>> {
+        self.read(move |reader| reader.deliveries(&query, limit))
     }
 
     fn entries(&self, query: EntryQuery, limit: usize) -> StoreFuture<'_, Vec<StoredEntry>> {

@@ -42,4 +42,6 @@ pub struct QueueStats {
     pub pending: u64,
     /// Snapshots and erasures that were not delivered.
     pub snapshots: u64,
+    /// Time of the oldest event that was not delivered, also of one that joined a snapshot.
+    pub oldest: Option<OffsetDateTime>,
 }

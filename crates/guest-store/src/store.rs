@@ -10,8 +10,8 @@ use genesys_api::{GuestId, IdempotencyKey, SessionId, WebhookId};
 use time::OffsetDateTime;
 
 use crate::{
-    Event, KeyedRequest, Leases, Session, Settlement, SharedToken, Stats, StoreError, StoreErrorKind,
-    StoredRequest, Webhook,
+    Delivery, DeliveryQuery, Event, KeyedRequest, Leases, Replay, Session, Settlement, SharedToken, Stats,
+    StoreError, StoreErrorKind, StoredRequest, Webhook,
 };
 
 /// The future of a store's operation. Dropping it before the operation is queued stores nothing; later it does not
@@ -28,8 +28,9 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 pub trait Store: Debug + Send + Sync {
     /// Stores a unit of work in one transaction.
     ///
-    /// Each webhook has a queue of its own, and a full queue refuses no unit. An event that finds no room, or whose
-    /// webhook is disabled, joins the [`Payload::Snapshot`](crate::Payload::Snapshot) of its session.
+    /// Each webhook has a queue of its own, and a full queue refuses no unit. An event that finds no room
+    /// joins the [`Payload::Snapshot`](crate::Payload::Snapshot) of its session. The queue of a disabled webhook waits until it
+    /// is enabled.
     ///
     /// # Errors
     /// [`StoreErrorKind::Conflict`](crate::StoreErrorKind::Conflict), `NotFound`, `Invalid` and `TooManyWebhooks`
@@ -85,8 +86,12 @@ pub trait Store: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreErrorKind::Fenced`](crate::StoreErrorKind::Fenced) if the caller no longer holds its lease: it was leased
-    /// again or settled, its webhook was disabled or removed, or its session was removed.
+    /// again or settled, its webhook or its session was removed.
     fn settle_delivery(&self, settlement: Settlement) -> StoreFuture<'_, ()>;
+
+    /// Returns the first `limit` deliveries of a query, at most 1,000. A webhook has the last
+    /// [`Limits::webhook_deliveries`] attempted ones in each [`DeliveryState`](crate::DeliveryState), and all that wait.
+    fn deliveries(&self, query: DeliveryQuery, limit: usize) -> StoreFuture<'_, Vec<Delivery>>;
 
     /// Returns a page of the first `limit` entries of a query, at most 1,000. An empty page is the end.
     ///
@@ -163,11 +168,17 @@ impl From<Draft> for Unit {
 pub enum Change {
     /// A new session.
     CreateSession(Session),
-    /// A new webhook (version 0) or a changed one of the same owner. The pending events of a disabled one join the
-    /// snapshots of their sessions, which are due when it is enabled again.
+    /// A new webhook (version 0) or a changed one of the same owner. What waits for one that was disabled is due again when
+    /// it is enabled, with a schedule of its own.
     PutWebhook(Webhook),
     /// A changed token that processes share, or its lease.
     PutToken(SharedToken),
+    /// Removal of deliveries from the log, at most 10,000. The older events of disabled webhooks join the snapshots of their
+    /// sessions.
+    RemoveOldDeliveries {
+        /// Deliveries that were attempted later, and later events, stay.
+        before: OffsetDateTime,
+    },
     /// Removal of the oldest requests with keys, at most 10,000.
     RemoveRequests {
         /// Later requests stay.
@@ -185,6 +196,14 @@ pub enum Change {
     },
     /// Removal of a webhook with its deliveries.
     RemoveWebhook(WebhookId),
+    /// Repetition of deliveries of the log whose sessions are stored, with their ids. An event is queued again if the queue
+    /// has room. A snapshot stands again for its range, with another id. [`Committed`] has the number of both.
+    ReplayDeliveries {
+        /// The webhook.
+        webhook: WebhookId,
+        /// The deliveries.
+        replay: Replay,
+    },
     /// A changed session.
     UpdateSession(Session),
 }
@@ -197,9 +216,9 @@ pub struct Committed {
     pub version: Option<u64>,
     /// Sequence numbers of the entries.
     pub entries: Range<u64>,
-    /// Number of deliveries of the events that were queued.
+    /// Number of deliveries that were queued, also again.
     pub deliveries: usize,
-    /// Number of deliveries that joined a snapshot: the queue is full, or the webhook is disabled.
+    /// Number of deliveries for which the queue has no room. New ones joined a snapshot.
     pub overflowed: usize,
 }
 
@@ -280,6 +299,11 @@ pub struct Limits {
     /// Bytes of the file. A unit that needs more fails with `Full`. Pages that erasure frees are used again. The
     /// write-ahead log is apart: up to 16 MiB and a transaction. Default: no limit.
     pub file_bytes: u64,
+    /// Deliveries of all webhooks under lease at a time. An owner gets no more leases than are free, so that owners whose
+    /// endpoints hang leave some to the others. Default: 256.
+    pub leases: usize,
+    /// Deliveries of one webhook in each state whose attempts are kept. Default: 1,000.
+    pub webhook_deliveries: u64,
     /// Deliveries of one webhook under lease at a time, at most: as many as its endpoint handles. Default: 16.
     pub webhook_leases: usize,
     /// Pending events of one webhook. Later ones join the snapshots of their sessions. Default: 5,000.
@@ -300,6 +324,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             file_bytes: u64::MAX,
+            leases: 256,
+            webhook_deliveries: 1_000,
             webhook_queue_rows: 5_000,
             owner_requests: 100_000,
             owner_leases: 64,

@@ -17,7 +17,7 @@ pub struct Webhook {
     pub owner: String,
     /// Names of the events that it subscribes to.
     pub events: Vec<String>,
-    /// Whether it receives events. What a disabled webhook misses is delivered as snapshots when it is enabled.
+    /// Whether it receives events. What occurs while it is disabled waits.
     pub enabled: bool,
     /// Time of the first failure after the last success. The store sets it when a delivery is settled.
     pub failing_since: Option<OffsetDateTime>,

@@ -9,6 +9,7 @@ mod deadlines;
 mod deliveries;
 mod guests;
 mod lifecycle;
+mod redact;
 mod reevaluation;
 mod requests;
 mod session_row;

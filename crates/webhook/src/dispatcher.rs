@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use genesys_http::{Client, ClientBuilder, ErrorKind};
 
 use crate::{Attempt, Failure, Outcome, Schedule, Target};
@@ -54,17 +55,28 @@ impl Dispatcher {
     ///
     /// A complete header section decides the outcome. A body that is long, slow, cut or malformed does not change it.
     pub async fn deliver(&self, attempt: &Attempt<'_>) -> Outcome {
+        self.deliver_and_read(attempt).await.0
+    }
+
+    /// As [`deliver`](Self::deliver). Returns also the first 4 KiB of the response, as far as they arrive within a second.
+    pub async fn deliver_and_read(&self, attempt: &Attempt<'_>) -> (Outcome, Bytes) {
         let clock = self.client.clock();
         match self.client.send_for_head(attempt.request(clock.now().utc)).await {
-            Ok(response) => Outcome::answered(response.status(), response.headers(), clock.now().utc),
-            Err(error) => Outcome::Failed(match error.kind() {
-                ErrorKind::Blocked => Failure::Blocked,
-                ErrorKind::Connect => Failure::Connect,
-                ErrorKind::Protocol => Failure::Protocol,
-                ErrorKind::Timeout => Failure::Timeout,
-                ErrorKind::Tls => Failure::Tls,
-                _ => Failure::Closed,
-            }),
+            Ok(response) => {
+                let outcome = Outcome::answered(response.status(), response.headers(), clock.now().utc);
+                (outcome, response.into_body())
+            }
+            Err(error) => {
+                let failure = match error.kind() {
+                    ErrorKind::Blocked => Failure::Blocked,
+                    ErrorKind::Connect => Failure::Connect,
+                    ErrorKind::Protocol => Failure::Protocol,
+                    ErrorKind::Timeout => Failure::Timeout,
+                    ErrorKind::Tls => Failure::Tls,
+                    _ => Failure::Closed,
+                };
+                (Outcome::Failed(failure), Bytes::new())
+            }
         }
     }
 }
@@ -74,7 +86,6 @@ mod tests {
     use std::convert::Infallible;
     use std::net::SocketAddr;
 
-    use bytes::Bytes;
     use genesys_api::Clock;
     use genesys_http::server::{Limits, Server};
     use genesys_http::{Egress, Tls};

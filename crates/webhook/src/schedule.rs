@@ -135,6 +135,24 @@ impl Outcome {
         }
     }
 
+    /// The name of the failure, if there is no status.
+    #[must_use]
+    pub fn failure(&self) -> Option<&'static str> {
+        match self {
+            Self::Answered { .. } => None,
+            Self::Failed(failure) => Some(failure.as_str()),
+        }
+    }
+
+    /// The HTTP status, if the endpoint answered.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Answered { status, .. } => Some(status.as_u16()),
+            Self::Failed(_) => None,
+        }
+    }
+
     /// Whether the receiver may have got the body: all failures after the connection was made leave it unknown.
     #[must_use]
     pub fn may_have_arrived(&self) -> bool {
@@ -172,6 +190,21 @@ pub enum Failure {
     Timeout,
     /// The certificate is not trusted, or TLS failed otherwise.
     Tls,
+}
+
+impl Failure {
+    /// Its name in a log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::Closed => "closed",
+            Self::Connect => "connect",
+            Self::Protocol => "protocol",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+        }
+    }
 }
 
 /// The next step for a message and its endpoint.

@@ -20,9 +20,11 @@ use writer::Writer;
 /// Queues of few events, so that some join snapshots.
 const LIMITS: Limits = Limits {
     file_bytes: u64::MAX,
+    leases: 256,
     owner_leases: 64,
     owner_requests: 100_000,
     owner_webhooks: 20,
+    webhook_deliveries: 1_000,
     webhook_leases: 16,
     webhook_queue_rows: 6,
     webhooks: 1_000,

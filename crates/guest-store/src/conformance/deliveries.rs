@@ -28,6 +28,7 @@ pub(super) fn settlement(leased: &Leased, settled: Settled) -> Settlement {
         pace: Pace::Same,
         rest_until: None,
         disable_webhook: false,
+        attempt: None,
         entries: Vec::new(),
     }
 }
@@ -183,6 +184,52 @@ pub(crate) async fn leases_of_an_owner_are_limited(make: Make) {
     assert_eq!(lease(&*store, at(60), 100).await.len(), 7, "leases that ended");
 }
 
+/// An owner gets no more leases than are free, so that a delivery of another owner is leased at once.
+pub(crate) async fn owners_that_hang_leave_leases_to_others(make: Make) {
+    let store = make(Limits {
+        leases: 16,
+        owner_leases: 8,
+        webhook_leases: 8,
+        ..Limits::default()
+    });
+    let owners = ["a", "b", "c", "d", "late"];
+    for owner in owners {
+        let mut of_owner = session(owner, owner, owner);
+        of_owner.ended_at = Some(at(0));
+        stored(&*store, unit(Change::CreateSession(of_owner))).await;
+        for number in 0..3 {
+            let id = format!("{owner}-{number}");
+            stored(
+                &*store,
+                unit(Change::PutWebhook(webhook(&id, owner, &id, &["n"]))),
+            )
+            .await;
+        }
+    }
+    let event_of = |owner: &str, number: u32| Event {
+        session: owner.parse().expect("a valid id"),
+        ..event(&format!("{owner}-{number}"), owner, "n")
+    };
+    for (owner, expected) in [("a", 8), ("b", 4), ("c", 2), ("d", 1), ("late", 1)] {
+        let many = (0..20).map(|number| event_of(owner, number));
+        stored(&*store, events(many.collect())).await;
+        // no lease ends, as of endpoints that hang
+        let leased = lease(&*store, at(1), 100).await;
+        let count = leased
+            .iter()
+            .filter(|leased| leased.webhook.owner == owner)
+            .count();
+        assert_eq!((count, leased.len()), (expected, expected), "{owner}");
+    }
+    let ended = lease(&*store, at(61), 100).await;
+    let of_late = ended.iter().filter(|leased| leased.webhook.owner == "late");
+    assert_eq!(
+        (of_late.count(), ended.len()),
+        (2, 14),
+        "all leases ended: the owners share"
+    );
+}
+
 /// A webhook gets as many deliveries at a time as its endpoint handles.
 pub(crate) async fn number_of_leases_follows_pace(make: Make) {
     let store = make(Limits {
@@ -326,7 +373,7 @@ pub(crate) async fn settlement_counts_failures(make: Make) {
     store.settle_delivery(last).await.expect("settled");
     assert_eq!(health().await, (Some(at(30)), 1, false, 2));
     let stats = store.stats().await.expect("readable");
-    assert_eq!((stats.outbox_pending, stats.snapshots_pending), (0, 1));
+    assert_eq!((stats.outbox_pending, stats.snapshots_pending), (2, 1));
     assert_eq!((stats.audit_entries, stats.outbox_oldest), (2, Some(at(0))));
 }
 

@@ -12,7 +12,7 @@ use proptest::test_runner::{Config, TestRunner};
 use request::{Changed, Request, request};
 
 use super::Make;
-use super::samples::{at, draft, event, session, webhook};
+use super::samples::{at, attempt, draft, event, session, webhook};
 use crate::outbox::event_id;
 use crate::{
     Change, Conflict, Leased, Limits, Pace, SessionQuery, Settled, Settlement, Stats, Store, StoreErrorKind,
@@ -41,6 +41,8 @@ pub(crate) fn store_behaves_like_model(make: Make) {
 }
 
 const LIMITS: Limits = Limits {
+    leases: 256,
+    webhook_deliveries: 3,
     file_bytes: u64::MAX,
     webhook_queue_rows: 3,
     owner_leases: 64,
@@ -166,6 +168,7 @@ async fn compare(store: &dyn Store, requests: Vec<Request>) {
                         settled,
                         rest_until: rest.map(|seconds| at(model.now + seconds)),
                         disable_webhook: disable,
+                        attempt: Some(attempt(model.now)),
                         entries: vec![draft("g")],
                     })
                     .await;
@@ -324,9 +327,10 @@ impl Model {
                     ..Hook::default()
                 };
                 self.webhooks.insert(id, put);
-                match enabled {
-                    true => self.release(id),
-                    false => self.withhold_all(id),
+                match (stored.is_on, enabled) {
+                    (false, true) => self.resume(id),
+                    (true, true) => self.release(id),
+                    (_, false) => {}
                 }
                 Ok(Some(stored.version + 1))
             }
@@ -378,6 +382,7 @@ impl Model {
         };
         for delivery in &self.outbox {
             let queue = stats.queues.entry(webhook_id(delivery.webhook)).or_default();
+            queue.oldest = queue.oldest.into_iter().chain([at(delivery.at)]).min();
             match delivery.kind {
                 Kind::Event => {
                     queue.pending += 1;

@@ -5,7 +5,9 @@ use genesys_api::parse_rfc3339;
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 
-use crate::{Change, Event, Session, SessionSecrets, Store, StoreErrorKind, TokenHash, Unit, Webhook};
+use crate::{
+    Change, DeliveryAttempt, Event, Session, SessionSecrets, Store, StoreErrorKind, TokenHash, Unit, Webhook,
+};
 
 /// The moment at which all samples are made, so many seconds later.
 pub(super) fn at(seconds: i64) -> OffsetDateTime {
@@ -48,6 +50,16 @@ pub(super) fn webhook(id: &str, owner: &str, name: &str, events: &[&str]) -> Web
         version: 0,
         secrets: format!("canary-key-{id}").into(),
         document: format!("canary-header-{id}").into(),
+    }
+}
+
+pub(super) fn attempt(seconds: i64) -> DeliveryAttempt {
+    DeliveryAttempt {
+        at: at(seconds),
+        latency: std::time::Duration::from_millis(7),
+        status: Some(500),
+        error: None,
+        response: "canary-response".into(),
     }
 }
 

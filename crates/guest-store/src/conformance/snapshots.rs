@@ -98,6 +98,7 @@ pub(crate) async fn queue_is_bounded(make: Make) {
     let queue = QueueStats {
         pending: 2,
         snapshots: 2,
+        oldest: Some(at(1)),
     };
     let found = stats(&*store).await;
     assert_eq!(found.queues, [("w".parse().expect("a valid id"), queue)].into());
@@ -271,52 +272,84 @@ pub(crate) async fn snapshots_are_due_in_turn(make: Make) {
     assert!(stats(&*store).await.queues.is_empty());
 }
 
-/// The events that a disabled webhook misses, pending or later, are due as snapshots when it is enabled again.
+/// What waits for a disabled webhook, and what follows, is due when it is enabled again, with a schedule of its own.
 pub(crate) async fn disabled_webhook_keeps_what_it_misses(make: Make) {
-    let store = make(Limits::default());
-    store_sessions(&*store, &["s-1", "s-2", "s-3"]).await;
+    let store = make(Limits {
+        webhook_queue_rows: 4,
+        ..Limits::default()
+    });
+    store_sessions(&*store, &["s-1", "s-2"]).await;
     put(&*store, "w", 0, true).await;
-    put(&*store, "other", 0, true).await;
     for (session, sequence) in [("s-1", 1), ("s-2", 1), ("s-1", 2)] {
         commit(&*store, session, sequence).await;
     }
-    let leased = lease(&*store, at(10), 1).await.remove(0);
-    assert_eq!(leased.webhook.id.as_str(), "other");
-    let held = lease(&*store, at(10), 1).await.remove(0);
-    put(&*store, "w", 1, false).await;
-    fenced(&*store, settlement(&held, Settled::Delivered)).await;
-    let queue = async |id: &str| {
-        let id = id.parse().expect("a valid id");
-        let queues = stats(&*store).await.queues;
-        queues.get(&id).map(|queue| (queue.pending, queue.snapshots))
+    let held = lease(&*store, at(10), 2).await;
+    let last = Settlement {
+        disable_webhook: true,
+        ..settlement(&held[0], Settled::RetryAt(at(500)))
     };
-    assert_eq!(queue("w").await, Some((0, 2)));
-    let committed = commit(&*store, "s-2", 4).await;
-    assert_eq!((committed.deliveries, committed.overflowed), (1, 1));
-    commit(&*store, "s-3", 1).await;
-    assert_eq!(queue("w").await, Some((0, 3)));
-    assert_eq!(queue("other").await, Some((5, 0)));
+    store.settle_delivery(last).await.expect("settled");
+    // one that is in flight counts
+    settle(&*store, &held[1], Settled::Delivered).await;
+    let queue = async || {
+        let queues = stats(&*store).await.queues;
+        queues
+            .values()
+            .next()
+            .map(|queue| (queue.pending, queue.snapshots))
+    };
+    for sequence in 2..=4 {
+        commit(&*store, "s-2", sequence).await;
+    }
+    assert_eq!(queue().await, Some((4, 1)), "the queue is bounded");
     assert!(accept_all(&*store).await.is_empty(), "it is disabled");
 
     put(&*store, "w", 2, true).await;
     let due = lease(&*store, at(10), 10).await;
-    let payloads: Vec<_> = due.iter().map(|leased| leased.payload.clone()).collect();
-    let expected = [
-        snapshot("s-1", 1..=2),
-        snapshot("s-2", 1..=4),
-        snapshot("s-3", 1..=1),
-    ];
-    assert_eq!(payloads, expected);
-    let last = Settlement {
-        disable_webhook: true,
-        ..settlement(&due[0], Settled::RetryAt(at(60)))
-    };
-    store.settle_delivery(last).await.expect("settled");
-    fenced(&*store, settlement(&due[1], Settled::Delivered)).await;
-    assert!(lease(&*store, at(10_000), 10).await.is_empty());
-    put(&*store, "w", 4, true).await;
-    assert_eq!(accept_all(&*store).await, expected);
+    let attempts: Vec<_> = due
+        .iter()
+        .map(|leased| (is_event(leased), leased.attempt))
+        .collect();
+    assert_eq!(
+        attempts,
+        [(true, 1); 4],
+        "at once, and from the start of the schedule"
+    );
+    assert_eq!(due[0].id, held[0].id);
+    for leased in &due {
+        settle(&*store, leased, Settled::Delivered).await;
+    }
+    assert_eq!(accept_all(&*store).await, [snapshot("s-2", 4..=4)]);
     assert!(stats(&*store).await.queues.is_empty());
+}
+
+/// Events that have waited too long for a disabled webhook join the snapshots of their sessions.
+pub(crate) async fn old_events_of_disabled_webhook_join_snapshots(make: Make) {
+    let store = make(Limits::default());
+    store_sessions(&*store, &["s-1", "s-2"]).await;
+    put(&*store, "w", 0, false).await;
+    put(&*store, "on", 0, true).await;
+    for (session, sequence) in [("s-1", 1), ("s-2", 2), ("s-1", 3), ("s-1", 4)] {
+        commit(&*store, session, sequence).await;
+    }
+    stored(&*store, unit(Change::RemoveOldDeliveries { before: at(4) })).await;
+    let found = stats(&*store).await.queues;
+    let counts = |id: &str| {
+        let queue = found[&id.parse().expect("a valid id")];
+        (queue.pending, queue.snapshots, queue.oldest)
+    };
+    assert_eq!(counts("w"), (1, 2, Some(at(1))));
+    assert_eq!(counts("on"), (4, 0, Some(at(1))), "it is enabled");
+    stored(
+        &*store,
+        unit(Change::RemoveWebhook("on".parse().expect("a valid id"))),
+    )
+    .await;
+    put(&*store, "w", 1, true).await;
+    assert_eq!(
+        accept_all(&*store).await,
+        [snapshot("s-1", 1..=3), snapshot("s-2", 2..=2)]
+    );
 }
 
 /// A removed session leaves one erasure at every webhook of its owner, in place of all that was not delivered.

@@ -67,7 +67,7 @@ pub(crate) async fn totals_add_up(make: Make) {
     assert_eq!(totals, [("a b", 7), ("all", 3), ("c", 3)]);
 }
 
-/// Events reach the enabled webhooks of their owner that ask for them, also one that is put in the same unit.
+/// Events reach the webhooks of their owner that ask for them, also a disabled one, and one that is put in the same unit.
 pub(crate) async fn event_reaches_subscribed_webhooks(make: Make) {
     let store = make(Limits::default());
     store_sessions(&*store, &["s-1"]).await;
@@ -98,7 +98,7 @@ pub(crate) async fn event_reaches_subscribed_webhooks(make: Make) {
         .expect("it is stored");
     assert_eq!(
         (committed.version, committed.entries, committed.deliveries),
-        (Some(1), 0..1, 4)
+        (Some(1), 0..1, 5)
     );
 
     let leased = store

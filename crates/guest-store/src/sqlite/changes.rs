@@ -22,7 +22,10 @@ impl Transaction<'_, '_> {
         if let Some(request) = &unit.request {
             self.put_request(request, number, unit.change.as_ref())?;
         }
-        let (mut deliveries, mut overflowed) = (0, 0);
+        let (mut deliveries, mut overflowed) = match &unit.change {
+            Some(Change::ReplayDeliveries { webhook, replay }) => self.replay(webhook.as_str(), replay)?,
+            _ => (0, 0),
+        };
         for event in &unit.events {
             let (queued, joined) = self.fan_out(event)?;
             deliveries += queued;
@@ -50,6 +53,12 @@ impl Transaction<'_, '_> {
             Change::UpdateSession(session) => self.put_session(session, false).map(Some),
             Change::PutToken(token) => self.put_token(token).map(Some),
             Change::PutWebhook(webhook) => self.put_webhook(webhook).map(Some),
+            Change::RemoveOldDeliveries { before } => {
+                self.remove_old_deliveries(micros(*before))?;
+                Ok(None)
+            }
+            // counted by the commit
+            Change::ReplayDeliveries { .. } => Ok(None),
             Change::RemoveRequests { before } => {
                 self.remove_requests(micros(*before))?;
                 Ok(None)
@@ -128,11 +137,13 @@ impl Transaction<'_, '_> {
     }
 
     fn put_webhook(&mut self, webhook: &Webhook) -> Result<u64, SqliteError> {
-        match self.stored_webhook(webhook.id.as_str())? {
-            Some((_, owner)) if webhook.version == 0 || owner != webhook.owner => {
+        let stored = self.stored_webhook(webhook.id.as_str())?;
+        let was_disabled = stored.as_ref().is_some_and(|(.., enabled)| !enabled);
+        match stored {
+            Some((_, owner, _)) if webhook.version == 0 || owner != webhook.owner => {
                 return Err(Conflict::IdInUse.into());
             }
-            Some((version, _)) if version != integer(webhook.version)? => {
+            Some((version, ..)) if version != integer(webhook.version)? => {
                 return Err(Conflict::VersionChanged.into());
             }
             Some(_) => {}
@@ -147,8 +158,9 @@ impl Transaction<'_, '_> {
         write_webhook(self.prepared, webhook, webhook.version + 1, &self.keys.seal)?;
         self.turns.touch(webhook.id.as_str());
         match webhook.enabled {
+            true if was_disabled => self.resume(webhook.id.as_str())?,
             true => self.release(webhook.id.as_str())?,
-            false => self.withhold_all(webhook.id.as_str())?,
+            false => {}
         }
         Ok(webhook.version + 1)
     }
@@ -165,11 +177,11 @@ impl Transaction<'_, '_> {
         Ok(())
     }
 
-    /// The version of a webhook, and its owner.
-    fn stored_webhook(&mut self, id: &str) -> Result<Option<(i64, String)>, SqliteError> {
-        let sql = "SELECT version, owner FROM webhooks WHERE id = ?1";
+    /// The version of a webhook, its owner, and whether it is enabled.
+    fn stored_webhook(&mut self, id: &str) -> Result<Option<(i64, String, bool)>, SqliteError> {
+        let sql = "SELECT version, owner, enabled FROM webhooks WHERE id = ?1";
         Ok(self
             .prepared
-            .row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?)))?)
+            .row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?)
     }
 }

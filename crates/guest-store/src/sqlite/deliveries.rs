@@ -17,6 +17,13 @@ use crate::seal::{Aead, LookupHash};
 use crate::store::PAGE;
 use crate::{Leased, Leases, Payload, SealKey, Settled, Settlement, StoreErrorKind, Webhook};
 
+/// Selects the columns of [`Held`].
+macro_rules! held_columns {
+    () => {
+        "SELECT position, kind, session, first, last, at, grown, slot, webhook, id, event FROM outbox"
+    };
+}
+
 /// Time until an unreadable snapshot or erasure is tried again. Our choice.
 const UNREADABLE_PAUSE: time::Duration = time::Duration::DAY;
 
@@ -130,13 +137,13 @@ impl Transaction<'_, '_> {
             delivery,
             "a delivery or its session cannot be read: restore it from a backup; an event joins a snapshot of its session"
         );
-        let sql =
-            "SELECT position, kind, session, first, last, at, grown, slot, webhook FROM outbox WHERE id = ?1";
+        let sql = concat!(held_columns!(), " WHERE id = ?1");
         let held = self.prepared.row(sql, [delivery], held)?;
         let held = held.ok_or(StoreErrorKind::Corrupt)?;
         self.turns.touch(webhook);
         if held.kind == EVENT {
             self.remove(&held)?;
+            self.log_as_dead(webhook, delivery)?;
             self.join_snapshot(webhook, &held.undelivered())?;
         } else {
             let sql = "UPDATE outbox SET due_at = ?2, leased = 0 WHERE position = ?1";
@@ -147,14 +154,17 @@ impl Transaction<'_, '_> {
     }
 
     pub(super) fn settle(&mut self, settlement: &Settlement) -> Result<(), SqliteError> {
-        let sql = "SELECT position, kind, session, first, last, at, grown, slot, webhook FROM outbox
-                   WHERE id = ?1 AND fence = ?2 AND attempts > 0 AND due_at IS NOT NULL";
+        let sql = concat!(
+            held_columns!(),
+            " WHERE id = ?1 AND fence = ?2 AND attempts > 0 AND due_at IS NOT NULL"
+        );
         let leased = params![settlement.delivery, integer(settlement.fence)?];
         let held = self.prepared.row(sql, leased, held)?;
         let held = held.ok_or(StoreErrorKind::Fenced)?;
         self.turns.touch(&held.webhook);
         self.turns.set_pace(&held.webhook, settlement.pace, self.limits);
         self.log(&settlement.entries)?;
+        self.log_attempt(&held, settlement)?;
         match settlement.settled {
             Settled::RetryAt(when) | Settled::NotSent(when) => {
                 let sql = "UPDATE outbox SET due_at = ?2, leased = 0, fence = fence + 1 WHERE position = ?1";
@@ -234,21 +244,24 @@ impl Transaction<'_, '_> {
                 self.prepared.execute(sql, [id])?;
             }
         }
-        self.withhold_all(id)
+        self.turns.touch(id);
+        Ok(())
     }
 }
 
 /// A row of the outbox that is settled.
-struct Held {
+pub(super) struct Held {
     position: i64,
-    kind: i64,
-    session: LookupHash,
-    first: i64,
-    last: i64,
-    at: i64,
+    pub(super) kind: i64,
+    pub(super) session: LookupHash,
+    pub(super) first: i64,
+    pub(super) last: i64,
+    pub(super) at: i64,
     has_grown: bool,
     slot: Option<i64>,
-    webhook: String,
+    pub(super) webhook: String,
+    pub(super) id: String,
+    pub(super) event: String,
 }
 
 impl Held {
@@ -273,6 +286,8 @@ fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
         has_grown: row.get(6)?,
         slot: row.get(7)?,
         webhook: row.get(8)?,
+        id: row.get(9)?,
+        event: row.get(10)?,
     })
 }
 

@@ -14,8 +14,8 @@ use super::prepared::Prepared;
 use super::reader::Reader;
 use super::rows::{select_sessions, session, subject_key, webhook};
 use super::{
-    Keys, SqliteStore, keyed_requests, lock, lock_name, private, row_sums, schema, schema_check, startup,
-    try_lock, unavailable,
+    Keys, SqliteStore, delivery_log, keyed_requests, lock, lock_name, private, row_sums, schema,
+    schema_check, startup, try_lock, unavailable,
 };
 use crate::seal::Aead;
 use crate::{StoreError, StoreErrorKind};
@@ -288,6 +288,11 @@ fn check_rows(prepared: &mut Prepared<'_>, keys: &Keys, faults: &mut Vec<String>
         body.map(drop).ok_or_else(|| StoreErrorKind::Corrupt.into())
     };
     add("delivery", unreadable(prepared, sql, body)?);
+    let sql = delivery_log::CHECKED;
+    add(
+        "the attempts of delivery",
+        unreadable(prepared, sql, |row| delivery_log::check(row, seal))?,
+    );
     let mut reader = Reader { prepared, keys };
     if let Err(error) = reader.verify_log() {
         push_corrupt(faults, error)?;

@@ -13,7 +13,9 @@ use super::prepared::{Prepared, each_page};
 use super::rows::{
     aad, bound_session, number, session_columns, subject_aad, time, webhook_aads, write_session,
 };
-use super::schema::{COUNTS, LOG_TRIGGERS, REQUESTS, SESSION_INDEXES, TABLES_2, VERSION, seal_aad};
+use super::schema::{
+    COUNTS, DELIVERIES, LOG_TRIGGERS, REQUESTS, SESSION_INDEXES, TABLES_2, VERSION, seal_aad,
+};
 use super::{migrate_outbox, row_sums};
 use crate::audit_log::LogHead;
 use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, TokenHash};
@@ -28,6 +30,7 @@ pub(super) const VACUUM_DUE: &str = "vacuum_due";
 /// then unchanged.
 pub(super) fn from(connection: &Connection, keys: &Keys, version: i32) -> Result<(), SqliteError> {
     let transaction = connection.unchecked_transaction()?;
+    transaction.execute_batch(DELIVERIES)?;
     if version < 4 {
         rows_to_4(&transaction, keys, version)?;
     }
@@ -36,6 +39,15 @@ pub(super) fn from(connection: &Connection, keys: &Keys, version: i32) -> Result
          DROP INDEX IF EXISTS sessions_ended;",
     )?;
     transaction.execute_batch(SESSION_INDEXES)?;
+    if version > 1 {
+        transaction
+            .execute_batch("DROP INDEX outbox_oldest; CREATE INDEX outbox_oldest ON outbox (webhook, at);")?;
+    }
+    if version > 3 {
+        let head = sealed_head(&transaction)?.and_then(|sealed| LogHead::open_5(&keys.seal, sealed));
+        let head = head.ok_or(StoreErrorKind::Corrupt)?;
+        write_head(&mut Prepared::new(&transaction), &head, &keys.seal)?;
+    }
     let proof = keys.seal.seal(seal_aad(VERSION), b"");
     transaction.execute("UPDATE meta SET value = ?1 WHERE name = 'seal'", [proof])?;
     transaction.pragma_update(None, "user_version", VERSION)?;
@@ -150,10 +162,13 @@ fn webhooks_from_3(connection: &Connection, seal: &SealKey) -> Result<(), Sqlite
 
 /// The head of the log of version 2 or 3.
 fn head_of_3(connection: &Connection, seal: &SealKey) -> Result<LogHead, SqliteError> {
-    let sql = "SELECT value FROM meta WHERE name = 'head'";
-    let sealed = connection.query_row(sql, [], |row| row.get(0)).optional()?;
-    let head = sealed.and_then(|sealed| LogHead::open_3(seal, sealed));
+    let head = sealed_head(connection)?.and_then(|sealed| LogHead::open_3(seal, sealed));
     head.ok_or_else(|| StoreErrorKind::Corrupt.into())
+}
+
+fn sealed_head(connection: &Connection) -> Result<Option<Vec<u8>>, SqliteError> {
+    let sql = "SELECT value FROM meta WHERE name = 'head'";
+    Ok(connection.query_row(sql, [], |row| row.get(0)).optional()?)
 }
 
 /// Whether the file was migrated and not vacuumed since.

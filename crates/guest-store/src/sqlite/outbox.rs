@@ -71,7 +71,7 @@ impl Transaction<'_, '_> {
             if self.prepared.row(sql, [&id], |_| Ok(()))?.is_some() {
                 return Err(Conflict::EventIdInUse.into());
             }
-            if queue.is_enabled && queue.stats.pending < self.limits.webhook_queue_rows {
+            if queue.stats.pending < self.limits.webhook_queue_rows {
                 self.enqueue(&queue.webhook, &id, event)?;
                 queued += 1;
             } else {
@@ -139,27 +139,43 @@ impl Transaction<'_, '_> {
         Ok(())
     }
 
-    /// Adds all pending events of a webhook to the snapshots of their sessions. None of them is due.
-    pub(super) fn withhold_all(&mut self, webhook: &str) -> Result<(), SqliteError> {
-        self.write_counts()?;
-        self.turns.touch(webhook);
+    /// Makes all that waits for a webhook due which is enabled again, each with a schedule of its own.
+    pub(super) fn resume(&mut self, webhook: &str) -> Result<(), SqliteError> {
         for sql in [
-            "UPDATE outbox SET due_at = NULL, leased = 0, fence = fence + 1, attempts = 0
-             WHERE webhook = ?1 AND kind > 0 AND due_at IS NOT NULL",
-            "INSERT INTO outbox (id, webhook, session, kind, first, last, at, grown)
-             SELECT hex(randomblob(16)), webhook, session, 1, min(first), max(last), min(at), 1 FROM outbox
-             WHERE webhook = ?1 AND kind = 0 GROUP BY session ORDER BY min(position)
-             ON CONFLICT (webhook, session) WHERE kind > 0 DO UPDATE SET
-             grown = grown OR first > excluded.first OR last < excluded.last,
-             first = min(first, excluded.first), last = max(last, excluded.last), at = min(at, excluded.at)",
-            "DELETE FROM outbox WHERE webhook = ?1 AND kind = 0",
-            "UPDATE webhooks SET pending = 0,
-             snapshots = (SELECT count(*) FROM outbox WHERE webhook = ?1) WHERE id = ?1",
+            "UPDATE outbox SET due_at = at, attempts = 0 WHERE webhook = ?1 AND kind = 0 AND leased = 0",
+            "UPDATE outbox SET due_at = NULL, attempts = 0
+             WHERE webhook = ?1 AND kind > 0 AND leased = 0 AND due_at IS NOT NULL",
         ] {
             self.prepared.execute(sql, [webhook])?;
         }
-        self.head.overflowing.remove(webhook);
+        self.release(webhook)
+    }
+
+    /// Adds the pending events of a webhook that are older than `before` to the snapshots of their sessions.
+    pub(super) fn withhold(&mut self, webhook: &str, before: i64) -> Result<(), SqliteError> {
+        self.turns.touch(webhook);
+        for sql in [
+            "DELETE FROM deliveries WHERE webhook = ?1 AND state = 0 AND kind = 0 AND at < ?2",
+            "INSERT INTO outbox (id, webhook, session, kind, first, last, at, grown)
+             SELECT hex(randomblob(16)), webhook, session, 1, min(first), max(last), min(at), 1 FROM outbox
+             WHERE webhook = ?1 AND kind = 0 AND leased = 0 AND at < ?2 GROUP BY session ORDER BY min(position)
+             ON CONFLICT (webhook, session) WHERE kind > 0 DO UPDATE SET
+             grown = grown OR first > excluded.first OR last < excluded.last,
+             first = min(first, excluded.first), last = max(last, excluded.last), at = min(at, excluded.at)",
+            "DELETE FROM outbox WHERE webhook = ?1 AND kind = 0 AND leased = 0 AND at < ?2",
+        ] {
+            self.prepared.execute(sql, params![webhook, before])?;
+        }
+        let sql =
+            "UPDATE webhooks SET pending = (SELECT count(*) FROM outbox WHERE webhook = ?1 AND kind = 0),
+                   snapshots = (SELECT count(*) FROM outbox WHERE webhook = ?1 AND kind > 0) WHERE id = ?1";
+        self.prepared.execute(sql, [webhook])?;
         Ok(())
+    }
+
+    /// The pending events of a webhook, if it exists.
+    pub(super) fn pending(&mut self, webhook: &str) -> Result<Option<u64>, SqliteError> {
+        Ok(self.queue(webhook)?.map(|queue| queue.stats.pending))
     }
 
     /// Replaces all that was not delivered of a session by one erasure per webhook of its owner. `erased` is the sequence
@@ -264,7 +280,6 @@ impl Transaction<'_, '_> {
         };
         let mut stats = Stats {
             live_sessions: self.head.live_sessions,
-            outbox_oldest: oldest("SELECT min(at) FROM outbox")?,
             oldest_end: oldest("SELECT min(ended_at) FROM sessions WHERE ended_at IS NOT NULL")?,
             oldest_request: oldest("SELECT min(at) FROM requests")?,
             audit_entries: self.head.log.tree.size(),
@@ -276,10 +291,18 @@ impl Transaction<'_, '_> {
             .prepared
             .rows(sql, [], |row| Ok((row.get(0)?, number(row, 1)?)))?;
         stats.totals = totals.into_iter().collect();
-        let sql = "SELECT id, enabled, pending, snapshots FROM webhooks WHERE pending > 0 OR snapshots > 0";
-        for queue in self.prepared.rows(sql, [], queue)? {
+        let sql =
+            "SELECT id, enabled, pending, snapshots, (SELECT min(at) FROM outbox WHERE webhook = webhooks.id)
+                   FROM webhooks WHERE pending > 0 OR snapshots > 0";
+        for queue in self.prepared.rows(sql, [], |row| {
+            let mut queue = queue(row)?;
+            queue.stats.oldest = row.get::<_, Option<i64>>(4)?.map(time).transpose()?;
+            Ok(queue)
+        })? {
             stats.outbox_pending += queue.stats.pending;
             stats.snapshots_pending += queue.stats.snapshots;
+            let oldest = queue.stats.oldest;
+            stats.outbox_oldest = stats.outbox_oldest.into_iter().chain(oldest).min();
             let id = queue.webhook.parse().map_err(|_| StoreErrorKind::Corrupt)?;
             stats.queues.insert(id, queue.stats);
         }
@@ -294,6 +317,7 @@ fn queue(row: &rusqlite::Row<'_>) -> Result<Queue, SqliteError> {
         stats: QueueStats {
             pending: number(row, 2)?,
             snapshots: number(row, 3)?,
+            oldest: None,
         },
     })
 }

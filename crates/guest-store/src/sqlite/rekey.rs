@@ -148,6 +148,10 @@ fn rekey_sessions(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> 
                 params![old, new],
             )?;
             prepared.execute(
+                "UPDATE deliveries SET session = ?2 WHERE session = ?1",
+                params![old, new],
+            )?;
+            prepared.execute(
                 "UPDATE outbox SET session = ?2 WHERE session = ?1",
                 params![old, new],
             )

@@ -27,7 +27,7 @@ pub(super) struct Table {
 }
 
 /// The tables of the sums. The log has MACs of its own, and the values in `meta` are sealed.
-pub(super) const TABLES: [Table; 6] = [
+pub(super) const TABLES: [Table; 7] = [
     Table {
         name: "counts",
         key: "rowid",
@@ -60,6 +60,12 @@ pub(super) const TABLES: [Table; 6] = [
         key: "rowid",
         columns: "id, owner, name, events, enabled, failing_since, failures, rest_until, version, secrets, document, \
                   last_turn, pending, snapshots",
+    },
+    // since version 6
+    Table {
+        name: "deliveries",
+        key: "position",
+        columns: "position, id, webhook, session, kind, first, last, event, at, state, number, attempted_at, attempts",
     },
 ];
 

@@ -13,7 +13,7 @@ use crate::{SealKey, StoreError, StoreErrorKind};
 /// Marks the file as a guest store (`PRAGMA application_id`): "gst1" in ASCII.
 pub(super) const APPLICATION: i32 = 0x6773_7431;
 /// The version of the tables (`PRAGMA user_version`).
-pub(super) const VERSION: i32 = 5;
+pub(super) const VERSION: i32 = 6;
 
 /// Tables that every version has, with other counts of `webhooks`.
 const TABLES: &str = "
@@ -168,10 +168,34 @@ pub(super) const OUTBOX: &str = "
     -- also leads from a webhook that goes to all that goes with it
     CREATE INDEX outbox_due ON outbox (webhook, due_at, position);
     CREATE INDEX outbox_leased ON outbox (webhook, due_at) WHERE leased = 1;
-    CREATE INDEX outbox_oldest ON outbox (at);
+    CREATE INDEX outbox_oldest ON outbox (webhook, at);
     CREATE INDEX outbox_session ON outbox (session, webhook);
     CREATE UNIQUE INDEX outbox_snapshot ON outbox (webhook, session) WHERE kind > 0;
     CREATE INDEX outbox_released ON outbox (webhook) WHERE kind > 0 AND (leased = 1 OR due_at = at);
+";
+
+/// The log of deliveries. `session` and `kind` are those of the outbox. `state` is 0 of a delivery that waits, 1 of a
+/// delivered one, 2 of a dead one, and `number` counts the rows of a webhook in a state.
+pub(super) const DELIVERIES: &str = "
+    -- attempts are sealed under the subject key of the session
+    CREATE TABLE deliveries (
+        position INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL,
+        webhook TEXT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+        session BLOB NOT NULL,
+        kind INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        event TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        attempted_at INTEGER NOT NULL,
+        attempts BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX deliveries_id ON deliveries (id);
+    CREATE INDEX deliveries_session ON deliveries (session);
+    CREATE UNIQUE INDEX deliveries_number ON deliveries (webhook, state, number);
 ";
 
 /// Opens the file for writing. With WAL and `synchronous=FULL` a commit is durable before it is answered.
@@ -282,6 +306,7 @@ pub(super) fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
         COUNTS,
         REQUESTS,
         OUTBOX,
+        DELIVERIES,
         LOG_TABLES,
         LOG_TRIGGERS,
     ]
@@ -297,7 +322,8 @@ pub(super) fn seal_aad(version: i32) -> &'static str {
         2 => "meta/seal/value/2",
         3 => "meta/seal/value/3",
         4 => "meta/seal/value/4",
-        _ => "meta/seal/value/5",
+        5 => "meta/seal/value/5",
+        _ => "meta/seal/value/6",
     }
 }
 

@@ -58,6 +58,8 @@ impl Transaction<'_, '_> {
         self.prepared
             .execute("DELETE FROM sessions WHERE key = ?1", [key])?;
         self.unlink_requests(key)?;
+        let sql = "DELETE FROM deliveries WHERE session = ?1";
+        self.prepared.execute(sql, [key])?;
         if let Some(guest) = live {
             self.guests.remove(guest);
         }

@@ -18,6 +18,8 @@ const FIRST_LIMIT: usize = 4;
 pub(super) struct Turns {
     queues: HashMap<String, Queue>,
     owners: HashMap<String, Owner>,
+    /// Leases of all owners.
+    in_flight: usize,
     /// The owners with a ready queue and a free lease: fewest leases first, then the order of their first queue.
     order: BTreeSet<(usize, Place, String)>,
     /// When something of a queue can be leased next, past times included.
@@ -138,7 +140,10 @@ impl Turns {
     pub(super) fn take(&mut self, count: usize, limits: &Limits) -> BTreeMap<String, usize> {
         let mut taken = BTreeMap::new();
         for _ in 0..count {
-            let Some((_, (.., webhook), _)) = self.order.first().cloned() else {
+            // an owner leaves as many leases free as it has, so that hanging endpoints never take the last ones
+            let free = limits.leases.saturating_sub(self.in_flight);
+            let next = self.order.first().filter(|(of_owner, ..)| *of_owner < free);
+            let Some((_, (.., webhook), _)) = next.cloned() else {
                 break;
             };
             if let Some(mut queue) = self.remove(&webhook, limits) {
@@ -157,6 +162,7 @@ impl Turns {
         let id = || webhook.to_owned();
         self.due.remove(&(queue.next.unwrap_or_default(), id()));
         self.wakes.remove(&(queue.wake.unwrap_or_default(), id()));
+        self.in_flight -= queue.in_flight;
         self.change_owner(&queue.owner, limits, |owner| {
             owner.in_flight -= queue.in_flight;
             owner.ready.remove(&queue.place(webhook));
@@ -168,6 +174,7 @@ impl Turns {
         let timed = |at: i64| (at, webhook.to_owned());
         self.due.extend(queue.next.map(timed));
         self.wakes.extend(queue.wake.map(timed));
+        self.in_flight += queue.in_flight;
         self.change_owner(&queue.owner, limits, |owner| {
             owner.in_flight += queue.in_flight;
             if queue.due > 0 && queue.in_flight < queue.limit {
@@ -210,12 +217,13 @@ fn read(
     let params = rusqlite::params![webhook, now, integer(limit as u64)?];
     let mut found = prepared.rows(QUEUE, params, |row| {
         let (is_enabled, rest_until): (bool, Option<i64>) = (row.get(1)?, row.get(2)?);
-        let (oldest, lease_end): (Option<i64>, Option<i64>) = (row.get(4)?, row.get(5)?);
+        // of a retry, or the end of a lease
+        let (oldest, later): (Option<i64>, Option<i64>) = (row.get(4)?, row.get(5)?);
         let next = oldest
             .filter(|_| is_enabled)
             .map(|due| rest_until.map_or(due, |until| until.max(due)));
         let is_awake = next.is_some_and(|next| next <= now);
-        let times = [next.filter(|at| *at > now), lease_end];
+        let times = [next.filter(|at| *at > now), later];
         Ok(Queue {
             owner: row.get(0)?,
             limit,
@@ -233,7 +241,7 @@ fn read(
 /// The queue of a webhook. Its cost does not grow with the number of webhooks, or of their deliveries.
 const QUEUE: &str = "SELECT owner, enabled, rest_until, last_turn,
     (SELECT min(due_at) FROM outbox WHERE webhook = ?1),
-    (SELECT min(due_at) FROM outbox WHERE webhook = ?1 AND leased = 1 AND due_at > ?2),
+    (SELECT min(due_at) FROM outbox WHERE webhook = ?1 AND due_at > ?2),
     (SELECT count(*) FROM outbox WHERE webhook = ?1 AND leased = 1 AND due_at > ?2),
     (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE webhook = ?1 AND due_at <= ?2 LIMIT ?3))
     FROM webhooks WHERE id = ?1";

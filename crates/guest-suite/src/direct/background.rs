@@ -4,14 +4,13 @@ use std::time::{Duration, Instant};
 
 use audit::{Actor, Draft};
 use genesys_api::{Now, rfc3339};
-use guest_store::LogMonitor;
+use guest_store::{Change, LogMonitor};
 use tokio::task::{JoinError, JoinSet};
 use webhook::Dispatcher;
 
 use super::Direct;
 
-/// Maximum number of deliveries in flight. Our choice: four times the leases of one owner, so that the endpoints of three
-/// owners may hang without an effect on others.
+/// Maximum number of deliveries in flight: the leases that a store gives by default.
 const MAX_DELIVERIES: usize = 256;
 /// Shortest time between two reads of the outbox without a new event, and between two runs that end sessions. Our choice.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -20,7 +19,9 @@ const MIN_INTERVAL: Duration = Duration::from_secs(1);
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(15);
 /// Largest correction of the wall clock between two runs that is no jump. Our choice: NTP sets a clock that is further off.
 const MAX_CLOCK_STEP: Duration = Duration::from_secs(1);
-/// Runs of the other tasks per checkpoint of the audit log.
+/// Time for which attempts are kept, and for which events wait for a disabled webhook. Our choice: longer than the schedule.
+const DELIVERIES_KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// Runs of the other tasks per checkpoint of the audit log, and per removal of old deliveries.
 const RUNS_PER_CHECKPOINT: u32 = 4;
 
 impl Direct {
@@ -28,7 +29,8 @@ impl Direct {
     ///
     /// - Delivers the outbox, up to 256 deliveries at once. A dropped delivery is repeated with the same id.
     /// - Ends idle sessions, and re-evaluates the consent of a session whose decision may differ: all of them at the start.
-    /// - Erases sessions after their retention, and removes idempotency keys after 24 hours.
+    /// - Erases sessions after their retention, and removes idempotency keys after 24 hours, attempts of deliveries after 7 days.
+    /// - Adds events that wait for a disabled webhook for 7 days to the snapshots of their sessions.
     /// - Logs counted refusals when their minute is over.
     /// - Signs the audit log every minute, and verifies it at the start and every day.
     ///
@@ -112,6 +114,12 @@ impl Direct {
         }
         if with_checkpoint && let Err(error) = self.store().checkpoint().await {
             tracing::error!(%error, "cannot sign the audit log");
+        }
+        let before = checked.utc - DELIVERIES_KEPT;
+        if with_checkpoint
+            && let Err(error) = self.commit(Change::RemoveOldDeliveries { before }.into()).await
+        {
+            tracing::error!(%error, "cannot remove old deliveries, trying again");
         }
         checked
     }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use genesys_api::{entropy, error_chain};
 use guest_sessions::{ErrorCode, SubscriptionBody, erased_event};
 use guest_store::{
-    Leased, Leases, Pace, Payload, Settled, Settlement, StoreErrorKind, Webhook as WebhookRow,
+    DeliveryAttempt, Leased, Leases, Pace, Payload, Settled, Settlement, StoreErrorKind,
+    Webhook as WebhookRow,
 };
 use secrecy::ExposeSecret as _;
 use webhook::{
@@ -15,6 +16,7 @@ use webhook::{
 };
 
 use super::Direct;
+use super::redact::{redact, texts};
 use super::signing_keys::SigningKeys;
 use crate::Error;
 
@@ -55,7 +57,7 @@ impl Direct {
                 let settlement = Settlement {
                     disable_webhook: true,
                     entries: vec![failure("webhook.disabled").detail("reason", "unreadable")],
-                    ..leased.settlement(Settled::Dead, self.clock().now().utc)
+                    ..leased.settlement(Settled::NotSent(leased.at), self.clock().now().utc)
                 };
                 return self.settle(settlement, None).await;
             }
@@ -65,19 +67,8 @@ impl Direct {
             let postponed = leased.settlement(Settled::NotSent(now + UNREADABLE_PAUSE), now);
             return self.settle(postponed, None).await;
         };
-        let sent = self.clock().now();
-        let outcome = dispatcher
-            .deliver(&Attempt {
-                id: &id,
-                target: &subscription.target,
-                headers: &subscription.headers,
-                secret: &keys.current,
-                old_secrets: &keys.old_at(sent.utc),
-                body,
-            })
-            .await;
-        let answered = self.clock().now();
-        disclosure.at = answered.utc;
+        let (outcome, made) = self.attempt(dispatcher, &subscription, &keys, &id, body).await;
+        disclosure.at = made.at;
         let schedule = dispatcher.schedule();
         let attempt = match leased.payload {
             Payload::Event { .. } => leased.attempt,
@@ -90,12 +81,13 @@ impl Direct {
         };
         let next_step = health.handle_outcome(schedule, attempt, &outcome, disclosure.at, entropy::number());
         let mut settlement = leased.settlement(Settled::Dead, disclosure.at);
-        settlement.pace = match outcome.load(answered.instant.saturating_duration_since(sent.instant)) {
+        settlement.pace = match outcome.load(made.latency) {
             Load::Low => Pace::Faster,
             Load::High => Pace::Slower,
             Load::Hanging => Pace::Stopped,
             _ => Pace::Same,
         };
+        settlement.attempt = Some(made);
         match next_step {
             NextStep::Delivered => settlement.settled = Settled::Delivered,
             NextStep::RetryAt { at, pause_until } => {
@@ -105,13 +97,17 @@ impl Direct {
                     }
                     _ => "",
                 };
-                tracing::warn!(webhook = %webhook.id, attempt = leased.attempt, ?outcome, "delivery failed, it is retried{hint}");
+                let (status, error) = (outcome.status(), outcome.failure());
+                tracing::warn!(webhook = %webhook.id, attempt = leased.attempt, status, error, "delivery failed, it is retried{hint}");
                 (settlement.settled, settlement.rest_until) = (Settled::RetryAt(at), pause_until);
             }
             NextStep::DisableEndpoint(reason) => {
-                tracing::error!(webhook = %webhook.id, ?reason, "webhook disabled: replace it to enable it again");
+                let reason = reason.as_str();
+                tracing::error!(webhook = %webhook.id, reason, "webhook disabled: repair its endpoint, then resume it");
                 settlement.disable_webhook = true;
-                let entry = failure("webhook.disabled").detail("reason", reason.as_str());
+                // it waits with the others
+                settlement.settled = Settled::RetryAt(disclosure.at);
+                let entry = failure("webhook.disabled").detail("reason", reason);
                 settlement.entries.push(entry);
             }
             _ => settlement.entries.push(failure("webhook.dead")),
@@ -122,6 +118,43 @@ impl Direct {
         }
         let disclosure = outcome.may_have_arrived().then_some(disclosure);
         self.settle(settlement, disclosure).await
+    }
+
+    /// Sends a body once, signed with all secrets that are in force.
+    pub(super) async fn attempt(
+        &self,
+        dispatcher: &Dispatcher,
+        subscription: &Subscription,
+        keys: &SigningKeys,
+        id: &MessageId,
+        body: Bytes,
+    ) -> (webhook::Outcome, DeliveryAttempt) {
+        let mut hidden: Vec<String> = subscription
+            .headers
+            .iter()
+            .map(|(_, value)| value.to_owned())
+            .collect();
+        hidden.extend(serde_json::from_slice(&body).iter().flat_map(texts));
+        let sent = self.clock().now();
+        let (outcome, response) = dispatcher
+            .deliver_and_read(&Attempt {
+                id,
+                target: &subscription.target,
+                headers: &subscription.headers,
+                secret: &keys.current,
+                old_secrets: &keys.old_at(sent.utc),
+                body,
+            })
+            .await;
+        let ended = self.clock().now();
+        let attempt = DeliveryAttempt {
+            at: ended.utc,
+            latency: ended.instant.saturating_duration_since(sent.instant),
+            status: outcome.status(),
+            error: outcome.failure().map(str::to_owned),
+            response: redact(&response, &hidden).into(),
+        };
+        (outcome, attempt)
     }
 
     /// Stores the outcome of a delivery, and the entry of its disclosure if it was sent.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use audit::Draft;
 use genesys_api::{Now, SessionId};
 use guest_conversation::client::SessionUpdate;
-use guest_store::{Change, Conflict, Event, KeyedRequest, StoreErrorKind, Unit};
+use guest_store::{Change, Committed, Conflict, Event, KeyedRequest, StoreErrorKind, Unit};
 use time::OffsetDateTime;
 
 use super::Direct;
@@ -98,11 +98,19 @@ impl Direct {
     /// Commits a mutation, then counts its metric and notifies its conversations, even if the future is dropped. Returns the
     /// sequence numbers of its entries.
     pub(super) async fn commit(&self, mutation: Mutation) -> Result<Range<u64>, Error> {
+        Ok(self
+            .commit_and_count(mutation)
+            .await?
+            .map_or(0..0, |committed| committed.entries))
+    }
+
+    /// As [`commit`](Self::commit). Returns what was stored, `None` if there was nothing.
+    pub(super) async fn commit_and_count(&self, mutation: Mutation) -> Result<Option<Committed>, Error> {
         if let Some(entry) = mutation.repeated {
             self.audit_log().log_repeated(entry).await?;
         }
         if mutation.change.is_none() && mutation.entries.is_empty() {
-            return Ok(0..0);
+            return Ok(None);
         }
         let metrics = &self.shared.metrics;
         let metric = mutation
@@ -127,7 +135,7 @@ impl Direct {
         let has_deliveries = !unit.events.is_empty()
             || matches!(
                 unit.change,
-                Some(Change::PutWebhook(_) | Change::RemoveSession { .. })
+                Some(Change::PutWebhook(_) | Change::RemoveSession { .. } | Change::ReplayDeliveries { .. })
             );
         let shared = Arc::clone(&self.shared);
         let committing = tokio::spawn(async move {
@@ -153,7 +161,7 @@ impl Direct {
             if has_deliveries {
                 shared.events.notify_one();
             }
-            Ok(committed.entries)
+            Ok(Some(committed))
         });
         // the task is lost only with its runtime
         let unavailable = |_| Err(StoreErrorKind::Unavailable.into());

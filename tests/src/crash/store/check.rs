@@ -175,6 +175,7 @@ impl Outbox {
                     pace: Pace::Same,
                     rest_until: None,
                     disable_webhook: false,
+                    attempt: None,
                     entries: Vec::new(),
                 };
                 let store = Arc::clone(&store);

@@ -204,6 +204,7 @@ impl<'l> Writer<'l> {
                 pace: Pace::Same,
                 rest_until: None,
                 disable_webhook: false,
+                attempt: None,
                 entries: vec![entry],
             };
             match self.runtime.block_on(self.store.settle_delivery(settlement)) {

@@ -196,11 +196,6 @@ async fn hanging_endpoints_of_an_owner_delay_no_other_owner() {
         outage.create().await;
         outage.crm.received(count).await;
     }
-    let webhooks = outage.direct.store().webhooks().await.unwrap();
-    assert!(
-        webhooks.iter().all(|webhook| webhook.failures == 0),
-        "no attempt to a hanging endpoint ended meanwhile"
-    );
     running.abort();
 }
 
@@ -314,7 +309,8 @@ async fn receiver_that_was_disabled_converges() {
     outage.end(&second).await;
     outage.create().await;
     outage.erase(&[second]).await;
-    assert_eq!(outage.waiting().await, (0, 3));
+    // the events of two sessions wait, and the erasure of the other one
+    assert_eq!(outage.waiting().await, (3, 1));
     outage.attempt_all().await;
     let refused = outage.crm.received(1).await.remove(0);
     let replaced = outage
@@ -325,9 +321,17 @@ async fn receiver_that_was_disabled_converges() {
     let received = outage.crm.received(0).await;
     let mut names: Vec<_> = received[1..].iter().map(Delivery::event).collect();
     names.sort();
-    let (erased, snapshot) = (EventName::Erased.as_str(), EventName::Snapshot.as_str());
-    assert_eq!(names, [erased, snapshot, snapshot]);
-    assert!(received[1..].iter().all(|delivery| delivery.id() != refused.id()));
+    let expected = [
+        EventName::Created,
+        EventName::Created,
+        EventName::Erased,
+        EventName::Updated,
+    ];
+    assert_eq!(names, expected.map(EventName::as_str));
+    let again = received[1..]
+        .iter()
+        .filter(|delivery| delivery.id() == refused.id());
+    assert_eq!(again.count(), 1, "what it refused is sent again");
 }
 
 #[tokio::test]

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use audit::VerifierKey;
 use genesys_api::{IdempotencyKey, SessionId};
 use guest_store::{
-    Change, Committed, EntryQuery, Leases, Session, SessionQuery, Settlement, SharedToken, Stats,
-    StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry, StoredRequest, Unit, Webhook,
+    Change, Committed, Delivery, DeliveryQuery, EntryQuery, Leases, Session, SessionQuery, Settlement,
+    SharedToken, Stats, StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry, StoredRequest, Unit,
+    Webhook,
 };
 use guest_suite::contract::ErrorCode;
 use guest_suite::store::LogState;
@@ -81,6 +82,10 @@ impl Store for FaultyStore {
 
     fn settle_delivery(&self, settlement: Settlement) -> StoreFuture<'_, ()> {
         self.store.settle_delivery(settlement)
+    }
+
+    fn deliveries(&self, query: DeliveryQuery, limit: usize) -> StoreFuture<'_, Vec<Delivery>> {
+        self.store.deliveries(query, limit)
     }
 
     fn entries(&self, query: EntryQuery, limit: usize) -> StoreFuture<'_, Vec<StoredEntry>> {

@@ -21,7 +21,7 @@ impl Model {
             fence: 0,
             attempt: 0,
         };
-        if self.webhooks[&webhook].is_on && has_room {
+        if has_room {
             self.outbox.push(delivery);
             return true;
         }
@@ -62,20 +62,17 @@ impl Model {
         }
     }
 
-    pub(super) fn withhold_all(&mut self, webhook: u8) {
-        let (withheld, others) = std::mem::take(&mut self.outbox)
-            .into_iter()
-            .partition::<Vec<_>, _>(|delivery| delivery.webhook == webhook && delivery.kind == Kind::Event);
-        self.outbox = others;
-        for delivery in self.outbox.iter_mut().filter(|other| other.webhook == webhook) {
-            if delivery.due.take().is_some() {
-                (delivery.is_leased, delivery.attempt) = (false, 0);
-                delivery.fence += 1;
+    /// Makes all that waits for a webhook due that is enabled again.
+    pub(super) fn resume(&mut self, webhook: u8) {
+        let waits = |delivery: &&mut Delivery| delivery.webhook == webhook && !delivery.is_leased;
+        for delivery in self.outbox.iter_mut().filter(waits) {
+            if delivery.kind == Kind::Event {
+                (delivery.due, delivery.attempt) = (Some(delivery.at), 0);
+            } else if delivery.due.take().is_some() {
+                delivery.attempt = 0;
             }
         }
-        for delivery in &withheld {
-            self.join_snapshot(delivery);
-        }
+        self.release(webhook);
     }
 
     pub(super) fn announce_erasure(&mut self, session: &str, sequence: u64) {
@@ -221,7 +218,6 @@ impl Model {
         self.entries += 1;
         if disable {
             (webhook.is_on, webhook.version) = (false, webhook.version + 1);
-            self.withhold_all(id);
             return Ok(());
         }
         match settled {

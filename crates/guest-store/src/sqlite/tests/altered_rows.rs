@@ -4,7 +4,7 @@ use audit::Pseudonym;
 
 use super::*;
 use crate::sqlite::row_sums::TABLES;
-use crate::{KeyedRequest, Pace, Settled, Settlement, verify};
+use crate::{DeliveryAttempt, KeyedRequest, Settled, Settlement, verify};
 
 /// A folder whose files take no time to sync, where the system has one.
 fn folder_in_memory() -> tempfile::TempDir {
@@ -51,7 +51,26 @@ async fn filled(path: &Path) -> SqliteStore {
     for number in 1..=3 {
         store.commit(created(number)).await.unwrap();
     }
+    fail_first_delivery(&store, at()).await;
     store
+}
+
+/// Makes an attempt of the first delivery, which is due again at `retry`.
+async fn fail_first_delivery(store: &SqliteStore, retry: OffsetDateTime) {
+    let leased = store.lease_deliveries(at(), Duration::from_secs(60), 1).await;
+    let leased = leased.unwrap().deliveries.remove(0);
+    let attempt = DeliveryAttempt {
+        at: retry,
+        latency: Duration::ZERO,
+        status: Some(500),
+        error: None,
+        response: "no".into(),
+    };
+    let settlement = Settlement {
+        attempt: Some(attempt),
+        ..leased.settlement(Settled::RetryAt(retry), at())
+    };
+    store.settle_delivery(settlement).await.unwrap();
 }
 
 /// Changes a row of each table: a withdrawal, an erasure, a webhook, an attempt of a delivery.
@@ -66,19 +85,7 @@ async fn change_rows(store: &SqliteStore) {
     };
     store.commit(unit).await.unwrap();
     store.commit(named_webhook("w-1", "o", 1)).await.unwrap();
-    let leased = store.lease_deliveries(at(), Duration::from_secs(60), 1).await;
-    let leased = leased.unwrap().deliveries.remove(0);
-    let settlement = Settlement {
-        pace: Pace::Same,
-        delivery: leased.id,
-        fence: leased.fence,
-        at: at(),
-        settled: Settled::RetryAt(at() + Duration::from_secs(5)),
-        rest_until: None,
-        disable_webhook: false,
-        entries: Vec::new(),
-    };
-    store.settle_delivery(settlement).await.unwrap();
+    fail_first_delivery(store, at() + Duration::from_secs(5)).await;
     let removal = Change::RemoveSession {
         id: "s-3".parse().unwrap(),
         at: at(),

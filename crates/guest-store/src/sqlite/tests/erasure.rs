@@ -157,6 +157,7 @@ async fn erased_guests_leave_no_trace_in_any_file() {
                 settled: Settled::Delivered,
                 rest_until: None,
                 disable_webhook: false,
+                attempt: None,
                 entries: Vec::new(),
             };
             store.settle_delivery(settlement).await.unwrap();

@@ -52,7 +52,9 @@ const LOG_1: &str = "
 /// Makes a file without sessions one of version 1.
 pub(in crate::sqlite) fn downgrade(path: &Path) -> Connection {
     let raw = Connection::open(path).unwrap();
-    raw.execute_batch("DROP TABLE sessions; DROP TABLE subjects; DROP TABLE counts; DROP TABLE requests;")
+    raw.execute_batch(
+        "DROP TABLE deliveries; DROP TABLE sessions; DROP TABLE subjects; DROP TABLE counts; DROP TABLE requests;",
+    )
         .unwrap();
     raw.execute_batch(outbox::OUTBOX_1).unwrap();
     raw.execute_batch(LOG_1).unwrap();
@@ -201,11 +203,16 @@ async fn guests_of_version_4_are_kept() {
     drop(store);
     let raw = Connection::open(&path).unwrap();
     raw.execute_batch(SESSION_INDEXES_4).unwrap();
-    raw.execute(
-        "UPDATE meta SET value = ?1 WHERE name = 'seal'",
-        [SealKey::new(&[1; 32]).seal("meta/seal/value/4", b"")],
-    )
-    .unwrap();
+    raw.execute_batch("DROP TABLE deliveries;").unwrap();
+    let seal = SealKey::new(&[1; 32]);
+    let head: Vec<u8> = raw
+        .query_row("SELECT value FROM meta WHERE name = 'head'", [], |row| row.get(0))
+        .unwrap();
+    let head = LogHead::open(&seal, head).unwrap().seal_5(&seal);
+    for (name, value) in [("head", head), ("seal", seal.seal("meta/seal/value/4", b""))] {
+        raw.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![name, value])
+            .unwrap();
+    }
     raw.pragma_update(None, "user_version", 4).unwrap();
     drop(raw);
 
@@ -274,6 +281,7 @@ fn seal_as_3(raw: &Connection) {
         .query_row("SELECT value FROM meta WHERE name = 'head'", [], |row| row.get(0))
         .unwrap();
     let head = LogHead::open(&seal, head).unwrap().seal_3(&seal);
+    raw.execute_batch("DROP TABLE deliveries;").unwrap();
     raw.execute("UPDATE meta SET value = ?1 WHERE name = 'head'", [head])
         .unwrap();
     raw.execute(

@@ -13,7 +13,15 @@ use crate::SqliteStore;
 /// The tables whose rows are authenticated.
 const AUTHENTICATED: [&str; 3] = ["checkpoints", "entries", "meta"];
 /// The tables that have no part of the log.
-const OTHERS: [&str; 6] = ["counts", "outbox", "requests", "sessions", "subjects", "webhooks"];
+const OTHERS: [&str; 7] = [
+    "counts",
+    "deliveries",
+    "outbox",
+    "requests",
+    "sessions",
+    "subjects",
+    "webhooks",
+];
 
 /// A change of a file: statements with one parameter at most.
 type Change = (String, Option<Value>);
