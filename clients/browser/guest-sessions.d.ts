@@ -64,6 +64,19 @@ export interface AttachmentRules {
   mediaTypes: string[];
 }
 
+export interface Attempt {
+  /** Time of its end. */
+  at: string;
+  /** The failure, if it did not. */
+  error?: "blocked" | "closed" | "connect" | "protocol" | "timeout" | "tls";
+  /** Time from sending to the outcome. */
+  milliseconds: number;
+  /** The first 4 KiB of the response. `[sent]` stands for values of the delivery, `[hidden]` for addresses with `@`, words with six digits or more, and long words that mix letters and digits. A list has none. */
+  response?: string;
+  /** HTTP status, if the receiver answered. */
+  status?: number;
+}
+
 /** One entry of the log, as it is hashed: canonical JSON by RFC 8785. */
 export interface AuditEntry {
   /** Audited action, such as `session.created`. */
@@ -319,6 +332,25 @@ export interface DateSlot {
   duration?: number;
 }
 
+export interface Delivery {
+  /** The last ten attempts, oldest first. */
+  attempts: Attempt[];
+  /** Type of the event. */
+  event: string;
+  /** Sequence number of the first event that it stands for. */
+  first: number;
+  /** The header `webhook-id`. */
+  id: string;
+  /** Sequence number of the last one, equal to `first` but for a snapshot. */
+  last: number;
+  /** Earliest time of the next attempt. A snapshot without it waits for the success of another delivery. */
+  nextAttemptAt?: string;
+  sessionId?: Id;
+  state: DeliveryState;
+  /** Time of the first one. */
+  timestamp: string;
+}
+
 /** The message was not delivered (`failed`), or it was sent and not acknowledged, and may have arrived (`unknown`, with the code `in.doubt`). `sent` may still follow `unknown`. */
 export interface DeliveryFailed {
   code: FailureCode;
@@ -326,6 +358,12 @@ export interface DeliveryFailed {
   message: string;
   state: "failed" | "unknown";
   type: "delivery";
+}
+
+export interface DeliveryPage {
+  deliveries: Delivery[];
+  /** `after` of the next page. Absent on the last one. */
+  next?: string;
 }
 
 /** The message is delivered: Genesys has echoed it. */
@@ -340,6 +378,9 @@ export interface DeliverySent {
   timestamp: string;
   type: "delivery";
 }
+
+/** `dead`: given up. The `snapshot` event of its session stands for it. */
+export type DeliveryState = "waiting" | "delivered" | "dead";
 
 /** The message has to wait before it is sent to Genesys (`queued`), or is sent after it waited (`sending`). Neither is replayed: a message that is sent again under its id is answered with its status, and one that failed is sent anew. A message that is sent at once has none of both. */
 export interface DeliveryWaiting {
@@ -468,6 +509,7 @@ export type ErrorCode =
   | "upgrade.required"
   | "webhook.limit"
   | "webhook.name.in.use"
+  | "webhook.replay.refused"
   | "webhook.rotation.limit";
 
 export interface EventFilter {
@@ -939,6 +981,11 @@ export interface Refused {
   type: "error";
 }
 
+export interface ReplayDeliveries {
+  /** Only deliveries of events at this time or later. Default: all dead ones. */
+  since?: string;
+}
+
 /** A gap, before the oldest message that follows: messages were missed that the gateway does not keep, or could not read. They may be in the history. With `sequence` it is an event of all clients. */
 export interface ReplayIncomplete {
   message: string;
@@ -948,6 +995,13 @@ export interface ReplayIncomplete {
   readUntil?: string;
   sequence?: number;
   type: "replay.incomplete";
+}
+
+export interface Replayed {
+  /** Deliveries that remain dead, because the queue of the webhook is full. */
+  remaining: number;
+  /** Deliveries that wait again. */
+  replayed: number;
 }
 
 export interface ResumeBrowserSession {
@@ -1125,6 +1179,16 @@ export interface StreamHandshake {
   type: "handshake";
 }
 
+/** A test of the endpoint, sent once on request. It is about no session. */
+export interface TestDelivery {
+  data: {
+    webhookId: Id;
+  };
+  /** Time of the test. */
+  timestamp: string;
+  type: "webmessaging.guestsession.test";
+}
+
 /** Text beside the message's own. */
 export interface TextBody {
   body: string;
@@ -1182,6 +1246,7 @@ export interface Webhook {
   name: string;
   /** `whsec_` and base64, as in Standard Webhooks. Returned once. */
   secret?: string;
+  status?: WebhookStatus;
   /** An https URL, or http on loopback. */
   uri: string;
 }
@@ -1197,11 +1262,30 @@ export interface WebhookBody {
   uri: string;
 }
 
-export type WebhookEvent = SessionDelivery | ErasureDelivery;
+export type WebhookEvent = SessionDelivery | ErasureDelivery | TestDelivery;
 
 export interface WebhookList {
   entities: Webhook[];
   total: number;
+}
+
+export interface WebhookStatus {
+  failingSince?: string;
+  /** Failures since the last success. */
+  failures: number;
+  /** Age of the oldest event that waits. 0 if none waits. */
+  lagSeconds: number;
+  lastAttempt?: Attempt;
+  /** Within the last 7 days. */
+  lastSuccessAt?: string;
+  /** Nothing is sent before this time, because the receiver is overloaded. */
+  restingUntil?: string;
+  /** `snapshot` and `erased` events that wait, beside those. */
+  snapshots: number;
+  /** `failing`: the last delivery failed. `paused`: by its owner. `disabled`: by the gateway, after five days of only failures or a status 410. */
+  state: "active" | "failing" | "paused" | "disabled";
+  /** Events that wait. */
+  waiting: number;
 }
 
 /** The reaction of a client to each code of the contract. */
@@ -1472,8 +1556,23 @@ export function replaceWebhook(options: CallOptions, id: string, body: WebhookBo
 /** Remove a webhook and its undelivered events. */
 export function removeWebhook(options: CallOptions, id: string): Promise<void>;
 
+/** A page of the deliveries of a webhook in a state. */
+export function listDeliveries(options: CallOptions, id: string, query: { state: DeliveryState; after?: string }): Promise<DeliveryPage>;
+
+/** Send nothing more to a webhook. */
+export function pauseWebhook(options: CallOptions, id: string): Promise<Webhook>;
+
+/** Send the dead deliveries of a webhook again. */
+export function replayDeliveries(options: CallOptions, id: string, body: ReplayDeliveries): Promise<Replayed>;
+
+/** Send to a paused or disabled webhook again. */
+export function resumeWebhook(options: CallOptions, id: string): Promise<Webhook>;
+
 /** Give a webhook a new secret. */
 export function rotateWebhookSecret(options: CallOptions, id: string): Promise<Webhook>;
+
+/** Send a test event to a webhook. */
+export function testWebhook(options: CallOptions, id: string): Promise<Attempt>;
 
 /** Create a guest session under the consent rules of the guest's jurisdiction. */
 export function createSession(options: CallOptions, body: CreateSession): Promise<Session>;

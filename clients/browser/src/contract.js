@@ -60,6 +60,7 @@ export const ACTIONS = Object.freeze({
   "upgrade.required": "fix",
   "webhook.limit": "fix",
   "webhook.name.in.use": "fix",
+  "webhook.replay.refused": "fix",
   "webhook.rotation.limit": "fix",
 });
 
@@ -70,7 +71,14 @@ const OPERATIONS = {
   fetchWebhook: ["GET", "/api/v2/webhooks/{id}"],
   replaceWebhook: ["PUT", "/api/v2/webhooks/{id}", "application/json"],
   removeWebhook: ["DELETE", "/api/v2/webhooks/{id}"],
+  listDeliveries: ["GET", "/api/v2/webhooks/{id}/deliveries"],
+  fetchDelivery: ["GET", "/api/v2/webhooks/{id}/deliveries/{deliveryId}"],
+  replayDelivery: ["POST", "/api/v2/webhooks/{id}/deliveries/{deliveryId}/replay"],
+  pauseWebhook: ["POST", "/api/v2/webhooks/{id}/pause"],
+  replayDeliveries: ["POST", "/api/v2/webhooks/{id}/replay", "application/json"],
+  resumeWebhook: ["POST", "/api/v2/webhooks/{id}/resume"],
   rotateWebhookSecret: ["POST", "/api/v2/webhooks/{id}/rotate"],
+  testWebhook: ["POST", "/api/v2/webhooks/{id}/test"],
   createSession: ["POST", "/api/v2/webmessaging/guest-sessions", "application/json"],
   fetchMetrics: ["GET", "/api/v2/webmessaging/guest-sessions/metrics"],
   fetchSession: ["GET", "/api/v2/webmessaging/guest-sessions/{id}"],
@@ -128,9 +136,34 @@ export function removeWebhook(options, id) {
   return call("removeWebhook", options, { path: { id } });
 }
 
+/** A page of the deliveries of a webhook in a state. */
+export function listDeliveries(options, id, query) {
+  return call("listDeliveries", options, { path: { id }, query });
+}
+
+/** Send nothing more to a webhook. */
+export function pauseWebhook(options, id) {
+  return call("pauseWebhook", options, { path: { id } });
+}
+
+/** Send the dead deliveries of a webhook again. */
+export function replayDeliveries(options, id, body) {
+  return call("replayDeliveries", options, { path: { id }, body });
+}
+
+/** Send to a paused or disabled webhook again. */
+export function resumeWebhook(options, id) {
+  return call("resumeWebhook", options, { path: { id } });
+}
+
 /** Give a webhook a new secret. */
 export function rotateWebhookSecret(options, id) {
   return call("rotateWebhookSecret", options, { path: { id } });
+}
+
+/** Send a test event to a webhook. */
+export function testWebhook(options, id) {
+  return call("testWebhook", options, { path: { id } });
 }
 
 /** Create a guest session under the consent rules of the guest's jurisdiction. */

@@ -145,6 +145,17 @@ impl<'a> Field<'a> {
         self.text()?.parse().map_err(|error| self.rejected(error))
     }
 
+    /// Its value as a type without rules of its own, such as a part of a response.
+    ///
+    /// # Errors
+    /// [`BodyErrorKind::WrongType`].
+    pub fn deserialize<T: serde::de::DeserializeOwned>(
+        &self,
+        expected: &'static str,
+    ) -> Result<T, BodyError> {
+        serde_json::from_str(self.raw.get()).map_err(|_| self.wrong_type(expected))
+    }
+
     /// Its Boolean value.
     ///
     /// # Errors

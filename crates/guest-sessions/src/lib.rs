@@ -6,6 +6,7 @@ mod audit_query;
 mod browser_session;
 mod client_frame;
 mod conversation_status;
+mod deliveries;
 mod generated;
 mod guest;
 mod history;
@@ -30,6 +31,10 @@ pub use browser_session::{
 };
 pub use client_frame::{BadFrame, ClientFrame, GuestMessage};
 pub use conversation_status::{ConversationState, ConversationStatus, GuestAction, Outage, OutageReason};
+pub use deliveries::{
+    AttemptInfo, DeliveryInfo, DeliveryPage, DeliveryPageQuery, DeliveryState, ReplayBody, Replayed,
+    UnknownState, WebhookState, WebhookStatus,
+};
 pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};
 pub use guest::{
     ConsentEntry, ErasedGuest, ErasureKey, ErasureKeyError, ErasureRecord, GuestErasureBody, GuestQueryBody,

@@ -7,6 +7,8 @@ use genesys_api::strict_json::{BodyError, Field, Object};
 use serde::{Serialize, Serializer};
 use webhook::{CustomHeaders, EventName, Secret, Subscription};
 
+use crate::WebhookStatus;
+
 /// Most entries of `eventFilters`, and of a filter's `values`. Our choice.
 const MOST: usize = 16;
 
@@ -42,6 +44,8 @@ pub struct Webhook {
     pub subscription: Subscription,
     /// The secret that deliveries are signed with. Only the response that creates it has it, **in the clear**.
     pub secret: Option<Secret>,
+    /// Its state and its queue. A list and a read have it.
+    pub status: Option<WebhookStatus>,
 }
 
 impl Webhook {
@@ -59,6 +63,7 @@ impl Serialize for Webhook {
         Body {
             id: Some(&self.id),
             secret: self.secret.as_ref().map(Secret::expose),
+            status: self.status.as_ref(),
             ..Body::new(&self.subscription)
         }
         .serialize(serializer)
@@ -106,6 +111,8 @@ struct Body<'a> {
     headers: BTreeMap<&'a str, &'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a WebhookStatus>,
 }
 
 #[derive(Serialize)]
@@ -134,6 +141,7 @@ impl<'a> Body<'a> {
             event_filters: [Filter { predicate }],
             headers: subscription.headers.iter().collect(),
             secret: None,
+            status: None,
         }
     }
 }
@@ -145,6 +153,10 @@ fn webhook(body: &mut Object<'_>) -> Result<Webhook, BodyError> {
     Ok(Webhook {
         id: body.required("id")?.parse()?,
         secret: body.optional("secret").map(|field| field.parse()).transpose()?,
+        // that of a later version may have other values
+        status: body
+            .optional("status")
+            .and_then(|field| field.deserialize("a status").ok()),
         subscription: subscription(body)?,
     })
 }
@@ -377,6 +389,7 @@ mod tests {
             id: "w-1".parse().unwrap(),
             subscription: parse(TUTORIAL).unwrap(),
             secret: Some(secret.clone()),
+            status: None,
         };
         assert!(!format!("{webhook:?}").contains(&secret.expose()[6..]));
         let mut body = serde_json::to_value(&webhook).unwrap();

@@ -83,6 +83,8 @@ pub struct DeliveryQuery {
 pub enum DeliverySelect {
     /// The one with this id.
     Id(String),
+    /// The one with the latest attempt.
+    Latest,
     /// Those of a state after a [`place`](Delivery::place): waiting ones by the time of their events, the others latest
     /// attempt first.
     State(DeliveryState, Option<(i64, i64)>),

@@ -21,6 +21,8 @@ pub struct Stats {
     pub oldest_end: Option<OffsetDateTime>,
     /// Time of the oldest request whose key is stored.
     pub oldest_request: Option<OffsetDateTime>,
+    /// Time of the oldest attempt in the log of deliveries.
+    pub oldest_attempt: Option<OffsetDateTime>,
     /// Snapshots and erasures that were not delivered.
     pub snapshots_pending: u64,
     /// The queues of all webhooks with something to deliver.

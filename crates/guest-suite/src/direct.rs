@@ -7,6 +7,7 @@ mod browser;
 mod conversation;
 mod deadlines;
 mod deliveries;
+mod delivery_log;
 mod guests;
 mod lifecycle;
 mod redact;

@@ -29,6 +29,8 @@ pub enum EventName {
     Erased,
     /// The state of a session, in place of events that could not be delivered.
     Snapshot,
+    /// A test of an endpoint, about no session.
+    Test,
 }
 
 impl EventName {
@@ -54,6 +56,7 @@ impl EventName {
             Self::Expired => "webmessaging.guestsession.expired",
             Self::Erased => "webmessaging.guestsession.erased",
             Self::Snapshot => "webmessaging.guestsession.snapshot",
+            Self::Test => "webmessaging.guestsession.test",
         }
     }
 }

@@ -468,6 +468,11 @@ async fn webhooks(api: &Api, crm: &Crm, log: &mut Log) {
     api.ask(Call::post(&format!("{path}/rotate"))).await;
     log.expect(&["webhook.secret_rotated ok client - name webhook"])
         .await;
+    api.ask(Call::post(&format!("{path}/test"))).await;
+    log.expect(&["webhook.tested ok client - webhook"]).await;
+    api.ask(Call::post(&format!("{path}/replay")).json(&json!({})))
+        .await;
+    log.expect(&["webhook.replayed ok client - webhook"]).await;
     api.ask(Call::new(Method::DELETE, &path)).await;
     log.expect(&["webhook.removed ok client - webhook"]).await;
 }

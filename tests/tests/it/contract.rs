@@ -7,6 +7,7 @@ mod fixture;
 mod frames;
 mod pages;
 mod sign_in;
+mod webhooks;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 use self::conflicts::conflict;
 use self::faults::{destroy, slow};
 use self::fixture::{Fixture, token_form, webhook, with_upgrade};
-use crate::api::{Answer, Api, Call, QUERY, SESSIONS, guest, path_of};
+use crate::api::{Answer, Api, Call, QUERY, SESSIONS, WEBHOOKS, guest, path_of};
 use crate::conversation::history::{chatty_world, messages};
 use crate::document::DOCUMENT;
 use crate::guests::until;
@@ -89,7 +90,9 @@ impl Fixtures {
             "fetchAuditCheckpoint" => format!("{template}?size=999999"),
             "fetchAuditConsistency" => format!("{template}?old=999999"),
             "fetchAuditProof" => format!("{template}?entry=999999"),
-            _ => template.replace("{id}", "unknown"),
+            _ => template
+                .replace("{id}", "unknown")
+                .replace("{deliveryId}", "unknown"),
         };
         Some(match (operation, status) {
             ("openSocket", 101) => {
@@ -116,6 +119,11 @@ impl Fixtures {
             }
             (_, 200 | 304) if value["security"] == json!([]) => {
                 self.open_to_all(operation, status, call).await?
+            }
+            ("replayDeliveries", 400) => {
+                healthy
+                    .send(call.with_body("application/json", "{\"novelty\": 1}"))
+                    .await
             }
             ("registerWebhook", 200) => {
                 healthy.send(call.clone()).await;
@@ -345,7 +353,9 @@ async fn full_answers(fixture: &Fixture, seen: &mut BTreeSet<String>) {
         let answer = fixture.send(Call::get(&format!("{SESSIONS}{rest}"))).await;
         DOCUMENT.seen(operation, 200, &answer.json(), seen);
     }
+    webhooks::full_answers(fixture, seen).await;
     // a page and one session more
+    let waits = fixture.webhook().await;
     let mut body = guest();
     body["guestId"] = session["guestId"].clone();
     for _ in 0..100 {
@@ -357,6 +367,19 @@ async fn full_answers(fixture: &Fixture, seen: &mut BTreeSet<String>) {
     let of_guest = json!({ "guestId": session["guestId"] });
     let answer = fixture.send(Call::post(QUERY).json(&of_guest)).await;
     DOCUMENT.seen("fetchGuest", 200, &answer.json(), seen);
+    let waiting = format!(
+        "{WEBHOOKS}/{}/deliveries?state=waiting",
+        waits["id"].as_str().unwrap()
+    );
+    let answer = fixture.send(Call::get(&waiting)).await.json();
+    DOCUMENT.seen("listDeliveries", 200, &answer, seen);
+    let next = format!("{waiting}&after={}", answer["next"].as_str().unwrap());
+    let rest = fixture.send(Call::get(&next)).await.json();
+    assert!(
+        rest["deliveries"]
+            .as_array()
+            .is_some_and(|rest| !rest.contains(&answer["deliveries"][0]))
+    );
 }
 
 /// The first page of a history that has several, with content.

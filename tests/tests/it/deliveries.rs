@@ -98,13 +98,13 @@ async fn webhook_is_redelivered_unchanged_after_an_outage() {
 }
 
 #[tokio::test]
-async fn delivery_that_fails_for_the_whole_schedule_is_logged_as_dead() {
+async fn delivery_that_fails_for_the_whole_schedule_is_dead_until_it_is_replayed() {
     let world = World::start().await;
     let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
     let mut subscription = crm.subscription("/sync");
     subscription.events = [EventName::Created].into_iter().collect();
     suite.ensure_webhook(&subscription).await.unwrap().unwrap();
-    crm.respond_with(&[500; 20]);
+    crm.respond_with(&[500; 10]);
     suite.create(newcomer(&world.clock)).await.unwrap();
     failed(&world, 1).await;
     let is_dead = async || {
@@ -121,6 +121,67 @@ async fn delivery_that_fails_for_the_whole_schedule_is_logged_as_dead() {
         failed(&world, attempts).await;
     }
     until(is_dead).await;
+    // the snapshot of the session is delivered
+    until(async || world.gateway.store().stats().await.unwrap().queues.is_empty()).await;
+    let api = Api::of(&world, CLIENT).await;
+    let webhook = api.ask(Call::get(WEBHOOKS)).await["entities"][0].clone();
+    let path = format!("{WEBHOOKS}/{}", webhook["id"].as_str().unwrap());
+    let dead = api.ask(Call::get(&format!("{path}/deliveries?state=dead"))).await;
+    let delivery = &dead["deliveries"][0];
+    let attempts = delivery["attempts"].as_array().unwrap();
+    assert_eq!(attempts.len(), 10);
+    assert!(
+        attempts.iter().all(|attempt| attempt["status"] == 500),
+        "{attempts:?}"
+    );
+    let before = crm.received(11).await;
+    assert_eq!(delivery["id"], before[0].id());
+    let replayed = api
+        .ask(Call::post(&format!("{path}/replay")).json(&json!({})))
+        .await;
+    assert_eq!(replayed, json!({ "replayed": 1, "remaining": 0 }));
+    let received = crm.received(before.len() + 1).await;
+    let last = received.last().unwrap();
+    assert_eq!(
+        (last.id(), last.event()),
+        (before[0].id(), EventName::Created.to_string())
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn paused_webhook_gets_its_events_when_it_is_resumed() {
+    let world = World::start().await;
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    suite.ensure_webhook(&crm.subscription("/sync")).await.unwrap();
+    let id = suite.webhooks().await.unwrap().remove(0).id;
+    let api = Api::of(&world, CLIENT).await;
+    let path = format!("{WEBHOOKS}/{id}");
+    let paused = api.ask(Call::post(&format!("{path}/pause"))).await;
+    assert_eq!(paused["enabled"], false);
+    let mut session = suite.create(newcomer(&world.clock)).await.unwrap();
+    session.end().await.unwrap();
+    let status = api.ask(Call::get(&path)).await["status"].clone();
+    assert_eq!(
+        (&status["state"], &status["waiting"]),
+        (&json!("paused"), &json!(2))
+    );
+    let tested = api.ask(Call::post(&format!("{path}/test"))).await;
+    assert_eq!(tested["status"], 204);
+    let resumed = api.ask(Call::post(&format!("{path}/resume"))).await;
+    assert_eq!(resumed["enabled"], true);
+    let received = crm.received(3).await;
+    let mut events: Vec<_> = received.iter().map(Delivery::event).collect();
+    events.sort();
+    let expected = [EventName::Created, EventName::Ended, EventName::Test];
+    assert_eq!(events, expected.map(|event| event.to_string()));
+    until(async || pending(&world).await == 0).await;
+    let status = api.ask(Call::get(&path)).await["status"].clone();
+    assert_eq!(
+        (&status["state"], &status["lagSeconds"]),
+        (&json!("active"), &json!(0))
+    );
+    assert_eq!(status["lastAttempt"]["status"], 204);
     world.stop().await;
 }
 

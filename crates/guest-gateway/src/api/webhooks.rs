@@ -2,8 +2,11 @@
 
 use axum::response::{IntoResponse, Response};
 use genesys_api::WebhookId;
-use guest_sessions::{DetailCode, SubscriptionBody, WebhookList};
+use guest_sessions::{
+    DeliveryPageQuery, DeliveryState, DetailCode, ReplayBody, SubscriptionBody, UnknownState, WebhookList,
+};
 use http::StatusCode;
+use url::form_urlencoded;
 use webhook::Subscription;
 
 use super::request::Call;
@@ -44,9 +47,7 @@ pub(super) async fn list(call: Call) -> Result<Response, Refusal> {
 pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
     let caller = call.admit(WEBHOOKS).await?;
     let id: WebhookId = call.id()?;
-    let mut registered = call.app.direct.webhooks(&caller.client).await?.into_iter();
-    let found = registered.find(|known| known.id == id);
-    let found = found.ok_or_else(Refusal::not_found)?;
+    let found = call.app.direct.webhook(&caller.client, &id).await?;
     Ok(json_answer(StatusCode::OK, &found))
 }
 
@@ -69,6 +70,95 @@ pub(super) async fn rotate(call: Call) -> Result<Response, Refusal> {
     let direct = &call.app.direct;
     let rotated = direct.rotate_webhook_secret(&caller.client, &id).await?;
     Ok(json_answer(StatusCode::OK, &rotated))
+}
+
+pub(super) async fn pause(call: Call) -> Result<Response, Refusal> {
+    let caller = call.admit(WEBHOOKS).await?;
+    let id = call.id()?;
+    let paused = call.app.direct.enable_webhook(&caller.client, &id, false).await?;
+    Ok(json_answer(StatusCode::OK, &paused))
+}
+
+pub(super) async fn resume(call: Call) -> Result<Response, Refusal> {
+    let caller = call.admit(WEBHOOKS).await?;
+    let id = call.id()?;
+    let direct = &call.app.direct;
+    let mut wanted = direct.webhook(&caller.client, &id).await?.subscription;
+    wanted.enabled = true;
+    check_network(&call.app, &wanted).await?;
+    let resumed = direct.enable_webhook(&caller.client, &id, true).await?;
+    Ok(json_answer(StatusCode::OK, &resumed))
+}
+
+pub(super) async fn test(call: Call) -> Result<Response, Refusal> {
+    let caller = call.admit(WEBHOOKS).await?;
+    let id = call.id()?;
+    let app = &call.app;
+    let attempt = app
+        .direct
+        .test_webhook(&app.dispatcher, &caller.client, &id)
+        .await?;
+    Ok(json_answer(StatusCode::OK, &attempt))
+}
+
+pub(super) async fn list_deliveries(call: Call) -> Result<Response, Refusal> {
+    let caller = call.admit(WEBHOOKS).await?;
+    let id = call.id()?;
+    let query = page_query(call.request.uri().query().unwrap_or_default())?;
+    let page = call.app.direct.deliveries(&caller.client, &id, query).await?;
+    Ok(json_answer(StatusCode::OK, &page))
+}
+
+fn page_query(query: &str) -> Result<DeliveryPageQuery, Refusal> {
+    let refusal = |detail: DetailCode, name: &str, message: &str| {
+        Refusal::new(detail.error_code(), message).detail(detail.as_str(), name)
+    };
+    let (mut state, mut after) = (None, None);
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "state" => {
+                let parsed = value.parse::<DeliveryState>();
+                let refused =
+                    |error: UnknownState| refusal(DetailCode::FieldValue, "state", &error.to_string());
+                state = Some(parsed.map_err(refused)?);
+            }
+            _ => {
+                let message = "invalid after: give `next` of the page before";
+                let place = DeliveryPageQuery::parse_place(&value);
+                after = Some(place.ok_or_else(|| refusal(DetailCode::FieldValue, "after", message))?);
+            }
+        }
+    }
+    let message = "invalid query: the parameter state is missing, give waiting, delivered or dead";
+    let state = state.ok_or_else(|| refusal(DetailCode::FieldMissing, "state", message))?;
+    Ok(DeliveryPageQuery { state, after })
+}
+
+pub(super) async fn fetch_delivery(call: Call) -> Result<Response, Refusal> {
+    let caller = call.admit(WEBHOOKS).await?;
+    let id = call.id()?;
+    let direct = &call.app.direct;
+    let delivery = direct.delivery(&caller.client, &id, call.inner_id()).await?;
+    Ok(json_answer(StatusCode::OK, &delivery))
+}
+
+pub(super) async fn replay_one(call: Call) -> Result<Response, Refusal> {
+    let caller = call.admit(WEBHOOKS).await?;
+    let id = call.id()?;
+    let direct = &call.app.direct;
+    let replayed = direct
+        .replay_delivery(&caller.client, &id, call.inner_id())
+        .await?;
+    Ok(json_answer(StatusCode::OK, &replayed))
+}
+
+pub(super) async fn replay_all(mut call: Call) -> Result<Response, Refusal> {
+    let (caller, body) = call.admit_json(WEBHOOKS).await?;
+    let id = call.id()?;
+    let ReplayBody { since } = ReplayBody::parse(&body)?;
+    let direct = &call.app.direct;
+    let replayed = direct.replay_deliveries(&caller.client, &id, since).await?;
+    Ok(json_answer(StatusCode::OK, &replayed))
 }
 
 pub(super) async fn remove(call: Call) -> Result<Response, Refusal> {

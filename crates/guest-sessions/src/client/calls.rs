@@ -17,15 +17,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use session_metrics::Snapshot;
+use url::form_urlencoded;
 use web_messaging::rest::sign_in::OauthResult;
 use webhook::{Secret, Subscription};
 
 use super::conversation::message;
 use crate::{
-    AuditLines, AuditQuery, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession, ErasedGuest,
-    ErasureKey, GuestErasureBody, GuestQueryBody, GuestReport, HistoryQuery, MessageBody, MessagePage,
-    Operation, ProofQuery, RefreshBody, RefreshedTokens, SessionInfo, SignInBody, SubscriptionBody, Webhook,
-    WebhookList,
+    AttemptInfo, AuditLines, AuditQuery, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession,
+    DeliveryInfo, DeliveryPage, DeliveryPageQuery, ErasedGuest, ErasureKey, GuestErasureBody, GuestQueryBody,
+    GuestReport, HistoryQuery, MessageBody, MessagePage, Operation, ProofQuery, RefreshBody, RefreshedTokens,
+    ReplayBody, Replayed, SessionInfo, SignInBody, SubscriptionBody, Webhook, WebhookList,
 };
 
 /// A call of the contract. `Debug` shows no body, which may contain a secret.
@@ -33,11 +34,16 @@ use crate::{
 pub struct GatewayCall<T, const IDEMPOTENT: bool = true> {
     operation: Operation,
     id: String,
+    /// The id of a delivery.
+    inner_id: String,
     query: Option<String>,
     body: Option<Box<RawValue>>,
     key: Option<IdempotencyKey>,
     parse: Parse<T>,
 }
+
+/// The place of the id of a delivery in a path.
+const DELIVERY: &str = "{deliveryId}";
 
 /// Parses the response to a call about the session or webhook of an id.
 type Parse<T> = fn(&str, Response<Bytes>) -> Result<T, ReplyError>;
@@ -47,6 +53,7 @@ impl<T, const IDEMPOTENT: bool> GatewayCall<T, IDEMPOTENT> {
         Self {
             operation,
             id: id.to_owned(),
+            inner_id: String::new(),
             query: None,
             body: None,
             key: None,
@@ -66,8 +73,12 @@ impl<T, const IDEMPOTENT: bool> Call for GatewayCall<T, IDEMPOTENT> {
 
     fn request(&self, host: &Host) -> Request<Bytes> {
         let method = self.operation.method();
-        // an id has no character that needs encoding
+        // an id of ours has no character that needs encoding
         let mut path = self.operation.path().replace("{id}", &self.id);
+        if path.contains(DELIVERY) {
+            let inner = form_urlencoded::byte_serialize(self.inner_id.as_bytes()).collect::<String>();
+            path = path.replace(DELIVERY, &inner);
+        }
         if let Some(query) = &self.query {
             path = format!("{path}?{query}");
         }
@@ -304,6 +315,55 @@ pub fn rotate_webhook_secret(id: &WebhookId) -> GatewayCall<Secret, false> {
     })
 }
 
+/// Sends nothing more to a webhook. Its events wait.
+pub fn pause_webhook(id: &WebhookId) -> GatewayCall<Webhook> {
+    GatewayCall::new(Operation::PauseWebhook, id.as_str(), parse_webhook)
+}
+
+/// Sends to a paused or disabled webhook again, at first what waits.
+pub fn resume_webhook(id: &WebhookId) -> GatewayCall<Webhook> {
+    GatewayCall::new(Operation::ResumeWebhook, id.as_str(), parse_webhook)
+}
+
+/// Sends a `test` event to a webhook. The reply is the attempt.
+pub fn test_webhook(id: &WebhookId) -> GatewayCall<AttemptInfo, false> {
+    GatewayCall::new(Operation::TestWebhook, id.as_str(), parse_json)
+}
+
+/// Reads a page of the deliveries of a webhook.
+pub fn list_deliveries(id: &WebhookId, query: DeliveryPageQuery) -> GatewayCall<DeliveryPage> {
+    GatewayCall {
+        id: id.as_str().to_owned(),
+        ..with_query(Operation::ListDeliveries, &query, parse_json)
+    }
+}
+
+/// Reads a delivery with its attempts and their responses.
+pub fn fetch_delivery(id: &WebhookId, delivery: &str) -> GatewayCall<DeliveryInfo> {
+    of_delivery(Operation::FetchDelivery, id, delivery)
+}
+
+/// Sends a dead or delivered delivery again.
+pub fn replay_delivery(id: &WebhookId, delivery: &str) -> GatewayCall<Replayed, false> {
+    of_delivery(Operation::ReplayDelivery, id, delivery)
+}
+
+/// Sends dead deliveries again.
+pub fn replay_deliveries(id: &WebhookId, body: ReplayBody) -> GatewayCall<Replayed, false> {
+    GatewayCall::new(Operation::ReplayDeliveries, id.as_str(), parse_json).with_body(&body)
+}
+
+fn of_delivery<T: DeserializeOwned, const IDEMPOTENT: bool>(
+    operation: Operation,
+    id: &WebhookId,
+    delivery: &str,
+) -> GatewayCall<T, IDEMPOTENT> {
+    GatewayCall {
+        inner_id: delivery.to_owned(),
+        ..GatewayCall::new(operation, id.as_str(), parse_json)
+    }
+}
+
 /// Replaces the subscription of a webhook. Its secret stays.
 pub fn replace_webhook(id: &WebhookId, subscription: &Subscription) -> GatewayCall<Webhook> {
     let body = SubscriptionBody(subscription);
@@ -489,6 +549,7 @@ mod tests {
             id: "w-1".parse().unwrap(),
             subscription: subscription.clone(),
             secret: Some(Secret::generate([7; 32])),
+            status: None,
         };
         let body = serde_json::to_vec(&webhook).unwrap();
         let created = register_webhook(&subscription, key())

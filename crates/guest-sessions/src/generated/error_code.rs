@@ -116,6 +116,8 @@ pub enum ErrorCode {
     WebhookLimit,
     /// A webhook of this name exists with other content.
     WebhookNameInUse,
+    /// The delivery waits already, is an erasure, or finds no room in the queue of its webhook.
+    WebhookReplayRefused,
     /// Ten replaced secrets of the webhook sign too.
     WebhookRotationLimit,
 }
@@ -181,6 +183,7 @@ impl ErrorCode {
             "upgrade.required" => Self::UpgradeRequired,
             "webhook.limit" => Self::WebhookLimit,
             "webhook.name.in.use" => Self::WebhookNameInUse,
+            "webhook.replay.refused" => Self::WebhookReplayRefused,
             "webhook.rotation.limit" => Self::WebhookRotationLimit,
             _ => return None,
         })
@@ -246,6 +249,7 @@ impl ErrorCode {
             Self::UpgradeRequired => "upgrade.required",
             Self::WebhookLimit => "webhook.limit",
             Self::WebhookNameInUse => "webhook.name.in.use",
+            Self::WebhookReplayRefused => "webhook.replay.refused",
             Self::WebhookRotationLimit => "webhook.rotation.limit",
         }
     }
@@ -300,6 +304,7 @@ impl ErrorCode {
             Self::UpgradeRequired => 426,
             Self::WebhookLimit => 409,
             Self::WebhookNameInUse => 409,
+            Self::WebhookReplayRefused => 409,
             Self::WebhookRotationLimit => 409,
             _ => 500,
         }
@@ -354,6 +359,9 @@ impl ErrorCode {
             }
             Self::WebhookNameInUse => {
                 "cannot store the webhook: its name is in use, replace that webhook or choose another name"
+            }
+            Self::WebhookReplayRefused => {
+                "cannot send the delivery again: it waits, or is an `erased` event, or the queue of the webhook is full"
             }
             Self::WebhookRotationLimit => {
                 "cannot rotate the secret: ten replaced secrets still sign, each for 24 hours, try again when one has ended"

@@ -25,8 +25,22 @@ pub enum Operation {
     ReplaceWebhook,
     /// `DELETE /api/v2/webhooks/{id}`.
     RemoveWebhook,
+    /// `GET /api/v2/webhooks/{id}/deliveries`.
+    ListDeliveries,
+    /// `GET /api/v2/webhooks/{id}/deliveries/{deliveryId}`.
+    FetchDelivery,
+    /// `POST /api/v2/webhooks/{id}/deliveries/{deliveryId}/replay`.
+    ReplayDelivery,
+    /// `POST /api/v2/webhooks/{id}/pause`.
+    PauseWebhook,
+    /// `POST /api/v2/webhooks/{id}/replay`.
+    ReplayDeliveries,
+    /// `POST /api/v2/webhooks/{id}/resume`.
+    ResumeWebhook,
     /// `POST /api/v2/webhooks/{id}/rotate`.
     RotateWebhookSecret,
+    /// `POST /api/v2/webhooks/{id}/test`.
+    TestWebhook,
     /// `POST /api/v2/webmessaging/guest-sessions`.
     CreateSession,
     /// `GET /api/v2/webmessaging/guest-sessions/metrics`.
@@ -108,7 +122,14 @@ impl Operation {
             Self::FetchWebhook => Method::GET,
             Self::ReplaceWebhook => Method::PUT,
             Self::RemoveWebhook => Method::DELETE,
+            Self::ListDeliveries => Method::GET,
+            Self::FetchDelivery => Method::GET,
+            Self::ReplayDelivery => Method::POST,
+            Self::PauseWebhook => Method::POST,
+            Self::ReplayDeliveries => Method::POST,
+            Self::ResumeWebhook => Method::POST,
             Self::RotateWebhookSecret => Method::POST,
+            Self::TestWebhook => Method::POST,
             Self::CreateSession => Method::POST,
             Self::FetchMetrics => Method::GET,
             Self::FetchSession => Method::GET,
@@ -158,7 +179,14 @@ impl Operation {
             Self::FetchWebhook => "/api/v2/webhooks/{id}",
             Self::ReplaceWebhook => "/api/v2/webhooks/{id}",
             Self::RemoveWebhook => "/api/v2/webhooks/{id}",
+            Self::ListDeliveries => "/api/v2/webhooks/{id}/deliveries",
+            Self::FetchDelivery => "/api/v2/webhooks/{id}/deliveries/{deliveryId}",
+            Self::ReplayDelivery => "/api/v2/webhooks/{id}/deliveries/{deliveryId}/replay",
+            Self::PauseWebhook => "/api/v2/webhooks/{id}/pause",
+            Self::ReplayDeliveries => "/api/v2/webhooks/{id}/replay",
+            Self::ResumeWebhook => "/api/v2/webhooks/{id}/resume",
             Self::RotateWebhookSecret => "/api/v2/webhooks/{id}/rotate",
+            Self::TestWebhook => "/api/v2/webhooks/{id}/test",
             Self::CreateSession => "/api/v2/webmessaging/guest-sessions",
             Self::FetchMetrics => "/api/v2/webmessaging/guest-sessions/metrics",
             Self::FetchSession => "/api/v2/webmessaging/guest-sessions/{id}",
@@ -203,6 +231,7 @@ impl Operation {
             Self::FetchAuditConsistency => &["old", "size"],
             Self::FetchAuditEntries => &["limit", "from", "since"],
             Self::FetchAuditProof => &["entry", "size"],
+            Self::ListDeliveries => &["state", "after"],
             Self::FetchAuditTrail => &["limit", "before", "since"],
             Self::FetchMessages => &["page", "from"],
             Self::OpenSocket => &["access_token"],
@@ -269,9 +298,44 @@ pub static ROUTES: &[Route] = &[
         ],
     },
     Route {
+        path: "/api/v2/webhooks/{id}/deliveries",
+        allow: "GET",
+        operations: &[(Method::GET, Operation::ListDeliveries)],
+    },
+    Route {
+        path: "/api/v2/webhooks/{id}/deliveries/{deliveryId}",
+        allow: "GET",
+        operations: &[(Method::GET, Operation::FetchDelivery)],
+    },
+    Route {
+        path: "/api/v2/webhooks/{id}/deliveries/{deliveryId}/replay",
+        allow: "POST",
+        operations: &[(Method::POST, Operation::ReplayDelivery)],
+    },
+    Route {
+        path: "/api/v2/webhooks/{id}/pause",
+        allow: "POST",
+        operations: &[(Method::POST, Operation::PauseWebhook)],
+    },
+    Route {
+        path: "/api/v2/webhooks/{id}/replay",
+        allow: "POST",
+        operations: &[(Method::POST, Operation::ReplayDeliveries)],
+    },
+    Route {
+        path: "/api/v2/webhooks/{id}/resume",
+        allow: "POST",
+        operations: &[(Method::POST, Operation::ResumeWebhook)],
+    },
+    Route {
         path: "/api/v2/webhooks/{id}/rotate",
         allow: "POST",
         operations: &[(Method::POST, Operation::RotateWebhookSecret)],
+    },
+    Route {
+        path: "/api/v2/webhooks/{id}/test",
+        allow: "POST",
+        operations: &[(Method::POST, Operation::TestWebhook)],
     },
     Route {
         path: "/api/v2/webmessaging/guest-sessions",

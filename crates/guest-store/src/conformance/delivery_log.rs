@@ -110,6 +110,8 @@ pub(crate) async fn attempts_are_logged_by_state(make: Make) {
     );
     let delivered = in_state(&*store, DeliveryState::Delivered).await;
     assert_eq!(delivered[0].id, again.id, "the latest attempt first");
+    let latest = select(&*store, DeliverySelect::Latest, 1).await;
+    assert_eq!(latest[0].id, again.id);
     let next = DeliverySelect::State(DeliveryState::Delivered, Some(delivered[0].place));
     let next = select(&*store, next, 10).await;
     assert_eq!((next.len(), &next[0].id), (1, &leased[0].id));

@@ -399,7 +399,11 @@ impl Model {
 
     async fn compare(&self, store: &dyn Store, after: &str) {
         assert_eq!(
-            store.stats().await.expect("readable"),
+            Stats {
+                // another test covers the log of deliveries
+                oldest_attempt: None,
+                ..store.stats().await.expect("readable")
+            },
             self.stats(),
             "after {after}"
         );

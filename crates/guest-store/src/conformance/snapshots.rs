@@ -272,7 +272,7 @@ pub(crate) async fn snapshots_are_due_in_turn(make: Make) {
     assert!(stats(&*store).await.queues.is_empty());
 }
 
-/// What waits for a disabled webhook, and what follows, is due when it is enabled again, with a schedule of its own.
+/// Pending and later events of a disabled webhook are due when it is enabled again, with a schedule of their own.
 pub(crate) async fn disabled_webhook_keeps_what_it_misses(make: Make) {
     let store = make(Limits {
         webhook_queue_rows: 4,

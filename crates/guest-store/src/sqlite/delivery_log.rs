@@ -289,6 +289,18 @@ impl Reader<'_, '_> {
                 }
                 Ok(found)
             }
+            DeliverySelect::Latest => {
+                let sql = select_settled!(
+                    "deliveries.position = max(
+                        coalesce((SELECT position FROM deliveries WHERE webhook = ?1 AND state = 0
+                                  ORDER BY number DESC LIMIT 1), 0),
+                        coalesce((SELECT position FROM deliveries WHERE webhook = ?1 AND state = 1
+                                  ORDER BY number DESC LIMIT 1), 0),
+                        coalesce((SELECT position FROM deliveries WHERE webhook = ?1 AND state = 2
+                                  ORDER BY number DESC LIMIT 1), 0))"
+                );
+                self.prepared.rows(sql, [webhook], read)
+            }
             DeliverySelect::State(DeliveryState::Waiting, after) => {
                 let (at, position) = after.unwrap_or((i64::MIN, 0));
                 let sql = select_waiting!(

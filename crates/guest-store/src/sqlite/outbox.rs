@@ -281,6 +281,7 @@ impl Transaction<'_, '_> {
         let mut stats = Stats {
             live_sessions: self.head.live_sessions,
             oldest_end: oldest("SELECT min(ended_at) FROM sessions WHERE ended_at IS NOT NULL")?,
+            oldest_attempt: oldest("SELECT attempted_at FROM deliveries ORDER BY position LIMIT 1")?,
             oldest_request: oldest("SELECT min(at) FROM requests")?,
             audit_entries: self.head.log.tree.size(),
             fault: *self.fault,

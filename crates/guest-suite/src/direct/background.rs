@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use audit::{Actor, Draft};
 use genesys_api::{Now, rfc3339};
-use guest_store::{Change, LogMonitor};
+use guest_store::LogMonitor;
 use tokio::task::{JoinError, JoinSet};
 use webhook::Dispatcher;
 
@@ -19,9 +19,7 @@ const MIN_INTERVAL: Duration = Duration::from_secs(1);
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(15);
 /// Largest correction of the wall clock between two runs that is no jump. Our choice: NTP sets a clock that is further off.
 const MAX_CLOCK_STEP: Duration = Duration::from_secs(1);
-/// Time for which attempts are kept, and for which events wait for a disabled webhook. Our choice: longer than the schedule.
-const DELIVERIES_KEPT: Duration = Duration::from_secs(7 * 86_400);
-/// Runs of the other tasks per checkpoint of the audit log, and per removal of old deliveries.
+/// Runs of the other tasks per checkpoint of the audit log.
 const RUNS_PER_CHECKPOINT: u32 = 4;
 
 impl Direct {
@@ -114,12 +112,6 @@ impl Direct {
         }
         if with_checkpoint && let Err(error) = self.store().checkpoint().await {
             tracing::error!(%error, "cannot sign the audit log");
-        }
-        let before = checked.utc - DELIVERIES_KEPT;
-        if with_checkpoint
-            && let Err(error) = self.commit(Change::RemoveOldDeliveries { before }.into()).await
-        {
-            tracing::error!(%error, "cannot remove old deliveries, trying again");
         }
         checked
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use genesys_api::{Now, SessionId};
 use guest_sessions::ErrorCode;
-use guest_store::{SessionPages, SessionQuery};
+use guest_store::{Change, SessionPages, SessionQuery};
 use session_metrics::EndReason;
 use time::OffsetDateTime;
 use token_window::Schedule;
@@ -21,6 +21,10 @@ use crate::Error;
 
 /// Sessions that are ended or re-evaluated at the same time. Our choice: the store commits them together.
 const CONCURRENT: usize = 64;
+/// Time for which attempts are kept, and for which events wait for a disabled webhook. Our choice: longer than the schedule.
+pub(super) const DELIVERIES_KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// Shortest time between two removals of old deliveries. Our choice.
+const DELIVERIES_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Time until a deadline that could not be met is tried again. Our choice.
 const RETRY: Duration = Duration::from_secs(60);
 
@@ -252,7 +256,7 @@ impl Direct {
         Ok(())
     }
 
-    /// Erases the sessions, and removes the idempotency keys and the replaced secrets of webhooks that are due. It looks for them only if there are any.
+    /// Erases the sessions, and removes the idempotency keys, the replaced secrets of webhooks and the deliveries that are due. It looks for them only if there are any.
     pub(super) async fn remove_due(&self) -> Result<(), Error> {
         let deadlines = &self.shared.deadlines;
         let now = self.clock().now().utc;
@@ -270,8 +274,17 @@ impl Direct {
             .inspect_err(|_| deadlines.remove_by(now))?;
         let ends = stats.oldest_end.map(|at| at + self.shared.config.retention);
         let keys = stats.oldest_request.map(|at| at + KEPT);
+        let oldest = stats.oldest_attempt.into_iter().chain(stats.outbox_oldest).min();
+        let mut deliveries = oldest.map(|at| at + DELIVERIES_KEPT);
+        if deliveries.is_some_and(|at| at <= now) {
+            let before = now - DELIVERIES_KEPT;
+            self.commit(Change::RemoveOldDeliveries { before }.into()).await?;
+            // an old snapshot may stay
+            deliveries = Some(now + DELIVERIES_INTERVAL);
+        }
         ends.into_iter()
             .chain(keys)
+            .chain(deliveries)
             .chain(secrets)
             .for_each(|at| deadlines.remove_by(at));
         Ok(())

@@ -10,6 +10,7 @@ use guest_store::{Change, Committed, Conflict, Event, KeyedRequest, StoreErrorKi
 use time::OffsetDateTime;
 
 use super::Direct;
+use super::deadlines::DELIVERIES_KEPT;
 use super::requests::KEPT;
 use super::session_row::{Labels, SessionRow};
 use crate::Error;
@@ -159,6 +160,7 @@ impl Direct {
                 shared.live.notify(&id, update);
             }
             if has_deliveries {
+                shared.deadlines.remove_by(now.utc + DELIVERIES_KEPT);
                 shared.events.notify_one();
             }
             Ok(Some(committed))

@@ -53,16 +53,69 @@ impl Direct {
         }
     }
 
-    /// Returns all webhooks of `owner` without their secrets. One that was disabled for its failures is not `enabled`.
+    /// Returns all webhooks of `owner` with their status, without their secrets. One that was disabled for its failures is not
+    /// `enabled`.
     ///
     /// # Errors
     /// The store's.
     pub async fn webhooks(&self, owner: &str) -> Result<Vec<Webhook>, Error> {
-        self.rows(owner).await?.iter().map(shown).collect()
+        let rows = self.rows(owner).await?;
+        self.with_statuses(rows).await
     }
 
-    /// Replaces the subscription of a webhook and keeps its secret. A disabled webhook is enabled again and gets what it
-    /// missed, as one event per session.
+    /// Returns a webhook of `owner` with its status, without its secret.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`], or the store's.
+    pub async fn webhook(&self, owner: &str, id: &WebhookId) -> Result<Webhook, Error> {
+        let row = self.stored_webhook(owner, id).await?;
+        Ok(self.with_statuses(vec![row]).await?.remove(0))
+    }
+
+    async fn with_statuses(&self, rows: Vec<WebhookRow>) -> Result<Vec<Webhook>, Error> {
+        let queues = self.store().stats().await?.queues;
+        let mut webhooks = Vec::with_capacity(rows.len());
+        for row in rows {
+            let queue = queues.get(&row.id).copied().unwrap_or_default();
+            let is_wanted = subscription(&row)?.enabled;
+            webhooks.push(self.with_status(shown(&row)?, &row, is_wanted, queue).await?);
+        }
+        Ok(webhooks)
+    }
+
+    /// Resumes a webhook, or pauses it. A resumed one gets what waits for it, with a new schedule. One that was disabled for
+    /// its failures is resumed too.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`], or the store's.
+    pub async fn enable_webhook(&self, owner: &str, id: &WebhookId, enabled: bool) -> Result<Webhook, Error> {
+        loop {
+            let known = self.stored_webhook(owner, id).await?;
+            let before = subscription(&known)?;
+            if (known.enabled, before.enabled) == (enabled, enabled) {
+                return shown(&known);
+            }
+            let wanted = Subscription { enabled, ..before };
+            let shown_before = shown(&known)?;
+            let (failing_since, failures) = (known.failing_since, known.failures);
+            let mut changed = WebhookRow {
+                version: known.version,
+                ..row(known.id, owner, &wanted, known.secrets)
+            };
+            if !enabled {
+                (changed.failing_since, changed.failures) = (failing_since, failures);
+            }
+            match self
+                .put_webhook("webhook.updated", changed, Some(shown_before), None)
+                .await
+            {
+                Err(error) if is_conflict(&error) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Replaces the subscription of a webhook and keeps its secret. A webhook that is enabled again gets what waits for it.
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`], [`ErrorCode::WebhookNameInUse`], or the store's.
@@ -181,7 +234,7 @@ impl Direct {
         })
     }
 
-    async fn stored_webhook(&self, owner: &str, id: &WebhookId) -> Result<WebhookRow, Error> {
+    pub(super) async fn stored_webhook(&self, owner: &str, id: &WebhookId) -> Result<WebhookRow, Error> {
         let mut rows = self.rows(owner).await?.into_iter();
         Ok(rows.find(|row| row.id == *id).ok_or(ErrorCode::NotFound)?)
     }
@@ -258,6 +311,7 @@ fn shown(row: &WebhookRow) -> Result<Webhook, Error> {
             ..subscription(row)?
         },
         secret: None,
+        status: None,
     })
 }
 

@@ -103,8 +103,14 @@ async fn help_describes_every_command_and_option() {
             ("store restore", 5),
             ("store vacuum", 3),
             ("webhook", 2),
+            ("webhook deliveries", 7),
             ("webhook list", 4),
+            ("webhook pause", 5),
+            ("webhook replay", 7),
+            ("webhook resume", 5),
             ("webhook rotate", 5),
+            ("webhook show", 5),
+            ("webhook test", 5),
         ]
         .map(|(path, options)| (path.to_owned(), options))
     );

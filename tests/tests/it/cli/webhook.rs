@@ -2,10 +2,11 @@
 
 use genesys_http::Tls;
 use guest_suite::webhook::Secret;
+use http::Method;
 
 use super::Example;
 use super::running::ask;
-use crate::api::{Call, WEBHOOKS};
+use crate::api::{Call, WEBHOOKS, path_of};
 
 #[tokio::test]
 async fn webhook_is_found_by_name_or_id_and_gets_a_new_secret() {
@@ -21,7 +22,7 @@ async fn webhook_is_found_by_name_or_id_and_gets_a_new_secret() {
     assert_eq!(listed.code, Some(0), "{}", listed.err);
     assert_eq!(
         listed.out,
-        format!("{id} enabled \"crm sync\" https://crm.invalid/sync\n")
+        format!("{id} active waiting 0 \"crm sync\" https://crm.invalid/sync\n")
     );
     let mut secrets = vec![registered["secret"].as_str().unwrap().to_owned()];
     for webhook in ["crm sync", id] {
@@ -37,6 +38,38 @@ async fn webhook_is_found_by_name_or_id_and_gets_a_new_secret() {
         );
         secrets.push(secret.to_owned());
     }
+    // a name that does not resolve (RFC 6761)
+    let tested = ask(&serving, &["webhook", "test", id]).await;
+    assert_eq!(tested.code, Some(1), "{}", tested.err);
+    assert!(tested.out.contains(" error connect after "), "{}", tested.out);
+    let succeeds = async |arguments: &[&str]| {
+        let ended = ask(&serving, arguments).await;
+        assert_eq!(ended.code, Some(0), "{arguments:?}: {}", ended.err);
+        ended.out
+    };
+    succeeds(&["webhook", "pause", id]).await;
+    let session = serving.session().await;
+    api.ask(Call::new(Method::DELETE, &path_of(&session, ""))).await;
+    let shown = succeeds(&["webhook", "show", id]).await;
+    assert!(shown.contains(" paused waiting 1 "), "{shown}");
+    let waiting = succeeds(&["webhook", "deliveries", id, "--state", "waiting"]).await;
+    assert!(
+        waiting.contains(" waiting ") && waiting.contains(" 0 attempts\n"),
+        "{waiting}"
+    );
+    let delivery = waiting.split(' ').next().unwrap();
+    let one = succeeds(&["webhook", "deliveries", id, "--id", delivery]).await;
+    assert!(
+        one.starts_with(delivery) && one.contains("next attempt: "),
+        "{one}"
+    );
+    let refused = ask(&serving, &["webhook", "replay", id, "--id", delivery]).await;
+    assert!(refused.error_line().contains("it waits"), "{}", refused.err);
+    assert_eq!(
+        succeeds(&["webhook", "replay", id]).await,
+        "0 deliveries are sent again.\n"
+    );
+    succeeds(&["webhook", "resume", id]).await;
     let unknown = ask(&serving, &["webhook", "rotate", "erp"]).await;
     assert_eq!(unknown.code, Some(2), "{}", unknown.err);
     assert!(unknown.error_line().contains("`webhook list`"), "{}", unknown.err);

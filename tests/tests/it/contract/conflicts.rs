@@ -30,6 +30,10 @@ pub(super) async fn conflict(healthy: &Fixture, operation: &str, call: Call) -> 
                 .send(call.with_body("application/json", old.to_string()))
                 .await
         }
+        "replayDelivery" => {
+            healthy.send(call.clone()).await;
+            healthy.send(call).await
+        }
         "rotateWebhookSecret" => {
             for _ in 0..10 {
                 healthy.send(call.clone()).await;

@@ -1,12 +1,17 @@
 //! A gateway with a successful call of each operation.
 
+use std::time::Duration;
+
 use genesys_api::{IdempotencyKey, entropy};
+use guest_suite::store::{DeliveryAttempt, Leased, Settled, Settlement};
 use http::Method;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
-use crate::api::{Answer, Api, Call, ERASURES, QUERY, WEBHOOKS, guest};
+use crate::api::{Answer, Api, Call, ERASURES, QUERY, WEBHOOKS, guest, path_of};
 use crate::conversation::files::upload;
 use crate::document::DOCUMENT;
+use crate::guests::until;
 use crate::sign_in::gateway::sign_in;
 use crate::spa::{cross_site, without_spa};
 use crate::world::{CLIENT, ORIGIN, World};
@@ -45,6 +50,46 @@ impl Fixture {
         self.api.ask(Call::post(WEBHOOKS).json(&webhook(&name))).await
     }
 
+    /// Ends a session, and settles its delivery to this webhook. Returns the id of the delivery.
+    pub(super) async fn settled(&self, webhook: &Value, settlement: impl Fn(Leased) -> Settlement) -> String {
+        let session = self.session().await;
+        self.api
+            .ask(Call::new(Method::DELETE, &path_of(&session, "")))
+            .await;
+        let store = self.world.gateway.store();
+        let is_of_it = |leased: &Leased| leased.webhook.id.as_str() == webhook["id"].as_str().unwrap();
+        let failed = async || {
+            let webhooks = store.webhooks().await.unwrap();
+            let its = webhooks
+                .iter()
+                .find(|known| known.id.as_str() == webhook["id"].as_str().unwrap());
+            its.is_some_and(|known| known.failures > 0)
+        };
+        // the gateway has tried it once, and does so again only when the clock is moved
+        until(failed).await;
+        let later = self.world.clock.now().utc + Duration::from_secs(86_400);
+        let leased = store
+            .lease_deliveries(later, Duration::ZERO, 1_000)
+            .await
+            .unwrap();
+        let leased = leased.deliveries.into_iter().find(is_of_it).unwrap();
+        let id = leased.id.clone();
+        store.settle_delivery(settlement(leased)).await.unwrap();
+        id
+    }
+
+    /// A delivery to this webhook that was given up.
+    async fn dead_delivery(&self, webhook: &Value) -> String {
+        self.settled(webhook, |leased| {
+            let at = leased.at;
+            Settlement {
+                attempt: Some(attempt(at, 500)),
+                ..leased.settlement(Settled::Dead, at)
+            }
+        })
+        .await
+    }
+
     /// Deletes all webhooks, whose number is limited.
     pub(super) async fn delete_webhooks(&self) {
         let known = self.api.ask(Call::get(WEBHOOKS)).await;
@@ -70,6 +115,10 @@ impl Fixture {
         let path = template
             .replace("{id}", subject["id"].as_str().unwrap_or_default())
             .replace("{attachmentId}", &file);
+        let path = match path.contains("{deliveryId}") {
+            true => path.replace("{deliveryId}", &self.dead_delivery(&subject).await),
+            false => path,
+        };
         let call = Call::new(method, &path);
         match operation {
             "changeConsent" => call.json(&json!({ "analytics": false })),
@@ -97,6 +146,8 @@ impl Fixture {
                 call
             }
             "refreshSession" => call.json(&json!({ "refreshToken": subject["refreshToken"] })),
+            "listDeliveries" => call.with_path(&format!("{path}?state=dead")),
+            "replayDeliveries" => call.json(&json!({})),
             "registerWebhook" | "replaceWebhook" => call.json(&webhook(&format!("n-{}", entropy::number()))),
             _ => call,
         }
@@ -117,6 +168,17 @@ fn guest_with_all_fields() -> Value {
     let consent = body["consent"].as_object_mut().expect("a guest has consent");
     consent.extend(evidence.as_object().cloned().unwrap_or_default());
     body
+}
+
+/// An attempt that was answered.
+pub(super) fn attempt(at: OffsetDateTime, status: u16) -> DeliveryAttempt {
+    DeliveryAttempt {
+        at,
+        latency: Duration::from_millis(7),
+        status: Some(status),
+        error: None,
+        response: "an answer".into(),
+    }
 }
 
 pub(super) fn webhook(name: &str) -> Value {

@@ -1,5 +1,7 @@
 //! Data leaves under the current policy, also before the background tasks have seen its session.
 
+use std::collections::BTreeSet;
+
 use guest_store::EntryQuery;
 
 use super::*;
@@ -78,9 +80,10 @@ async fn stored_decision_is_reevaluated_before_data_leaves() {
     };
     let updated = bodies("/sync", EventName::Updated);
     let ended = bodies("/sync", EventName::Ended);
-    let snapshots = bodies("/late", EventName::Snapshot);
-    assert_eq!((updated.len(), ended.len(), snapshots.len()), (3, 1, 3));
-    for body in updated.iter().chain(&ended).chain(&snapshots) {
+    let late = EventName::ALL.map(|event| bodies("/late", event)).concat();
+    let sessions: BTreeSet<String> = late.iter().map(|body| body["data"]["id"].to_string()).collect();
+    assert_eq!((updated.len(), ended.len(), sessions.len()), (3, 1, 3));
+    for body in updated.iter().chain(&ended).chain(&late) {
         let data = &body["data"];
         assert_eq!(
             data["guestAttributes"]["marketing.segment"],

@@ -187,8 +187,9 @@ function renderWebhooks({ webhooks, oldestEventAt, at }) {
   const delivered = lag === 0 ? "All events are delivered." : `The oldest undelivered event is ${span(lag)} old.`;
   write(element("webhooks-summary"), webhooks.length === 0 ? "No webhook is registered." : delivered);
   element("webhooks-table").hidden = webhooks.length === 0;
+  const age = (time) => (time ? span(Math.max(0, Date.parse(at) - Date.parse(time))) : "–");
   const state = ({ enabled, failingSince }) => {
-    if (!enabled) return "Disabled";
+    if (!enabled) return "Paused or disabled";
     return failingSince ? `Failing since ${clockTime(failingSince)}` : "Working";
   };
   writeRows(
@@ -197,12 +198,32 @@ function renderWebhooks({ webhooks, oldestEventAt, at }) {
       { text: webhook.name },
       { text: webhook.owner },
       { text: state(webhook), className: webhook.enabled && !webhook.failingSince ? "" : "problem" },
+      numeric(age(webhook.oldestAt)),
       numeric(webhook.pending),
       numeric(webhook.snapshots),
+      numeric(webhook.hasDead ? "Some" : "None"),
       numeric(webhook.failures),
+      { text: webhook.lastError ?? "–", className: "details" },
       { text: webhook.restUntil && webhook.failingSince ? clockTime(webhook.restUntil) : "–" },
+      {},
     ]),
   );
+  webhooks.forEach((webhook, at) => {
+    const cell = element("webhooks").children[at].lastChild;
+    const button = cell.firstChild ?? cell.appendChild(make("button", "Replay", "plain"));
+    button.setAttribute("aria-label", `Send the dead deliveries of ${webhook.name} again`);
+    button.disabled = !webhook.hasDead;
+    button.onclick = () => replay(webhook);
+  });
+}
+
+/** Sends the dead deliveries of a webhook again. */
+async function replay({ id, name }) {
+  const request = { method: "POST", headers: CSRF };
+  const answer = await fetch(`/dashboard/webhooks/${encodeURIComponent(id)}/replay`, request).catch(() => null);
+  const body = answer?.ok ? await answer.json().catch(() => null) : null;
+  const sent = body && `${number.format(body.replayed)} sent again to ${name}, ${number.format(body.remaining)} remain.`;
+  write(element("replay-state"), sent ?? `The gateway did not send the deliveries of ${name} again.`);
 }
 
 function renderAudit({ entries, checkpoint, state, verified }) {

@@ -1,0 +1,50 @@
+//! Answers with the fields that only a webhook with a past has.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use guest_suite::store::{Settled, Settlement};
+
+use super::fixture::{Fixture, attempt};
+use crate::api::{Call, WEBHOOKS};
+use crate::document::DOCUMENT;
+
+pub(super) async fn full_answers(fixture: &Fixture, seen: &mut BTreeSet<String>) {
+    let webhook = fixture.webhook().await;
+    let path = format!("{WEBHOOKS}/{}", webhook["id"].as_str().unwrap());
+    let now = fixture.world.clock.now().utc;
+    let delivered = fixture
+        .settled(&webhook, |leased| Settlement {
+            attempt: Some(attempt(now, 204)),
+            ..leased.settlement(Settled::Delivered, now)
+        })
+        .await;
+    fixture
+        .settled(&webhook, |leased| Settlement {
+            attempt: Some(attempt(now, 429)),
+            rest_until: Some(now + Duration::from_secs(3_600)),
+            ..leased.settlement(Settled::RetryAt(now + Duration::from_secs(3_600)), now)
+        })
+        .await;
+    for (operation, path) in [
+        ("fetchWebhook", path.clone()),
+        ("fetchDelivery", format!("{path}/deliveries/{delivered}")),
+        ("listDeliveries", format!("{path}/deliveries?state=waiting")),
+    ] {
+        let answer = fixture.send(Call::get(&path)).await;
+        DOCUMENT.seen(operation, 200, &answer.json(), seen);
+    }
+    let delivery = fixture
+        .send(Call::get(&format!("{path}/deliveries/{delivered}")))
+        .await
+        .json();
+    assert_eq!(delivery["state"], "delivered");
+    assert_eq!(delivery["attempts"][1]["response"], "an answer");
+    assert_eq!(delivery["attempts"][0]["error"], "connect");
+    let status = &fixture.send(Call::get(&path)).await.json()["status"];
+    assert_eq!(
+        (&status["state"], &status["waiting"]),
+        (&"failing".into(), &1.into())
+    );
+    assert_eq!(status["lastAttempt"]["status"], 429);
+}
