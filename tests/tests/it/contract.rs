@@ -90,6 +90,7 @@ impl Fixtures {
             "fetchAuditCheckpoint" => format!("{template}?size=999999"),
             "fetchAuditConsistency" => format!("{template}?old=999999"),
             "fetchAuditProof" => format!("{template}?entry=999999"),
+            "listDeliveries" => format!("{}?state=dead", template.replace("{id}", "unknown")),
             _ => template
                 .replace("{id}", "unknown")
                 .replace("{deliveryId}", "unknown"),

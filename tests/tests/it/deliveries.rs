@@ -104,7 +104,7 @@ async fn delivery_that_fails_for_the_whole_schedule_is_dead_until_it_is_replayed
     let mut subscription = crm.subscription("/sync");
     subscription.events = [EventName::Created].into_iter().collect();
     suite.ensure_webhook(&subscription).await.unwrap().unwrap();
-    crm.respond_with(&[500; 10]);
+    crm.respond_with(&[500; 8]);
     suite.create(newcomer(&world.clock)).await.unwrap();
     failed(&world, 1).await;
     let is_dead = async || {
@@ -129,12 +129,12 @@ async fn delivery_that_fails_for_the_whole_schedule_is_dead_until_it_is_replayed
     let dead = api.ask(Call::get(&format!("{path}/deliveries?state=dead"))).await;
     let delivery = &dead["deliveries"][0];
     let attempts = delivery["attempts"].as_array().unwrap();
-    assert_eq!(attempts.len(), 10);
+    assert_eq!(attempts.len(), 8);
     assert!(
         attempts.iter().all(|attempt| attempt["status"] == 500),
         "{attempts:?}"
     );
-    let before = crm.received(11).await;
+    let before = crm.received(9).await;
     assert_eq!(delivery["id"], before[0].id());
     let replayed = api
         .ask(Call::post(&format!("{path}/replay")).json(&json!({})))

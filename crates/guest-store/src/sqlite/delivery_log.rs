@@ -23,7 +23,7 @@ const WAITING: i64 = 0;
 const DELIVERED: i64 = 1;
 const DEAD: i64 = 2;
 
-/// Attempts of one delivery in the log. Our choice: as many as a schedule has.
+/// Attempts of one delivery in the log. Our choice: more than the default schedule has.
 const ATTEMPTS: usize = 10;
 
 /// Old rows that one unit removes. Our choice.
