@@ -291,7 +291,7 @@ async fn guest_chat_shows_and_answers_every_kind_of_content() {
     visit
         .browser
         .until(&format!(
-            "{offers}.length === 7 && {offers}.every((answered) => answered)"
+            "{offers}.length === 8 && {offers}.every((answered) => answered)"
         ))
         .await;
 
