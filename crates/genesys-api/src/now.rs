@@ -71,17 +71,29 @@ pub fn rfc3339(when: OffsetDateTime) -> String {
     text.iter().copied().map(char::from).collect()
 }
 
-/// Parses RFC 3339 with an offset, and converts it to UTC.
+/// Parses RFC 3339 with an offset and with `T` before the time, as JSON Schema has it, and converts it to UTC.
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<OffsetDateTime> {
-    OffsetDateTime::parse(text, &Rfc3339)
-        .ok()
+    let has_t = matches!(text.as_bytes().get(10), Some(b'T' | b't'));
+    has_t
+        .then(|| OffsetDateTime::parse(text, &Rfc3339).ok())
+        .flatten()
         .and_then(|when| when.checked_to_offset(UtcOffset::UTC))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rfc3339_has_a_letter_before_the_time() {
+        let noon = parse_rfc3339("2026-11-22T12:30:00Z");
+        assert!(noon.is_some());
+        assert_eq!(parse_rfc3339("2026-11-22t14:30:00+02:00"), noon);
+        for text in ["2026-11-22 12:30:00Z", "2026-11-22_12:30:00Z", "2026-11-22", ""] {
+            assert_eq!(parse_rfc3339(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn rfc3339_of_a_time_outside_its_years_is_the_nearest() {
