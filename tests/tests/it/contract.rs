@@ -24,6 +24,7 @@ use crate::document::DOCUMENT;
 use crate::guests::until;
 use crate::page::{Page, upgrade};
 use crate::proxy::ClosedPort;
+use crate::sensitive::child_session;
 use crate::spa::cross_site;
 use crate::world::{CLIENT, ORIGIN, World};
 
@@ -280,6 +281,7 @@ async fn operations_answer_with_every_documented_status_and_field() {
     full_answers(&fixtures.healthy, &mut seen).await;
     DOCUMENT.seen("checkHealth", 200, &health_with_warnings().await, &mut seen);
     DOCUMENT.seen("fetchMessages", 200, &long_history().await, &mut seen);
+    DOCUMENT.seen("createSession", 201, &child_session().await, &mut seen);
     let created = cross_site::create(&fixtures.cross_site[0].api).await;
     DOCUMENT.seen("createBrowserSession", 201, &created, &mut seen);
     for (operation, status) in DOCUMENT.answers() {

@@ -30,6 +30,24 @@ fn guest(place: &str, consent: &Value) -> Value {
     })
 }
 
+/// A session of a child whose guardian agreed, with declared and undeclared sensitive data.
+pub(crate) async fn child_session() -> Value {
+    let genesys = Genesys::start().await;
+    let world = world(&genesys).await;
+    let consent = json!({
+        "marketing": true, "age": "under 14", "actor": "guardian", "sensitive": { "health": true },
+        "guardian": {
+            "relationship": "parent", "verification": "payment-card", "verifiedAt": "2026-11-22T12:00:00Z",
+            "reference": "case-42",
+        },
+    });
+    let mut body = guest("KR", &consent);
+    body["guestAttributes"]["hasDiabetes"] = "no".into();
+    let session = Api::of(&world, CLIENT).await.create(&body).await;
+    world.stop().await;
+    session
+}
+
 /// The actions in the audit trail of a session, oldest first, and the trail as text.
 async fn trail(api: &Api, session: &Value) -> (Vec<String>, String) {
     let trail = api.ask(Call::get(&path_of(session, "/audit"))).await;

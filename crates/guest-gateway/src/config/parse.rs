@@ -229,7 +229,7 @@ mod tests {
         let custom = shipped.replacen("id = \"purpose-scoped\"", "id = \"custom\"", 1);
         assert_eq!(read(&custom).unwrap().id, "custom");
         for (from, to, expected) in [
-            ("basis", "bases", "custom.toml: line 18: unknown field `bases`"),
+            ("basis", "bases", "custom.toml: line 24: unknown field `bases`"),
             (
                 "is = \"off\"",
                 "is = \"on\"",
