@@ -5,7 +5,6 @@ mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
-use std::ops::Range;
 
 use toml::Spanned;
 
@@ -69,11 +68,12 @@ impl PolicyFile {
             let reason = format!("invalid policy: at most {} bytes are allowed", Self::MAX_BYTES);
             return Err(PolicyError { line: 1, reason });
         }
+        let reader = Reader::new(text);
         let raw: RawPolicy = toml::from_str(text).map_err(|error| PolicyError {
-            line: line_of(text, &error.span().unwrap_or_default()),
+            line: reader.line(error.span().unwrap_or_default().start),
             reason: error.message().chars().take(300).collect(),
         })?;
-        Reader { text }.read(raw)
+        reader.read(raw)
     }
 }
 
@@ -89,11 +89,17 @@ pub struct PolicyError {
 }
 
 /// Compares the parts of a file with each other.
-struct Reader<'a> {
-    text: &'a str,
+struct Reader {
+    /// Offsets of the ends of the lines.
+    line_ends: Vec<usize>,
 }
 
-impl Reader<'_> {
+impl Reader {
+    fn new(text: &str) -> Self {
+        let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Self { line_ends }
+    }
+
     fn read(&self, raw: RawPolicy) -> Result<PolicyFile, PolicyError> {
         if let Some(last) = raw
             .valid_until
@@ -232,7 +238,7 @@ impl Reader<'_> {
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
         let mut taken: BTreeMap<(&'static str, Subject), usize> = BTreeMap::new();
         for place in &file.rules {
-            let (line, raw) = (self.line(place), place.get_ref());
+            let (line, raw) = (self.line(place.span().start), place.get_ref());
             if raw.subjects().next().is_none() {
                 let reason = "invalid rule: it names neither purposes nor sensitive data, name at least one";
                 return Err(self.error(place, reason));
@@ -336,7 +342,7 @@ impl Reader<'_> {
     }
 
     fn example(&self, raw: &Spanned<RawExample>, rule: &str, subject: Subject) -> Example {
-        let line = self.line(raw);
+        let line = self.line(raw.span().start);
         let raw = raw.get_ref();
         Example {
             line,
@@ -373,19 +379,15 @@ impl Reader<'_> {
 
     fn error<T>(&self, at: &Spanned<T>, reason: impl Into<String>) -> PolicyError {
         PolicyError {
-            line: self.line(at),
+            line: self.line(at.span().start),
             reason: reason.into(),
         }
     }
 
-    fn line<T>(&self, at: &Spanned<T>) -> usize {
-        line_of(self.text, &at.span())
+    /// The line of an offset, counted from 1.
+    fn line(&self, offset: usize) -> usize {
+        1 + self.line_ends.partition_point(|end| *end < offset)
     }
-}
-
-fn line_of(text: &str, span: &Range<usize>) -> usize {
-    let before = text.as_bytes().get(..span.start).unwrap_or_default();
-    1 + before.iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// Returns a rule for unknown places that is less strict than another rule about its purpose, and that rule.
