@@ -116,6 +116,9 @@ impl Conversation {
 
     fn poll_ready(&mut self, now: Now) {
         self.engine.pace = None;
+        if self.engine.progress == Progress::StartingNew {
+            return;
+        }
         if self.expiry.has_queued_echo() {
             match self.engine.pacing.echo(now.instant) {
                 Ok(()) => {

@@ -28,7 +28,7 @@ use super::frames::ControlRequest;
 use super::history::{HistoryFailure, HistoryReader, LowerBound, Next, Purpose};
 use crate::event::{DeliveryStatus, Event, FailureReason, SessionEvent};
 use crate::outbox::{Outbox, fingerprint};
-use crate::state::State;
+use crate::state::{Progress, State};
 use crate::timeline::{REQUEST_LIMIT, TimelineEvent};
 use crate::{Content, Direction, Message, MessageId};
 
@@ -122,7 +122,8 @@ impl Conversation {
 
     /// Advances the reading as far as the connection and the limits allow.
     pub(super) fn advance_history(&mut self, now: Now) {
-        if !self.engine.is_ready() {
+        // the service refuses a request of a session that is being left: the new one makes it
+        if !self.engine.is_ready() || self.engine.progress == Progress::StartingNew {
             return;
         }
         let Some(history) = &mut self.history else { return };

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use ws_transport::Transmit;
 
 use crate::virtual_peer::{
-    VirtualPeer, agent_message, autostart, echo, id, refused, session_response, web_messaging,
+    VirtualPeer, agent_message, autostart, echo, id, refused, session_response, web_messaging, with_history,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -71,6 +71,29 @@ fn start_new_leaves_a_read_only_conversation() {
         peer.frames()[0]["message"]["events"][0]["presence"]["type"],
         "Join"
     );
+}
+
+#[test]
+fn history_is_not_read_in_a_session_that_is_left() {
+    let mut peer = VirtualPeer::new(with_history());
+    peer.connect();
+    peer.frames();
+    let mut read_only = session_response(true);
+    read_only["body"]["readOnly"] = true.into();
+    peer.receive(&read_only);
+    peer.conversation.request(Request::StartNew, peer.now).unwrap();
+    let read = Request::ReadHistory { page: 1 };
+    peer.conversation.request(read, peer.now).unwrap();
+    let actions = |peer: &mut VirtualPeer| -> Vec<Value> {
+        let frames = peer.frames();
+        frames.iter().map(|frame| frame["action"].clone()).collect()
+    };
+    assert_eq!(actions(&mut peer), ["closeSession"]);
+    read_only["body"]["connected"] = false.into();
+    peer.receive(&read_only);
+    assert_eq!(actions(&mut peer), ["configureSession"]);
+    peer.receive(&session_response(true));
+    assert_eq!(actions(&mut peer), ["getJwt"]);
 }
 
 #[test]
