@@ -49,7 +49,9 @@ pub(crate) use units::{
     concurrent_units_are_each_stored_once, event_reaches_subscribed_webhooks, failed_unit_stores_nothing,
     shared_token_is_swapped, totals_add_up,
 };
-pub(crate) use webhooks::{webhook_count_is_limited, webhooks_are_put_and_removed};
+pub(crate) use webhooks::{
+    webhook_count_is_limited, webhook_put_keeps_or_resets_health, webhooks_are_put_and_removed,
+};
 
 /// Gives an empty store.
 pub(crate) type Make = fn(Limits) -> Fixture;
@@ -120,6 +122,7 @@ macro_rules! conformance_tests {
             stale_version_is_refused
             totals_add_up
             webhook_count_is_limited
+            webhook_put_keeps_or_resets_health
             webhooks_are_put_and_removed
             dead_event_joins_snapshot
             disabled_webhook_keeps_what_it_misses

@@ -169,7 +169,8 @@ pub enum Change {
     /// A new session.
     CreateSession(Session),
     /// A new webhook (version 0) or a changed one of the same owner. What waits for one that was disabled is due again when
-    /// it is enabled, with a schedule of its own.
+    /// it is enabled, with a schedule of its own. Its health is not read from here: the store keeps it, and resets it if the
+    /// webhook is enabled by this change or its document changed.
     PutWebhook(Webhook),
     /// A changed token that processes share, or its lease.
     PutToken(SharedToken),

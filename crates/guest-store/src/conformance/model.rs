@@ -319,13 +319,15 @@ impl Model {
                 if own().any(|(other, stored)| *other != id && stored.name == name) {
                     return conflict(Conflict::WebhookNameInUse);
                 }
-                let put = Hook {
+                let mut put = Hook {
                     name,
                     is_on: enabled,
                     version: stored.version + 1,
-                    last_turn: stored.last_turn,
-                    ..Hook::default()
+                    ..stored.clone()
                 };
+                if enabled && !stored.is_on {
+                    (put.failing_since, put.failures, put.rest_until) = (None, 0, None);
+                }
                 self.webhooks.insert(id, put);
                 match (stored.is_on, enabled) {
                     (false, true) => self.resume(id),

@@ -2,9 +2,10 @@
 
 use secrecy::ExposeSecret;
 
-use super::samples::{at, refused, stored, unit, webhook};
+use super::deliveries::{lease, settlement};
+use super::samples::{at, event, events, refused, store_sessions, stored, unit, webhook};
 use super::{Fixture, Make};
-use crate::{Change, Conflict, Limits, StoreErrorKind, Webhook};
+use crate::{Change, Conflict, Limits, Settled, Settlement, StoreErrorKind, Webhook};
 
 /// A webhook is stored, changed with its latest version, and removed.
 pub(crate) async fn webhooks_are_put_and_removed(make: Make) {
@@ -54,9 +55,6 @@ pub(crate) async fn webhooks_are_put_and_removed(make: Make) {
         refused(&*store, put(&reassigned)).await,
         conflict(Conflict::IdInUse)
     );
-    sample.failing_since = Some(at(5));
-    sample.failures = u32::MAX;
-    sample.rest_until = Some(at(6));
     sample.enabled = false;
     sample.name = "renamed".to_owned();
     stored(&*store, put(&sample)).await;
@@ -72,15 +70,52 @@ pub(crate) async fn webhooks_are_put_and_removed(make: Make) {
         (found.name.as_str(), found.enabled, found.version),
         ("renamed", false, 2)
     );
-    assert_eq!(
-        (found.failing_since, found.failures, found.rest_until),
-        (Some(at(5)), u32::MAX, Some(at(6)))
-    );
 
     stored(&*store, unit(Change::RemoveWebhook(sample.id.clone()))).await;
     let gone = unit(Change::RemoveWebhook(sample.id.clone()));
     assert_eq!(refused(&*store, gone).await, StoreErrorKind::NotFound);
     assert_eq!(refused(&*store, put(&sample)).await, StoreErrorKind::NotFound);
+}
+
+/// A put never writes the health, which a settlement may have changed since it was read. One that enables a webhook, or
+/// changes the document of an enabled one, resets it.
+pub(crate) async fn webhook_put_keeps_or_resets_health(make: Make) {
+    let store = make(Limits::default());
+    store_sessions(&*store, &["s-1"]).await;
+    let mut sample = webhook("w", "o", "crm", &["n"]);
+    stored(&*store, unit(Change::PutWebhook(sample.clone()))).await;
+    let health = async || {
+        let found = store.webhooks().await.expect("readable").remove(0);
+        (found.failing_since, found.failures, found.rest_until)
+    };
+    let fail = async |second| {
+        stored(&*store, events(vec![event(&format!("e-{second}"), "o", "n")])).await;
+        let failed = Settlement {
+            at: at(second),
+            rest_until: Some(at(second + 1)),
+            ..settlement(
+                &lease(&*store, at(second), 1).await[0],
+                Settled::RetryAt(at(9_000)),
+            )
+        };
+        store.settle_delivery(failed).await.expect("settled");
+    };
+    let failed = |second| (Some(at(second)), 1, Some(at(second + 1)));
+    let reset = (None, 0, None);
+    fail(0).await;
+    let mut put = async |change: fn(&mut Webhook)| {
+        sample.version += 1;
+        change(&mut sample);
+        stored(&*store, unit(Change::PutWebhook(sample.clone()))).await;
+        health().await
+    };
+    assert_eq!(put(|webhook| webhook.secrets = "rotated".into()).await, failed(0));
+    let paused = |webhook: &mut Webhook| (webhook.enabled, webhook.document) = (false, "paused".into());
+    assert_eq!(put(paused).await, failed(0));
+    assert_eq!(put(|webhook| webhook.enabled = true).await, reset);
+    fail(10).await;
+    assert_eq!(put(|webhook| webhook.name = "other".into()).await, failed(10));
+    assert_eq!(put(|webhook| webhook.document = "moved".into()).await, reset);
 }
 
 /// There are only so many, of one owner and of all.

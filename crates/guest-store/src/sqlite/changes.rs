@@ -155,7 +155,12 @@ impl Transaction<'_, '_> {
         if self.prepared.row(sql, params, |_| Ok(()))?.is_some() {
             return Err(Conflict::WebhookNameInUse.into());
         }
+        let before = self.stored(webhook.id.as_str())?;
+        let is_moved = before.is_none_or(|before| before.document != webhook.document);
         write_webhook(self.prepared, webhook, webhook.version + 1, &self.keys.seal)?;
+        if webhook.enabled && (was_disabled || is_moved) {
+            self.reset_health(webhook.id.as_str())?;
+        }
         self.turns.touch(webhook.id.as_str());
         match webhook.enabled {
             true if was_disabled => self.resume(webhook.id.as_str())?,

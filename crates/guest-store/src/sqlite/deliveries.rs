@@ -87,7 +87,7 @@ impl Transaction<'_, '_> {
     }
 
     /// The webhook with this id, if it can be read.
-    fn stored(&mut self, id: &str) -> Result<Option<Webhook>, SqliteError> {
+    pub(super) fn stored(&mut self, id: &str) -> Result<Option<Webhook>, SqliteError> {
         let seal = &self.keys.seal;
         let sql = "SELECT * FROM webhooks WHERE id = ?1";
         let (mut found, _) = self.prepared.readable(sql, [id], 1, |row| webhook(row, seal))?;
@@ -230,6 +230,13 @@ impl Transaction<'_, '_> {
                        WHERE id = ?1 AND (rest_until IS NULL OR rest_until < ?2)";
             self.prepared.execute(sql, params![webhook, micros(until)])?;
         }
+        Ok(())
+    }
+
+    /// Resets the health of a webhook, whose endpoint may be another one.
+    pub(super) fn reset_health(&mut self, id: &str) -> Result<(), SqliteError> {
+        let sql = "UPDATE webhooks SET failing_since = NULL, failures = 0, rest_until = NULL WHERE id = ?1";
+        self.prepared.execute(sql, [id])?;
         Ok(())
     }
 

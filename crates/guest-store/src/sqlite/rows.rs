@@ -169,22 +169,9 @@ pub(super) fn write_webhook(
     let document = seal.seal(aad("document"), &webhook.document);
     let [owner, name, events, enabled, version] = &plain;
     Ok(prepared.execute(
-        "INSERT INTO webhooks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL, 0, 0)
-         ON CONFLICT (id) DO UPDATE SET name = ?3, events = ?4, enabled = ?5, failing_since = ?6, failures = ?7,
-         rest_until = ?8, version = ?9, secrets = ?10, document = ?11",
-        params![
-            id,
-            owner,
-            name,
-            events,
-            enabled,
-            webhook.failing_since.map(micros),
-            webhook.failures,
-            webhook.rest_until.map(micros),
-            version,
-            secrets,
-            document,
-        ],
+        "INSERT INTO webhooks VALUES (?1, ?2, ?3, ?4, ?5, NULL, 0, NULL, ?6, ?7, ?8, NULL, 0, 0)
+         ON CONFLICT (id) DO UPDATE SET name = ?3, events = ?4, enabled = ?5, version = ?6, secrets = ?7, document = ?8",
+        params![id, owner, name, events, enabled, version, secrets, document],
     )?)
 }
 

@@ -97,14 +97,10 @@ impl Direct {
             }
             let wanted = Subscription { enabled, ..before };
             let shown_before = shown(&known)?;
-            let (failing_since, failures) = (known.failing_since, known.failures);
-            let mut changed = WebhookRow {
+            let changed = WebhookRow {
                 version: known.version,
                 ..row(known.id, owner, &wanted, known.secrets)
             };
-            if !enabled {
-                (changed.failing_since, changed.failures) = (failing_since, failures);
-            }
             match self
                 .put_webhook("webhook.updated", changed, Some(shown_before), None)
                 .await
