@@ -383,10 +383,10 @@ mod tests {
     async fn lease_of_a_process_without_an_answer_ends() {
         let (host, requests) = login_host().await;
         let (clock, store) = (Clock::system(), open(":memory:"));
+        let start = clock.now().instant;
         lease(&store, &host, &clock).await;
         let authenticator = authenticator(&store, &host, &clock);
         let mut waiting = tokio::spawn(async move { token(&authenticator).await });
-        let start = clock.now().instant;
         let issued = loop {
             tokio::select! {
                 issued = &mut waiting => break issued.unwrap(),
