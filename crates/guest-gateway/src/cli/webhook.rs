@@ -275,15 +275,17 @@ fn delivery_line(delivery: &DeliveryInfo) -> String {
         .session_id
         .as_ref()
         .map_or("-", |session| session.as_str());
+    let range = match (delivery.first, delivery.last) {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first} to {last}"),
+    };
     let last = delivery.attempts.last().map(|attempt| format!(": {attempt}"));
     format!(
-        "{} {} {} {} session {session} sequence {}-{} {}{}",
+        "{} {} {} {} session {session}, sequence {range}, {}{}",
         delivery.id,
         delivery.state,
         rfc3339(delivery.timestamp),
         delivery.event,
-        delivery.first,
-        delivery.last,
         counted(delivery.attempts.len(), "attempt", "attempts"),
         last.unwrap_or_default()
     )
