@@ -117,6 +117,7 @@ impl Conversation {
     fn poll_ready(&mut self, now: Now) {
         self.engine.pace = None;
         if self.engine.progress == Progress::StartingNew {
+            // as `advance_history` does
             return;
         }
         if self.expiry.has_queued_echo() {

@@ -122,7 +122,7 @@ impl Conversation {
 
     /// Advances the reading as far as the connection and the limits allow.
     pub(super) fn advance_history(&mut self, now: Now) {
-        // the service refuses a request of a session that is being left: the new one makes it
+        // a session that is being left may refuse it (inference): the read waits for the new one
         if !self.engine.is_ready() || self.engine.progress == Progress::StartingNew {
             return;
         }
