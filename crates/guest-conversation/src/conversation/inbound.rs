@@ -263,7 +263,7 @@ impl Conversation {
                     history.handle_jwt_deferred(until);
                 }
             }
-            Subject::Control(ControlRequest::CloseSession) => self.stop_leaving(),
+            Subject::Control(ControlRequest::CloseSession) => self.stop_leaving(now),
             Subject::Attachment(_) | Subject::Control(ControlRequest::Clear) | Subject::Other => {}
         }
         // a message is sent again, and the application decides about its own requests
@@ -277,9 +277,10 @@ impl Conversation {
     }
 
     /// The read-only conversation is not left.
-    fn stop_leaving(&mut self) {
+    fn stop_leaving(&mut self, now: Now) {
         self.engine.progress = Progress::Established;
         self.engine.set_leaving(None);
+        self.advance_history(now);
     }
 
     fn handle_refusal(&mut self, subject: Subject, refusal: ServiceRefusal, remedy: Remedy, now: Now) {
@@ -323,7 +324,7 @@ impl Conversation {
                 None
             }
             Subject::Control(ControlRequest::CloseSession) => {
-                self.stop_leaving();
+                self.stop_leaving(now);
                 None
             }
             Subject::Attachment(_) | Subject::Control(_) | Subject::Other => None,

@@ -73,27 +73,37 @@ fn start_new_leaves_a_read_only_conversation() {
     );
 }
 
-#[test]
-fn history_is_not_read_in_a_session_that_is_left() {
+/// A conversation that leaves its read-only session, with a page of the history requested meanwhile. Returns its frames too.
+fn leaving(read_only: &Value) -> (VirtualPeer, Vec<Value>) {
     let mut peer = VirtualPeer::new(with_history());
     peer.connect();
     peer.frames();
-    let mut read_only = session_response(true);
-    read_only["body"]["readOnly"] = true.into();
-    peer.receive(&read_only);
+    peer.receive(read_only);
     peer.conversation.request(Request::StartNew, peer.now).unwrap();
     let read = Request::ReadHistory { page: 1 };
     peer.conversation.request(read, peer.now).unwrap();
-    let actions = |peer: &mut VirtualPeer| -> Vec<Value> {
-        let frames = peer.frames();
-        frames.iter().map(|frame| frame["action"].clone()).collect()
-    };
-    assert_eq!(actions(&mut peer), ["closeSession"]);
+    let frames = peer.frames();
+    (peer, frames)
+}
+
+#[test]
+fn history_is_read_in_the_session_that_follows_or_stays() {
+    let mut read_only = session_response(true);
+    read_only["body"]["readOnly"] = true.into();
+    let actions =
+        |frames: &[Value]| -> Vec<Value> { frames.iter().map(|frame| frame["action"].clone()).collect() };
+    let (mut peer, frames) = leaving(&read_only);
+    assert_eq!(actions(&frames), ["closeSession"]);
+    peer.receive(&json!({"type": "response", "class": "string", "code": 400,
+        "body": "Unable to close the session", "tracingId": frames[0]["tracingId"]}));
+    assert_eq!(actions(&peer.frames()), ["getJwt"]);
+
+    let (mut peer, _) = leaving(&read_only);
     read_only["body"]["connected"] = false.into();
     peer.receive(&read_only);
-    assert_eq!(actions(&mut peer), ["configureSession"]);
+    assert_eq!(actions(&peer.frames()), ["configureSession"]);
     peer.receive(&session_response(true));
-    assert_eq!(actions(&mut peer), ["getJwt"]);
+    assert_eq!(actions(&peer.frames()), ["getJwt"]);
 }
 
 #[test]
