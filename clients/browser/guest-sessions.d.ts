@@ -1117,7 +1117,7 @@ export interface SessionEvent {
   state: State;
 }
 
-/** The gateway is about to stop, and the session goes on elsewhere: at another gateway of the same address, or at its successor. Reconnect at once and resume. The socket is closed with 1001. */
+/** The gateway is about to stop, and the session goes on elsewhere: at another gateway of the same address, or at its successor. Reconnect as after a lost connection, with a random wait, and resume. The socket is closed with 1001. */
 export interface SessionMoved {
   type: "session.moved";
 }

@@ -963,8 +963,6 @@ export class GuestConversation extends EventTarget {
         break;
       case "session.moved":
         this.#onDisconnect(true, null);
-        // again before the connection is stable: the backoff applies
-        if (this.#failures === 1) this.#schedule(0);
         break;
       case "replay.incomplete":
         this.#emit("gap", frame);

@@ -433,21 +433,23 @@ test("invalid message is refused before it is queued", () => {
   assert.deepEqual(conversation.unacknowledged, []);
 });
 
-test("moved session is resumed at once, and again after a backoff", async () => {
+test("moved session is resumed by the backoff", async () => {
   const { clock, sockets, conversation, events } = start((socket) => socket.accept());
   conversation.connect();
   await settle();
   sockets[0].receive({ type: "message", sequence: 1, id: "m1", text: "Hello", from: { kind: "agent" }, timestamp: "2026-01-01T00:00:00Z" });
   sockets[0].receive({ type: "session.moved" });
   assert.equal(sockets[0].readyState, 3);
-  await clock.advance(0);
+  await clock.advance(249);
+  assert.equal(sockets.length, 1);
+  await clock.advance(251);
   assert.equal(conversation.state, "open");
   const [{ epoch, lastSequence, lastMessageId }] = sockets[1].sent;
   assert.deepEqual([epoch, lastSequence, lastMessageId], ["e-1", 1, "m1"]);
   sockets[1].receive({ type: "session.moved" });
-  await clock.advance(0);
+  await clock.advance(499);
   assert.equal(sockets.length, 2);
-  await clock.advance(SECOND);
+  await clock.advance(501);
   assert.equal(conversation.state, "open");
   assert.equal(events.some(([name]) => name === "gap" || name === "ended"), false);
 });

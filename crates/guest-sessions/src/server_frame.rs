@@ -98,7 +98,7 @@ pub enum ServerFrame<'a> {
         /// Sequence number.
         sequence: u64,
     },
-    /// The gateway is about to stop: reconnect at once. The socket is closed with 1001 next.
+    /// The gateway is about to stop: reconnect after a random wait. The socket is closed with 1001 next.
     #[serde(rename = "session.moved")]
     SessionMoved {},
     /// The sender is typing.

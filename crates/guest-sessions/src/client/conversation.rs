@@ -246,13 +246,8 @@ impl GatewayConversation {
                     },
                 });
             }
-            ServerFrame::SessionMoved {} => match self.engine.state() {
-                State::Configuring | State::Configured | State::ReadOnly => {
-                    self.engine.disconnect(Loss::Requested);
-                }
-                _ => {}
-            },
-            ServerFrame::Pong { .. } => {}
+            // the gateway closes the socket, and the backoff spreads the reconnects of its sessions
+            ServerFrame::SessionMoved {} | ServerFrame::Pong { .. } => {}
         }
     }
 }
