@@ -12,14 +12,15 @@
 //! | `pii_controllers`, `pii_processors`, `recipient_third_parties`, `authority_party` | the controller |
 //! | `pii_information`, `storage_locations`, `retention_period`, `withdrawal_method`, `privacy_rights` | the controller |
 //!
-//! A field without a value is left out. A purpose whose choice is unknown has no event.
+//! A field without a value is left out. A purpose whose choice is unknown has no event. Each category of sensitive data in
+//! the record is an entry of `purposes` too, with the `purpose_type` `sensitive data`.
 
 use genesys_api::{GuestId, rfc3339};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Actor, Basis, Choice, CollectionMethod, ConsentRecord, Gpp, Jurisdiction, Policy, Purpose, PurposeRecord,
-    Reason,
+    Actor, Basis, Choice, CollectionMethod, ConsentRecord, Gpp, GuardianEvidence, Jurisdiction, Policy,
+    PurposeRecord, Reason, Subject,
 };
 
 /// The controller's part, which is configured once: parties and processing.
@@ -90,7 +91,7 @@ pub struct Record {
     receipt_id: Option<String>,
     record_id: String,
     pii_principal_id: String,
-    purposes: [PurposeEntry; 3],
+    purposes: Vec<PurposeEntry>,
     #[serde(flatten)]
     controller: Controller,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,16 +111,16 @@ impl Record {
         policy: &Policy,
         controller: &Controller,
     ) -> Self {
-        let evidence = record
-            .purposes
-            .iter()
-            .filter_map(|purpose| purpose.evidence.as_ref());
+        let mut evidence = record.states().filter_map(|(_, state)| state.evidence.as_ref());
         Self {
             schema_version: "ISO/IEC TS 27560:2023",
             receipt_id: None,
             record_id: id.into(),
             pii_principal_id: guest.to_string(),
-            purposes: Purpose::ALL.map(|purpose| PurposeEntry::new(purpose, record, policy, controller)),
+            purposes: record
+                .states()
+                .map(|(subject, state)| PurposeEntry::new(subject, state, record, policy, controller))
+                .collect(),
             // each purpose has its own notice and language, since guests may have been shown different ones
             controller: Controller {
                 privacy_notice: None,
@@ -127,13 +128,16 @@ impl Record {
                 ..controller.clone()
             },
             policy: Some(format!("{} {}", record.policy, record.policy_version)),
-            gpp: evidence.filter_map(|evidence| evidence.gpp.clone()).next(),
+            gpp: evidence.find_map(|evidence| evidence.gpp.clone()),
         }
     }
 
-    /// The guest's receipt: without the GPP string and the fields that only the controller needs.
+    /// The guest's receipt: without the GPP string, the evidence of a guardian and the fields that only the controller needs.
     #[must_use]
-    pub fn into_receipt(self, id: impl Into<String>) -> Self {
+    pub fn into_receipt(mut self, id: impl Into<String>) -> Self {
+        for event in self.purposes.iter_mut().flat_map(|entry| &mut entry.events) {
+            event.guardian = None;
+        }
         Self {
             receipt_id: Some(id.into()),
             controller: Controller {
@@ -150,7 +154,7 @@ impl Record {
 
 #[derive(Clone, Debug, Serialize)]
 struct PurposeEntry {
-    purpose: Purpose,
+    purpose: Subject,
     purpose_type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     lawful_basis: Option<Basis>,
@@ -168,15 +172,23 @@ struct PurposeEntry {
 }
 
 impl PurposeEntry {
-    fn new(purpose: Purpose, record: &ConsentRecord, policy: &Policy, controller: &Controller) -> Self {
-        let held = record.purpose(purpose);
+    fn new(
+        purpose: Subject,
+        held: &PurposeRecord,
+        record: &ConsentRecord,
+        policy: &Policy,
+        controller: &Controller,
+    ) -> Self {
         let is_same = policy.id == record.policy && policy.version == record.policy_version;
         let rule = policy.rules().iter().find(|rule| is_same && rule.id == held.rule);
         let evidence = held.evidence.as_ref();
         let notice = evidence.and_then(|evidence| evidence.notice.as_ref());
         Self {
             purpose,
-            purpose_type: purpose.as_str(),
+            purpose_type: match purpose {
+                Subject::Sensitive(_) => "sensitive data",
+                _ => purpose.as_str(),
+            },
             lawful_basis: rule.map(|rule| rule.basis),
             collection_method: evidence.map(|evidence| evidence.method).unwrap_or_default(),
             jurisdictions: record.jurisdictions.iter().map(Jurisdiction::as_str).collect(),
@@ -207,6 +219,9 @@ struct Event {
     event_time: String,
     /// The person who acted.
     entity_id: Actor,
+    /// Not in the specification: the evidence that a parent or guardian agreed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guardian: Option<GuardianEvidence>,
     event_type: &'static str,
     event_state: &'static str,
     /// ISO 8601, as in `P730D`.
@@ -225,6 +240,7 @@ impl Event {
         Some(Self {
             event_time: rfc3339(evidence.chosen_at),
             entity_id: evidence.actor,
+            guardian: evidence.guardian.clone(),
             event_type: "explicit",
             event_state,
             validity_duration: days.map(|days| format!("P{days}D")),
@@ -237,7 +253,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Age, Consent, DecisionInput, Evidence, Notice, Signals};
+    use crate::{
+        Age, Category, Consent, DecisionInput, Evidence, Notice, Relationship, Signals, Verification,
+    };
 
     fn controller() -> Controller {
         serde_json::from_value(json!({
@@ -309,6 +327,46 @@ mod tests {
         assert_eq!(json["purposes"][2]["events"], json!([]), "nothing was chosen");
         assert_eq!(json["purposes"][2]["language"], "en");
         assert!(json.get("retention_period").is_none(), "nothing is made up");
+    }
+
+    #[test]
+    fn record_has_sensitive_data_and_evidence_of_guardian() {
+        let now = genesys_api::parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
+        let guardian = GuardianEvidence::new(Relationship::Parent, Verification::PaymentCard, now);
+        let evidence = Evidence {
+            actor: Actor::Guardian,
+            guardian: Some(guardian),
+            ..Evidence::at(now)
+        };
+        let consent = Consent::together([Choice::Denied; 3], Evidence::at(now)).with_sensitive(
+            Category::Health,
+            Choice::Granted,
+            evidence,
+        );
+        let record = Policy::purpose_scoped()
+            .decide(&DecisionInput {
+                jurisdictions: &["US-WA".parse().unwrap()],
+                age: Age::at_least(12),
+                signals: Signals::default(),
+                consent: &consent,
+                now,
+            })
+            .unwrap()
+            .record();
+        let guest = "guest-1".parse().unwrap();
+        let record = Record::new("r-1", &guest, &record, Policy::purpose_scoped(), &controller());
+        let health = &serde_json::to_value(&record).unwrap()["purposes"][3];
+        assert_eq!(health["purpose"], "health");
+        assert_eq!(health["purpose_type"], "sensitive data");
+        assert_eq!(health["lawful_basis"], "consent");
+        assert_eq!(health["state"]["rule"], "purpose-scoped/US-WA/health");
+        let event = &health["events"][0];
+        assert_eq!(event["entity_id"], "guardian");
+        assert_eq!(event["guardian"]["verification"], "payment-card");
+        let receipt = serde_json::to_value(record.into_receipt("q-1")).unwrap();
+        let event = &receipt["purposes"][3]["events"][0];
+        assert_eq!(event["event_state"], "consent given");
+        assert!(event.get("guardian").is_none(), "{event}");
     }
 
     #[test]
