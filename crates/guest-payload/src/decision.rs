@@ -12,8 +12,8 @@ use time::OffsetDateTime;
 use crate::policy::{Basis, Evaluation, Policy, Rule, RuleInput, Source};
 use crate::remedy::listed_remedies;
 use crate::{
-    Age, Category, Choice, Consent, ConsentRecord, Jurisdiction, Jurisdictions, Obligation, Obligations,
-    Purpose, PurposeRecord, Remedy, Signals, Subject,
+    Age, Category, Consent, ConsentRecord, Jurisdiction, Jurisdictions, Obligation, Obligations, Purpose,
+    PurposeRecord, Remedy, Signals, Subject,
 };
 
 /// The input of a decision, beside the policy.
@@ -174,15 +174,14 @@ impl<'p> Allowed<'p> {
             Subject::Sensitive(category) => self.consent.category(category),
             Subject::Functional => None,
         };
-        let chosen_at = given.map_or(self.now, |given| given.evidence.chosen_at);
-        let input = RuleInput {
-            choice: given.map_or(Choice::Unknown, |given| given.choice),
-            guardian: given.is_some_and(|given| given.evidence.is_by_guardian()),
-            since: RuleInput::since(chosen_at, self.now),
-            gpc: self.signals.gpc,
-            age: self.age.years().unwrap_or(self.policy.assumed_age),
-            in_force: self.policy.is_in_force(self.now),
+        let input = DecisionInput {
+            jurisdictions: &self.jurisdictions,
+            age: self.age,
+            signals: self.signals,
+            consent: &self.consent,
+            now: self.now,
         };
+        let input = self.policy.rule_input(given, &input);
         self.policy.remedies(&self.jurisdictions, subject, &input)
     }
 }

@@ -198,27 +198,34 @@ impl Policy {
         given: Option<&PurposeChoice>,
         input: &DecisionInput<'_>,
     ) -> Option<(PurposeState<'_>, Option<&Rule>)> {
-        let chosen_at = given.map_or(input.now, |given| given.evidence.chosen_at);
-        let rule_input = RuleInput {
-            choice: given.map_or(Choice::Unknown, |given| given.choice),
-            guardian: given.is_some_and(|given| given.evidence.is_by_guardian()),
-            since: RuleInput::since(chosen_at, input.now),
-            gpc: input.signals.gpc,
-            age: input.age.years().unwrap_or(self.assumed_age),
-            in_force: self.is_in_force(input.now),
-        };
-        let (mut state, unmet) = self.evaluate_subject(input.jurisdictions, subject, &rule_input)?;
-        if state.reason == Reason::Granted {
+        let (mut state, unmet) =
+            self.evaluate_subject(input.jurisdictions, subject, &self.rule_input(given, input))?;
+        if let Some(given) = given
+            && state.reason == Reason::Granted
+        {
             let days = self
                 .rules_for(input.jurisdictions, subject)
                 .filter_map(|rule| rule.max_age_days);
             let first = days.min().map(|days| Duration::days(days.into()));
-            state.ask_again_at = first.and_then(|age| chosen_at.checked_add(age));
+            state.ask_again_at = first.and_then(|age| given.evidence.chosen_at.checked_add(age));
         }
         Some((state, unmet))
     }
 
-    pub(crate) fn is_in_force(&self, now: OffsetDateTime) -> bool {
+    /// The input of a rule about a subject with this choice.
+    pub(crate) fn rule_input(&self, given: Option<&PurposeChoice>, input: &DecisionInput<'_>) -> RuleInput {
+        let chosen_at = given.map_or(input.now, |given| given.evidence.chosen_at);
+        RuleInput {
+            choice: given.map_or(Choice::Unknown, |given| given.choice),
+            guardian: given.is_some_and(|given| given.evidence.is_by_guardian()),
+            since: (input.now - chosen_at).max(Duration::ZERO),
+            gpc: input.signals.gpc,
+            age: input.age.years().unwrap_or(self.assumed_age),
+            in_force: self.is_in_force(input.now),
+        }
+    }
+
+    fn is_in_force(&self, now: OffsetDateTime) -> bool {
         let today = now.date();
         self.valid_from <= today && self.valid_until.is_none_or(|last| today <= last)
     }

@@ -4,7 +4,7 @@ mod random;
 
 use super::*;
 use crate::jurisdiction::every_code;
-use crate::{Evidence, GuardianEvidence, NewGuest, Relationship, Verification};
+use crate::{Choice, Evidence, GuardianEvidence, NewGuest, Relationship, Verification};
 
 const CHOICES: [Choice; 3] = [Choice::Denied, Choice::Granted, Choice::Unknown];
 

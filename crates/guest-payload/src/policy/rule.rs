@@ -159,13 +159,6 @@ pub(crate) struct RuleInput {
     pub(crate) in_force: bool,
 }
 
-impl RuleInput {
-    /// Time since a choice. It is never negative.
-    pub(crate) fn since(when: OffsetDateTime, now: OffsetDateTime) -> Duration {
-        (now - when).max(Duration::ZERO)
-    }
-}
-
 /// The places of a rule.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
