@@ -28,7 +28,8 @@ pub enum Remedy {
 impl Policy {
     /// The fewest changes of this input that switch `subject` on. `None` if none do. Nothing has to change if it is on.
     ///
-    /// Every combination is tried, with the age limits of the rules of these places.
+    /// Every combination is tried, with the age limits of the rules of these places. Another age is the last resort, as a guest
+    /// cannot change it.
     pub(crate) fn remedies(
         &self,
         places: &[Jurisdiction],
@@ -72,7 +73,10 @@ impl Policy {
             let (state, _) = self.evaluate_subject(places, subject, &changed)?;
             state.is_on().then_some(remedies)
         });
-        tried.min_by_key(|remedies| (remedies.len(), remedies.clone()))
+        tried.min_by_key(|remedies| {
+            let has_age = matches!(remedies.last(), Some(Remedy::MinimumAge(_)));
+            (has_age, remedies.len(), remedies.clone())
+        })
     }
 }
 

@@ -346,3 +346,22 @@ fn age_is_the_reason_where_age_is_the_cause() {
     let maryland = allowed("US-MD", 17).unwrap();
     assert_eq!(maryland.state(Purpose::Personalization).reason, Reason::TooYoung);
 }
+
+#[test]
+fn remedy_is_another_age_only_if_nothing_else_helps() {
+    for (place, expected) in [
+        ("JP", vec![Remedy::Agreement, Remedy::GuardianEvidence]),
+        ("BR", vec![Remedy::Agreement, Remedy::MinimumAge(18)]),
+    ] {
+        let input = DecisionInput {
+            jurisdictions: &[place.parse().unwrap()],
+            age: Age::at_least(14),
+            signals: Signals::default(),
+            consent: &Consent::together([Choice::Unknown; 3], Evidence::at(today())),
+            now: today(),
+        };
+        let allowed = Policy::purpose_scoped().decide(&input).unwrap();
+        let remedies = allowed.remedies(Purpose::Personalization.into());
+        assert_eq!(remedies, Some(expected), "{place}");
+    }
+}
