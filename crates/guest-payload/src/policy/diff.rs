@@ -127,6 +127,7 @@ impl fmt::Display for Difference {
 
 /// The places in which a newer policy is stricter about a subject, or less strict, for some guests.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct DifferenceSummary {
     /// The subject.

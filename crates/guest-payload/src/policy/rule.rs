@@ -221,6 +221,7 @@ pub enum Switch {
 
 /// Age limits of a rule in years. 0 means no limit.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct AgeLimits {
     /// Minimum age to agree without a parent or guardian.
     pub consent_from: u8,
