@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use clap::Args;
 use genesys_api::{ChannelId, Clock};
 use guest_payload::{
-    Actor, Age, Attributes, Category, Choice, Consent, DecisionInput, Evidence, GuardianEvidence,
-    Jurisdictions, NewGuest, NewSession, Policy, Purpose, Relationship, Rule, Signals, Subject, Verification,
+    Actor, Age, Category, Choice, Consent, DecisionInput, Evidence, GuardianEvidence, Jurisdictions,
+    NewGuest, NewSession, Policy, Purpose, Relationship, Rule, Signals, Subject, Verification,
 };
 use time::OffsetDateTime;
 
@@ -85,7 +85,6 @@ impl Guest {
         let channel: ChannelId = "channel".parse().map_err(Failure::failed)?;
         let mut guest = NewGuest::new(channel, self.jurisdiction.clone(), consent);
         (guest.age, guest.signals) = (self.age, Signals { gpc: self.gpc });
-        guest.attributes = Attributes::default();
         for name in &self.attribute {
             guest.attributes.insert(name, "").map_err(Failure::usage)?;
         }
@@ -149,6 +148,7 @@ pub(super) fn run(named: &Named<'_>, guest: &Guest, output: Output) -> Result<()
                 || json::refused(policy, &refused, &attributes),
                 || {
                     let mut lines = vec![refused.explain()];
+                    lines.extend(attribute_lines(&attributes));
                     lines.extend(source_lines(refused.rules()));
                     lines
                 },
