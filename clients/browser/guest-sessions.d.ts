@@ -15,6 +15,9 @@ export type Action =
 /** Person who chose. Default: the guest. */
 export type Actor = "guest" | "guardian" | "agent";
 
+/** Age of the guest in years, at most 150: 16, 13-15, 18+, "under 13" or unknown. Its lower end counts. */
+export type Age = string;
+
 export interface Answer {
   /** `id` of the message that offered it. */
   originatingMessageId?: string;
@@ -180,6 +183,8 @@ export interface CarouselContent {
 
 export interface ChangeConsent {
   actor?: Actor;
+  /** Recorded if it is lower than the recorded age, or that is unknown. A higher one changes nothing. */
+  age?: Age;
   /** true grants, false withdraws. */
   analytics?: boolean;
   consentTimestamp?: string;
@@ -226,8 +231,7 @@ export interface Consent {
 
 export interface ConsentChoices {
   actor?: Actor;
-  /** Age of the guest in years, at most 150: 16, 13-15, 18+, "under 13" or unknown. */
-  age?: string;
+  age?: Age;
   /** true grants, false denies. null or absent is no choice. */
   analytics?: boolean | null;
   /** Time of the choice. Default: the time of the request. */

@@ -20,6 +20,11 @@ impl Age {
         Self(Some(years))
     }
 
+    /// The lower of two ages. An unknown one has no effect.
+    pub(crate) fn or_lower(self, other: Self) -> Self {
+        Self(self.0.into_iter().chain(other.0).min())
+    }
+
     /// The minimum age in years, if it is known.
     #[must_use]
     pub const fn years(self) -> Option<u8> {

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::{Category, GuardianEvidence, Purpose};
+use crate::{Age, Category, GuardianEvidence, Purpose};
 
 /// A guest's choice about one purpose.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
@@ -329,6 +329,7 @@ impl Consent {
                 .filter_map(|(category, choice)| Some((category, made(choice.choice)?)))
                 .collect(),
             is_full_withdrawal: false,
+            age: Age::UNKNOWN,
             evidence: latest.unwrap_or(&self.choices[0]).evidence.clone(),
         }
     }
@@ -353,6 +354,7 @@ pub struct ConsentChange {
     choices: [Option<Choice>; 3],
     sensitive: BTreeMap<Category, Choice>,
     is_full_withdrawal: bool,
+    age: Age,
     evidence: Evidence,
 }
 
@@ -364,6 +366,7 @@ impl ConsentChange {
             choices: [None; 3],
             sensitive: BTreeMap::new(),
             is_full_withdrawal: false,
+            age: Age::UNKNOWN,
             evidence,
         }
     }
@@ -401,6 +404,12 @@ impl ConsentChange {
         self
     }
 
+    /// Records this age, if it is lower than the recorded one or that is unknown. An unknown age changes nothing.
+    #[must_use]
+    pub fn with_age(self, age: Age) -> Self {
+        Self { age, ..self }
+    }
+
     /// Whether every agreement is withdrawn.
     #[must_use]
     pub fn is_full_withdrawal(&self) -> bool {
@@ -429,6 +438,12 @@ impl ConsentChange {
             true => Some(Choice::Denied),
             false => self.sensitive.get(&category).copied(),
         }
+    }
+
+    /// The age that the change records, if it is the lowest.
+    #[must_use]
+    pub fn age(&self) -> Age {
+        self.age
     }
 
     /// Whether a choice is a refusal.

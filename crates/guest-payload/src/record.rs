@@ -36,7 +36,7 @@ pub struct ConsentRecord {
     pub recorded_at: OffsetDateTime,
     /// Whether the guest's browser has sent a GPC signal in this session.
     pub gpc: bool,
-    /// The guest's age, as known when the session was created.
+    /// The lowest age of the guest that a request had.
     pub age: Age,
 }
 
@@ -75,6 +75,7 @@ impl ConsentRecord {
     ) -> Result<(Self, Vec<ConsentDiff>), ChangeError> {
         let mut after = self.clone();
         after.gpc |= signals.gpc;
+        after.age = after.age.or_lower(change.age());
         let named = change.sensitive().map(|(category, _)| category);
         for category in named {
             after
@@ -469,6 +470,24 @@ mod tests {
             after.purpose(Purpose::Marketing).chosen_at(),
             Some(at(10).chosen_at)
         );
+    }
+
+    #[test]
+    fn lower_age_persists_and_switches_off() {
+        let policy = Policy::purpose_scoped();
+        let before = record(policy, "DE", [Choice::Granted; 3]);
+        let grant = ConsentChange::new(at(20)).granting(Purpose::Marketing);
+        let change = |record: &ConsentRecord, age| {
+            let change = grant.clone().with_age(age);
+            let changed = record.change(&change, Signals::default(), policy, at(30).chosen_at);
+            changed.unwrap().0
+        };
+        let child = change(&before, Age::at_least(15));
+        for age in [Age::at_least(18), Age::UNKNOWN] {
+            let after = change(&child, age);
+            assert_eq!(after.age, Age::at_least(15));
+            assert_eq!(after.purpose(Purpose::Marketing).reason, Reason::GuardianNeeded);
+        }
     }
 
     #[test]

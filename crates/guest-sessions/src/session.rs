@@ -7,7 +7,7 @@ use std::time::Duration;
 use genesys_api::strict_json::{BodyError, Object};
 use genesys_api::{GuestId, SessionId, SessionState, timestamp};
 use guest_payload::{
-    AttributeWarning, Category, Choice, ConsentChange, ConsentRecord, Evidence, Purpose, Signals,
+    Age, AttributeWarning, Category, Choice, ConsentChange, ConsentRecord, Evidence, Purpose, Signals,
     sensitive_choices,
 };
 use secrecy::SecretString;
@@ -122,8 +122,8 @@ impl TryFrom<RefreshedTokens> for token_window::Tokens {
 pub struct ConsentChangeBody<'a>(pub &'a ConsentChange);
 
 impl ConsentChangeBody<'_> {
-    /// Parses the body, which names at least one purpose or category of sensitive data, or has `withdrawAll`. Without `consentTimestamp` the guest chose when the body was
-    /// `received`. The returned signals are `signals`, those of the request's headers, and `gpc` of the body.
+    /// Parses the body, which names at least one purpose or category of sensitive data, or has `withdrawAll` or `age`. Without
+    /// `consentTimestamp` the guest chose when the body was `received`. The returned signals are `signals`, those of the request's headers, and `gpc` of the body.
     ///
     /// # Errors
     /// If the body does not match the contract, or the choice is more than five minutes after `received`. No error
@@ -143,8 +143,10 @@ impl ConsentChangeBody<'_> {
         let sensitive = sensitive_choices(&mut body)?;
         let withdrawal = body.optional("withdrawAll");
         let withdraws_all = withdrawal.as_ref().map(|field| field.boolean()).transpose()? == Some(true);
+        let age = body.optional("age").map(|field| field.parse()).transpose()?;
         let signals = signals.or_in_body(&mut body)?;
         let change = ConsentChange::new(Evidence::parse(&mut body, received)?);
+        let change = change.with_age(age.unwrap_or(Age::UNKNOWN));
         body.finish()?;
         let names_any = !choices.is_empty() || !sensitive.is_empty();
         if let Some(field) = withdrawal.filter(|_| withdraws_all && names_any) {
@@ -153,8 +155,8 @@ impl ConsentChangeBody<'_> {
         if withdraws_all {
             return Ok((change.withdrawing_all(), signals));
         }
-        if !names_any {
-            let expected = "marketing, personalization, analytics or sensitive, or withdrawAll";
+        if !names_any && age.is_none() {
+            let expected = "marketing, personalization, analytics or sensitive, or withdrawAll, or age";
             return Err(BodyError::empty(expected));
         }
         let change = choices
@@ -180,6 +182,8 @@ impl Serialize for ConsentChangeBody<'_> {
             sensitive: BTreeMap<Category, bool>,
             #[serde(rename = "withdrawAll", skip_serializing_if = "std::ops::Not::not")]
             withdraws_all: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            age: Option<String>,
             #[serde(flatten)]
             evidence: &'a Evidence,
         }
@@ -197,6 +201,7 @@ impl Serialize for ConsentChangeBody<'_> {
                 .map(|(category, choice)| (category, choice == Choice::Granted))
                 .collect(),
             withdraws_all,
+            age: self.0.age().years().map(|_| self.0.age().to_string()),
             evidence: self.0.evidence(),
         }
         .serialize(serializer)
@@ -388,11 +393,11 @@ mod tests {
         for (body, expected) in [
             (
                 "{}",
-                "the body is empty: send marketing, personalization, analytics or sensitive, or withdrawAll",
+                "the body is empty: send marketing, personalization, analytics or sensitive, or withdrawAll, or age",
             ),
             (
                 r#"{"consentTimestamp":"2026-11-22T12:30:00Z"}"#,
-                "the body is empty: send marketing, personalization, analytics or sensitive, or withdrawAll",
+                "the body is empty: send marketing, personalization, analytics or sensitive, or withdrawAll, or age",
             ),
             (
                 r#"{"marketing":null}"#,
@@ -401,11 +406,11 @@ mod tests {
             (
                 r#"{"consent":{}}"#,
                 "the field \"consent\" is unknown: the fields here are marketing, personalization, analytics, \
-                 sensitive, withdrawAll, gpc, consentTimestamp, how, actor, notice, gpp, guardian",
+                 sensitive, withdrawAll, age, gpc, consentTimestamp, how, actor, notice, gpp, guardian",
             ),
             (
                 r#"{"withdrawAll":false}"#,
-                "the body is empty: send marketing, personalization, analytics or sensitive, or withdrawAll",
+                "the body is empty: send marketing, personalization, analytics or sensitive, or withdrawAll, or age",
             ),
             (
                 r#"{"withdrawAll":true,"marketing":true}"#,
@@ -425,7 +430,15 @@ mod tests {
             (Category::Faith, Choice::Denied),
         ];
         assert_eq!(change.sensitive().collect::<Vec<_>>(), sensitive);
-        for change in [change, ConsentChange::new(Evidence::at(at())).withdrawing_all()] {
+        let (child, _) = parse(r#"{"age":"13-15"}"#).unwrap();
+        assert_eq!(child.age(), Age::at_least(13));
+        let withdrawal = ConsentChange::new(Evidence::at(at())).withdrawing_all();
+        for change in [
+            change,
+            child,
+            withdrawal.clone(),
+            withdrawal.with_age(Age::at_least(0)),
+        ] {
             let body = serde_json::to_string(&ConsentChangeBody(&change)).unwrap();
             assert_eq!(parse(&body).unwrap().0, change, "{body}");
         }

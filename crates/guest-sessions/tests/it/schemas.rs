@@ -213,7 +213,7 @@ fn inputs() -> Vec<Input> {
         ),
         (
             "ChangeConsent",
-            evidence(json!({ "withdrawAll": false })),
+            evidence(json!({ "withdrawAll": false, "age": "13-15" })),
             |text| ConsentChangeBody::parse(text.as_bytes(), Signals::default(), now()).is_ok(),
         ),
         ("Refresh", json!({ "refreshToken": "token" }), |text| {

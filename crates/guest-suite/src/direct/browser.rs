@@ -21,8 +21,8 @@ const EXTENSIONS: u32 = 24;
 
 impl Direct {
     /// Creates a session for a guest whose id is proven, or returns the live session of that guest, as for another browser.
-    /// The guest's choices are recorded there as a change of consent; attributes are not. The second value is whether the
-    /// session is new.
+    /// The guest's choices, and a lower age, are recorded there as a change of consent; attributes are not. The second value is
+    /// whether the session is new.
     ///
     /// # Errors
     /// As [`Direct::create`] and [`Direct::change_consent`].
@@ -30,7 +30,8 @@ impl Direct {
         let Some(proven) = guest.guest.clone() else {
             return Ok((self.create(owner, guest, None).await?.session, true));
         };
-        let (change, signals) = (guest.consent.to_change(), guest.signals);
+        let change = guest.consent.to_change().with_age(guest.age);
+        let signals = guest.signals;
         let channel = guest.channel.clone();
         match self.create_allowed(owner, guest, None).await {
             Err(Error::Refused(ErrorCode::GuestIdInUse)) => {}
@@ -124,16 +125,45 @@ mod tests {
     //! The lifetime of a browser's session.
 
     use genesys_api::Hosts;
+    use guest_payload::{Policy, Purpose, Reason};
 
     use super::*;
     use crate::direct::DirectConfig;
 
+    fn config() -> DirectConfig {
+        DirectConfig::new(Hosts::of_domain("mypurecloud.de").unwrap())
+            .unwrap()
+            .with_channel("shop-chat".parse().unwrap(), "d-1".parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn join_of_child_switches_off_what_an_adult_granted() {
+        let mut config = config();
+        config.policy = Policy::purpose_scoped();
+        let direct = Direct::open(config).await.unwrap();
+        let now = direct.clock().now().utc;
+        let consents = [
+            r#"{"marketing": true}"#,
+            r#"{"marketing": true, "age": "under 13"}"#,
+        ];
+        let guests = consents.map(|consent| {
+            let body = format!(
+                r#"{{"channelConfigurationId": "shop-chat", "guestId": "g-1", "guestAttributes": {{"region": "DE"}},
+                "consent": {consent}}}"#
+            );
+            NewGuest::parse(body.as_bytes(), Default::default(), now).unwrap()
+        });
+        let mut reasons = Vec::new();
+        for guest in guests {
+            let (session, _) = direct.create_or_join("shop", guest).await.unwrap();
+            reasons.push(session.consent.purpose(Purpose::Marketing).reason);
+        }
+        assert_eq!(reasons, [Reason::Granted, Reason::GuardianNeeded]);
+    }
+
     #[tokio::test]
     async fn session_is_not_extended_after_its_lifetime() {
-        let config = DirectConfig::new(Hosts::of_domain("mypurecloud.de").unwrap())
-            .unwrap()
-            .with_channel("shop-chat".parse().unwrap(), "d-1".parse().unwrap());
-        let direct = Direct::open(config).await.unwrap();
+        let direct = Direct::open(config()).await.unwrap();
         let clock = direct.clock().clone();
         let body = br#"{"channelConfigurationId": "shop-chat", "guestAttributes": {"region": "EU"},
             "consent": {"marketing": true, "personalization": true, "analytics": false}}"#;
