@@ -18,9 +18,10 @@ use crate::world::World;
 /// The token of operators.
 pub(crate) const TOKEN: &str = "token-of-operators-0123456789";
 
-/// A gateway with a listener for operators, whose table has these further lines.
+/// A gateway with a listener for operators, whose table has these further lines. It makes two attempts of a delivery.
 async fn world(further: &str) -> World {
     World::configured(genesys_sim::Rules::default(), |toml| {
+        let toml = toml.replace("[webhooks]\n", "[webhooks]\nretries = [\"1s\"]\n");
         format!("{toml}\n[admin]\naddress = \"127.0.0.1:0\"\n{further}")
     })
     .await
@@ -144,6 +145,8 @@ async fn admin_session_of_a_browser_needs_the_csrf_header_for_changes() {
     let logout = || with_session(Method::POST, "/logout");
     let forged = [
         logout(),
+        with_session(Method::POST, "/dashboard/verify"),
+        with_session(Method::POST, "/dashboard/webhooks/crm/replay"),
         logout()
             .header("x-guest-sessions-csrf", "1")
             .header("sec-fetch-site", "cross-site"),

@@ -1,14 +1,16 @@
 //! The dashboard of the listener for operators, in a browser.
 
 use genesys_api::SessionId;
-use guest_suite::audit::{ActorKind, Entry};
+use guest_suite::audit::{ActorKind, Draft, Entry};
 use guest_suite::store::EntryQuery;
+use guest_suite::webhook::EventName;
 
 use crate::admin::{TOKEN, send, world_with_token};
 use crate::api::Call;
 use crate::chromium::{Browser, CHROMIUM, has_chromium};
 use crate::component::Look;
-use crate::guests::{newcomer, page_origin, talk};
+use crate::crm::Crm;
+use crate::guests::{newcomer, page_origin, talk, until};
 use crate::left_out::{leave_out, target};
 use crate::page::soon;
 use crate::world::World;
@@ -78,6 +80,23 @@ async fn run_sessions(world: &World) -> (SessionId, guest_suite::GuestSession) {
     (id, open)
 }
 
+/// The only audit entry of an action, which is of the operator.
+async fn by_operator(world: &World, action: &str) -> Draft {
+    let store = world.gateway.store();
+    let entries = store.entries(EntryQuery::From(0), 1_000).await.unwrap();
+    let entries = entries
+        .iter()
+        .map(|entry| Entry::parse(&entry.bytes).unwrap().draft);
+    let mut found: Vec<Draft> = entries.filter(|entry| entry.action == action).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    let entry = found.remove(0);
+    assert_eq!(
+        (entry.actor.kind, &*entry.actor.id),
+        (ActorKind::Operator, "admin")
+    );
+    entry
+}
+
 #[tokio::test]
 async fn dashboard_shows_sessions_live_and_the_timeline_of_one() {
     let Some((world, mut browser)) = open("the dashboard with sessions").await else {
@@ -117,29 +136,47 @@ async fn dashboard_shows_sessions_live_and_the_timeline_of_one() {
     browser.screenshot(&picture).await;
     browser.check_quiet();
 
-    // the read is an entry of the session, by the operator
-    let entries = world
-        .gateway
-        .store()
-        .entries(EntryQuery::From(0), 1_000)
-        .await
-        .unwrap();
-    let reads = entries
-        .iter()
-        .map(|entry| Entry::parse(&entry.bytes).unwrap().draft);
-    let read = reads
-        .filter(|entry| entry.action == "audit.read")
-        .collect::<Vec<_>>();
-    assert_eq!(read.len(), 1, "{read:?}");
-    assert_eq!(
-        (read[0].actor.kind, &*read[0].actor.id),
-        (ActorKind::Operator, "admin")
-    );
-    assert!(read[0].subject.is_some());
+    // the read is an entry of the session
+    assert!(by_operator(&world, "audit.read").await.subject.is_some());
 
     focus(&mut browser, "logout").await;
     browser.press("Enter").await;
     browser.until("document.getElementById('token') !== null").await;
+    drop(browser);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn dashboard_sends_dead_deliveries_again() {
+    let Some((world, mut browser)) = open("the dashboard with a dead delivery").await else {
+        return;
+    };
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    let mut subscription = crm.subscription("/sync");
+    subscription.events = [EventName::Created].into();
+    suite.ensure_webhook(&subscription).await.unwrap();
+    crm.respond_with(&[500, 500]);
+    suite.create(newcomer(&world.clock)).await.unwrap();
+    until(async || world.gateway.store().webhooks().await.unwrap()[0].failures == 1).await;
+    world.clock.advance(std::time::Duration::from_secs(2));
+    // both attempts and the snapshot
+    crm.received(3).await;
+    browser
+        .until("document.querySelector('#webhooks button')?.disabled === false")
+        .await;
+    browser
+        .evaluate("document.querySelector('#webhooks button').focus()")
+        .await;
+    browser.press("Enter").await;
+    let sent = "1 sent again to GuestSessionCRMSync, 0 remain.";
+    shows(&mut browser, "replay-state", sent).await;
+    let received = crm.received(4).await;
+    assert_eq!(received[3].id(), received[0].id());
+    browser
+        .until("document.querySelector('#webhooks button').disabled")
+        .await;
+    by_operator(&world, "webhook.replayed").await;
+    browser.check_quiet();
     drop(browser);
     world.stop().await;
 }
@@ -154,10 +191,15 @@ async fn dashboard_routes_need_a_login() {
     ] {
         assert_eq!(send(&world, Call::get(path)).await.status, 401, "{path}");
     }
-    assert_eq!(send(&world, Call::post("/dashboard/verify")).await.status, 401);
+    for path in ["/dashboard/verify", "/dashboard/webhooks/x/replay"] {
+        assert_eq!(send(&world, Call::post(path)).await.status, 401, "{path}");
+    }
     for id in ["unknown", "0190f0a0-0000-7000-8000-000000000000"] {
-        let call = Call::get(&format!("/dashboard/sessions/{id}")).bearer(TOKEN);
-        assert_eq!(send(&world, call).await.status, 404, "{id}");
+        let session = Call::get(&format!("/dashboard/sessions/{id}"));
+        let replay = Call::post(&format!("/dashboard/webhooks/{id}/replay"));
+        for call in [session, replay] {
+            assert_eq!(send(&world, call.bearer(TOKEN)).await.status, 404, "{id}");
+        }
     }
     let none = send(&world, Call::get("/dashboard/charts/session.svg").bearer(TOKEN)).await;
     assert_eq!(none.status, 204);
