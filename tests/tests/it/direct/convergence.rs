@@ -1,14 +1,11 @@
 //! A receiver that was down or disabled ends with the same view of every session as the store.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
 use genesys_api::SessionId;
 use guest_suite::contract::ErrorCode;
 use guest_suite::store::EntryQuery;
 use guest_suite::webhook::Subscription;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 use super::*;
 use crate::crm::Delivery;
@@ -152,51 +149,6 @@ impl Outage {
             assert_eq!(has_segment, may_have, "{id}");
         }
     }
-}
-
-/// An endpoint that accepts connections and never answers, with their number.
-async fn hanging() -> (SocketAddr, watch::Receiver<usize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (count, accepted) = watch::channel(0);
-    tokio::spawn(async move {
-        let mut connections = Vec::new();
-        while !count.is_closed() {
-            connections.push(listener.accept().await.unwrap());
-            count.send_replace(connections.len());
-        }
-    });
-    (address, accepted)
-}
-
-#[tokio::test]
-async fn hanging_endpoints_of_an_owner_delay_no_other_owner() {
-    let mut outage = Outage::new().await;
-    let (address, mut accepted) = hanging().await;
-    for number in 0..9 {
-        let mut subscription = crate::crm::subscription(address, "/hang");
-        subscription.name = format!("hanging {number}").parse().unwrap();
-        outage
-            .direct
-            .ensure_webhook("other", subscription, None)
-            .await
-            .unwrap();
-    }
-    for _ in 0..8 {
-        let guest = newcomer(&outage.clock);
-        outage.direct.create("other", guest, None).await.unwrap();
-    }
-    let running = tokio::spawn({
-        let (direct, dispatcher) = (outage.direct.clone(), outage.dispatcher.clone());
-        async move { direct.background_tasks(dispatcher).await }
-    });
-    // all that the queues of three rows hold
-    soon(accepted.wait_for(|count| *count >= 9 * 3)).await.unwrap();
-    for count in 1..=5 {
-        outage.create().await;
-        outage.crm.received(count).await;
-    }
-    running.abort();
 }
 
 async fn open(clock: &Clock, folder: &TempDir) -> Direct {
