@@ -256,7 +256,8 @@ impl Direct {
         Ok(())
     }
 
-    /// Erases the sessions, and removes the idempotency keys, the replaced secrets of webhooks and the deliveries that are due. It looks for them only if there are any.
+    /// Erases the sessions, and removes the idempotency keys, the replaced secrets of webhooks and the deliveries that are
+    /// due. It looks for them only if there are any.
     pub(super) async fn remove_due(&self) -> Result<(), Error> {
         let deadlines = &self.shared.deadlines;
         let now = self.clock().now().utc;
@@ -274,17 +275,20 @@ impl Direct {
             .inspect_err(|_| deadlines.remove_by(now))?;
         let ends = stats.oldest_end.map(|at| at + self.shared.config.retention);
         let keys = stats.oldest_request.map(|at| at + KEPT);
-        let oldest = stats.oldest_attempt.into_iter().chain(stats.outbox_oldest).min();
-        let mut deliveries = oldest.map(|at| at + DELIVERIES_KEPT);
-        if deliveries.is_some_and(|at| at <= now) {
+        let attempts = stats.oldest_attempt.map(|at| at + DELIVERIES_KEPT);
+        let mut waiting = stats.outbox_oldest.map(|at| at + DELIVERIES_KEPT);
+        if attempts.into_iter().chain(waiting).any(|at| at <= now) {
             let before = now - DELIVERIES_KEPT;
-            self.commit(Change::RemoveOldDeliveries { before }.into()).await?;
-            // an old snapshot may stay
-            deliveries = Some(now + DELIVERIES_INTERVAL);
+            let removal = Change::RemoveOldDeliveries { before };
+            let removed = self.commit(removal.into()).await;
+            removed.inspect_err(|_| deadlines.remove_by(now))?;
+            // an old snapshot may stay, old attempts beyond those of one removal are removed by the next run
+            waiting = waiting.map(|at| at.max(now + DELIVERIES_INTERVAL));
         }
         ends.into_iter()
             .chain(keys)
-            .chain(deliveries)
+            .chain(attempts)
+            .chain(waiting)
             .chain(secrets)
             .for_each(|at| deadlines.remove_by(at));
         Ok(())

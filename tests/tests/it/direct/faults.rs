@@ -21,6 +21,8 @@ struct FaultyStore {
     store: Arc<dyn Store>,
     /// Whether units are refused.
     refuses_units: AtomicBool,
+    /// Whether the next removal of old deliveries is refused.
+    refuses_removal_once: AtomicBool,
     /// Whether the next read of entries panics.
     panics_once: AtomicBool,
     /// Units, queries of sessions, leases and reads of counts so far.
@@ -33,6 +35,7 @@ impl FaultyStore {
         Arc::new(Self {
             store: memory(),
             refuses_units: AtomicBool::new(false),
+            refuses_removal_once: AtomicBool::new(false),
             panics_once: AtomicBool::new(false),
             queries: AtomicUsize::new(0),
             checkpoints: AtomicUsize::new(0),
@@ -42,7 +45,9 @@ impl FaultyStore {
 
 impl Store for FaultyStore {
     fn commit(&self, unit: Unit) -> StoreFuture<'_, Committed> {
-        if self.refuses_units.load(Ordering::SeqCst) {
+        let is_removal = matches!(unit.change, Some(Change::RemoveOldDeliveries { .. }));
+        let is_refused = is_removal && self.refuses_removal_once.swap(false, Ordering::SeqCst);
+        if is_refused || self.refuses_units.load(Ordering::SeqCst) {
             return Box::pin(async { Err(StoreErrorKind::Unavailable.into()) });
         }
         self.queries.fetch_add(1, Ordering::SeqCst);
@@ -303,6 +308,24 @@ async fn store_is_queried_only_when_something_is_due() {
         stored.unwrap().is_empty()
     })
     .await;
+    tasks.abort();
+}
+
+#[tokio::test]
+async fn old_events_of_a_paused_webhook_join_a_snapshot_after_a_failed_removal() {
+    let (clock, store) = (Clock::system(), FaultyStore::new());
+    let direct = open(&clock, store.clone()).await;
+    let mut paused = Crm::start(&clock).await.subscription("/sync");
+    paused.enabled = false;
+    direct.ensure_webhook("shop", paused, None).await.unwrap();
+    direct.create("shop", newcomer(&clock), None).await.unwrap();
+    store.refuses_removal_once.store(true, Ordering::SeqCst);
+    clock.advance(Duration::from_secs(7 * 86_400));
+    let (running, dispatcher) = (direct.clone(), dispatcher(&clock));
+    let tasks = tokio::spawn(async move { running.background_tasks(dispatcher).await });
+    until(async || !store.refuses_removal_once.load(Ordering::SeqCst)).await;
+    clock.advance(Duration::from_secs(15));
+    until(async || store.stats().await.unwrap().snapshots_pending == 1).await;
     tasks.abort();
 }
 
