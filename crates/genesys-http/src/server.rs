@@ -33,11 +33,10 @@ use crate::stream::Slot;
 #[doc(no_inline)]
 pub use hyper_util::service::TowerToHyperService;
 
-pub use self::addresses::RefusedConnections;
+pub use self::addresses::AddressLimit;
 pub use self::identity::Identity;
 
 pub(crate) use self::addresses::AddressSlot;
-use self::addresses::Addresses;
 use self::head_timer::HeadTimer;
 
 /// Limits of a server.
@@ -97,7 +96,7 @@ pub struct Server {
     address: SocketAddr,
     identity: Option<Identity>,
     limits: Limits,
-    refused: RefusedConnections,
+    address_limit: AddressLimit,
 }
 
 impl Server {
@@ -127,14 +126,17 @@ impl Server {
             address: listener.local_addr()?,
             listener,
             identity,
+            address_limit: AddressLimit::new(
+                limits.connections_per_address,
+                limits.unlimited_networks.clone(),
+            ),
             limits,
-            refused: RefusedConnections::default(),
         })
     }
 
-    /// The connections that are refused because their address has too many.
-    pub fn refused_connections(&self) -> RefusedConnections {
-        self.refused.clone()
+    /// The limit of the connections of each address.
+    pub fn address_limit(&self) -> AddressLimit {
+        self.address_limit.clone()
     }
 
     /// The bound address, with the port that the system chose.
@@ -160,11 +162,9 @@ impl Server {
             listener,
             identity,
             limits,
-            refused,
+            address_limit,
             ..
         } = self;
-        let unlimited = limits.unlimited_networks.clone();
-        let addresses = Arc::new(Addresses::new(limits.connections_per_address, unlimited, refused));
         let slots = Arc::new(Semaphore::new(limits.connections as usize));
         let shared = Arc::new(Shared {
             identity,
@@ -180,7 +180,7 @@ impl Server {
                 () = &mut shutdown => break,
                 Some(ended) = connections.join_next() => report(ended),
                 (tcp, peer, slot) = accept(&listener, &slots) => {
-                    let Some(address) = addresses.open(peer.0.ip()) else { continue };
+                    let Some(address) = address_limit.open(peer.0.ip()) else { continue };
                     let slot = (slot, address);
                     let (shared, service, stopped) = (Arc::clone(&shared), service.clone(), stop.subscribe());
                     connections.spawn(async move {

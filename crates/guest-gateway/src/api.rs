@@ -30,7 +30,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use genesys_api::{Clock, Host};
-use genesys_http::server::{AboveLimit, RefusedConnections};
+use genesys_http::server::{AboveLimit, AddressLimit};
 use guest_payload::Policy;
 use guest_payload::iso27560::Controller;
 use guest_sessions::{ErrorCode, Operation, ROUTES};
@@ -87,7 +87,7 @@ pub(crate) struct Parts {
     pub(crate) health: Health,
     pub(crate) requests: Requests,
     /// Refused connections of guests.
-    pub(crate) refused_connections: RefusedConnections,
+    pub(crate) address_limit: AddressLimit,
     pub(crate) store_file: PathBuf,
     /// The publication of checkpoints.
     pub(crate) audit: Audit,

@@ -123,7 +123,7 @@ impl Gateway {
             health: health.clone(),
             fault_log: FaultLog::default(),
             requests: Requests::default(),
-            refused_connections: guests.refused_connections(),
+            address_limit: guests.address_limit(),
             store_file: config.store.path.clone(),
             file_memory: Arc::new(Semaphore::new(FILE_MEMORY)),
             audit: config.audit.clone(),

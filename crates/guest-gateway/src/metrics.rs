@@ -147,7 +147,7 @@ pub(crate) async fn page(app: &Parts, format: Format) -> (&'static str, String) 
     let now = app.clock.now();
     registry.register_collector(Box::new(app.direct.counters().scrape(now)));
     app.requests.register(&mut registry);
-    let refused = ConstCounter::new(app.refused_connections.count());
+    let refused = ConstCounter::new(app.address_limit.refused());
     let help = "Connections that were refused because their address had too many, since the start";
     registry.register("guest_gateway_connections_refused", help, refused);
     let mut gauge =

@@ -18,7 +18,7 @@ use crate::gateway::{StartError, admin_identity, allowed_origins, identity};
 use crate::keys::Keys;
 
 /// The keys of the configuration that a reload changes. All others need a restart.
-const RELOADED: [&str; 14] = [
+const RELOADED: [&str; 15] = [
     "admin.certificate",
     "admin.client_ca",
     "admin.key",
@@ -27,6 +27,7 @@ const RELOADED: [&str; 14] = [
     "admin.token_file",
     "client",
     "listen.certificate",
+    "listen.connections_per_address",
     "listen.key",
     "listen.requests_per_minute",
     "listen.trusted_proxies",
@@ -147,6 +148,9 @@ impl Reloader {
             login.set_token(token);
         }
         direct.set_limit(config.sessions.limit);
+        let listen = &config.listen;
+        app.address_limit
+            .replace(listen.connections_per_address, listen.trusted_proxies.clone());
         app.current.replace(settings);
         *running = config;
         Ok(changed)

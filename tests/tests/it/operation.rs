@@ -209,6 +209,54 @@ async fn reload_keeps_settings_of_the_environment_and_of_flags() {
     assert_eq!(serving.process.interrupt().await.code, Some(0));
 }
 
+#[tokio::test]
+async fn reload_changes_the_limit_of_connections_of_an_address() {
+    let mut example = Example::new();
+    let proxies = "trusted_proxies = [\"127.0.0.0/8\", \"::1/128\"] ";
+    example.change(
+        "# connections_per_address = 1024 ",
+        "connections_per_address = 1 ",
+    );
+    example.change(&format!("# {proxies}"), "trusted_proxies = [] ");
+    let serving = example.serve().await;
+    let connect = async || {
+        TcpStream::connect(serving.url.trim_start_matches("http://"))
+            .await
+            .unwrap()
+    };
+    let _idle = connect().await;
+    let status = async || {
+        let (mut stream, mut answer) = (connect().await, String::new());
+        let request = "GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.split_whitespace().nth(1).map(str::to_owned)
+    };
+    assert_eq!(status().await.as_deref(), Some("429"));
+    // the limit alone, then a proxy
+    for (old, new, key) in [
+        (
+            "connections_per_address = 1 ",
+            "connections_per_address = 2 ",
+            "connections_per_address",
+        ),
+        (
+            "connections_per_address = 2 ",
+            "connections_per_address = 1 ",
+            "connections_per_address",
+        ),
+        ("trusted_proxies = [] ", proxies, "trusted_proxies"),
+    ] {
+        example.change(old, new);
+        example.write();
+        let changed = json!({ "changed": [format!("listen.{key}")] });
+        assert_eq!(reload(&serving).await, (StatusCode::OK, changed));
+        let expected = if new.ends_with("= 1 ") { "429" } else { "200" };
+        until(async || status().await.as_deref() == Some(expected)).await;
+    }
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+}
+
 /// Requests of several tasks until it is stopped. Each must succeed.
 struct Load {
     stop: Arc<AtomicBool>,

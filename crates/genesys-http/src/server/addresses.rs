@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
@@ -10,61 +9,68 @@ use ipnet::IpNet;
 /// Connections above the limit of an address that are answered at once. Further ones are closed. Our choice.
 const REFUSALS: u32 = 8;
 
-/// Open connections by address. Its size is bounded by the number of connections.
-pub(crate) struct Addresses {
+/// The limit of the connections of each address, and the number of those that it refused. Clones share both.
+#[derive(Clone, Debug)]
+pub struct AddressLimit(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
     limit: u32,
     unlimited: Vec<IpNet>,
-    open: Mutex<HashMap<IpAddr, u32>>,
-    refused: RefusedConnections,
+    /// Open connections by address. Its size is bounded by the number of connections.
+    open: HashMap<IpAddr, u32>,
+    refused: u64,
 }
 
-/// The number of connections that a server refused because their address had too many. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct RefusedConnections(Arc<AtomicU64>);
-
-impl RefusedConnections {
-    /// Returns the number since the start.
-    pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Addresses {
-    pub(super) fn new(limit: u32, unlimited: Vec<IpNet>, refused: RefusedConnections) -> Self {
-        Self {
+impl AddressLimit {
+    pub(super) fn new(limit: u32, unlimited: Vec<IpNet>) -> Self {
+        Self(Arc::new(Mutex::new(State {
             limit,
             unlimited,
-            open: Mutex::default(),
-            refused,
-        }
+            open: HashMap::new(),
+            refused: 0,
+        })))
+    }
+
+    /// Returns the number of connections that were refused since the start.
+    pub fn refused(&self) -> u64 {
+        self.lock().refused
+    }
+
+    /// Changes [`Limits::connections_per_address`](super::Limits::connections_per_address) and
+    /// [`Limits::unlimited_networks`](super::Limits::unlimited_networks) for the connections that begin after it.
+    pub fn replace(&self, limit: u32, unlimited: Vec<IpNet>) {
+        let mut state = self.lock();
+        state.limit = limit;
+        state.unlimited = unlimited;
     }
 
     /// Counts a connection until the slot is dropped. `None` if it is to be closed at once.
-    pub(super) fn open(self: &Arc<Self>, address: IpAddr) -> Option<AddressSlot> {
-        if self.unlimited.iter().any(|network| network.contains(&address)) {
+    pub(super) fn open(&self, address: IpAddr) -> Option<AddressSlot> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.unlimited.iter().any(|network| network.contains(&address)) {
             return Some(AddressSlot::Unlimited);
         }
         let prefix = prefix(address);
-        let mut open = self.lock();
-        let count = open.entry(prefix).or_insert(0);
-        let is_above = *count >= self.limit;
+        let count = state.open.entry(prefix).or_insert(0);
+        let is_above = *count >= state.limit;
         if is_above {
-            self.refused.0.fetch_add(1, Ordering::Relaxed);
+            state.refused += 1;
         }
-        if *count >= self.limit.saturating_add(REFUSALS) {
+        if *count >= state.limit.saturating_add(REFUSALS) {
             return None;
         }
         *count += 1;
-        let addresses = Arc::clone(self);
         Some(AddressSlot::Counted {
-            addresses,
+            limit: self.clone(),
             prefix,
             is_above,
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -72,7 +78,7 @@ impl Addresses {
 pub(crate) enum AddressSlot {
     Unlimited,
     Counted {
-        addresses: Arc<Addresses>,
+        limit: AddressLimit,
         prefix: IpAddr,
         is_above: bool,
     },
@@ -87,17 +93,14 @@ impl AddressSlot {
 
 impl Drop for AddressSlot {
     fn drop(&mut self) {
-        let Self::Counted {
-            addresses, prefix, ..
-        } = self
-        else {
+        let Self::Counted { limit, prefix, .. } = self else {
             return;
         };
-        let mut open = addresses.lock();
-        if let Some(count) = open.get_mut(prefix) {
+        let mut state = limit.lock();
+        if let Some(count) = state.open.get_mut(prefix) {
             *count -= 1;
             if *count == 0 {
-                open.remove(prefix);
+                state.open.remove(prefix);
             }
         }
     }
@@ -115,13 +118,12 @@ fn prefix(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn addresses(limit: u32) -> Arc<Addresses> {
-        let proxies = vec!["10.0.0.0/8".parse().unwrap()];
-        Arc::new(Addresses::new(limit, proxies, RefusedConnections::default()))
+    fn addresses(limit: u32) -> AddressLimit {
+        AddressLimit::new(limit, vec!["10.0.0.0/8".parse().unwrap()])
     }
 
     /// Opens a connection: whether it is above the limit, `None` if it is closed at once.
-    fn open(addresses: &Arc<Addresses>, address: &str, kept: &mut Vec<AddressSlot>) -> Option<bool> {
+    fn open(addresses: &AddressLimit, address: &str, kept: &mut Vec<AddressSlot>) -> Option<bool> {
         let slot = addresses.open(address.parse().unwrap())?;
         let is_above = slot.is_above();
         kept.push(slot);
@@ -136,10 +138,10 @@ mod tests {
             .collect();
         let expected = [vec![Some(false); 2], vec![Some(true); 8], vec![None; 2]].concat();
         assert_eq!(opened, expected);
-        assert_eq!(addresses.refused.count(), 10);
+        assert_eq!(addresses.refused(), 10);
         assert_eq!(open(&addresses, "192.0.2.2", &mut kept), Some(false));
         kept.clear();
-        assert!(addresses.lock().is_empty());
+        assert!(addresses.lock().open.is_empty());
         assert_eq!(open(&addresses, "192.0.2.1", &mut kept), Some(false));
     }
 
@@ -158,5 +160,18 @@ mod tests {
             assert_eq!(open(&addresses, "10.1.2.3", &mut kept), Some(false));
         }
         assert_eq!(open(&addresses, "11.1.2.3", &mut kept), Some(true));
+    }
+
+    #[test]
+    fn replaced_limit_counts_the_connections_of_before() {
+        let (addresses, mut kept) = (addresses(1), Vec::new());
+        assert_eq!(open(&addresses, "192.0.2.1", &mut kept), Some(false));
+        addresses.replace(2, vec!["11.0.0.0/8".parse().unwrap()]);
+        let opened = [(); 2].map(|()| open(&addresses, "192.0.2.1", &mut kept));
+        assert_eq!(opened, [Some(false), Some(true)]);
+        let opened = [(); 3].map(|()| open(&addresses, "11.1.2.3", &mut kept));
+        assert_eq!(opened, [Some(false); 3]);
+        let opened = [(); 3].map(|()| open(&addresses, "10.1.2.3", &mut kept));
+        assert_eq!(opened, [Some(false), Some(false), Some(true)]);
     }
 }
