@@ -146,17 +146,20 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let elapsed = load.now() - started;
     load.figures().finish(elapsed, load.think);
     load.stop.send_replace(true);
-    let timeout = async {
-        match interrupted {
-            true => load.clock.sleep(END_TIMEOUT).await,
-            false => std::future::pending().await,
+    if !interrupted {
+        interrupted = tokio::select! {
+            () = leave(&mut guests) => false,
+            () = update(&bar, &load) => false,
+            () = interrupt.received() => true,
+        };
+    }
+    if interrupted {
+        tokio::select! {
+            () = leave(&mut guests) => {}
+            () = update(&bar, &load) => {}
+            () = load.clock.sleep(END_TIMEOUT) => {}
+            () = interrupt.received() => {}
         }
-    };
-    tokio::select! {
-        () = leave(&mut guests) => {}
-        () = update(&bar, &load) => {}
-        () = timeout => {}
-        () = interrupt.received() => interrupted = true,
     }
     bar.finish_and_clear();
     let report = load.figures().report(options.sessions, interrupted);

@@ -81,6 +81,24 @@ async fn interrupted_load_ends_its_sessions_and_reports() {
 }
 
 #[tokio::test]
+async fn load_ends_its_sessions_if_it_is_interrupted_while_they_leave() {
+    let example = Example::new();
+    let serving = example.serve().await;
+    let api = serving.api(Tls::system().unwrap()).await;
+    let arguments = ["--sessions", "60", "--rate", "15", "--for", "1s"];
+    let running = load(&serving, EXAMPLE_CHANNEL, &arguments);
+    soon(async { while metrics(&api).await["ended"].as_u64() < Some(2) {} }).await;
+    let ended = running.interrupt().await;
+    assert_eq!(ended.code, Some(130), "{}", ended.err);
+    let report = report(&ended);
+    assert_eq!(
+        (&report["interrupted"], &report["sessions"]["ended"]),
+        (&true.into(), &60.into()),
+        "{report}"
+    );
+}
+
+#[tokio::test]
 async fn load_counts_failures_by_their_codes() {
     let example = Example::new();
     let serving = example.serve().await;

@@ -22,7 +22,7 @@ pub(super) enum Operation {
     Deliver,
     /// From a message to the next one of the agent or the bot.
     Reply,
-    /// The time between, in which a conversation can end too early. It has no latency.
+    /// The time between, in which a conversation can end too early or take no message. It has no latency.
     Converse,
     /// From the close of the socket to the end of the session.
     End,

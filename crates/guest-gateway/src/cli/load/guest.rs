@@ -106,7 +106,8 @@ async fn exchange_messages(
                         sent.insert(id, now);
                         first_unanswered.get_or_insert(now);
                     }
-                    Err(error) => failed(load, Operation::Deliver, &error),
+                    // it was not sent, so no acknowledgement is owed
+                    Err(error) => failed(load, Operation::Converse, &error),
                 }
                 due = now + pause(load.think);
             }
