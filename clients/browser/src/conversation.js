@@ -1,37 +1,26 @@
 import { ACTIONS } from "./contract.js";
+import { Heartbeat } from "./heartbeat.js";
 import { call } from "./http.js";
+import { choiceAnswer, formAnswer, textMessage } from "./message.js";
 import { Outbox, addLatest } from "./outbox.js";
-import { CLOCK, pageStorage, uuid } from "./platform.js";
+import { CLOCK, DetailEvent, inTime, pageStorage, uuid } from "./platform.js";
+import { SessionAccess } from "./session-access.js";
 import { refusalOf, upload } from "./upload.js";
 
 /** The WebSocket subprotocol of the contract. */
 const PROTOCOL = "guest-sessions.v1";
-/** Longest text of a message in bytes. */
-const TEXT_LIMIT = 4_096;
 /** Interval in milliseconds in which the gateway forwards one typing indicator. */
 const TYPING_INTERVAL = 5_000;
 /** Longest time to connect and complete the handshake, in milliseconds. */
 const HANDSHAKE_TIMEOUT = 20_000;
 /** Largest number of message ids that are compared. */
 const KNOWN_MESSAGES = 1_000;
-/** Silence in milliseconds after which a ping is sent. After a second one the socket is closed. */
-const HEARTBEAT_INTERVAL = 30_000;
 /** Longest time in milliseconds for an answer to the ping after the machine slept or was offline. */
 const PROBE_TIMEOUT = 5_000;
 /** Age in milliseconds at which a connection counts as stable: the backoff starts again. */
 const STABLE_TIME = 60_000;
-/** Most files of one message. */
-const FILES_PER_MESSAGE = 10;
 /** Causes of an end after which the session goes on. */
 const RESUMABLE = ["closed", "replaced", "unreachable"];
-
-/** An event of a conversation. Node has a global `CustomEvent` from version 19 on only. */
-class DetailEvent extends Event {
-  constructor(name, detail) {
-    super(name);
-    this.detail = detail;
-  }
-}
 
 /**
  * A guest's conversation. It reconnects after a lost connection and receives the missed events. It ends with the event
@@ -47,12 +36,11 @@ export class GuestConversation extends EventTarget {
   #known = new Set();
   #failures = 0;
   #refreshes = 0;
-  #refreshing = null;
   #acceptedAt = null;
   #attemptedAt = -Infinity;
   #attempt = null;
   #timer;
-  #watch;
+  #heartbeat;
   #page = null;
   #rules = null;
   #outbox;
@@ -64,8 +52,6 @@ export class GuestConversation extends EventTarget {
   /** @see GuestConversationOptions in guest-sessions.d.ts */
   constructor(session, options = {}) {
     super();
-    const { id, websocketUrl, accessToken } = session;
-    this.#session = { id, websocketUrl, accessToken };
     this.#options = {
       maxAttempts: Infinity,
       minDelay: 500,
@@ -79,9 +65,14 @@ export class GuestConversation extends EventTarget {
     if (typeof this.#options.WebSocket !== "function") {
       throw new TypeError("no global WebSocket: pass a constructor as the option `WebSocket`, as of the npm package `ws`");
     }
+    this.#session = new SessionAccess(session, this.#options);
+    this.#heartbeat = new Heartbeat(this.#options.clock, {
+      ping: () => this.#sendFrame({ type: "ping" }),
+      lost: () => this.#onDisconnect(true, null),
+    });
     this.#position = options.position ?? null;
     if (this.#position?.messageId !== undefined) this.#isNew(this.#position.messageId);
-    this.#outbox = new Outbox(this.#options.storage, id);
+    this.#outbox = new Outbox(this.#options.storage, session.id);
     this.#requeued = this.#outbox.ids;
     for (const id of this.#requeued) this.#isNew(id);
   }
@@ -128,11 +119,7 @@ export class GuestConversation extends EventTarget {
    */
   send(message, { attachments = [] } = {}) {
     if (Array.isArray(message?.content)) return this.#queue({ content: message.content });
-    const text = message;
-    if (typeof text !== "string" || (text === "" && attachments.length === 0)) throw new TypeError("invalid message: empty or not a string");
-    if (new TextEncoder().encode(text).length > TEXT_LIMIT) throw new RangeError(`invalid message: more than ${TEXT_LIMIT} bytes`);
-    if (attachments.length > FILES_PER_MESSAGE) throw new RangeError(`invalid message: more than ${FILES_PER_MESSAGE} files`);
-    return this.#queue({ ...(text === "" ? {} : { text }), ...(attachments.length === 0 ? {} : { attachments }) });
+    return this.#queue(textMessage(message, attachments));
   }
 
   /** The rules of the session for files, or null if none can be attached now. The event `conversation` reports a change. */
@@ -149,18 +136,18 @@ export class GuestConversation extends EventTarget {
     const refusal = refusalOf(file, this.attachmentRules);
     if (refusal !== null) throw refusal;
     const attachmentId = uuid();
-    await this.#authorized((options, id) => upload({ id, attachmentId }, file, { ...options, onProgress, signal }));
+    await this.#session.authorized((options, id) => upload({ id, attachmentId }, file, { ...options, onProgress, signal }));
     return attachmentId;
   }
 
   /** Deletes an uploaded file that was not sent. */
   async deleteAttachment(attachmentId) {
-    await this.#authorized((options, id) => call("deleteAttachment", options, { path: { id, attachmentId } }));
+    await this.#session.authorized((options, id) => call("deleteAttachment", options, { path: { id, attachmentId } }));
   }
 
   /** Returns a fresh download link of a file. It works for about ten minutes, for anyone who has it. */
   async attachmentUrl(attachmentId) {
-    const link = await this.#authorized((options, id) => call("fetchAttachment", options, { path: { id, attachmentId } }));
+    const link = await this.#session.authorized((options, id) => call("fetchAttachment", options, { path: { id, attachmentId } }));
     return link.url;
   }
 
@@ -169,12 +156,7 @@ export class GuestConversation extends EventTarget {
    * `send` does.
    */
   choose(message, type, ...choices) {
-    if (choices.length === 0) throw new TypeError("invalid answer: no choice");
-    const content = choices.map(({ text, payload }) => ({
-      contentType: "ButtonResponse",
-      buttonResponse: { type, text, payload, originatingMessageId: message.id },
-    }));
-    return this.#queue({ content });
+    return this.#queue(choiceAnswer(message, type, choices));
   }
 
   /**
@@ -182,13 +164,7 @@ export class GuestConversation extends EventTarget {
    * Returns the id, as `send` does.
    */
   submit(message, form, fields) {
-    const values = Object.entries(fields).flatMap(([id, field]) => [field].flat().map((value) => ({ id, value })));
-    const response = values.map(({ id, value }) => {
-      const { text, payload } = typeof value === "string" ? { text: value, payload: value } : value;
-      return { id, component: { contentType: "ButtonResponse", buttonResponse: { type: "Form", text, payload } } };
-    });
-    const { cannedResponseId } = form;
-    return this.#queue({ content: [{ contentType: "Form", form: { originatingMessageId: message.id, cannedResponseId, response } }] });
+    return this.#queue(formAnswer(message, form, fields));
   }
 
   #queue(message) {
@@ -206,7 +182,7 @@ export class GuestConversation extends EventTarget {
    * first. `shown` of a message: whether the client emitted or returned it before.
    */
   async history({ page, from } = {}) {
-    const answer = await this.#authorized((options, id) => call("fetchMessages", options, { path: { id }, query: { page, from } }));
+    const answer = await this.#session.authorized((options, id) => call("fetchMessages", options, { path: { id }, query: { page, from } }));
     const messages = answer.messages.map((message) => ({ ...message, shown: !this.#isNew(message.id) }));
     return { ...answer, messages };
   }
@@ -216,27 +192,12 @@ export class GuestConversation extends EventTarget {
    * event `conversation` has `signedIn` then. A code works once.
    */
   async signIn(authorization) {
-    await this.#authorized((options, id) => call("signIn", options, { path: { id }, body: authorization }));
+    await this.#session.authorized((options, id) => call("signIn", options, { path: { id }, body: authorization }));
   }
 
   /** Signs the guest out everywhere. The session ends: its conversation cannot go on anonymously. */
   async signOut() {
-    await this.#authorized((options, id) => call("signOut", options, { path: { id } }));
-  }
-
-  /** Makes a request with the access token of the session, and again with a new one if it is refused. */
-  async #authorized(request) {
-    const { id, websocketUrl } = this.#session;
-    if (this.#options.authorize !== undefined) return this.#options.authorize((options) => request(options, id));
-    const url = websocketUrl.replace(/^ws/, "http");
-    const baseUrl = url.slice(0, url.indexOf("/api/v2/webmessaging/"));
-    const run = () => request({ baseUrl, accessToken: this.#session.accessToken, fetch: this.#options.fetch }, id);
-    try {
-      return await run();
-    } catch (error) {
-      if (error.status !== 401 || this.#options.refresh === undefined || !(await this.#refresh())) throw error;
-      return run();
-    }
+    await this.#session.authorized((options, id) => call("signOut", options, { path: { id } }));
   }
 
   /** Starts a new conversation after a read-only one. The event `conversation` offers it as the action `start_new`. */
@@ -278,7 +239,7 @@ export class GuestConversation extends EventTarget {
 
   /** Tries at once, or checks a connection that may have been lost while the machine slept. */
   #wake() {
-    if (this.#state === "open") this.#ping(this.#generation, PROBE_TIMEOUT);
+    if (this.#state === "open") this.#heartbeat.probe(PROBE_TIMEOUT);
     if (this.#state === "reconnecting" && this.#attempt !== null) {
       // repeated `online` events cause at most one attempt per shortest backoff
       this.#schedule(Math.max(0, this.#attemptedAt + this.#options.minDelay - this.#options.clock.now()));
@@ -297,7 +258,7 @@ export class GuestConversation extends EventTarget {
     let ticket;
     let refusal = null;
     try {
-      ticket = await this.#inTime(this.#options.ticket());
+      ticket = await inTime(this.#options.clock, this.#options.ticket(), HANDSHAKE_TIMEOUT);
     } catch (error) {
       refusal = error;
     }
@@ -305,15 +266,6 @@ export class GuestConversation extends EventTarget {
     if (typeof ticket === "string") this.#openSocket(generation, `ticket.${ticket}`);
     else if (ticket === null) this.#end("session-ended");
     else this.#onDisconnect(true, refusal);
-  }
-
-  /** The result of a promise, or `undefined` after the longest time to connect. */
-  #inTime(promise) {
-    const { clock } = this.#options;
-    return new Promise((resolve, reject) => {
-      const timer = clock.setTimeout(resolve, HANDSHAKE_TIMEOUT);
-      promise.then(resolve, reject).finally(() => clock.clearTimeout(timer));
-    });
   }
 
   #openSocket(generation, credential) {
@@ -347,10 +299,10 @@ export class GuestConversation extends EventTarget {
       } catch {
         return;
       }
-      if (this.#state === "open") this.#watchHeartbeat(generation);
+      if (this.#state === "open") this.#heartbeat.restart();
       if (frame.type === "error") refusal = frame;
       else if (refusal?.id !== undefined) refusal = null;
-      this.#handle(frame, generation);
+      this.#handle(frame);
     });
     socket.onclose = current(({ code }) => {
       // 1008 and 1011 follow an error that is final for this socket; without one, newer sockets replaced it
@@ -361,7 +313,7 @@ export class GuestConversation extends EventTarget {
     });
   }
 
-  #handle(frame, generation) {
+  #handle(frame) {
     // a frame that was received before the connection was lost is dropped
     let isKnown = false;
     if (typeof frame.sequence === "number" && frame.type !== "handshake.accepted" && this.#position !== null) {
@@ -376,7 +328,7 @@ export class GuestConversation extends EventTarget {
         this.#refreshes = 0;
         this.#enter(frame);
         this.#setState("open");
-        this.#watchHeartbeat(generation);
+        this.#heartbeat.restart();
         this.#emit("accepted", frame);
         // the gateway deduplicates messages by id
         for (const id of this.#outbox.ids) if (this.#transmit(id)) this.#progress(id, "sending");
@@ -398,7 +350,7 @@ export class GuestConversation extends EventTarget {
         // in an outage of Genesys it comes before the answer to the handshake, and messages wait
         if (this.#state === "connecting") {
           this.#options.clock.clearTimeout(this.#timer);
-          this.#watchHeartbeat(generation);
+          this.#heartbeat.restart();
         }
         this.#emit("conversation", frame);
         break;
@@ -465,7 +417,7 @@ export class GuestConversation extends EventTarget {
     const next = ++this.#generation;
     this.#attempt = async () => {
       if (mayBeToken && this.#options.refresh !== undefined) {
-        const tokens = await this.#refresh();
+        const tokens = await this.#session.refresh();
         if (next !== this.#generation) return;
         if (tokens === null) return this.#end("not-refreshed");
       } else if (mayBeToken && action !== undefined) {
@@ -490,46 +442,6 @@ export class GuestConversation extends EventTarget {
     }, delay);
   }
 
-  /**
-   * Returns new tokens, `null` after the end of the session, or `undefined` if the backend fails or does not answer: the
-   * current token is tried again. A late answer is used by a later attempt.
-   */
-  #refresh() {
-    const { clock, refresh } = this.#options;
-    this.#refreshing ??= (async () => {
-      try {
-        const tokens = await refresh(this.#session.id);
-        if (tokens !== null) this.#session.accessToken = tokens.accessToken;
-        return tokens;
-      } catch {
-        return undefined;
-      } finally {
-        this.#refreshing = null;
-      }
-    })();
-    return new Promise((resolve) => {
-      const timer = clock.setTimeout(resolve, HANDSHAKE_TIMEOUT);
-      this.#refreshing.then((tokens) => {
-        clock.clearTimeout(timer);
-        resolve(tokens);
-      });
-    });
-  }
-
-  #watchHeartbeat(generation) {
-    this.#watchSilence(generation, HEARTBEAT_INTERVAL, () => this.#ping(generation, HEARTBEAT_INTERVAL));
-  }
-
-  #ping(generation, timeout) {
-    this.#sendFrame({ type: "ping" });
-    this.#watchSilence(generation, timeout, () => this.#onDisconnect(true, null));
-  }
-
-  #watchSilence(generation, timeout, expire) {
-    this.#options.clock.clearTimeout(this.#watch);
-    this.#watch = this.#options.clock.setTimeout(() => generation === this.#generation && expire(), timeout);
-  }
-
   /** Whether the message was written. The gateway reports one that has to wait there. */
   #transmit(id) {
     if (!this.#sendFrame(this.#outbox.frame(id))) return false;
@@ -550,7 +462,7 @@ export class GuestConversation extends EventTarget {
 
   #release() {
     this.#options.clock.clearTimeout(this.#timer);
-    this.#options.clock.clearTimeout(this.#watch);
+    this.#heartbeat.stop();
     this.#attempt = null;
     this.#generation += 1;
     const socket = this.#socket;
@@ -584,5 +496,3 @@ export class GuestConversation extends EventTarget {
     this.dispatchEvent(new DetailEvent(name, detail));
   }
 }
-
-export { FILES_PER_MESSAGE, TEXT_LIMIT };

@@ -35,4 +35,20 @@ function uuid() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
-export { CLOCK, pageStorage, uuid, wellFormed };
+/** The result of a promise, or an error after so many milliseconds. */
+function inTime(clock, promise, timeout) {
+  return new Promise((resolve, reject) => {
+    const timer = clock.setTimeout(() => reject(new Error("no answer in time")), timeout);
+    promise.then(resolve, reject).finally(() => clock.clearTimeout(timer));
+  });
+}
+
+/** An event with details. Node has a global `CustomEvent` from version 19 on only. */
+class DetailEvent extends Event {
+  constructor(name, detail) {
+    super(name);
+    this.detail = detail;
+  }
+}
+
+export { CLOCK, DetailEvent, inTime, pageStorage, uuid, wellFormed };

@@ -1,5 +1,5 @@
 import { GuestSessionsError } from "./http.js";
-import { uuid } from "./platform.js";
+import { inTime, uuid } from "./platform.js";
 
 /** Failed WebSockets in a row after which event streams replace them. */
 const SOCKET_FAILURES = 2;
@@ -150,7 +150,7 @@ class FramePoster {
       const [frame] = this.#frames;
       let refusal = null;
       try {
-        await inTime(clock, this.#client.post(frame, this.stream));
+        await inTime(clock, this.#client.post(frame, this.stream), FRAME_TIMEOUT);
       } catch (error) {
         refusal = error;
       }
@@ -245,14 +245,6 @@ async function* serverSentEvents(body) {
   } finally {
     reader.cancel().catch(() => {});
   }
-}
-
-/** The result of a promise, or an error after the longest time for a frame. */
-function inTime(clock, promise) {
-  return new Promise((resolve, reject) => {
-    const timer = clock.setTimeout(() => reject(new Error("no answer in time")), FRAME_TIMEOUT);
-    promise.then(resolve, reject).finally(() => clock.clearTimeout(timer));
-  });
 }
 
 export { FramePoster, FrameSocket, StreamSocket, Transport };

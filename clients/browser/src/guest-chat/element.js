@@ -1,4 +1,5 @@
-import { GuestConversation, TEXT_LIMIT } from "../conversation.js";
+import { GuestConversation } from "../conversation.js";
+import { TEXT_LIMIT } from "../message.js";
 import { SpaClient } from "../spa-client.js";
 import { answerText } from "./content.js";
 import { consentForm } from "./consent.js";

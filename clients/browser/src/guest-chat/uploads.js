@@ -1,4 +1,4 @@
-import { FILES_PER_MESSAGE } from "../conversation.js";
+import { FILES_PER_MESSAGE } from "../message.js";
 import { bytes } from "./content.js";
 import { h, icon } from "./dom.js";
 import { fill } from "./texts.js";
