@@ -835,6 +835,9 @@ class DetailEvent extends Event {
   }
 }
 
+/** Longest wait in seconds that an answer can ask for. Longer ones are cut. */
+const MAX_RETRY_AFTER = 300;
+
 /** An error of the gateway. `action` names the reaction of a client. */
 export class GuestSessionsError extends Error {
   constructor(status, problem, retryAfter) {
@@ -868,7 +871,9 @@ function parse(status, text, wait) {
     answer = {};
   }
   if (status >= 200 && status < 300) return answer;
-  throw new GuestSessionsError(status, answer ?? {}, wait === null ? undefined : Number(wait));
+  // a date, which the gateway does not send, counts as none
+  const retryAfter = /^\d+$/.test(wait) ? Math.min(Number(wait), MAX_RETRY_AFTER) : undefined;
+  throw new GuestSessionsError(status, answer ?? {}, retryAfter);
 }
 
 /** Makes a REST call of the contract. For backends: pages hold no API client's token. */
@@ -2838,7 +2843,7 @@ function settleMessage(node) {
 
 /** Disables the controls of answered content, and marks the chosen one. */
 function settle(container, chosen) {
-  for (const control of container.querySelectorAll("button, input, select, textarea")) control.disabled = true;
+  for (const control of container.querySelectorAll("button, input, select, textarea")) control.disabled = control.closest(".arrows") === null;
   chosen?.classList.add("chosen");
   chosen?.setAttribute("aria-pressed", "true");
   container.classList.add("answered");

@@ -342,6 +342,9 @@ class DetailEvent extends Event {
   }
 }
 
+/** Longest wait in seconds that an answer can ask for. Longer ones are cut. */
+const MAX_RETRY_AFTER = 300;
+
 /** An error of the gateway. `action` names the reaction of a client. */
 export class GuestSessionsError extends Error {
   constructor(status, problem, retryAfter) {
@@ -375,7 +378,9 @@ function parse(status, text, wait) {
     answer = {};
   }
   if (status >= 200 && status < 300) return answer;
-  throw new GuestSessionsError(status, answer ?? {}, wait === null ? undefined : Number(wait));
+  // a date, which the gateway does not send, counts as none
+  const retryAfter = /^\d+$/.test(wait) ? Math.min(Number(wait), MAX_RETRY_AFTER) : undefined;
+  throw new GuestSessionsError(status, answer ?? {}, retryAfter);
 }
 
 /** Makes a REST call of the contract. For backends: pages hold no API client's token. */

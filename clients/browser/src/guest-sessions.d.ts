@@ -26,7 +26,7 @@ export class GuestSessionsError extends Error {
   readonly action: Action | undefined;
   readonly details: Detail[];
   readonly contextId: string | undefined;
-  /** Seconds. */
+  /** Seconds, at most 300. */
   readonly retryAfter: number | undefined;
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { GuestConversation } from "../guest-sessions.js";
+import { GuestConversation, fetchMetrics } from "../guest-sessions.js";
 import { VirtualClock, server, settle, storage } from "./virtual_time.js";
 
 const BASE = "ws://gateway.example/api/v2/webmessaging/guest-sessions/a";
@@ -143,4 +143,19 @@ test("message with files survives a reload", async () => {
     reloaded.unacknowledged.map(({ text, attachments }) => [text, attachments]),
     [["look", ["one"]], [undefined, ["two"]]],
   );
+});
+
+test("wait that an answer asks for is in seconds and at most five minutes", async () => {
+  for (const [header, expected] of [
+    ["0", 0],
+    ["7", 7],
+    ["9007199254740993", 300],
+    ["Wed, 02 Dec 2026 00:00:00 GMT", undefined],
+    ["-1", undefined],
+    [null, undefined],
+  ]) {
+    const headers = header === null ? {} : { "retry-after": header };
+    const fetch = async () => new Response("", { status: 429, headers });
+    await assert.rejects(fetchMetrics({ baseUrl: "http://gateway.example", fetch }), ({ retryAfter }) => retryAfter === expected, header);
+  }
 });

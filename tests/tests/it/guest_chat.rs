@@ -232,6 +232,10 @@ async fn guest_chat_shows_and_answers_every_kind_of_content() {
     visit.see(".carousel li:nth-child(3) .card").await;
     visit.check_appearance("carousel").await;
     visit.click(".carousel li:nth-child(2) button.action").await;
+    // the other cards can still be read
+    visit
+        .see(".carousel.answered:has(.action:disabled) .arrows button:enabled")
+        .await;
     visit.read("The teapot is in your basket.").await;
 
     visit.write_message("date").await;

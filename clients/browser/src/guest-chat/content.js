@@ -79,7 +79,7 @@ function settleMessage(node) {
 
 /** Disables the controls of answered content, and marks the chosen one. */
 function settle(container, chosen) {
-  for (const control of container.querySelectorAll("button, input, select, textarea")) control.disabled = true;
+  for (const control of container.querySelectorAll("button, input, select, textarea")) control.disabled = control.closest(".arrows") === null;
   chosen?.classList.add("chosen");
   chosen?.setAttribute("aria-pressed", "true");
   container.classList.add("answered");
