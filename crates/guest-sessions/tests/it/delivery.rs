@@ -160,6 +160,11 @@ impl Scenario {
             (Step::EndWithin(millis), _) => {
                 let within = Duration::from_millis(*millis);
                 self.peer.conversation.end_within(within, self.peer.now);
+                // with 0 ms each of the three steps is due at once
+                for _ in 0..3 {
+                    self.settle();
+                    self.peer.pass(Duration::ZERO);
+                }
             }
             (Step::Pass(millis), _) => self.pass(Duration::from_millis(*millis)),
             (Step::RefuseOldest, Some(n)) => {
