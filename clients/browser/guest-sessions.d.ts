@@ -923,7 +923,7 @@ export interface Purpose {
   obligations: Array<"ask" | "ask-again" | "ask-apart" | "ask-guardian" | "ask-twice" | "human-review" | "offer-objection" | "offer-withdrawal" | "replace-policy" | "tell-first">;
   /** Whether data may be used for the purpose. */
   on: boolean;
-  reason: "denied" | "expired" | "guardianNeeded" | "granted" | "minorNotGranted" | "notGranted" | "notObjected" | "optOutSignal" | "policyNotInForce" | "prohibited" | "tooYoung";
+  reason: "denied" | "expired" | "guardianNeeded" | "granted" | "minorNotGranted" | "noRule" | "notGranted" | "notObjected" | "optOutSignal" | "policyNotInForce" | "prohibited" | "tooYoung";
   /** Id of the applied rule. */
   rule: string;
 }
@@ -1057,8 +1057,8 @@ export interface SensitiveState {
   obligations: Array<"ask" | "ask-again" | "ask-apart" | "ask-guardian" | "ask-twice" | "human-review" | "offer-objection" | "offer-withdrawal" | "replace-policy" | "tell-first">;
   /** Whether data of the category may be used. */
   on: boolean;
-  reason: "denied" | "expired" | "guardianNeeded" | "granted" | "minorNotGranted" | "notGranted" | "notObjected" | "optOutSignal" | "policyNotInForce" | "prohibited" | "tooYoung";
-  /** Id of the applied rule. */
+  reason: "denied" | "expired" | "guardianNeeded" | "granted" | "minorNotGranted" | "noRule" | "notGranted" | "notObjected" | "optOutSignal" | "policyNotInForce" | "prohibited" | "tooYoung";
+  /** Id of the applied rule. Empty if the policy has none about the category. */
   rule: string;
 }
 

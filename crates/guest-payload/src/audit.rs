@@ -133,7 +133,11 @@ impl PurposeRecord {
     /// The value for an audit entry, as in `granted, on (tutorial-strict/EU/marketing), by guest, banner, notice 7 de`.
     fn audit_detail(&self) -> String {
         let switch = if self.is_on() { "on" } else { "off" };
-        let mut detail = format!("{}, {switch} ({})", self.choice, self.rule);
+        let rule = match &*self.rule {
+            "" => "no rule",
+            rule => rule,
+        };
+        let mut detail = format!("{}, {switch} ({rule})", self.choice);
         if let Some(evidence) = &self.evidence
             && (evidence.method != CollectionMethod::Unstated
                 || evidence.actor != Actor::Guest

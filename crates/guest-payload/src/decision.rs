@@ -104,24 +104,24 @@ impl<'p> Allowed<'p> {
     /// The record of the decision, for storage. It has every category of sensitive data that the guest was asked about.
     #[must_use]
     pub fn record(&self) -> ConsentRecord {
-        let asked = |category: &Category| self.consent.category(*category).is_some();
-        self.record_with(asked)
+        self.record_with(|_| false)
     }
 
-    /// The record of the decision with the categories of sensitive data for which `has` returns true.
+    /// The record of the decision with the categories of sensitive data that the guest was asked about, or for which `has`
+    /// returns true.
     pub(crate) fn record_with(&self, has: impl Fn(&Category) -> bool) -> ConsentRecord {
-        let sensitive = self.sensitive.iter().filter(|(category, _)| has(category));
+        let asked = |category: &Category| has(category) || self.consent.category(*category).is_some();
         ConsentRecord {
             purposes: Purpose::ALL.map(|purpose| {
                 let given = self.consent.purpose(purpose);
-                PurposeRecord::new(Some(given), self.state(purpose))
+                PurposeRecord::new(Some(given), Some(self.state(purpose)))
             }),
-            sensitive: sensitive
-                .map(|(category, state)| {
-                    (
-                        *category,
-                        PurposeRecord::new(self.consent.category(*category), *state),
-                    )
+            sensitive: Category::ALL
+                .into_iter()
+                .filter(asked)
+                .map(|category| {
+                    let (given, state) = (self.consent.category(category), self.category(category));
+                    (category, PurposeRecord::new(given, state))
                 })
                 .collect(),
             policy: self.policy.id.clone(),
@@ -241,6 +241,7 @@ impl<'p> PurposeState<'p> {
                 "off: it needs an agreement first, and the guest gave none".to_owned()
             }
             (Reason::NotGranted, _) => "off: the policy leaves it off until the guest agrees".to_owned(),
+            (Reason::NoRule, _) => "off: the policy has no rule about it".to_owned(),
             (Reason::NotObjected, Basis::Consent) => {
                 "on: the policy assumes it, though the guest was not asked".to_owned()
             }
@@ -294,6 +295,8 @@ pub enum Reason {
     Granted,
     /// Off: the guest did not agree, who may be so young that the rule demands an agreement.
     MinorNotGranted,
+    /// Off: the policy has no rule about this category of sensitive data.
+    NoRule,
     /// Off: the guest did not agree.
     NotGranted,
     /// On: the guest did not object, and the rule does not require an agreement.

@@ -211,6 +211,33 @@ mod tests {
     }
 
     #[test]
+    fn refusal_without_rule_counts_under_a_later_policy() {
+        let (strict, scoped) = (Policy::tutorial_strict(), Policy::purpose_scoped());
+        let evidence = Evidence::at(now());
+        let decided = |choice| {
+            let consent = Consent::together([Choice::Granted; 3], evidence.clone());
+            let consent = consent.with_sensitive(Category::Health, choice, evidence.clone());
+            let mut guest = NewGuest::new("c".parse().unwrap(), "US-CA".parse().unwrap(), consent);
+            guest.attributes.insert("diagnosis", "x").unwrap();
+            guest.decide(strict, now()).unwrap().data().clone()
+        };
+        for (choice, without, with, count) in [
+            (Choice::Denied, Reason::Denied, Reason::Denied, 0),
+            (Choice::Granted, Reason::NoRule, Reason::Granted, 1),
+        ] {
+            let before = decided(choice);
+            let reason = |data: &GuestData| data.consent().sensitive[&Category::Health].reason;
+            assert_eq!(reason(&before), without);
+            let later = before.reevaluate(scoped, now()).unwrap().data;
+            assert_eq!((reason(&later), later.attributes().count()), (with, count));
+            let again = later.reevaluate(strict, now()).unwrap().data;
+            assert_eq!((reason(&again), again.attributes().count()), (without, 0));
+            let stored = serde_json::to_vec(&again).unwrap();
+            assert_eq!(serde_json::from_slice::<GuestData>(&stored).unwrap(), again);
+        }
+    }
+
+    #[test]
     fn reevaluation_records_a_version_that_changes_no_purpose() {
         let before = decided(&policy("1.0.0", "", OPT_IN), "DE", [Choice::Granted; 3]);
         let update = before.reevaluate(&policy("2.0.0", "", OPT_IN), now()).unwrap();

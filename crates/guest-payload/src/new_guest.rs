@@ -66,9 +66,7 @@ impl NewGuest {
         let sensitive: BTreeMap<String, Category> = names
             .filter_map(|name| Some((name.to_owned(), policy.category(name)?)))
             .collect();
-        let record = allowed.record_with(|category| {
-            self.consent.category(*category).is_some() || sensitive.values().any(|other| other == category)
-        });
+        let record = allowed.record_with(|category| sensitive.values().any(|other| other == category));
         let warnings = policy.warnings(&self.attributes);
         Ok(NewSession {
             channel: self.channel,

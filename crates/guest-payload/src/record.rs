@@ -128,7 +128,7 @@ impl ConsentRecord {
     }
 
     /// Evaluates the choices of `after`, and compares its states with those of this record. Sensitive data for which the
-    /// policy has no rule loses its state, and with it its basis.
+    /// policy has no rule loses its basis. Its record stays, for a later policy.
     fn evaluated(&self, mut after: Self, policy: &Policy, now: OffsetDateTime) -> (Self, Vec<ConsentDiff>) {
         let Evaluation {
             states, sensitive, ..
@@ -142,18 +142,12 @@ impl ConsentRecord {
         policy.id.clone_into(&mut after.policy);
         policy.version.clone_into(&mut after.policy_version);
         for ((before, record), state) in self.purposes.iter().zip(&mut after.purposes).zip(states) {
-            record.set_state(Some(before), state);
+            record.set_state(Some(before), Some(state));
         }
         let sensitive: BTreeMap<Category, PurposeState<'_>> = sensitive.into_iter().collect();
-        after
-            .sensitive
-            .retain(|category, record| match sensitive.get(category) {
-                Some(state) => {
-                    record.set_state(self.sensitive.get(category), *state);
-                    true
-                }
-                None => false,
-            });
+        for (category, record) in &mut after.sensitive {
+            record.set_state(self.sensitive.get(category), sensitive.get(category).copied());
+        }
         let diffs = self.diffs(&after);
         (after, diffs)
     }
@@ -206,7 +200,7 @@ pub struct PurposeRecord {
     pub choice: Choice,
     /// The reason for the state.
     pub reason: Reason,
-    /// Id of the deciding rule.
+    /// Id of the deciding rule. Empty if the policy has none about the category.
     pub rule: String,
     /// The evidence of the choice, if one was made.
     pub evidence: Option<Evidence>,
@@ -217,16 +211,16 @@ pub struct PurposeRecord {
 }
 
 impl PurposeRecord {
-    pub(crate) fn new(given: Option<&PurposeChoice>, state: PurposeState<'_>) -> Self {
+    /// The record of a choice. Only sensitive data can be without a state: the policy has no rule about it.
+    pub(crate) fn new(given: Option<&PurposeChoice>, state: Option<PurposeState<'_>>) -> Self {
         let made = given.filter(|given| given.choice != Choice::Unknown);
-        Self {
+        let mut record = Self {
             choice: made.map_or(Choice::Unknown, |given| given.choice),
-            reason: state.reason,
-            rule: state.rule.id.clone(),
             evidence: made.map(|given| given.evidence.clone()),
-            obligations: state.obligations,
-            ask_again_at: state.ask_again_at,
-        }
+            ..Self::unasked()
+        };
+        record.set_state(None, state);
+        record
     }
 
     /// Before the guest is asked, and before a rule is applied.
@@ -271,8 +265,18 @@ impl PurposeRecord {
         Ok(())
     }
 
-    /// Takes the state that a policy decides on. `before` is the earlier state.
-    fn set_state(&mut self, before: Option<&Self>, state: PurposeState<'_>) {
+    /// Takes the state that a policy decides on, or none if it has no rule. `before` is the earlier state.
+    fn set_state(&mut self, before: Option<&Self>, state: Option<PurposeState<'_>>) {
+        let Some(state) = state else {
+            self.reason = match self.choice {
+                Choice::Denied => Reason::Denied,
+                _ => Reason::NoRule,
+            };
+            self.rule.clear();
+            self.obligations = Obligations::NONE;
+            self.ask_again_at = None;
+            return;
+        };
         let was_off = before.is_some_and(|before| {
             (&before.choice, &before.evidence) == (&self.choice, &self.evidence) && !before.is_on()
         });
