@@ -455,6 +455,7 @@ export interface ErasureDelivery {
   /** Time of the erasure. */
   timestamp: string;
   type: "webmessaging.guestsession.erased";
+  version: Version;
 }
 
 export interface ErasureRecord {
@@ -1095,6 +1096,7 @@ export interface SessionDelivery {
   /** Time of the event. Of a snapshot: time of the attempt. */
   timestamp: string;
   type: "webmessaging.guestsession.created" | "webmessaging.guestsession.configured" | "webmessaging.guestsession.updated" | "webmessaging.guestsession.consent.changed" | "webmessaging.guestsession.ended" | "webmessaging.guestsession.expired" | "webmessaging.guestsession.snapshot";
+  version: Version;
 }
 
 /** The session has ended. The socket is closed with 1000. */
@@ -1191,6 +1193,7 @@ export interface TestDelivery {
   /** Time of the test. */
   timestamp: string;
   type: "webmessaging.guestsession.test";
+  version: Version;
 }
 
 /** Text beside the message's own. */
@@ -1240,6 +1243,9 @@ export interface Typing {
   from: Sender;
   type: "typing";
 }
+
+/** Version of the schema of all bodies. It grows when a field is removed, or changes its name, type or meaning. Ignore fields, events and values of lists that you do not know: new ones do not change it. */
+export type Version = 1;
 
 export interface Webhook {
   enabled: boolean;

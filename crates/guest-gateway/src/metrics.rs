@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use guest_sessions::SubscriptionBody;
 use guest_store::{LogState, Stats, StoreError, Webhook};
 use http::header::ACCEPT;
 use http::{HeaderMap, Method, StatusCode};
@@ -230,7 +231,8 @@ fn register_store(
     let help = "Time of the oldest event that was not delivered, 0 if there is none";
     let oldest = stats.outbox_oldest.map_or(0, |at| at.unix_timestamp());
     gauge("guest_outbox_oldest_timestamp_seconds", help, oldest as f64);
-    let (pending, snapshots, failures, enabled) = (labeled(), labeled(), labeled(), labeled());
+    let (pending, snapshots, failures) = (labeled(), labeled(), labeled());
+    let (enabled, disabled) = (labeled(), labeled());
     for webhook in webhooks {
         let queue = stats.queues.get(&webhook.id).copied().unwrap_or_default();
         set(&pending, "webhook", &webhook.id, queue.pending as f64);
@@ -238,6 +240,10 @@ fn register_store(
         set(&failures, "webhook", &webhook.id, webhook.failures.into());
         let is_enabled = u8::from(webhook.enabled);
         set(&enabled, "webhook", &webhook.id, is_enabled.into());
+        // one that cannot be read was disabled too
+        let is_paused = SubscriptionBody::parse(&webhook.document).is_ok_and(|wanted| !wanted.enabled);
+        let is_disabled = u8::from(!webhook.enabled && !is_paused);
+        set(&disabled, "webhook", &webhook.id, is_disabled.into());
     }
     let help = "Pending events of a webhook";
     registry.register("guest_outbox_pending", help, pending);
@@ -247,6 +253,8 @@ fn register_store(
     registry.register("guest_webhook_consecutive_failures", help, failures);
     let help = "Whether a webhook receives events";
     registry.register("guest_webhook_enabled", help, enabled);
+    let help = "Whether a webhook was disabled for its failures, and not by its owner";
+    registry.register("guest_webhook_disabled", help, disabled);
 }
 
 type Labeled = Family<[(&'static str, String); 1], Gauge<f64, std::sync::atomic::AtomicU64>>;

@@ -100,7 +100,8 @@ fn suggestion(nearest: Option<EventName>) -> String {
     )
 }
 
-/// The body of a delivery as recommended by Standard Webhooks: `type`, `timestamp`, `data`.
+/// The body of a delivery as recommended by Standard Webhooks: `type`, `timestamp`, `data`, and the
+/// [`version`](Self::VERSION) of its schema.
 ///
 /// Keep `data` below about 20 kB, as the standard recommends. It may contain only data that consent covers.
 #[derive(Clone, Copy)]
@@ -124,6 +125,10 @@ impl fmt::Debug for EventBody<'_> {
 }
 
 impl EventBody<'_> {
+    /// Version of the schema of all bodies. It grows when a field is removed, or changes its name, type or meaning. A new
+    /// field, event or value of a list does not change it.
+    pub const VERSION: u32 = 1;
+
     /// Serializes the body. Build it for each attempt: consent at the time of sending decides its data.
     ///
     /// # Panics
@@ -133,11 +138,13 @@ impl EventBody<'_> {
         #[derive(Serialize)]
         struct Wire<'a> {
             r#type: &'static str,
+            version: u32,
             timestamp: String,
             data: &'a Value,
         }
         let wire = Wire {
             r#type: self.event.as_str(),
+            version: Self::VERSION,
             timestamp: rfc3339(self.timestamp),
             data: self.data,
         };
@@ -184,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn event_body_has_type_timestamp_and_data() {
+    fn event_body_has_type_version_timestamp_and_data() {
         let body = EventBody {
             event: EventName::Created,
             timestamp: genesys_api::parse_rfc3339("2026-11-22T12:30:00Z").unwrap(),
@@ -193,7 +200,7 @@ mod tests {
         assert!(!format!("{body:?}").contains("s-1"), "the data may be personal");
         assert_eq!(
             body.to_bytes(),
-            r#"{"type":"webmessaging.guestsession.created","timestamp":"2026-11-22T12:30:00.000Z","data":{"guestSessionId":"s-1"}}"#
+            r#"{"type":"webmessaging.guestsession.created","version":1,"timestamp":"2026-11-22T12:30:00.000Z","data":{"guestSessionId":"s-1"}}"#
         );
     }
 }

@@ -22,6 +22,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 
+use crate::crm::Crm;
 use crate::left_out::{Missing, leave_out};
 
 const PROMETHEUS: Missing = Missing {
@@ -292,6 +293,38 @@ async fn promtool_accepts_page_and_rules() {
         "{}",
         String::from_utf8_lossy(&checked.stderr)
     );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn webhook_that_its_receiver_disabled_is_shown_apart_from_a_paused_one() {
+    let world = World::start().await;
+    let (crm, suite) = (Crm::start(world.clock()).await, world.suite());
+    suite.ensure_webhook(&crm.subscription("/sync")).await.unwrap();
+    let paused = Subscription {
+        name: "paused".parse().unwrap(),
+        enabled: false,
+        ..crm.subscription("/sync")
+    };
+    suite.ensure_webhook(&paused).await.unwrap();
+    crm.respond_with(&[410]);
+    world.visit(&suite).await;
+    let disabled = async || {
+        let (_, page) = world.page("").await;
+        let lines = page
+            .lines()
+            .filter(|line| line.starts_with("guest_webhook_disabled{"));
+        let values = lines.filter_map(|line| line.rsplit_once(' '));
+        let mut values: Vec<_> = values.map(|(_, value)| value.to_owned()).collect();
+        values.sort();
+        values
+    };
+    let shown = async {
+        while disabled().await != ["0.0", "1.0"] {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(TIMEOUT, shown).await.unwrap();
     world.stop().await;
 }
 
