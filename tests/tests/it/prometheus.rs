@@ -282,17 +282,25 @@ async fn promtool_accepts_page_and_rules() {
     assert!(checked.status.success(), "{violations}\n{page}");
     assert_eq!(violations, "");
     let rules = repository().join("deploy/prometheus/alerts.yml");
-    let checked = promtool(
-        &["check", "rules", rules.to_str().unwrap()],
-        "",
-        world.folder.path(),
-    );
-    let checked = checked.unwrap();
-    assert!(
-        checked.status.success(),
-        "{}",
-        String::from_utf8_lossy(&checked.stderr)
-    );
+    let tests = repository().join("deploy/prometheus/alerts.test.yml");
+    for (command, file) in [("check", &rules), ("test", &tests)] {
+        let arguments = [command, "rules", file.to_str().unwrap()];
+        let checked = promtool(&arguments, "", world.folder.path()).unwrap();
+        let violations = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{violations}");
+    }
+    let tests = fs::read_to_string(tests).unwrap();
+    for rule in fs::read_to_string(rules).unwrap().split("- alert: ").skip(1) {
+        let (alert, _) = rule.split_once('\n').unwrap();
+        let cases = tests
+            .split("- alertname: ")
+            .filter(|case| case.starts_with(&format!("{alert}\n")));
+        assert_eq!(
+            cases.filter(|case| case.contains("exp_alerts")).count(),
+            1,
+            "{alert}"
+        );
+    }
     world.stop().await;
 }
 
