@@ -81,10 +81,10 @@ pub enum ParseOriginError {
     #[error("it is empty; write scheme, host and port, as in https://shop.example")]
     Empty,
     /// An invalid host or port.
-    #[error("it has no valid host and port")]
+    #[error("it has no valid host and port; write them as in https://shop.example:8443")]
     Host,
     /// A host without a scheme.
-    #[error("it has no scheme")]
+    #[error("it has no scheme; begin it with https://")]
     NoScheme,
     /// `null`, the origin of sandboxed and local pages.
     #[error("it is opaque: pages without an origin cannot be distinguished")]

@@ -291,7 +291,7 @@ mod tests {
         for (entry, expected) in [
             (
                 "shop.example",
-                r#"invalid allowed origin "shop.example": it has no scheme; did you mean https://shop.example?"#,
+                r#"invalid allowed origin "shop.example": it has no scheme; begin it with https://; did you mean https://shop.example?"#,
             ),
             (
                 "https://shop.example/",
