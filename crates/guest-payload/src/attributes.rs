@@ -60,6 +60,19 @@ impl Attributes {
         Ok(())
     }
 
+    /// The purpose of an attribute with this key, as [`Self::insert`] describes. `None` for a functional one.
+    #[must_use]
+    pub fn purpose(key: &str) -> Option<Purpose> {
+        if FUNCTIONAL.contains(&key) {
+            return None;
+        }
+        let prefix = key.split_once('.').map(|(prefix, _)| prefix);
+        let named = Purpose::ALL
+            .into_iter()
+            .find(|purpose| prefix == Some(purpose.as_str()));
+        Some(named.unwrap_or(Purpose::Personalization))
+    }
+
     /// Key and value of each attribute, in key order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
@@ -67,7 +80,7 @@ impl Attributes {
 
     /// Drops each attribute for whose key and purpose `keeps` returns false. A functional one has no purpose.
     pub(crate) fn retain(&mut self, keeps: impl Fn(&str, Option<Purpose>) -> bool) {
-        self.0.retain(|key, _| keeps(key, purpose_of(key)));
+        self.0.retain(|key, _| keeps(key, Self::purpose(key)));
     }
 
     pub(crate) fn contains(&self, key: &str) -> bool {
@@ -77,7 +90,7 @@ impl Attributes {
     /// The purposes that the attributes serve, in the order of [`Purpose::ALL`]. A functional one serves `None`, which is
     /// first.
     pub(crate) fn purposes(&self) -> BTreeSet<Option<Purpose>> {
-        self.0.keys().map(|key| purpose_of(key)).collect()
+        self.0.keys().map(|key| Self::purpose(key)).collect()
     }
 
     fn bytes(&self) -> usize {
@@ -167,18 +180,6 @@ pub(crate) const MAX_VALUE_LENGTH: usize = 1024;
 /// Keys that the founding tutorial sends with every session.
 const FUNCTIONAL: [&str; 3] = ["region", "source", "timestamp"];
 
-/// The purpose of an attribute. `None` for a functional one.
-pub(crate) fn purpose_of(key: &str) -> Option<Purpose> {
-    if FUNCTIONAL.contains(&key) {
-        return None;
-    }
-    let prefix = key.split_once('.').map(|(prefix, _)| prefix);
-    let named = Purpose::ALL
-        .into_iter()
-        .find(|purpose| prefix == Some(purpose.as_str()));
-    Some(named.unwrap_or(Purpose::Personalization))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -199,7 +200,7 @@ mod tests {
             ("marketing", Some(Purpose::Personalization)),
             ("Marketing.segment", Some(Purpose::Personalization)),
         ] {
-            assert_eq!(purpose_of(key), purpose, "{key}");
+            assert_eq!(Attributes::purpose(key), purpose, "{key}");
         }
     }
 
@@ -288,7 +289,7 @@ mod tests {
             attributes.retain(|_, purpose| purpose.is_none_or(|purpose| on[purpose as usize]));
             let kept = |key: &str| attributes.0.contains_key(key);
             for key in &keys {
-                let purpose = purpose_of(key).expect("no key is functional");
+                let purpose = Attributes::purpose(key).expect("no key is functional");
                 prop_assert_eq!(kept(key), on[purpose as usize]);
             }
             prop_assert!(kept("source"));

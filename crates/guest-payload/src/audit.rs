@@ -1,9 +1,8 @@
 //! Details of audit entries about consent.
 
-use crate::attributes::purpose_of;
 use crate::{
-    Actor, CollectionMethod, ConsentDiff, ConsentRecord, ConsentUpdate, GuestData, PurposeRecord, Refused,
-    Subject,
+    Actor, Attributes, CollectionMethod, ConsentDiff, ConsentRecord, ConsentUpdate, GuestData, PurposeRecord,
+    Refused, Subject,
 };
 
 impl ConsentRecord {
@@ -100,7 +99,7 @@ impl GuestData {
     #[must_use]
     pub fn disclosure_details(&self) -> [(&'static str, Vec<String>); 2] {
         let names = self.attributes().map(|(key, _)| {
-            let name = purpose_of(key).map_or(key.to_owned(), |purpose| format!("{purpose}.*"));
+            let name = Attributes::purpose(key).map_or(key.to_owned(), |purpose| format!("{purpose}.*"));
             match self.category(key) {
                 Some(category) => format!("{name} ({category})"),
                 None => name,

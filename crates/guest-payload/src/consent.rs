@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::{Age, Category, GuardianEvidence, Purpose};
+use crate::{Age, Category, GuardianEvidence, Purpose, Subject};
 
 /// A guest's choice about one purpose.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
@@ -315,6 +315,15 @@ impl Consent {
     #[must_use]
     pub fn category(&self, category: Category) -> Option<&PurposeChoice> {
         self.sensitive.get(&category)
+    }
+
+    /// The choice about a subject, if one was asked for.
+    pub(crate) fn about(&self, subject: Subject) -> Option<&PurposeChoice> {
+        match subject {
+            Subject::Purpose(purpose) => Some(self.purpose(purpose)),
+            Subject::Sensitive(category) => self.category(category),
+            Subject::Functional => None,
+        }
     }
 
     /// The same choices as a change of earlier ones, with the evidence of the latest. [`Choice::Unknown`] changes nothing.

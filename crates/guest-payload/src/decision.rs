@@ -147,11 +147,14 @@ impl<'p> Allowed<'p> {
             text.push_str(&format!(" Rule {}; source: {}.", rule.id, listed(&rule.sources)));
         }
         for state in self.explained(named) {
-            let remedies = self.remedies(state.rule.subject);
             text.push_str(&format!("\n- {}", state.explain()));
             if !state.is_on() {
+                let remedies = self.remedies(state.rule.subject);
                 text.push_str(&format!(" {}", listed_remedies(remedies.as_deref())));
             }
+        }
+        for category in self.without_rule(named) {
+            text.push_str(&format!("\n- {category} data is {NO_RULE}."));
         }
         text
     }
@@ -159,29 +162,35 @@ impl<'p> Allowed<'p> {
     /// The states that an explanation has.
     pub fn explained(&self, named: &[Category]) -> impl Iterator<Item = PurposeState<'p>> {
         self.states().filter(move |state| match state.rule.subject {
-            Subject::Sensitive(category) => {
-                named.contains(&category) || self.consent.category(category).is_some()
-            }
+            Subject::Sensitive(category) => self.is_explained(category, named),
             _ => true,
         })
+    }
+
+    /// The explained categories of sensitive data that the policy has no rule about. They are off.
+    pub fn without_rule(&self, named: &[Category]) -> impl Iterator<Item = Category> {
+        Category::ALL
+            .into_iter()
+            .filter(|category| self.is_explained(*category, named) && self.category(*category).is_none())
+    }
+
+    fn is_explained(&self, category: Category, named: &[Category]) -> bool {
+        named.contains(&category) || self.consent.category(category).is_some()
     }
 
     /// The fewest changes that would switch the subject on. `None` if nothing can.
     #[must_use]
     pub fn remedies(&self, subject: Subject) -> Option<Vec<Remedy>> {
-        let given = match subject {
-            Subject::Purpose(purpose) => Some(self.consent.purpose(purpose)),
-            Subject::Sensitive(category) => self.consent.category(category),
-            Subject::Functional => None,
-        };
-        let input = DecisionInput {
-            jurisdictions: &self.jurisdictions,
-            age: self.age,
-            signals: self.signals,
-            consent: &self.consent,
-            now: self.now,
-        };
-        let input = self.policy.rule_input(given, &input);
+        let input = self.policy.rule_input(
+            subject,
+            &DecisionInput {
+                jurisdictions: &self.jurisdictions,
+                age: self.age,
+                signals: self.signals,
+                consent: &self.consent,
+                now: self.now,
+            },
+        );
         self.policy.remedies(&self.jurisdictions, subject, &input)
     }
 }
@@ -241,7 +250,7 @@ impl<'p> PurposeState<'p> {
                 "off: it needs an agreement first, and the guest gave none".to_owned()
             }
             (Reason::NotGranted, _) => "off: the policy leaves it off until the guest agrees".to_owned(),
-            (Reason::NoRule, _) => "off: the policy has no rule about it".to_owned(),
+            (Reason::NoRule, _) => NO_RULE.to_owned(),
             (Reason::NotObjected, Basis::Consent) => {
                 "on: the policy assumes it, though the guest was not asked".to_owned()
             }
@@ -273,6 +282,8 @@ impl<'p> PurposeState<'p> {
         text
     }
 }
+
+const NO_RULE: &str = "off: the policy has no rule about it";
 
 /// Sources, separated by semicolons.
 fn listed(sources: &[Source]) -> String {

@@ -22,8 +22,7 @@ use time::{Date, Duration, OffsetDateTime};
 use crate::decision::PurposeState;
 use crate::sensitive::declared_name;
 use crate::{
-    AttributeWarning, Attributes, Category, Choice, DecisionInput, Jurisdiction, Purpose, PurposeChoice,
-    Reason, Subject,
+    AttributeWarning, Attributes, Category, Choice, DecisionInput, Jurisdiction, Purpose, Reason, Subject,
 };
 
 pub use self::case::{Case, Outcome};
@@ -51,8 +50,9 @@ pub struct Policy {
     pub reviewed: Date,
     /// Age that a guest of unknown age is assumed to have, in years.
     pub assumed_age: u8,
-    /// Names of attributes with the category of sensitive data that they have. `None` for an ordinary one.
-    attributes: BTreeMap<String, Option<Category>>,
+    /// Declared attributes by the [`declared_name`] of each: the name as written, and the category of sensitive data. `None`
+    /// for an ordinary one.
+    attributes: BTreeMap<String, (String, Option<Category>)>,
     rules: Vec<Rule>,
     /// The number of a rule for each subject of each index of [`Jurisdiction`], and after them of an unknown place.
     index: Vec<u16>,
@@ -141,15 +141,15 @@ impl Policy {
     /// The declared names of attributes, each with its category of sensitive data. `None` for an ordinary one.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, Option<Category>)> {
         self.attributes
-            .iter()
+            .values()
             .map(|(name, category)| (&**name, *category))
     }
 
-    /// The category of sensitive data that the policy declares for an attribute. Case and the prefix of a purpose do not
-    /// matter: `marketing.Diagnosis` is declared as `diagnosis`.
+    /// The category of sensitive data that the policy declares for an attribute. Case, separators and the prefix of a purpose
+    /// do not matter: `marketing.BloodType` is declared as `blood-type`.
     #[must_use]
     pub fn category(&self, attribute: &str) -> Option<Category> {
-        self.attributes.get(&declared_name(attribute)).copied().flatten()
+        self.attributes.get(&declared_name(attribute))?.1
     }
 
     /// A warning for each attribute that suggests sensitive data and is not declared.
@@ -177,13 +177,12 @@ impl Policy {
     /// The most protective place wins, both in switching off and in demanding an agreement.
     pub(crate) fn evaluate(&self, input: &DecisionInput<'_>) -> Evaluation<'_> {
         let [marketing, personalization, analytics] = Purpose::ALL.map(|purpose| {
-            let given = Some(input.consent.purpose(purpose));
-            let evaluated = self.evaluate_choice(purpose.into(), given, input);
+            let evaluated = self.evaluate_choice(purpose.into(), input);
             evaluated.expect("each purpose has a rule in every place")
         });
         let sensitive = Category::ALL.into_iter().filter_map(|category| {
-            let given = input.consent.category(category);
-            Some((category, self.evaluate_choice(category.into(), given, input)?.0))
+            let (state, _) = self.evaluate_choice(category.into(), input)?;
+            Some((category, state))
         });
         Evaluation {
             states: [marketing.0, personalization.0, analytics.0],
@@ -195,12 +194,11 @@ impl Policy {
     fn evaluate_choice(
         &self,
         subject: Subject,
-        given: Option<&PurposeChoice>,
         input: &DecisionInput<'_>,
     ) -> Option<(PurposeState<'_>, Option<&Rule>)> {
         let (mut state, unmet) =
-            self.evaluate_subject(input.jurisdictions, subject, &self.rule_input(given, input))?;
-        if let Some(given) = given
+            self.evaluate_subject(input.jurisdictions, subject, &self.rule_input(subject, input))?;
+        if let Some(given) = input.consent.about(subject)
             && state.reason == Reason::Granted
         {
             let days = self
@@ -212,8 +210,9 @@ impl Policy {
         Some((state, unmet))
     }
 
-    /// The input of a rule about a subject with this choice.
-    pub(crate) fn rule_input(&self, given: Option<&PurposeChoice>, input: &DecisionInput<'_>) -> RuleInput {
+    /// The input of a rule about a subject.
+    pub(crate) fn rule_input(&self, subject: Subject, input: &DecisionInput<'_>) -> RuleInput {
+        let given = input.consent.about(subject);
         let chosen_at = given.map_or(input.now, |given| given.evidence.chosen_at);
         RuleInput {
             choice: given.map_or(Choice::Unknown, |given| given.choice),

@@ -201,13 +201,16 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// The name of an attribute as policies declare it: in lower case, without the prefix of a purpose.
+/// The form of an attribute's name in which it is compared with declared ones: letters and digits, in lower case, without the
+/// prefix of a purpose.
 pub(crate) fn declared_name(name: &str) -> String {
-    let name = name.to_lowercase();
-    let prefixed = name.split_once('.').filter(|(prefix, rest)| {
-        !rest.is_empty() && Purpose::ALL.iter().any(|purpose| purpose.as_str() == *prefix)
-    });
-    prefixed.map_or(name.clone(), |(_, rest)| rest.to_owned())
+    let is_purpose = |prefix: &str| {
+        Purpose::ALL
+            .iter()
+            .any(|purpose| purpose.as_str().eq_ignore_ascii_case(prefix))
+    };
+    let rest = name.split_once('.').filter(|(prefix, _)| is_purpose(prefix));
+    words(rest.map_or(name, |(_, rest)| rest)).concat()
 }
 
 /// An attribute whose name suggests sensitive data, and which the policy does not declare.
@@ -256,13 +259,17 @@ mod tests {
     }
 
     #[test]
-    fn declared_name_has_no_purpose_and_no_case() {
+    fn declared_name_has_no_purpose_case_and_separators() {
         for (name, declared) in [
             ("Diagnosis", "diagnosis"),
             ("marketing.Diagnosis", "diagnosis"),
             ("Marketing.diagnosis", "diagnosis"),
-            ("health.diagnosis", "health.diagnosis"),
-            ("marketing.", "marketing."),
+            ("health.diagnosis", "healthdiagnosis"),
+            ("blood-type", "bloodtype"),
+            ("personalization.Blood_Type", "bloodtype"),
+            ("bloodType", "bloodtype"),
+            ("marketing.", ""),
+            ("Größe", "größe"),
         ] {
             assert_eq!(declared_name(name), declared);
         }

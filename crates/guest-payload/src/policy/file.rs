@@ -156,7 +156,7 @@ impl Reader {
         &self,
         file: &RawPolicy,
         rules: &[Rule],
-    ) -> Result<BTreeMap<String, Option<Category>>, PolicyError> {
+    ) -> Result<BTreeMap<String, (String, Option<Category>)>, PolicyError> {
         let mut attributes = BTreeMap::new();
         for (name, Declared(category)) in &file.attributes {
             if let Some(category) = category
@@ -168,12 +168,15 @@ impl Reader {
                 );
                 return Err(self.error(name, reason));
             }
-            let declared = declared_name(name.get_ref());
-            if attributes.insert(declared, *category).is_some() {
-                let reason = format!(
-                    "invalid attribute {:?}: it is declared twice, remove one",
-                    name.get_ref()
-                );
+            let written = name.get_ref();
+            let declared = declared_name(written);
+            if declared.is_empty() {
+                let reason = format!("invalid attribute {written:?}: use at least one letter or digit");
+                return Err(self.error(name, reason));
+            }
+            if let Some((other, _)) = attributes.insert(declared, (written.clone(), *category)) {
+                let reason =
+                    format!("invalid attribute {written:?}: it is declared as {other:?} too, remove one");
                 return Err(self.error(name, reason));
             }
         }

@@ -23,7 +23,7 @@ impl Policy {
         if self.rules.iter().all(|rule| rule.ages.consent_from == 0) {
             lint(LintKind::NoAgeOfConsent, &self.id);
         }
-        for (name, category) in &self.attributes {
+        for (name, category) in self.attributes() {
             if category.is_none() && Category::suggested_by(name).is_some() {
                 lint(LintKind::OrdinaryName, &format!("{}/attributes/{name}", self.id));
             }
@@ -173,7 +173,9 @@ mod tests {
         policy.valid_until = Some(on(2027));
         assert!(!has(&policy, on(2027), LintKind::Expired));
         assert!(has(&policy, on(2028), LintKind::Expired));
-        policy.attributes.insert("health-score".to_owned(), None);
+        policy
+            .attributes
+            .insert("healthscore".to_owned(), ("health-score".to_owned(), None));
         assert!(has(&policy, on(2026), LintKind::OrdinaryName));
         let mut rule = policy.rules[0].clone();
         rule.sources = Vec::new();

@@ -110,19 +110,9 @@ impl Case {
                 continue;
             };
             let (mut changed, mut evidence) = (self.clone(), Evidence::at(today()));
-            let mut choice = match state.rule.subject {
-                Subject::Purpose(purpose) => consent.choice(purpose),
-                Subject::Sensitive(category) => consent
-                    .category(category)
-                    .map_or(Choice::Unknown, |given| given.choice),
-                Subject::Functional => Choice::Unknown,
-            };
-            if let Subject::Purpose(purpose) = state.rule.subject {
-                evidence = consent.purpose(purpose).evidence.clone();
-            } else if let Subject::Sensitive(category) = state.rule.subject
-                && let Some(given) = consent.category(category)
-            {
-                evidence = given.evidence.clone();
+            let mut choice = Choice::Unknown;
+            if let Some(given) = consent.about(state.rule.subject) {
+                (choice, evidence) = (given.choice, given.evidence.clone());
             }
             for remedy in &remedies {
                 match remedy {

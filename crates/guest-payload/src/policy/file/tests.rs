@@ -273,7 +273,15 @@ fn sensitive_data_needs_rules_and_declarations_once() {
         ),
         (
             declared("diagnosis = \"health\"\nDiagnosis = \"health\"") + RULES,
-            "line 11: invalid attribute \"diagnosis\": it is declared twice",
+            "line 11: invalid attribute \"diagnosis\": it is declared as \"Diagnosis\" too",
+        ),
+        (
+            declared("bloodType = \"ordinary\"\nblood-type = \"health\"") + RULES,
+            "line 11: invalid attribute \"bloodType\": it is declared as \"blood-type\" too, remove one",
+        ),
+        (
+            declared("\"--\" = \"health\"") + RULES,
+            "line 11: invalid attribute \"--\": use at least one letter or digit",
         ),
         (
             declared("diagnosis = \"secret\"") + RULES,
