@@ -13,7 +13,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
          The rules of the embedded policies: for each place and purpose the legal basis of using a guest's data. They are **not\n\
          legal advice**, but a starting set that counsel must approve. `crates/guest-payload/policies/README.md` describes how to\n\
          write a policy of your own.\n\n\
-         `guest-gateway policy explain --jurisdiction US-CA --gpc --deny marketing` prints the decision about one guest with\n\
+         `guest-gateway policy explain purpose-scoped --jurisdiction US-CA --gpc` prints the decision about one guest with\n\
          its reasons.\n\n\
          Columns of the tables:\n\
          - *default*: whether the purpose is on while the guest has made no choice. GPC is the signal of a browser that the\n\

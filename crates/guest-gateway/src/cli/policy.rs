@@ -14,8 +14,8 @@ use super::{Failure, counted, print_line};
 
 /// List, show, explain, lint, test and compare consent policies
 ///
-/// A policy is named by the id of one that ships, or by the path of a file that ends in .toml. Nothing here is legal
-/// advice.
+/// A policy is named by the id of one that ships, or by the path of a file that ends in .toml. `policy list` has the ids.
+/// Nothing here is legal advice.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List the policies that ship, with their purpose
@@ -25,8 +25,8 @@ pub(super) enum Command {
     },
     /// Print the rules of a policy with their sources and doubts
     Show {
-        /// The policy: an id or a file
-        policy: String,
+        #[command(flatten)]
+        policy: Name,
         #[command(flatten)]
         output: Output,
     },
@@ -35,9 +35,8 @@ pub(super) enum Command {
     /// Each purpose has its reason, rule, sources with their addresses, doubts, and what would have to change for it to be
     /// on. A purpose that is neither granted nor denied is unanswered. Exit code 1 if the session is refused.
     Explain {
-        /// The policy: an id or a file
-        #[arg(long, default_value = "tutorial-strict")]
-        policy: String,
+        #[command(flatten)]
+        policy: Name,
         #[command(flatten)]
         guest: explain::Guest,
         #[command(flatten)]
@@ -45,8 +44,8 @@ pub(super) enum Command {
     },
     /// List possible legal objections; exit code 1 if one is fatal
     Lint {
-        /// The policy: an id or a file
-        policy: String,
+        #[command(flatten)]
+        policy: Name,
         /// A name of an attribute that pages send: an undeclared one that suggests sensitive data is an objection; may be
         /// repeated
         #[arg(long, value_name = "NAME")]
@@ -56,8 +55,8 @@ pub(super) enum Command {
     },
     /// Run the examples in a policy; exit code 1 if one fails
     Test {
-        /// The policy: an id or a file
-        policy: String,
+        #[command(flatten)]
+        policy: Name,
         #[command(flatten)]
         output: Output,
     },
@@ -70,6 +69,12 @@ pub(super) enum Command {
         #[command(flatten)]
         output: Output,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Name {
+    /// The policy: tutorial-strict, purpose-scoped, or a file that ends in .toml
+    policy: String,
 }
 
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -101,7 +106,7 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Show { policy, output } => {
-            let named = Named::read(policy)?;
+            let named = Named::read(&policy.policy)?;
             output.print(|| json::whole_policy(&named.file.policy), || show(&named));
             Ok(())
         }
@@ -109,13 +114,13 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
             policy,
             guest,
             output,
-        } => explain::run(&Named::read(policy)?, guest, *output),
+        } => explain::run(&Named::read(&policy.policy)?, guest, *output),
         Command::Lint {
             policy,
             attribute,
             output,
-        } => lint(&Named::read(policy)?, attribute, *output),
-        Command::Test { policy, output } => test(&Named::read(policy)?, *output),
+        } => lint(&Named::read(&policy.policy)?, attribute, *output),
+        Command::Test { policy, output } => test(&Named::read(&policy.policy)?, *output),
         Command::Diff { old, new, output } => {
             let (old, new) = (Named::read(old)?, Named::read(new)?);
             diff(&old, &new, *output);

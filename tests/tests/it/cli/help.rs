@@ -121,7 +121,7 @@ const SOME_KEY: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LD
 
 #[tokio::test]
 async fn invalid_arguments_exit_with_2_and_a_hint() {
-    for (arguments, hint) in [
+    refused(vec![
         (vec![], "Usage:"),
         (vec!["serv"], "serve"),
         (vec!["serve"], "--config"),
@@ -208,14 +208,45 @@ async fn invalid_arguments_exit_with_2_and_a_hint() {
             "RFC 3339",
         ),
         (vec!["demo", "more"], "Usage:"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn invalid_policy_arguments_exit_with_2_and_a_hint() {
+    refused(vec![
         (vec!["policy", "show", "lenient"], "tutorial-strict"),
         (vec!["policy", "test", "no.toml"], "no.toml"),
-        (vec!["policy", "explain", "--jurisdiction", "california"], "US-CA"),
         (
-            vec!["policy", "explain", "--grant", "marketing", "--deny", "marketing"],
+            vec![
+                "policy",
+                "explain",
+                "purpose-scoped",
+                "--jurisdiction",
+                "california",
+            ],
+            "US-CA",
+        ),
+        (vec!["policy", "explain"], "<POLICY>"),
+        (
+            vec![
+                "policy",
+                "explain",
+                "tutorial-strict",
+                "--grant",
+                "marketing",
+                "--deny",
+                "marketing",
+            ],
             "both",
         ),
-    ] {
+    ])
+    .await;
+}
+
+/// Each of these commands exits with 2 and this text on stderr.
+async fn refused(commands: Vec<(Vec<&str>, &str)>) {
+    for (arguments, hint) in commands {
         let ended = run(&arguments).await;
         assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.err);
         assert!(ended.err.contains(hint), "{arguments:?}: {}", ended.err);

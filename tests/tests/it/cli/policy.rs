@@ -5,7 +5,7 @@ use crate::process::run;
 
 #[tokio::test]
 async fn policy_explain_shows_the_decision_and_exits_with_1_on_refusal() {
-    let arguments = "policy explain --policy purpose-scoped --jurisdiction US-CA --gpc --deny marketing";
+    let arguments = "policy explain purpose-scoped --jurisdiction US-CA --gpc --deny marketing";
     let ended = run(arguments.split(' ')).await;
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert!(
@@ -18,7 +18,7 @@ async fn policy_explain_shows_the_decision_and_exits_with_1_on_refusal() {
         "{}",
         ended.out
     );
-    let ended = run(["policy", "explain", "--jurisdiction", "fr"]).await;
+    let ended = run(["policy", "explain", "tutorial-strict", "--jurisdiction", "fr"]).await;
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     assert!(
         ended.out.contains("tutorial-strict/EU/marketing"),
@@ -49,14 +49,14 @@ async fn shipped_policies_have_no_fatal_lint_and_pass_their_examples() {
 
 #[tokio::test]
 async fn policy_explain_names_sources_doubts_and_changes() {
-    let arguments = "policy explain --policy purpose-scoped --jurisdiction US-WA --attribute diagnosis";
+    let arguments = "policy explain purpose-scoped --jurisdiction US-WA --attribute diagnosis";
     let ended = run(arguments.split(' ')).await;
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     for part in [
         "health data is off: it needs an agreement first",
         "source: My Health My Data Act, Wash. Rev. Code, § 19.373.030.",
         "It would be on if the guest agrees.",
-        "- the attribute diagnosis, health data, may not be sent",
+        "- the attribute diagnosis, for personalization, with health data, may not be sent",
         "\nSources:\n",
         "§ 19.373.030, https://",
         "\nDoubts:\n",
@@ -68,11 +68,11 @@ async fn policy_explain_names_sources_doubts_and_changes() {
     assert!(
         ended
             .out
-            .contains("- the attribute diagnosis, health data, may be sent"),
+            .contains("- the attribute diagnosis, for personalization, with health data, may be sent"),
         "{}",
         ended.out
     );
-    let arguments = "policy explain --policy purpose-scoped --jurisdiction JP --age 14";
+    let arguments = "policy explain purpose-scoped --jurisdiction JP --age 14";
     let ended = run(arguments.split(' ')).await;
     assert!(
         ended.out.contains(
@@ -82,6 +82,14 @@ async fn policy_explain_names_sources_doubts_and_changes() {
         ended.out
     );
     assert!(!ended.out.contains("GDPR"), "{}", ended.out);
+    let ended = run("policy explain tutorial-strict --grant health --jurisdiction US".split(' ')).await;
+    assert!(
+        ended
+            .out
+            .contains("- health data is off: the policy has no rule about it."),
+        "{}",
+        ended.out
+    );
 }
 
 #[tokio::test]
@@ -89,7 +97,7 @@ async fn every_policy_command_prints_json() {
     for arguments in [
         "list",
         "show purpose-scoped",
-        "explain --policy purpose-scoped --jurisdiction US-CA --gpc --attribute hasDiabetes",
+        "explain purpose-scoped --jurisdiction US-CA --gpc --attribute hasDiabetes",
         "lint purpose-scoped --attribute hasDiabetes",
         "test tutorial-strict",
         "diff tutorial-strict purpose-scoped",
@@ -112,6 +120,8 @@ async fn every_policy_command_prints_json() {
                 );
                 assert_eq!(value["subjects"][0]["sources"][0]["article"], "§ 7025");
                 assert_eq!(value["attributes"][0]["category"], serde_json::Value::Null);
+                assert_eq!(value["attributes"][0]["purpose"], "personalization");
+                assert_eq!(value["withoutRule"], serde_json::json!([]));
                 assert!(
                     value["attributes"][0]["warning"]
                         .as_str()
@@ -128,7 +138,7 @@ async fn every_policy_command_prints_json() {
             }
         }
     }
-    let ended = run(["policy", "explain", "--jurisdiction", "FR", "--json"]).await;
+    let ended = run("policy explain tutorial-strict --jurisdiction FR --json".split(' ')).await;
     assert_eq!(ended.code, Some(1));
     let value: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!(value["missing"][0]["id"], "tutorial-strict/EU/marketing");

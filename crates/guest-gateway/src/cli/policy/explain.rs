@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use clap::Args;
 use genesys_api::{ChannelId, Clock};
 use guest_payload::{
-    Actor, Age, Category, Choice, Consent, DecisionInput, Evidence, GuardianEvidence, Jurisdictions,
-    NewGuest, NewSession, Policy, Purpose, Relationship, Rule, Signals, Subject, Verification,
+    Actor, Age, Attributes, Category, Choice, Consent, DecisionInput, Evidence, GuardianEvidence,
+    Jurisdictions, NewGuest, NewSession, Policy, Purpose, Relationship, Rule, Signals, Subject, Verification,
 };
 use time::OffsetDateTime;
 
@@ -97,6 +97,8 @@ impl Guest {
 #[serde(rename_all = "camelCase")]
 pub(super) struct AttributeUse<'a> {
     name: &'a str,
+    /// The purpose that it serves. `None` for serving the guest.
+    purpose: Option<Purpose>,
     /// The declared category of sensitive data.
     category: Option<Category>,
     /// Whether it may be stored and sent.
@@ -114,6 +116,7 @@ pub(super) fn run(named: &Named<'_>, guest: &Guest, output: Output) -> Result<()
         .iter()
         .map(|name| AttributeUse {
             name,
+            purpose: Attributes::purpose(name),
             category: policy.category(name),
             may_be_sent: session
                 .as_ref()
@@ -162,15 +165,21 @@ pub(super) fn run(named: &Named<'_>, guest: &Guest, output: Output) -> Result<()
 fn attribute_lines(attributes: &[AttributeUse<'_>]) -> Vec<String> {
     let mut lines = Vec::new();
     for attribute in attributes {
+        let purpose = attribute
+            .purpose
+            .map_or("serving the guest", |purpose| purpose.as_str());
         let category = attribute
             .category
-            .map_or(String::new(), |category| format!(", {category} data,"));
+            .map_or(String::new(), |category| format!(", with {category} data"));
         let sent = if attribute.may_be_sent {
             "may be sent"
         } else {
             "may not be sent"
         };
-        lines.push(format!("- the attribute {}{category} {sent}", attribute.name));
+        lines.push(format!(
+            "- the attribute {}, for {purpose}{category}, {sent}",
+            attribute.name
+        ));
         lines.extend(
             attribute
                 .warning

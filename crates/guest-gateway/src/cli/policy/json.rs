@@ -77,6 +77,7 @@ pub(super) fn allowed(
         "policyVersion": policy.version,
         "allowed": true,
         "functional": allowed.functional().map(rule).collect::<Vec<_>>(),
+        "withoutRule": allowed.without_rule(categories).collect::<Vec<_>>(),
         "subjects": subjects.collect::<Vec<_>>(),
         "attributes": attributes,
     })
