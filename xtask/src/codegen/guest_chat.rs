@@ -14,6 +14,8 @@ pub(super) const SOURCES: &[&str] = &[
     "clients/browser/src/guest-chat/consent.js",
     "clients/browser/src/guest-chat/transcript.js",
     "clients/browser/src/guest-chat/uploads.js",
+    "clients/browser/src/guest-chat/composer.js",
+    "clients/browser/src/guest-chat/scroller.js",
     "clients/browser/src/guest-chat/element.js",
     STYLES,
 ];

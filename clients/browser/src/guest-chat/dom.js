@@ -39,6 +39,10 @@ function icon(name) {
   return svg;
 }
 
+function iconButton(name, label, run) {
+  return h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, hidden: true, onclick: run }, icon(name));
+}
+
 /** The URL if it is of http or https. Others could run scripts. */
 function safeUrl(value) {
   try {
@@ -80,4 +84,4 @@ function linked(text, texts) {
   return nodes;
 }
 
-export { h, icon, safeUrl, link, image, linked };
+export { h, icon, iconButton, safeUrl, link, image, linked };

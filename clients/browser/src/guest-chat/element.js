@@ -1,15 +1,12 @@
 import { GuestConversation } from "../conversation.js";
-import { TEXT_LIMIT } from "../message.js";
 import { SpaClient } from "../spa-client.js";
-import { answerText } from "./content.js";
+import { Composer } from "./composer.js";
 import { consentForm } from "./consent.js";
-import { h, icon } from "./dom.js";
+import { answerText } from "./content.js";
+import { h, icon, iconButton } from "./dom.js";
+import { Scroller } from "./scroller.js";
 import { TEXTS, fill } from "./texts.js";
 import { Transcript } from "./transcript.js";
-import { Uploads } from "./uploads.js";
-
-/** Distance from the end in pixels up to which new messages scroll the log. */
-const NEAR_END = 80;
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(STYLES);
@@ -30,7 +27,6 @@ export class GuestChat extends HTMLElement {
   #start = 0;
   #consent = null;
   #transcript = null;
-  #uploads = null;
   #typingTimer;
   /** Status of the conversation, as the gateway reported it last. */
   #status;
@@ -38,17 +34,11 @@ export class GuestChat extends HTMLElement {
   // the state of the last event, and that of the sign-in
   #reported = null;
   #signIn = null;
-  #isAtEnd = true;
   /** Removes the panel that covers the chat, if there is one. */
   #uncover = () => {};
   #parts = {};
-  // the end stays in view when a banner, a picture or the keyboard takes room
-  // width and height of the log and of its content
-  #size = "";
-  #resized = new ResizeObserver(() => {
-    this.#size = sizeOf(this.#parts.log);
-    if (this.#isAtEnd) this.#scrollToEnd();
-  });
+  #composer;
+  #scroller;
 
   constructor() {
     super();
@@ -133,8 +123,8 @@ export class GuestChat extends HTMLElement {
   }
 
   focus(options) {
-    const { log, compose, body } = this.#parts;
-    const target = [compose, log, body.querySelector("input, button")].find((part) => part !== null && body.contains(part) && part.checkVisibility());
+    const { log, body } = this.#parts;
+    const target = [this.#composer.field, log, body.querySelector("input, button")].find((part) => part !== null && body.contains(part) && part.checkVisibility());
     target?.focus(options);
   }
 
@@ -270,9 +260,9 @@ export class GuestChat extends HTMLElement {
     const texts = this.#texts;
     const parts = this.#parts;
     parts.heading = h("h2", { id: "heading" }, this.getAttribute("heading") ?? texts.heading);
-    parts.privacy = this.#button("shield", texts.privacy, () => this.#changeConsent());
-    parts.withdraw = this.#button("revoke", texts.withdraw, () => this.#withdrawConsent());
-    parts.end = this.#button("close", texts.end, () => this.#askToEnd());
+    parts.privacy = iconButton("shield", texts.privacy, () => this.#changeConsent());
+    parts.withdraw = iconButton("revoke", texts.withdraw, () => this.#withdrawConsent());
+    parts.end = iconButton("close", texts.end, () => this.#askToEnd());
     parts.banner = h("div", { class: "banner", role: "status" });
     parts.announcer = h("div", { class: "visually-hidden", role: "status" });
     parts.list = h("ol", { class: "messages" });
@@ -281,106 +271,21 @@ export class GuestChat extends HTMLElement {
     parts.empty = h("div", { class: "empty" }, ...hint);
     parts.log = h("div", { class: "log", role: "log", "aria-live": "off", tabindex: "0", "aria-label": texts.messages }, parts.earlier, parts.empty, parts.list);
     parts.typing = h("div", { class: "typing" });
-    parts.jump = h("button", { type: "button", class: "jump", hidden: true, onclick: () => this.#scrollToEnd() }, texts.newMessages);
-    parts.compose = h("textarea", { class: "compose", rows: "1", dir: "auto", placeholder: texts.placeholder, "aria-label": texts.compose, "aria-describedby": "error" });
-    parts.error = h("p", { class: "error", id: "error", role: "alert" });
-    parts.send = h("button", { type: "submit", class: "primary", "aria-label": texts.send, disabled: true }, icon("send"));
-    parts.uploads = h("ul", { class: "uploads", "aria-label": texts.files });
-    parts.picker = h("input", { type: "file", multiple: true, hidden: true, onchange: () => this.#pickFiles() });
-    parts.attach = this.#button("clip", texts.attach, () => parts.picker.click());
-    const row = h("div", { class: "composer-row" }, parts.attach, parts.picker, parts.compose, parts.send);
-    parts.composer = h("form", { class: "composer" }, parts.uploads, row, parts.error);
-    parts.drop = h("div", { class: "drop", "aria-hidden": "true", hidden: true }, icon("clip"), texts.drop);
+    this.#scroller = new Scroller(parts.log, parts.list, texts.newMessages, () => this.#transcript?.loadEarlier());
+    this.#composer = new Composer(texts, (run, text, files) => this.#send(run, text, files));
     parts.closed = h("div", { class: "closed", hidden: true });
     parts.body = h("div", { class: "body" });
     const head = h("header", {}, parts.heading, parts.privacy, parts.withdraw, parts.end);
-    const chat = h("section", { class: "chat", "aria-labelledby": "heading" }, head, parts.banner, parts.body, parts.announcer, parts.drop);
+    const chat = h("section", { class: "chat", "aria-labelledby": "heading" }, head, parts.banner, parts.body, parts.announcer, this.#composer.drop);
     this.shadowRoot.replaceChildren(chat);
-    this.#acceptFiles(chat);
-
-    parts.compose.addEventListener("input", () => this.#typed());
-    parts.compose.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      parts.composer.requestSubmit();
-    });
-    parts.composer.addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#sendText();
-    });
-    parts.log.addEventListener("scroll", () => {
-      // a new size scrolls it too, as when a hidden chat is shown or a picture is loaded; the observer follows
-      const size = sizeOf(parts.log);
-      if (this.#size !== size) {
-        this.#size = size;
-        return;
-      }
-      this.#isAtEnd = parts.log.scrollHeight - parts.log.scrollTop - parts.log.clientHeight < NEAR_END;
-      if (this.#isAtEnd) parts.jump.hidden = true;
-      if (parts.log.scrollTop < NEAR_END && parts.log.scrollHeight > parts.log.clientHeight) this.#transcript?.loadEarlier();
-    });
-    this.#resized.disconnect();
-    this.#resized.observe(parts.log);
-    this.#resized.observe(parts.list);
+    this.#composer.takeDropped(chat);
     this.#showChat();
-  }
-
-  #button(name, label, run) {
-    return h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, hidden: true, onclick: run }, icon(name));
-  }
-
-  /** Takes files that are dropped on the chat, or pasted into the message. */
-  #acceptFiles(chat) {
-    const { attach, compose, drop } = this.#parts;
-    const hasFiles = ({ dataTransfer }) => !attach.hidden && dataTransfer.types.includes("Files");
-    const onDrag = (event) => {
-      if (!hasFiles(event)) return;
-      event.preventDefault();
-      drop.hidden = false;
-    };
-    chat.addEventListener("dragenter", onDrag);
-    chat.addEventListener("dragover", onDrag);
-    chat.addEventListener("dragleave", ({ relatedTarget }) => {
-      if (!chat.contains(relatedTarget)) drop.hidden = true;
-    });
-    chat.addEventListener("drop", (event) => {
-      drop.hidden = true;
-      if (!hasFiles(event)) return;
-      event.preventDefault();
-      this.#addFiles(event.dataTransfer.files);
-    });
-    compose.addEventListener("paste", (event) => {
-      const { files } = event.clipboardData;
-      if (attach.hidden || files.length === 0) return;
-      event.preventDefault();
-      this.#addFiles(files);
-    });
-  }
-
-  #pickFiles() {
-    const { compose, picker } = this.#parts;
-    this.#addFiles(picker.files);
-    // the same file can be chosen again
-    picker.value = "";
-    compose.focus();
-  }
-
-  #addFiles(files) {
-    this.#parts.error.textContent = this.#uploads?.add(files) ?? "";
-  }
-
-  /** Offers files if the session takes some. */
-  #offerFiles() {
-    const { attach, picker } = this.#parts;
-    const rules = this.#conversation.attachmentRules;
-    attach.hidden = rules === null;
-    picker.accept = rules?.mediaTypes.filter((type) => type.includes("/") && !type.startsWith("*")).join(",") ?? "";
   }
 
   #showChat() {
     this.#uncover = () => {};
-    const { body, log, typing, jump, composer, closed } = this.#parts;
-    body.replaceChildren(log, typing, jump, composer, closed);
+    const { body, log, typing, closed } = this.#parts;
+    body.replaceChildren(log, typing, this.#scroller.jump, this.#composer.form, closed);
   }
 
   #attach(conversation) {
@@ -399,8 +304,7 @@ export class GuestChat extends HTMLElement {
       send: (run, text, files) => this.#send(run, text, files),
       announce,
     });
-    this.#uploads = new Uploads(parts.uploads, this.#texts, { conversation, signal, lang, announce, changed: () => this.#checkMessage(), focus: () => parts.compose.focus() });
-    this.#offerFiles();
+    this.#composer.attach(conversation, { signal, lang, announce });
     parts.privacy.hidden = this.#options.changeConsent === undefined;
     this.#offerWithdrawal();
     parts.end.hidden = this.#options.end === undefined;
@@ -410,12 +314,12 @@ export class GuestChat extends HTMLElement {
     on("accepted", (frame) => this.#transcript.connected(frame));
     on("message", (message) => {
       this.#showTyping(null);
-      this.#keepPlace(() => this.#transcript.add(message));
+      this.#scroller.keep(() => this.#transcript.add(message));
       this.#dispatch("message", { message });
     });
     on("typing", (frame) => this.#showTyping(frame));
     on("delivery", (delivery) => this.#transcript.deliver(delivery));
-    on("gap", (gap) => this.#keepPlace(() => this.#transcript.gap(gap)));
+    on("gap", (gap) => this.#scroller.keep(() => this.#transcript.gap(gap)));
     on("conversation", (status) => this.#showStatus(status));
     on("ended", (ended) => this.#ended(ended));
     addEventListener("offline", () => this.#showState(conversation.state), { signal });
@@ -428,7 +332,7 @@ export class GuestChat extends HTMLElement {
     if (conversation.state === "ended") conversation.reconnect();
     else conversation.connect();
     this.#showState(conversation.state);
-    this.#scrollToEnd();
+    this.#scroller.toEnd();
   }
 
   #detach() {
@@ -440,8 +344,6 @@ export class GuestChat extends HTMLElement {
     this.#reported = this.#signIn = null;
     this.#transcript?.clear();
     this.#transcript = null;
-    this.#uploads = null;
-    this.#parts.attach.hidden = true;
     this.#showTyping(null);
   }
 
@@ -463,7 +365,7 @@ export class GuestChat extends HTMLElement {
     const isLost = outage?.reason === "sign.in.lost";
     const before = this.#status;
     this.#status = status;
-    this.#offerFiles();
+    this.#composer.offerFiles();
     if (isLost || signedIn) this.#reportSignIn(isLost ? "lost" : "signed_in");
     if (isLost) this.#notice(texts.signInLost);
     else if (expiresAt !== undefined) this.#notice(texts.expiring);
@@ -472,7 +374,7 @@ export class GuestChat extends HTMLElement {
     const offersNew = actions.includes("start_new");
     if (state === before?.state && offersNew === before.actions.includes("start_new")) return;
     if (state === "read_only") this.#close(texts.readOnly, offersNew ? [texts.startNew, () => this.#conversation.startNew()] : []);
-    else if (state === "ended") this.#keepPlace(() => this.#transcript.separate(texts.left));
+    else if (state === "ended") this.#scroller.keep(() => this.#transcript.separate(texts.left));
     else if (state === "cleared") this.#transcript.clear();
     else if (before?.state === "read_only") this.#reopen();
   }
@@ -511,22 +413,23 @@ export class GuestChat extends HTMLElement {
   }
 
   #reopen() {
-    const { body, closed, composer, compose } = this.#parts;
+    const { body, closed } = this.#parts;
+    const { field, form } = this.#composer;
     const hadFocus = closed.contains(this.shadowRoot.activeElement);
     body.classList.remove("over");
     closed.hidden = true;
-    composer.hidden = false;
-    if (hadFocus) compose.focus();
+    form.hidden = false;
+    if (hadFocus) field.focus();
   }
 
   /** Shows why no message can be sent, and what the guest can do: the label of a button and its effect. */
   #close(text, [label, run]) {
-    const { body, closed, composer, banner } = this.#parts;
+    const { body, closed, banner } = this.#parts;
     const button = label === undefined ? [] : [h("button", { type: "button", class: "primary", onclick: run }, label)];
     closed.replaceChildren(h("p", { role: "status" }, text), ...button);
     body.classList.add("over");
     closed.hidden = false;
-    composer.hidden = true;
+    this.#composer.form.hidden = true;
     banner.replaceChildren();
     this.#showTyping(null);
   }
@@ -542,7 +445,7 @@ export class GuestChat extends HTMLElement {
     if (frame === null) return typing.replaceChildren();
     const name = frame.from?.name ?? (frame.from?.kind === "bot" ? this.#texts.bot : this.#texts.agent);
     const dots = h("span", { class: "dots", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
-    this.#keepPlace(() => typing.replaceChildren(dots, fill(this.#texts.typing, { name })));
+    this.#scroller.keep(() => typing.replaceChildren(dots, fill(this.#texts.typing, { name })));
     this.#typingTimer = setTimeout(() => typing.replaceChildren(), frame.duration);
   }
 
@@ -554,81 +457,25 @@ export class GuestChat extends HTMLElement {
     }
   }
 
-  #typed() {
-    const { compose, error } = this.#parts;
-    const count = bytesOf(compose.value);
-    error.textContent = count > TEXT_LIMIT ? fill(this.#texts.tooLong, { count, limit: TEXT_LIMIT }) : "";
-    compose.setAttribute("aria-invalid", String(count > TEXT_LIMIT));
-    this.#checkMessage();
-    compose.style.blockSize = "auto";
-    compose.style.blockSize = `${compose.scrollHeight + 2}px`;
-    if (compose.value !== "") this.#conversation?.typing();
-  }
-
-  /** Offers to send what can be sent: a text or files, once these are uploaded. */
-  #checkMessage() {
-    const { compose, send } = this.#parts;
-    const uploads = this.#uploads;
-    const isEmpty = compose.value.trim() === "" && (uploads?.ready.length ?? 0) === 0;
-    send.disabled = isEmpty || bytesOf(compose.value) > TEXT_LIMIT || (uploads?.isBusy ?? false);
-  }
-
-  #sendText() {
-    const { compose, send } = this.#parts;
-    const text = compose.value.trim();
-    if (send.disabled || this.#conversation === null) return;
-    const files = this.#uploads.ready;
-    const attachments = files.map(({ id }) => id);
-    if (!this.#send(() => this.#conversation.send(text, { attachments }), text, files)) return;
-    this.#uploads.sent();
-    compose.value = "";
-    this.#typed();
-    compose.focus();
-  }
-
   /** Sends a message by `run`, which returns its id. Returns whether the client took it. */
   #send(run, text, files) {
     try {
       const id = run();
       const { state } = this.#conversation.unacknowledged.at(-1);
       this.#transcript.addOwn({ id, state, text, files, send: run });
-      this.#parts.error.textContent = "";
-      this.#scrollToEnd();
+      this.#composer.report("");
+      this.#scroller.toEnd();
       return true;
     } catch (error) {
       const full = error instanceof RangeError;
-      this.#parts.error.textContent = full ? this.#texts.tooMany : error.message;
+      this.#composer.report(full ? this.#texts.tooMany : error.message);
       return false;
     }
-  }
-
-  #scrollToEnd() {
-    const { log, jump } = this.#parts;
-    log.scrollTop = log.scrollHeight;
-    this.#isAtEnd = true;
-    jump.hidden = true;
-  }
-
-  /** Applies a change at the end of the log, and follows it if the guest reads the end. */
-  #keepPlace(change) {
-    const before = this.#parts.list.childElementCount;
-    change();
-    if (this.#isAtEnd) this.#scrollToEnd();
-    else if (this.#parts.list.childElementCount > before) this.#parts.jump.hidden = false;
   }
 
   #dispatch(name, detail) {
     this.dispatchEvent(new CustomEvent(`guest-chat-${name}`, { detail, bubbles: true, composed: true }));
   }
-}
-
-/** The length of a text in UTF-8. */
-function bytesOf(text) {
-  return new TextEncoder().encode(text).length;
-}
-
-function sizeOf({ clientWidth, clientHeight, scrollHeight }) {
-  return `${clientWidth} ${clientHeight} ${scrollHeight}`;
 }
 
 /** The choices of the guest in a session of a page without a backend. A purpose without a choice is left out. */
