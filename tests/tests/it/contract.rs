@@ -165,7 +165,11 @@ impl Fixtures {
                 let other = webhook("another").to_string();
                 healthy.send(keyed.with_body("application/json", other)).await
             }
-            (_, 429) => self.rate_limited.send(call).await,
+            (_, 429) => {
+                // on a slow machine a minute has passed
+                self.rate_limited.send(call.clone()).await;
+                self.rate_limited.send(call).await
+            }
             (_, 503) => {
                 let (broken, ready) = &self.broken;
                 broken.send(ready[operation].clone()).await
@@ -195,7 +199,10 @@ impl Fixtures {
             (_, 408) => slow(&self.healthy.world, call).await,
             (_, 413) => api.send(call.with_body(FORM, "x".repeat(65_537))).await,
             (_, 415) => api.send(call.with_body("text/plain", "")).await,
-            (_, 429) => self.rate_limited.api.send(call).await,
+            (_, 429) => {
+                self.rate_limited.api.send(call.clone()).await;
+                self.rate_limited.api.send(call).await
+            }
             _ => return None,
         })
     }
