@@ -80,6 +80,13 @@ export interface Attempt {
   status?: number;
 }
 
+/** The session has the attribute with one of the values, and its purpose is on when the event is sent. A session that met the condition once is sent until its end, so that the receiver gets a withdrawal. */
+export interface AttributePredicate {
+  name: string;
+  type: "attribute";
+  values: string[];
+}
+
 /** One entry of the log, as it is hashed: canonical JSON by RFC 8785. */
 export interface AuditEntry {
   /** Audited action, such as `session.created`. */
@@ -267,6 +274,10 @@ export interface ConsentRecords {
   /** `after` of the next page. Null at the end. */
   next: string | null;
   records: ConsentDocument[];
+}
+
+export interface ConstantField {
+  constant: string;
 }
 
 /** Content beside the text, in the shapes of Genesys. Types that are not listed arrive as Genesys sent them: ignore a `contentType` that is unknown. */
@@ -517,8 +528,9 @@ export type ErrorCode =
   | "webhook.replay.refused"
   | "webhook.rotation.limit";
 
+/** The values of filters of the same type, or of the same attribute, are combined. A session has to meet the filters of each type, and of each attribute. */
 export interface EventFilter {
-  predicate: EventPredicate;
+  predicate: EventPredicate | RegionPredicate | AttributePredicate;
 }
 
 export interface EventPredicate {
@@ -544,6 +556,9 @@ export interface FieldContent {
   buttonResponse: FieldValue;
   contentType: "ButtonResponse";
 }
+
+/** Fields of `data` that are sent, by the names that they get: a field of `SessionEvent`, as in `state`, a field of its `consent`, as in `consent.marketing`, one of its `guestAttributes`, or a constant. A field that the session does not have is absent. `id`, `sequence` and `range` are always sent. Default: all fields with their own names. `erased` and `test` events are sent as they are. */
+export type FieldMap = Record<string, string | ConstantField>;
 
 export interface FieldValue {
   originatingMessageId?: string;
@@ -768,6 +783,18 @@ export interface ListSection {
   title?: string;
 }
 
+/** In place of a SessionDelivery, if the webhook has `fields`: those are in `data` beside the ones that are always there. The root of this schema does not describe it. */
+export interface MappedDelivery {
+  data: {
+    id: Id;
+    range?: SequenceRange;
+    sequence: number;
+  };
+  timestamp: string;
+  type: string;
+  version: Version;
+}
+
 /** A message of an agent or a bot, or of the guest from elsewhere. Live messages are sent in the order in which they arrive from Genesys, which is not always that of `timestamp`, Genesys' time. Sort by it to show them in order. */
 export interface Message {
   content?: Content[];
@@ -897,6 +924,10 @@ export interface PostedFrame {
   [name: string]: unknown | undefined;
 }
 
+export interface PreviewWebhook {
+  sessionId: Id;
+}
+
 /** Reason of a refused request. The request changed nothing, unless the code is `internal.server.error`. */
 export interface Problem {
   code: ErrorCode;
@@ -984,6 +1015,12 @@ export interface Refused {
   id?: string;
   message: string;
   type: "error";
+}
+
+/** Codes as in `guestAttributes.region`: the session has one of them as a jurisdiction, or a place in one. `EU` has `FR`, `US` has `US-CA`. */
+export interface RegionPredicate {
+  type: "region";
+  values: string[];
 }
 
 export interface ReplayDeliveries {
@@ -1151,6 +1188,9 @@ export interface SignIn {
   redirectUri: string;
 }
 
+/** Signatures of Standard Webhooks. `v1`: HMAC-SHA256 with a secret. `v1a`: Ed25519, which a receiver verifies with a public key. */
+export type SignatureVersion = "v1" | "v1a";
+
 export interface SpaSettings {
   /** Whether guests without an assertion are admitted. */
   anonymous: boolean;
@@ -1250,12 +1290,16 @@ export type Version = 1;
 export interface Webhook {
   enabled: boolean;
   eventFilters: EventFilter[];
+  fields?: FieldMap;
   headers: Record<string, string>;
   id: Id;
   method: "POST";
   name: string;
-  /** `whsec_` and base64, as in Standard Webhooks. Returned once. */
+  /** Of `v1a`: `whpk_` and base64, as in Standard Webhooks. The private key is never returned. */
+  publicKey?: string;
+  /** Of `v1`: `whsec_` and base64, as in Standard Webhooks. Returned once. */
   secret?: string;
+  signature: SignatureVersion;
   status?: WebhookStatus;
   /** An https URL, or http on loopback. */
   uri: string;
@@ -1263,11 +1307,14 @@ export interface Webhook {
 
 export interface WebhookBody {
   enabled?: boolean;
+  /** One at least is of the type `event`. */
   eventFilters: EventFilter[];
+  fields?: FieldMap;
   headers?: Record<string, string>;
   method?: "POST";
   /** Unique among the webhooks of the API client. No control characters, no space at either end. */
   name: string;
+  signature?: SignatureVersion;
   /** An https URL, or http on loopback, without credentials and fragment. */
   uri: string;
 }
@@ -1277,6 +1324,13 @@ export type WebhookEvent = SessionDelivery | ErasureDelivery | TestDelivery;
 export interface WebhookList {
   entities: Webhook[];
   total: number;
+}
+
+export interface WebhookPreview {
+  /** The body that an `updated` event would have now, if it does. */
+  body?: Record<string, unknown>;
+  /** Whether the session meets the conditions of the webhook. */
+  isWanted: boolean;
 }
 
 export interface WebhookStatus {
@@ -1571,6 +1625,9 @@ export function listDeliveries(options: CallOptions, id: string, query: { state:
 
 /** Send nothing more to a webhook. */
 export function pauseWebhook(options: CallOptions, id: string): Promise<Webhook>;
+
+/** Show what a webhook would be sent of a session. */
+export function previewWebhook(options: CallOptions, id: string, body: PreviewWebhook): Promise<WebhookPreview>;
 
 /** Send the dead deliveries of a webhook again. */
 export function replayDeliveries(options: CallOptions, id: string, body: ReplayDeliveries): Promise<Replayed>;

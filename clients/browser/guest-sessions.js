@@ -73,6 +73,7 @@ const OPERATIONS = {
   fetchDelivery: ["GET", "/api/v2/webhooks/{id}/deliveries/{deliveryId}"],
   replayDelivery: ["POST", "/api/v2/webhooks/{id}/deliveries/{deliveryId}/replay"],
   pauseWebhook: ["POST", "/api/v2/webhooks/{id}/pause"],
+  previewWebhook: ["POST", "/api/v2/webhooks/{id}/preview", "application/json"],
   replayDeliveries: ["POST", "/api/v2/webhooks/{id}/replay", "application/json"],
   resumeWebhook: ["POST", "/api/v2/webhooks/{id}/resume"],
   rotateWebhookSecret: ["POST", "/api/v2/webhooks/{id}/rotate"],
@@ -142,6 +143,11 @@ export function listDeliveries(options, id, query) {
 /** Send nothing more to a webhook. */
 export function pauseWebhook(options, id) {
   return call("pauseWebhook", options, { path: { id } });
+}
+
+/** Show what a webhook would be sent of a session. */
+export function previewWebhook(options, id, body) {
+  return call("previewWebhook", options, { path: { id }, body });
 }
 
 /** Send the dead deliveries of a webhook again. */

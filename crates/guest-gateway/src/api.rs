@@ -182,6 +182,7 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::FetchDelivery => on(method, webhooks::fetch_delivery),
         Operation::ListDeliveries => on(method, webhooks::list_deliveries),
         Operation::PauseWebhook => on(method, webhooks::pause),
+        Operation::PreviewWebhook => on(method, webhooks::preview),
         Operation::ReplayDeliveries => on(method, webhooks::replay_all),
         Operation::ReplayDelivery => on(method, webhooks::replay_one),
         Operation::ResumeWebhook => on(method, webhooks::resume),

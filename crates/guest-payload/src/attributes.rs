@@ -1,6 +1,6 @@
 //! Attributes of a guest, and the purpose that each serves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::IgnoredAny;
@@ -85,12 +85,6 @@ impl Attributes {
 
     pub(crate) fn contains(&self, key: &str) -> bool {
         self.0.contains_key(key)
-    }
-
-    /// The purposes that the attributes serve, in the order of [`Purpose::ALL`]. A functional one serves `None`, which is
-    /// first.
-    pub(crate) fn purposes(&self) -> BTreeSet<Option<Purpose>> {
-        self.0.keys().map(|key| Self::purpose(key)).collect()
     }
 
     fn bytes(&self) -> usize {

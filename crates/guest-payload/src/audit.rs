@@ -1,5 +1,7 @@
 //! Details of audit entries about consent.
 
+use std::collections::BTreeSet;
+
 use crate::{
     Actor, Attributes, CollectionMethod, ConsentDiff, ConsentRecord, ConsentUpdate, GuestData, PurposeRecord,
     Refused, Subject,
@@ -98,14 +100,25 @@ impl GuestData {
     /// its category too, as in `marketing.* (health)`. No value.
     #[must_use]
     pub fn disclosure_details(&self) -> [(&'static str, Vec<String>); 2] {
-        let names = self.attributes().map(|(key, _)| {
-            let name = Attributes::purpose(key).map_or(key.to_owned(), |purpose| format!("{purpose}.*"));
+        self.disclosure_details_of(|_| true)
+    }
+
+    /// As [`disclosure_details`](Self::disclosure_details), of the attributes for whose key `is_sent` returns true.
+    pub fn disclosure_details_of(&self, is_sent: impl Fn(&str) -> bool) -> [(&'static str, Vec<String>); 2] {
+        let sent: Vec<&str> = self
+            .attributes()
+            .map(|(key, _)| key)
+            .filter(|key| is_sent(key))
+            .collect();
+        let names = sent.iter().map(|key| {
+            let name = Attributes::purpose(key).map_or((*key).to_owned(), |purpose| format!("{purpose}.*"));
             match self.category(key) {
                 Some(category) => format!("{name} ({category})"),
                 None => name,
             }
         });
-        let purposes = self.purposes().into_iter().map(|purpose| match purpose {
+        let purposes: BTreeSet<_> = sent.iter().map(|key| Attributes::purpose(key)).collect();
+        let purposes = purposes.into_iter().map(|purpose| match purpose {
             Some(purpose) => purpose.to_string(),
             None => "functional".to_owned(),
         });
@@ -232,6 +245,9 @@ mod tests {
         );
         let expected = ["functional", "personalization", "analytics"];
         assert_eq!(purposes, ("purposes", expected.map(str::to_owned).to_vec()));
+        let [attributes, purposes] = decided.data().disclosure_details_of(|key| key == "source");
+        assert_eq!(attributes, ("attributes", vec!["source".to_owned()]));
+        assert_eq!(purposes, ("purposes", vec!["functional".to_owned()]));
     }
 
     #[test]

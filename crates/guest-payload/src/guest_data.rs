@@ -1,12 +1,12 @@
 //! A guest's consent record and the attributes that it allows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use time::{Date, OffsetDateTime};
 
 use crate::{
-    Attributes, Category, ChangeError, ConsentChange, ConsentRecord, ConsentUpdate, Policy, Purpose, Signals,
+    Attributes, Category, ChangeError, ConsentChange, ConsentRecord, ConsentUpdate, Policy, Signals,
 };
 
 /// A consent record, and attributes of which each is functional or serves a purpose that the record switches on. Sensitive
@@ -65,11 +65,6 @@ impl GuestData {
     #[must_use]
     pub fn as_attributes(&self) -> &Attributes {
         &self.attributes
-    }
-
-    /// The purposes that the attributes serve. A functional one serves `None`.
-    pub(crate) fn purposes(&self) -> BTreeSet<Option<Purpose>> {
-        self.attributes.purposes()
     }
 
     /// Changes consent. Attributes of purposes that are then off are dropped.
@@ -154,6 +149,7 @@ mod tests {
     use time::Duration;
 
     use super::*;
+    use crate::Purpose;
     use crate::{Choice, Consent, Evidence, NewGuest, Reason};
 
     fn now() -> OffsetDateTime {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use genesys_api::strict_json::{BodyError, Object};
 use genesys_api::{SessionId, parse_rfc3339, rfc3339, timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use time::OffsetDateTime;
 
 /// The state of a delivery.
@@ -181,6 +182,47 @@ impl ReplayBody {
     }
 }
 
+/// The body that asks what a webhook would be sent.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PreviewBody {
+    /// The session.
+    pub session_id: SessionId,
+}
+
+impl PreviewBody {
+    /// Parses the body.
+    ///
+    /// # Errors
+    /// If the body does not match the contract.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
+        let mut body = Object::parse(bytes)?;
+        let session_id = body.required("sessionId")?.parse()?;
+        body.finish()?;
+        Ok(Self { session_id })
+    }
+}
+
+/// The answer about what a webhook would be sent of a session.
+#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookPreview {
+    /// Whether the session meets the conditions of the webhook.
+    pub is_wanted: bool,
+    /// The body of an `updated` event, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Value>,
+}
+
+/// Without the body, which may be personal.
+impl fmt::Debug for WebhookPreview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookPreview")
+            .field("is_wanted", &self.is_wanted)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The number of replayed deliveries.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Replayed {
@@ -276,6 +318,25 @@ mod tests {
         for text in ["", "7", "7.", ".7", "7.3.1", "x.y"] {
             assert_eq!(DeliveryPageQuery::parse_place(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn preview_body_names_a_session() {
+        let body = PreviewBody {
+            session_id: "s-1".parse().unwrap(),
+        };
+        assert_eq!(PreviewBody::parse(&serde_json::to_vec(&body).unwrap()), Ok(body));
+        for (body, field) in [("{}", "sessionId"), (r#"{"sessionId":"a/b"}"#, "sessionId")] {
+            assert_eq!(
+                PreviewBody::parse(body.as_bytes()).unwrap_err().field(),
+                Some(field)
+            );
+        }
+        let preview = WebhookPreview {
+            is_wanted: true,
+            body: Some("canary".into()),
+        };
+        assert!(!format!("{preview:?}").contains("canary"));
     }
 
     #[test]

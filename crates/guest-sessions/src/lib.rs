@@ -32,8 +32,8 @@ pub use browser_session::{
 pub use client_frame::{BadFrame, ClientFrame, GuestMessage};
 pub use conversation_status::{ConversationState, ConversationStatus, GuestAction, Outage, OutageReason};
 pub use deliveries::{
-    AttemptInfo, DeliveryInfo, DeliveryPage, DeliveryPageQuery, DeliveryState, ReplayBody, Replayed,
-    UnknownState, WebhookState, WebhookStatus,
+    AttemptInfo, DeliveryInfo, DeliveryPage, DeliveryPageQuery, DeliveryState, PreviewBody, ReplayBody,
+    Replayed, UnknownState, WebhookPreview, WebhookState, WebhookStatus,
 };
 pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};
 pub use guest::{

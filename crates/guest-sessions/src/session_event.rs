@@ -6,9 +6,9 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 use genesys_api::{ChannelId, SessionId, rfc3339};
 use guest_payload::GuestData;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
-use webhook::{EventBody, EventName};
+use webhook::{EventBody, EventName, FieldSource};
 
 use crate::SessionInfo;
 
@@ -25,7 +25,25 @@ pub struct SessionEvent<'a> {
     pub sequence: u64,
     /// Sequence numbers of the events that a snapshot stands for.
     pub range: Option<&'a RangeInclusive<u64>>,
+    /// The fields that the subscription chooses. Empty for all.
+    pub fields: &'a BTreeMap<String, FieldSource>,
 }
+
+/// Fields that no subscription renames or leaves out: without them a receiver cannot drop what is repeated or late.
+pub(crate) const ALWAYS_SENT: [&str; 3] = ["id", "sequence", "range"];
+/// The other fields of an event's data.
+pub(crate) const FIELDS: [&str; 8] = [
+    "guestId",
+    "channelConfigurationId",
+    "state",
+    "createdAt",
+    "endedAt",
+    "endReason",
+    "consent",
+    ATTRIBUTES,
+];
+/// The field with the attributes.
+pub(crate) const ATTRIBUTES: &str = "guestAttributes";
 
 impl SessionEvent<'_> {
     /// Serializes the body of an event of this time.
@@ -38,14 +56,38 @@ impl SessionEvent<'_> {
     /// purposes that those serve. No value.
     #[must_use]
     pub fn disclosure_details(&self) -> Vec<(&'static str, Vec<String>)> {
-        let fields = self.to_json();
-        let fields = fields.as_object().into_iter().flatten();
-        let fields = fields.map(|(name, _)| name.clone()).collect();
-        let data = self.data.disclosure_details();
+        let all = self.all_fields();
+        let chosen = |name: &str| self.fields.values().any(|source| source.field() == Some(name));
+        let is_sent =
+            |name: &&String| self.fields.is_empty() || ALWAYS_SENT.contains(&name.as_str()) || chosen(name);
+        let names = all.as_object().into_iter().flat_map(|fields| fields.keys());
+        let fields = names.filter(is_sent).cloned().collect();
+        let data = self.data.disclosure_details_of(|attribute| {
+            let sends = |path: &str| match path.split_once('.') {
+                Some((field, name)) => (field, name) == (ATTRIBUTES, attribute),
+                None => path == ATTRIBUTES,
+            };
+            let is_source = |source: &FieldSource| matches!(source, FieldSource::Path(path) if sends(path));
+            self.fields.is_empty() || self.fields.values().any(is_source)
+        });
         [("fields", fields)].into_iter().chain(data).collect()
     }
 
+    /// The data of the event as the subscription chooses it.
     fn to_json(&self) -> Value {
+        let all = self.all_fields();
+        if self.fields.is_empty() {
+            return all;
+        }
+        let always = ALWAYS_SENT
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), all.get(name)?.clone())));
+        let chosen = self.fields.iter();
+        let chosen = chosen.filter_map(|(name, source)| Some((name.clone(), source.value(&all)?)));
+        always.chain(chosen).collect::<Map<_, _>>().into()
+    }
+
+    fn all_fields(&self) -> Value {
         let session = self.session;
         let mut data = json!({
             "id": session.id,
@@ -94,6 +136,8 @@ fn range_data(range: &RangeInclusive<u64>) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use genesys_api::{SessionStage, SessionState, parse_rfc3339};
     use guest_payload::{Choice, Consent, Evidence, NewGuest, Policy};
 
@@ -131,6 +175,7 @@ mod tests {
             data,
             sequence: 5,
             range,
+            fields: &BTreeMap::new(),
         };
         assert!(!format!("{event:?}").contains("web"), "values may be personal");
         let details = event.disclosure_details();
@@ -168,6 +213,59 @@ mod tests {
             (&json!("ended"), &json!("guest"))
         );
         assert_eq!(data["guestAttributes"], json!({ "source": "web" }));
+    }
+
+    #[test]
+    fn chosen_fields_are_renamed_and_never_widened() {
+        let (session, data) = guest();
+        let path = |path: &str| FieldSource::Path(path.to_owned());
+        let fields = BTreeMap::from([
+            ("contact".to_owned(), path("guestId")),
+            ("ended".to_owned(), path("endedAt")),
+            ("marketing".to_owned(), path("consent.marketing")),
+            ("origin".to_owned(), FieldSource::Constant("shop".to_owned())),
+            ("segment".to_owned(), path("guestAttributes.marketing.segment")),
+            ("source".to_owned(), path("guestAttributes.source")),
+        ]);
+        let mut event = SessionEvent {
+            session: &session,
+            channel: &"c".parse().unwrap(),
+            data: &data,
+            sequence: 5,
+            range: Some(&(2..=3)),
+            fields: &fields,
+        };
+        let expected = json!({
+            "id": "s-1", "sequence": 5, "range": {"first": 2, "last": 3},
+            "contact": "g", "marketing": "denied", "origin": "shop", "source": "web",
+        });
+        assert_eq!(event.to_json(), expected);
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let details = [
+            (
+                "fields",
+                texts(&["consent", "guestAttributes", "guestId", "id", "range", "sequence"]),
+            ),
+            ("attributes", texts(&["source"])),
+            ("purposes", texts(&["functional"])),
+        ];
+        assert_eq!(event.disclosure_details(), details);
+        let fields = BTreeMap::from([("contact".to_owned(), path("guestId"))]);
+        event.fields = &fields;
+        assert_eq!(
+            event.disclosure_details()[1..],
+            [("attributes", vec![]), ("purposes", vec![])]
+        );
+    }
+
+    #[test]
+    fn every_field_of_an_event_can_be_chosen() {
+        let (mut session, data) = guest();
+        (session.ended_at, session.end_reason) = (Some(at()), Some("guest".to_owned()));
+        let all = rendered(&session, &data, Some(&(2..=3)))["data"].clone();
+        let known: BTreeSet<&str> = ALWAYS_SENT.into_iter().chain(FIELDS).collect();
+        let names: BTreeSet<&str> = all.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, known);
     }
 
     #[test]

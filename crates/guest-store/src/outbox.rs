@@ -158,6 +158,9 @@ pub enum Settled {
     NotSent(OffsetDateTime),
     /// It failed and is due again at this time.
     RetryAt(OffsetDateTime),
+    /// The webhook does not want it: it was not sent and is removed. A snapshot whose range has grown meanwhile is kept. The
+    /// health of the webhook does not change.
+    Unwanted,
 }
 
 /// The id of the delivery of an event to a webhook, which is the same for every attempt.

@@ -47,6 +47,7 @@ use tokio::sync::Notify;
 pub use self::conversation::Conversation;
 pub use self::guests::GuestRequest;
 pub use self::lifecycle::Created;
+pub use self::webhooks::Registered;
 
 use self::deadlines::Deadlines;
 use self::session_row::SessionRow;

@@ -144,7 +144,8 @@ impl GuestSessions {
         driver.insert(running.unwrap_or_else(spawn)).clone()
     }
 
-    /// Registers a webhook and returns its secret, or `None` if the same webhook exists.
+    /// Registers a webhook and returns its secret. `None` if the same webhook exists, or if it signs by a private key: then
+    /// [`webhooks`](Self::webhooks) has the public one.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if another webhook has its name.
@@ -154,6 +155,7 @@ impl GuestSessions {
                 direct
                     .ensure_webhook(owner, subscription.clone(), None)
                     .await?
+                    .webhook
                     .secret
             }
             Mode::Remote { client, .. } => {
@@ -174,18 +176,16 @@ impl GuestSessions {
         }
     }
 
-    /// Gives a webhook a new secret and returns it. Deliveries are signed with the replaced secret too for 24 hours, so the
-    /// receiver can change at any time. If the call fails, repeat it: all secrets of the last 24 hours sign.
+    /// Gives a webhook a new secret, and returns the webhook with the secret or the public key. Deliveries are signed with the
+    /// replaced secret too for 24 hours, so the receiver can change at any time. If the call fails, repeat it: all secrets of
+    /// the last 24 hours sign.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), or [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if ten
     /// replaced secrets still sign.
-    pub async fn rotate_webhook_secret(&self, id: &WebhookId) -> Result<Secret, Error> {
+    pub async fn rotate_webhook_secret(&self, id: &WebhookId) -> Result<Webhook, Error> {
         match &self.mode {
-            Mode::Direct { direct, owner } => {
-                let rotated = direct.rotate_webhook_secret(owner, id).await?;
-                Ok(rotated.secret.expect("a rotation returns the new secret"))
-            }
+            Mode::Direct { direct, owner } => direct.rotate_webhook_secret(owner, id).await,
             Mode::Remote { client, .. } => Ok(client.call(&calls::rotate_webhook_secret(id)).await?),
         }
     }

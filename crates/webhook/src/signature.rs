@@ -24,6 +24,52 @@ pub(crate) const VERSION_ASYMMETRIC: &str = "v1a,";
 /// Length of the longest signature with version tag and separator, that of Ed25519.
 const LONGEST_SIGNATURE: usize = 93;
 
+/// Versions of the signatures of Standard Webhooks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum SignatureVersion {
+    /// HMAC-SHA256 with a secret that the receiver has too.
+    #[default]
+    V1,
+    /// Ed25519: the receiver has a public key, which signs nothing.
+    V1a,
+}
+
+impl SignatureVersion {
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V1a => "v1a",
+        }
+    }
+
+    /// A new secret that makes signatures of this version.
+    #[must_use]
+    pub fn generate(self, random: [u8; 32]) -> Secret {
+        match self {
+            Self::V1 => Secret::generate(random),
+            Self::V1a => Secret::generate_private(random),
+        }
+    }
+}
+
+impl FromStr for SignatureVersion {
+    type Err = UnknownSignatureVersion;
+
+    fn from_str(text: &str) -> Result<Self, UnknownSignatureVersion> {
+        let version = [Self::V1, Self::V1a]
+            .into_iter()
+            .find(|version| version.as_str() == text);
+        version.ok_or(UnknownSignatureVersion)
+    }
+}
+
+/// An unknown version of signatures.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("invalid version of signatures: give v1 or v1a")]
+pub struct UnknownSignatureVersion;
+
 /// Signs `body` for one attempt with `current`, and with `old` secrets during a rotation. Returns the headers of the
 /// delivery.
 ///
@@ -183,6 +229,25 @@ mod tests {
         );
         let many = signature(&secrets[0], &secrets[1..]);
         assert_eq!(many.split(' ').count(), secrets.len());
+    }
+
+    #[test]
+    fn signature_version_makes_its_signatures() {
+        for version in [SignatureVersion::V1, SignatureVersion::V1a] {
+            assert_eq!(version.as_str().parse(), Ok(version));
+            let secret = version.generate([1; 32]);
+            let id = MessageId::generate([1; 16]);
+            let [.., (_, signature)] = sign(&secret, &[], &id, OffsetDateTime::UNIX_EPOCH, b"x");
+            let (tag, _) = signature.to_str().unwrap().split_once(',').unwrap();
+            assert_eq!(tag, version.as_str());
+        }
+        for text in ["", "V1", "v2", "v1,"] {
+            assert_eq!(
+                text.parse::<SignatureVersion>(),
+                Err(UnknownSignatureVersion),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Subscriptions to events.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::str::FromStr;
 
-use crate::{CustomHeaders, EventName, Target};
+use crate::{CustomHeaders, EventName, FieldSource, SignatureVersion, Target};
 
 /// Longest accepted name, in characters. Our choice.
 const MAX_NAME: usize = 128;
@@ -19,8 +20,14 @@ pub struct Subscription {
     pub enabled: bool,
     /// Subscribed events.
     pub events: BTreeSet<EventName>,
+    /// Conditions on the sessions whose events are sent.
+    pub conditions: Conditions,
+    /// The fields of an event's data that are sent, by the names that they get. Empty for all with their own names.
+    pub fields: BTreeMap<String, FieldSource>,
     /// Headers added to each delivery.
     pub headers: CustomHeaders,
+    /// Version of the signatures of its deliveries.
+    pub signature: SignatureVersion,
 }
 
 impl Subscription {
@@ -29,14 +36,52 @@ impl Subscription {
     #[must_use]
     pub fn changed_fields(&self, before: &Self) -> Vec<&'static str> {
         let fields = [
+            ("conditions", self.conditions != before.conditions),
             ("enabled", self.enabled != before.enabled),
             ("events", self.events != before.events),
+            ("fields", self.fields != before.fields),
             ("headers", self.headers != before.headers),
             ("name", self.name != before.name),
+            ("signature", self.signature != before.signature),
             ("target", self.target != before.target),
         ];
         let changed = fields.into_iter().filter(|(_, is_changed)| *is_changed);
         changed.map(|(name, _)| name).collect()
+    }
+}
+
+/// Conditions on a session, all of which it has to meet when an event is sent. Without any, each session meets them.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Conditions {
+    /// Codes of regions. A session has one of them, or a place in one of them. Empty for any.
+    pub regions: BTreeSet<String>,
+    /// Values by the name of an attribute. A session has one of the values of each.
+    pub attributes: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Conditions {
+    /// Whether a session meets them. `regions` are its places and those that contain them, `attribute` finds the value of an
+    /// attribute that may be sent.
+    pub fn are_met<'a>(
+        &self,
+        regions: impl IntoIterator<Item = &'a str>,
+        attribute: impl Fn(&str) -> Option<&'a str>,
+    ) -> bool {
+        let is_there = || regions.into_iter().any(|region| self.regions.contains(region));
+        let has_one_of = |(name, values): (&String, &BTreeSet<String>)| {
+            attribute(name).is_some_and(|value| values.contains(value))
+        };
+        (self.regions.is_empty() || is_there()) && self.attributes.iter().all(has_one_of)
+    }
+}
+
+/// Without the values of attributes, which may be personal.
+impl fmt::Debug for Conditions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conditions")
+            .field("regions", &self.regions)
+            .field("attributes", &self.attributes.keys())
+            .finish()
     }
 }
 
@@ -99,7 +144,10 @@ mod tests {
             target: "https://crm.example/sync".parse().unwrap(),
             enabled: true,
             events: [EventName::Created, EventName::Updated].into(),
+            conditions: Conditions::default(),
+            fields: BTreeMap::new(),
             headers: CustomHeaders::parse([("x-source", "a"), ("x-b", "c")]).unwrap(),
+            signature: SignatureVersion::V1,
         };
         let same = Subscription {
             target: "https://CRM.example:443/sync".parse().unwrap(),
@@ -117,6 +165,35 @@ mod tests {
         };
         assert_ne!(one, other);
         assert_eq!(one.changed_fields(&other), ["enabled", "target"]);
+    }
+
+    #[test]
+    fn session_meets_conditions_if_it_meets_each() {
+        let set = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+        let conditions = Conditions {
+            regions: set(&["EU", "US-CA"]),
+            attributes: BTreeMap::from([
+                ("source".to_owned(), set(&["web", "app"])),
+                ("marketing.segment".to_owned(), set(&["canary"])),
+            ]),
+        };
+        let meets = |regions: &[&'static str], attributes: &[(&str, &'static str)]| {
+            let value = |name: &str| {
+                attributes
+                    .iter()
+                    .find(|(key, _)| *key == name)
+                    .map(|(_, value)| *value)
+            };
+            conditions.are_met(regions.iter().copied(), value)
+        };
+        let both = [("source", "app"), ("marketing.segment", "canary")];
+        assert!(meets(&["FR", "EU", "EEA"], &both));
+        assert!(!meets(&["US", "EEA"], &both));
+        assert!(!meets(&[], &both));
+        assert!(!meets(&["EU"], &both[..1]), "one is absent");
+        assert!(!meets(&["EU"], &[("source", "api"), both[1]]));
+        assert!(Conditions::default().are_met([], |_| None));
+        assert!(!format!("{conditions:?}").contains("canary"));
     }
 
     #[test]

@@ -436,7 +436,7 @@ async fn webhooks(api: &Api, crm: &Crm, log: &mut Log) {
     log.expect(&["webhook.registered ok client - name webhook"]).await;
     let path = format!("{WEBHOOKS}/{}", hook["id"].as_str().unwrap());
     crm.respond_with(&[410]);
-    api.create(&guest()).await;
+    let session = api.create(&guest()).await;
     let disabled = "webhook.disabled error system - delivery reason webhook";
     let names = "attributes delivery event fields purposes sequence webhook";
     log.expect(&[
@@ -470,6 +470,11 @@ async fn webhooks(api: &Api, crm: &Crm, log: &mut Log) {
         .await;
     api.ask(Call::post(&format!("{path}/test"))).await;
     log.expect(&["webhook.tested ok client - webhook"]).await;
+    let preview = json!({ "sessionId": session["id"] });
+    api.ask(Call::post(&format!("{path}/preview")).json(&preview))
+        .await;
+    log.expect(&["webhook.previewed ok client subject attributes fields purposes webhook"])
+        .await;
     api.ask(Call::post(&format!("{path}/replay")).json(&json!({})))
         .await;
     log.expect(&["webhook.replayed ok client - webhook"]).await;

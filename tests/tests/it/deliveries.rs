@@ -1,5 +1,6 @@
 //! Webhooks: delivery, signatures, retries, and forbidden targets.
 
+mod choice;
 mod pause;
 
 use std::collections::BTreeMap;
@@ -262,7 +263,7 @@ async fn replaced_secret_signs_for_a_day_and_is_dropped() {
     let subscription = crm.subscription("/sync");
     let old = suite.ensure_webhook(&subscription).await.unwrap().unwrap();
     let id = suite.webhooks().await.unwrap().remove(0).id;
-    let new = suite.rotate_webhook_secret(&id).await.unwrap();
+    let new = suite.rotate_webhook_secret(&id).await.unwrap().secret.unwrap();
     suite.create(newcomer(&world.clock)).await.unwrap();
     let received = crm.received(1).await;
     for secret in [&old, &new] {

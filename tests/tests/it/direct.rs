@@ -464,6 +464,14 @@ async fn concurrent_registration_of_one_webhook_yields_one_secret() {
     let registered = soon(futures_util::future::join_all(registering)).await;
     let registered: Vec<_> = registered.into_iter().map(Result::unwrap).collect();
     assert_eq!(
+        registered.iter().filter(|registered| registered.is_new).count(),
+        1
+    );
+    let registered: Vec<_> = registered
+        .into_iter()
+        .map(|registered| registered.webhook)
+        .collect();
+    assert_eq!(
         registered
             .iter()
             .filter(|webhook| webhook.secret.is_some())

@@ -1,6 +1,6 @@
 //! The page of metrics, the alert rules and the Grafana dashboard, in a real Prometheus.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -14,7 +14,7 @@ use genesys_sim::Simulator;
 use guest_gateway::Gateway;
 use guest_gateway::config::Config;
 use guest_suite::payload::{Choice, Consent, Evidence};
-use guest_suite::webhook::{CustomHeaders, EventName, Subscription};
+use guest_suite::webhook::{Conditions, CustomHeaders, EventName, SignatureVersion, Subscription};
 use guest_suite::{GuestSessions, NewGuest, RemoteConfig};
 use http::header::{ACCEPT, AUTHORIZATION};
 use serde_json::Value;
@@ -229,7 +229,10 @@ async fn every_query_of_dashboard_and_rules_finds_series() {
         target: "http://127.0.0.1:9/crm".parse().unwrap(),
         enabled: true,
         events: EventName::ALL.into_iter().collect(),
+        conditions: Conditions::default(),
+        fields: BTreeMap::new(),
         headers: CustomHeaders::parse([]).unwrap(),
+        signature: SignatureVersion::V1,
     };
     suite.ensure_webhook(&subscription).await.unwrap();
     world.visit(&suite).await;
@@ -393,7 +396,7 @@ async fn counters_do_not_fall_after_erasure_and_restart() {
     };
     world.visit(&world.suite()).await;
     let (_, after) = world.page("").await;
-    let after: std::collections::BTreeMap<_, _> = stored_counters(&after).into_iter().collect();
+    let after: BTreeMap<_, _> = stored_counters(&after).into_iter().collect();
     let before = stored_counters(&before);
     assert!(before.len() > 100, "{before:?}");
     for (name, value) in before {

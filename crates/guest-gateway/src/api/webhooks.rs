@@ -3,7 +3,8 @@
 use axum::response::{IntoResponse, Response};
 use genesys_api::WebhookId;
 use guest_sessions::{
-    DeliveryPageQuery, DeliveryState, DetailCode, ReplayBody, SubscriptionBody, UnknownState, WebhookList,
+    DeliveryPageQuery, DeliveryState, DetailCode, PreviewBody, ReplayBody, SubscriptionBody, UnknownState,
+    WebhookList,
 };
 use http::StatusCode;
 use url::form_urlencoded;
@@ -20,11 +21,11 @@ pub(super) async fn register(mut call: Call) -> Result<Response, Refusal> {
     check_network(&call.app, &wanted).await?;
     let direct = &call.app.direct;
     let registered = direct.ensure_webhook(&caller.client, wanted, request).await?;
-    let status = match registered.secret {
-        Some(_) => StatusCode::CREATED,
-        None => StatusCode::OK,
+    let status = match registered.is_new {
+        true => StatusCode::CREATED,
+        false => StatusCode::OK,
     };
-    Ok(json_answer(status, &registered))
+    Ok(json_answer(status, &registered.webhook))
 }
 
 /// Refuses an enabled webhook to which nothing could be delivered.
@@ -99,6 +100,15 @@ pub(super) async fn test(call: Call) -> Result<Response, Refusal> {
         .test_webhook(&app.dispatcher, &caller.client, &id)
         .await?;
     Ok(json_answer(StatusCode::OK, &attempt))
+}
+
+pub(super) async fn preview(mut call: Call) -> Result<Response, Refusal> {
+    let (caller, body) = call.admit_json(WEBHOOKS).await?;
+    let id = call.id()?;
+    let PreviewBody { session_id } = PreviewBody::parse(&body)?;
+    let direct = &call.app.direct;
+    let preview = direct.preview_webhook(&caller.client, &id, &session_id).await?;
+    Ok(json_answer(StatusCode::OK, &preview))
 }
 
 pub(super) async fn list_deliveries(call: Call) -> Result<Response, Refusal> {

@@ -1,7 +1,7 @@
 //! `webhook`: the webhooks of an API client.
 
 use clap::Subcommand;
-use genesys_api::{WebhookId, parse_rfc3339, rfc3339};
+use genesys_api::{SessionId, WebhookId, parse_rfc3339, rfc3339};
 use guest_sessions::client::{RestClient, calls};
 use guest_sessions::{
     DeliveryInfo, DeliveryPageQuery, DeliveryState, ReplayBody, Replayed, Webhook, WebhookStatus,
@@ -65,7 +65,20 @@ pub(super) enum Command {
         #[command(flatten)]
         gateway: Gateway,
     },
-    /// Give a webhook a new secret, and print it
+    /// Print what a webhook would be sent of a session now; nothing is sent
+    ///
+    /// It is the body of an `updated` event. To try conditions and fields before anything is sent, register the webhook with
+    /// `enabled` false, and resume it then.
+    Preview {
+        /// The webhook's id or name
+        webhook: String,
+        /// The id of a session of the API client
+        #[arg(long, value_name = "ID")]
+        session: SessionId,
+        #[command(flatten)]
+        gateway: Gateway,
+    },
+    /// Give a webhook a new secret, and print it, or the new public key
     ///
     /// Deliveries are signed with the replaced secret too for 24 hours. Give the new one to the receiver meanwhile.
     Rotate {
@@ -105,6 +118,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Show { webhook, gateway } => {
             let (_, webhook) = found(&gateway, &webhook).await?;
             print_line(&line(&webhook));
+            if let Some(key) = webhook.public_key {
+                print_line(&format!("  public key: {key}"));
+            }
             webhook
                 .status
                 .iter()
@@ -164,12 +180,12 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                 ));
             }
         }
-        Command::Rotate { webhook, gateway } => {
-            let (client, webhook) = found(&gateway, &webhook).await?;
-            let secret = call(&client, &calls::rotate_webhook_secret(&webhook.id)).await?;
-            note("The replaced secret signs too for 24 hours. The new one is shown only now:");
-            print_line(secret.expose());
-        }
+        Command::Preview {
+            webhook,
+            session,
+            gateway,
+        } => preview(&gateway, &webhook, &session).await?,
+        Command::Rotate { webhook, gateway } => rotate(&gateway, &webhook).await?,
         Command::Pause { webhook, gateway } => {
             let (client, webhook) = found(&gateway, &webhook).await?;
             call(&client, &calls::pause_webhook(&webhook.id)).await?;
@@ -179,6 +195,32 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let (client, webhook) = found(&gateway, &webhook).await?;
             call(&client, &calls::resume_webhook(&webhook.id)).await?;
             print_line("Resumed. What waits for it is sent first.");
+        }
+    }
+    Ok(())
+}
+
+async fn preview(gateway: &Gateway, webhook: &str, session: &SessionId) -> Result<(), Failure> {
+    let (client, webhook) = found(gateway, webhook).await?;
+    let preview = call(&client, &calls::preview_webhook(&webhook.id, session)).await?;
+    match preview.body {
+        Some(body) => print_line(&format!("{body:#}")),
+        None => print_line("Nothing: the session does not meet the conditions of the webhook."),
+    }
+    Ok(())
+}
+
+async fn rotate(gateway: &Gateway, webhook: &str) -> Result<(), Failure> {
+    let (client, webhook) = found(gateway, webhook).await?;
+    let rotated = call(&client, &calls::rotate_webhook_secret(&webhook.id)).await?;
+    match (rotated.secret, rotated.public_key) {
+        (Some(secret), _) => {
+            note("The replaced secret signs too for 24 hours. The new one is shown only now:");
+            print_line(secret.expose());
+        }
+        (None, key) => {
+            note("The replaced key signs too for 24 hours. The new public key:");
+            key.iter().for_each(|key| print_line(&key.to_string()));
         }
     }
     Ok(())

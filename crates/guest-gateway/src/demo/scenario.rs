@@ -1,6 +1,6 @@
 //! The steps of the scenario.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use audit::Fault;
@@ -12,7 +12,7 @@ use guest_payload::{Age, Attributes, Choice, Consent, ConsentChange, Evidence, P
 use guest_sessions::client::calls::refresh_session;
 use guest_suite::{AuditQuery, ErrorKind, GuestSession, GuestSessions, NewGuest, RemoteConfig};
 use secrecy::ExposeSecret as _;
-use webhook::{EventName, Subscription};
+use webhook::{Conditions, EventName, SignatureVersion, Subscription};
 use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 use super::crm::Delivery;
@@ -78,7 +78,10 @@ async fn webhook(servers: &Servers, suite: &GuestSessions) -> Checked {
         target: servers.crm.url().parse()?,
         enabled: true,
         events: EVENTS.into(),
+        conditions: Conditions::default(),
+        fields: BTreeMap::new(),
         headers: webhook::CustomHeaders::parse([("X-Source", "GenesysWebMessaging")])?,
+        signature: SignatureVersion::V1,
     };
     let secret = suite.ensure_webhook(&subscription).await?;
     servers

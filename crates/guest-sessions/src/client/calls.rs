@@ -19,14 +19,15 @@ use serde_json::value::{RawValue, to_raw_value};
 use session_metrics::Snapshot;
 use url::form_urlencoded;
 use web_messaging::rest::sign_in::OauthResult;
-use webhook::{Secret, Subscription};
+use webhook::Subscription;
 
 use super::conversation::message;
 use crate::{
     AttemptInfo, AuditLines, AuditQuery, AuditTrail, ConsentChangeBody, ConsentRecords, CreatedSession,
     DeliveryInfo, DeliveryPage, DeliveryPageQuery, ErasedGuest, ErasureKey, GuestErasureBody, GuestQueryBody,
-    GuestReport, HistoryQuery, MessageBody, MessagePage, Operation, ProofQuery, RefreshBody, RefreshedTokens,
-    ReplayBody, Replayed, SessionInfo, SignInBody, SubscriptionBody, Webhook, WebhookList,
+    GuestReport, HistoryQuery, MessageBody, MessagePage, Operation, PreviewBody, ProofQuery, RefreshBody,
+    RefreshedTokens, ReplayBody, Replayed, SessionInfo, SignInBody, SubscriptionBody, Webhook, WebhookList,
+    WebhookPreview,
 };
 
 /// A call of the contract. `Debug` shows no body, which may contain a secret.
@@ -305,12 +306,13 @@ pub fn list_webhooks() -> GatewayCall<Vec<Webhook>> {
     })
 }
 
-/// Gives a webhook a new secret, which is the reply. The replaced one signs too for 24 hours. After a lost reply send it
-/// again: all secrets of the last 24 hours sign.
-pub fn rotate_webhook_secret(id: &WebhookId) -> GatewayCall<Secret, false> {
+/// Gives a webhook a new secret. The reply has it, or its public key. The replaced one signs too for 24 hours. After a lost
+/// reply send it again: all secrets of the last 24 hours sign.
+pub fn rotate_webhook_secret(id: &WebhookId) -> GatewayCall<Webhook, false> {
     GatewayCall::new(Operation::RotateWebhookSecret, id.as_str(), |_, response| {
-        parse_with(response, "a webhook with its secret", |bytes| {
-            Webhook::parse(bytes).ok()?.secret
+        parse_with(response, "a webhook with its secret or public key", |bytes| {
+            let webhook = Webhook::parse(bytes).ok()?;
+            (webhook.secret.is_some() || webhook.public_key.is_some()).then_some(webhook)
         })
     })
 }
@@ -328,6 +330,14 @@ pub fn resume_webhook(id: &WebhookId) -> GatewayCall<Webhook> {
 /// Sends a `test` event to a webhook. The reply is the attempt.
 pub fn test_webhook(id: &WebhookId) -> GatewayCall<AttemptInfo, false> {
     GatewayCall::new(Operation::TestWebhook, id.as_str(), parse_json)
+}
+
+/// Shows what a webhook would be sent of a session now. Nothing is sent.
+pub fn preview_webhook(id: &WebhookId, session: &SessionId) -> GatewayCall<WebhookPreview> {
+    let body = PreviewBody {
+        session_id: session.clone(),
+    };
+    GatewayCall::new(Operation::PreviewWebhook, id.as_str(), parse_json).with_body(&body)
 }
 
 /// Reads a page of the deliveries of a webhook.
@@ -412,11 +422,13 @@ fn parse_with<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use genesys_api::Problem;
     use guest_payload::{Choice, Consent, Evidence, NewGuest, Policy, Signals};
     use http::Method;
     use secrecy::ExposeSecret as _;
-    use webhook::EventName;
+    use webhook::{Conditions, EventName, Secret, SignatureVersion};
 
     use super::*;
 
@@ -446,7 +458,10 @@ mod tests {
             target: "https://crm.example/sync".parse().unwrap(),
             enabled: true,
             events: EventName::ALL.into_iter().collect(),
+            conditions: Conditions::default(),
+            fields: BTreeMap::new(),
             headers: webhook::CustomHeaders::default(),
+            signature: SignatureVersion::V1,
         }
     }
 
@@ -484,6 +499,11 @@ mod tests {
                 replace_webhook(&webhook, &subscription).request(&host()),
                 Method::PUT,
                 "/api/v2/webhooks/w-1",
+            ),
+            (
+                preview_webhook(&webhook, &session).request(&host()),
+                Method::POST,
+                "/api/v2/webhooks/w-1/preview",
             ),
             (
                 remove_webhook(&webhook).request(&host()),
@@ -549,6 +569,7 @@ mod tests {
             id: "w-1".parse().unwrap(),
             subscription: subscription.clone(),
             secret: Some(Secret::generate([7; 32])),
+            public_key: None,
             status: None,
         };
         let body = serde_json::to_vec(&webhook).unwrap();

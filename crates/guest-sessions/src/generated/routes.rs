@@ -33,6 +33,8 @@ pub enum Operation {
     ReplayDelivery,
     /// `POST /api/v2/webhooks/{id}/pause`.
     PauseWebhook,
+    /// `POST /api/v2/webhooks/{id}/preview`.
+    PreviewWebhook,
     /// `POST /api/v2/webhooks/{id}/replay`.
     ReplayDeliveries,
     /// `POST /api/v2/webhooks/{id}/resume`.
@@ -126,6 +128,7 @@ impl Operation {
             Self::FetchDelivery => Method::GET,
             Self::ReplayDelivery => Method::POST,
             Self::PauseWebhook => Method::POST,
+            Self::PreviewWebhook => Method::POST,
             Self::ReplayDeliveries => Method::POST,
             Self::ResumeWebhook => Method::POST,
             Self::RotateWebhookSecret => Method::POST,
@@ -183,6 +186,7 @@ impl Operation {
             Self::FetchDelivery => "/api/v2/webhooks/{id}/deliveries/{deliveryId}",
             Self::ReplayDelivery => "/api/v2/webhooks/{id}/deliveries/{deliveryId}/replay",
             Self::PauseWebhook => "/api/v2/webhooks/{id}/pause",
+            Self::PreviewWebhook => "/api/v2/webhooks/{id}/preview",
             Self::ReplayDeliveries => "/api/v2/webhooks/{id}/replay",
             Self::ResumeWebhook => "/api/v2/webhooks/{id}/resume",
             Self::RotateWebhookSecret => "/api/v2/webhooks/{id}/rotate",
@@ -316,6 +320,11 @@ pub static ROUTES: &[Route] = &[
         path: "/api/v2/webhooks/{id}/pause",
         allow: "POST",
         operations: &[(Method::POST, Operation::PauseWebhook)],
+    },
+    Route {
+        path: "/api/v2/webhooks/{id}/preview",
+        allow: "POST",
+        operations: &[(Method::POST, Operation::PreviewWebhook)],
     },
     Route {
         path: "/api/v2/webhooks/{id}/replay",

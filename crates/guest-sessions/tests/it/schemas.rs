@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use genesys_api::parse_rfc3339;
 use guest_payload::{NewGuest, Signals};
 use guest_sessions::{
-    ClientFrame, ConsentChangeBody, CreateBrowserSessionBody, GuestErasureBody, GuestQueryBody, RefreshBody,
-    ReplayBody, ResumeBrowserSessionBody, SignInBody, SubscriptionBody,
+    ClientFrame, ConsentChangeBody, CreateBrowserSessionBody, GuestErasureBody, GuestQueryBody, PreviewBody,
+    RefreshBody, ReplayBody, ResumeBrowserSessionBody, SignInBody, SubscriptionBody,
 };
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -239,14 +239,21 @@ fn inputs() -> Vec<Input> {
             json!({ "since": "2026-11-22T12:30:00Z" }),
             |text| ReplayBody::parse(text.as_bytes()).is_ok(),
         ),
+        ("PreviewWebhook", json!({ "sessionId": "s-1" }), |text| {
+            PreviewBody::parse(text.as_bytes()).is_ok()
+        }),
         (
             "WebhookBody",
             json!({
                 "name": "CRM sync", "uri": "https://crm.example/sync", "method": "POST", "enabled": true,
                 "eventFilters": [{
                     "predicate": { "type": "event", "values": ["webmessaging.guestsession.created"] },
+                }, {
+                    "predicate": { "type": "attribute", "name": "source", "values": ["web"] },
                 }],
+                "fields": { "contact": "guestId", "origin": { "constant": "web" } },
                 "headers": { "X-Source": "web" },
+                "signature": "v1a",
             }),
             |text| SubscriptionBody::parse(text.as_bytes()).is_ok(),
         ),

@@ -157,7 +157,8 @@ async fn compare(store: &dyn Store, requests: Vec<Request>) {
                     0 => Settled::Delivered,
                     1 => Settled::RetryAt(at(model.now + 50)),
                     2 => Settled::NotSent(at(model.now + 50)),
-                    _ => Settled::Dead,
+                    3 => Settled::Dead,
+                    _ => Settled::Unwanted,
                 };
                 let found = store
                     .settle_delivery(Settlement {

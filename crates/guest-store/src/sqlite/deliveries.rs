@@ -179,8 +179,12 @@ impl Transaction<'_, '_> {
                            WHERE position = ?1";
                 self.prepared.execute(sql, [held.position])?;
             }
-            Settled::Delivered => {
+            Settled::Delivered | Settled::Unwanted => {
                 self.remove(&held)?;
+                if settlement.settled == Settled::Unwanted {
+                    let sql = "DELETE FROM deliveries WHERE id = ?1 AND webhook = ?2";
+                    self.prepared.execute(sql, [&held.id, &held.webhook])?;
+                }
                 // events joined it after it was leased
                 if held.kind == SNAPSHOT && held.has_grown {
                     self.join_snapshot(&held.webhook, &held.undelivered())?;
@@ -191,7 +195,7 @@ impl Transaction<'_, '_> {
         match settlement.settled {
             _ if settlement.disable_webhook => self.switch_off(&held.webhook),
             Settled::Delivered | Settled::NotSent(_) => self.release(&held.webhook),
-            Settled::Dead => self.release_if_idle(&held.webhook),
+            Settled::Dead | Settled::Unwanted => self.release_if_idle(&held.webhook),
             Settled::RetryAt(_) => Ok(()),
         }
     }
@@ -223,7 +227,7 @@ impl Transaction<'_, '_> {
                 self.prepared
                     .execute(sql, params![webhook, micros(settlement.at), u32::MAX])?;
             }
-            Settled::NotSent(_) => {}
+            Settled::NotSent(_) | Settled::Unwanted => {}
         }
         if let Some(until) = settlement.rest_until {
             let sql = "UPDATE webhooks SET rest_until = ?2

@@ -12,12 +12,15 @@ use guest_store::{
 };
 use secrecy::ExposeSecret as _;
 use webhook::{
-    Attempt, Dispatcher, EndpointHealth, EventName, Failure, Load, MessageId, NextStep, Subscription,
+    Attempt, Conditions, Dispatcher, EndpointHealth, EventName, Failure, Load, MessageId, NextStep,
+    Subscription,
 };
 
 use super::Direct;
 use super::redact::{redact, texts};
+use super::session_row::SessionRow;
 use super::signing_keys::SigningKeys;
+use super::update::Mutation;
 use crate::Error;
 
 /// Time until another worker may lease a delivery. It is longer than any attempt.
@@ -62,10 +65,17 @@ impl Direct {
                 return self.settle(settlement, None).await;
             }
         };
-        let Some((id, body, mut disclosure)) = self.message(&leased).await? else {
-            let now = self.clock().now().utc;
-            let postponed = leased.settlement(Settled::NotSent(now + UNREADABLE_PAUSE), now);
-            return self.settle(postponed, None).await;
+        let (id, body, mut disclosure) = match self.message(&leased, &subscription).await? {
+            Message::Ready(id, body, disclosure) => (id, body, disclosure),
+            Message::Unreadable => {
+                let now = self.clock().now().utc;
+                let postponed = leased.settlement(Settled::NotSent(now + UNREADABLE_PAUSE), now);
+                return self.settle(postponed, None).await;
+            }
+            Message::Unwanted => {
+                let unwanted = leased.settlement(Settled::Unwanted, self.clock().now().utc);
+                return self.settle(unwanted, None).await;
+            }
         };
         let (outcome, made) = self.attempt(dispatcher, &subscription, &keys, &id, body).await;
         disclosure.at = made.at;
@@ -171,12 +181,11 @@ impl Direct {
         }
     }
 
-    /// The id and the body to send now, of the session as it is with the consent that is in force, and the audit entry of
-    /// its disclosure. `None` if it cannot be sent.
-    async fn message(&self, leased: &Leased) -> Result<Option<(MessageId, Bytes, Draft)>, Error> {
+    /// Returns the content to send now, of the session as it is with the consent that is in force.
+    async fn message(&self, leased: &Leased, subscription: &Subscription) -> Result<Message, Error> {
         let Ok(id) = leased.id.parse::<MessageId>() else {
             tracing::error!(webhook = %leased.webhook.id, delivery = leased.id, "a delivery has an invalid id, so it is not sent: restore the store from a backup");
-            return Ok(None);
+            return Ok(Message::Unreadable);
         };
         let session = match &leased.payload {
             Payload::Erased { session, range } => {
@@ -184,28 +193,69 @@ impl Direct {
                 let system = Actor::system("guest-suite");
                 let entry = self.webhook_draft(system, "webhook.delivered", &leased.webhook.id);
                 let entry = entry.detail("event", EventName::Erased.as_str());
-                return Ok(Some((id, erased_event(session, range, leased.at), entry)));
+                return Ok(Message::Ready(id, erased_event(session, range, leased.at), entry));
             }
             Payload::Event { session, .. } | Payload::Snapshot { session, .. } => session,
         };
-        let reevaluated = match self.load_any(session).await {
-            Ok(record) => self.reevaluated(record).await,
-            Err(error) => Err(error),
+        let wanted = async {
+            let record = self.reevaluated(self.load_any(session).await?).await?;
+            self.wanted(record, &leased.webhook, &subscription.conditions)
+                .await
         };
-        match reevaluated {
-            Ok(record) => Ok(record
-                .delivery_body(leased, self.clock().now())
-                .map(|(body, entry)| (id, body, entry))),
+        match wanted.await {
+            Ok(Some(record)) => Ok(
+                match record.delivery_body(leased, subscription, self.clock().now()) {
+                    Some((body, entry)) => Message::Ready(id, body, entry),
+                    None => Message::Unreadable,
+                },
+            ),
+            Ok(None) => Ok(Message::Unwanted),
             // it was erased after the lease
-            Err(Error::Refused(ErrorCode::NotFound)) => Ok(None),
+            Err(Error::Refused(ErrorCode::NotFound)) => Ok(Message::Unreadable),
             Err(Error::Store(error)) if error.kind() == StoreErrorKind::Corrupt => {
                 self.audit_log().monitor().verify_now();
                 tracing::error!(%session, webhook = %leased.webhook.id, "a session cannot be read, so its delivery is not sent: restore it from a backup");
-                Ok(None)
+                Ok(Message::Unreadable)
             }
             Err(error) => Err(error),
         }
     }
+
+    /// Returns the session if it meets the conditions of a webhook. One that met them once is followed to its end: otherwise
+    /// the withdrawal of an attribute would hide itself from the receiver.
+    async fn wanted(
+        &self,
+        record: SessionRow,
+        webhook: &WebhookRow,
+        conditions: &Conditions,
+    ) -> Result<Option<SessionRow>, Error> {
+        let id = webhook.id.as_str();
+        if record.document.followers.contains(id) {
+            return Ok(Some(record));
+        }
+        if conditions.attributes.is_empty() {
+            return Ok(record.meets(conditions).then_some(record));
+        }
+        self.update_record(record, |record, _| {
+            if !record.meets(conditions) {
+                return Ok((Mutation::default(), None));
+            }
+            let mut followed = record.clone();
+            followed.document.followers.insert(id.to_owned());
+            Ok((followed.store().into(), Some(followed)))
+        })
+        .await
+    }
+}
+
+/// The content to send for a delivery.
+enum Message {
+    /// The id and the body, with the audit entry of its disclosure.
+    Ready(MessageId, Bytes, Draft),
+    /// Nothing, as a part of it cannot be read.
+    Unreadable,
+    /// Nothing, as the session does not meet the conditions of the webhook.
+    Unwanted,
 }
 
 /// The subscription and the secrets of a delivery.

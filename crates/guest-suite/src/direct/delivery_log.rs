@@ -2,10 +2,10 @@
 
 use audit::{Actor, Outcome};
 use bytes::Bytes;
-use genesys_api::{WebhookId, entropy};
+use genesys_api::{SessionId, WebhookId, entropy};
 use guest_sessions::{
     AttemptInfo, DeliveryInfo, DeliveryPage, DeliveryPageQuery, DeliveryState, ErrorCode, Replayed, Webhook,
-    WebhookState, WebhookStatus,
+    WebhookPreview, WebhookState, WebhookStatus,
 };
 use guest_store::{
     Change, Delivery, DeliveryAttempt, DeliveryKind, DeliveryQuery, DeliverySelect, QueueStats, Replay,
@@ -147,6 +147,33 @@ impl Direct {
         let outcome = if is_success { Outcome::Ok } else { Outcome::Error };
         self.commit(entry.outcome(outcome).into()).await?;
         Ok(attempt_info(attempt, true))
+    }
+
+    /// Shows what a webhook would be sent of a session of its owner now. Nothing is sent, and the view is audited.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`], or the store's.
+    pub async fn preview_webhook(
+        &self,
+        owner: &str,
+        id: &WebhookId,
+        session: &SessionId,
+    ) -> Result<WebhookPreview, Error> {
+        let known = self.stored_webhook(owner, id).await?;
+        let (subscription, _) = parse(&known).map_err(|_| StoreErrorKind::Corrupt)?;
+        let record = self.reevaluated(self.load(owner, session).await?).await?;
+        let is_follower = record.document.followers.contains(id.as_str());
+        let is_wanted = is_follower || record.meets(&subscription.conditions);
+        let mut preview = WebhookPreview {
+            is_wanted,
+            body: None,
+        };
+        if is_wanted {
+            let (body, entry) = record.preview(&known, &subscription, self.clock().now());
+            self.commit(entry.into()).await?;
+            preview.body = serde_json::from_slice(&body).ok();
+        }
+        Ok(preview)
     }
 
     /// Adds the state, the queue and the last attempts of a webhook.

@@ -1,5 +1,6 @@
 //! Operations on stored sessions: creation, consent, end, erasure.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use audit::{Actor, Draft, Outcome};
@@ -115,6 +116,7 @@ impl Direct {
                 read_message: None,
                 tokens: None,
                 signed_in: false,
+                followers: BTreeSet::new(),
             },
         };
         let family = RefreshTokenFamily::new(entropy::bytes());

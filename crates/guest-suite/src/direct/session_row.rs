@@ -1,5 +1,7 @@
 //! The row of a session with its parsed document.
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use audit::{Actor, Draft, Pseudonym};
@@ -8,14 +10,14 @@ use genesys_api::{ChannelId, Now, SessionState, entropy};
 use guest_conversation::client::SessionUpdate;
 use guest_payload::{ConsentUpdate, GuestData};
 use guest_sessions::{ErrorCode, SessionEvent};
-use guest_store::{Change, Event, Leased, Payload, Session, StoreErrorKind};
+use guest_store::{Change, Event, Leased, Payload, Session, StoreErrorKind, Webhook};
 use serde::{Deserialize, Serialize};
 use session_metrics::{EndReason, Group, Journey, Metrics};
 use time::OffsetDateTime;
 use time::serde::timestamp::milliseconds::option as milliseconds;
 use token_window::RefreshTokenFamily;
 use web_messaging::CustomAttributes;
-use webhook::EventName;
+use webhook::{Conditions, EventName, Subscription};
 
 use super::update::Mutation;
 use crate::{Error, SessionInfo};
@@ -48,6 +50,9 @@ pub(super) struct Document {
     /// Whether the guest signed in. The session at Genesys Cloud cannot be anonymous again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) signed_in: bool,
+    /// Ids of the webhooks with conditions on attributes that it met once.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) followers: BTreeSet<String>,
 }
 
 /// The labels of a session's figures.
@@ -158,6 +163,17 @@ impl SessionRow {
         }
     }
 
+    /// Whether the session meets the conditions now, with the attributes that may be sent.
+    pub(super) fn meets(&self, conditions: &Conditions) -> bool {
+        let data = &self.document.data;
+        let places = data.consent().jurisdictions.iter();
+        let places = places
+            .flat_map(|place| place.ancestors())
+            .map(|place| place.as_str());
+        let attribute = |name: &str| data.attributes().find(|(key, _)| *key == name);
+        conditions.are_met(places, |name| attribute(name).map(|(_, value)| value))
+    }
+
     /// Whether the session is live in the store although its idle timeout has passed.
     pub(super) fn has_lapsed(&self, now: OffsetDateTime) -> bool {
         self.row.ended_at.is_none() && self.row.idle_deadline <= now
@@ -191,19 +207,19 @@ impl SessionRow {
     ///
     /// The entry has the id of the delivery under the subject key: the receiver's log, which has the id too, links it to the
     /// session no longer than that key exists.
-    pub(super) fn delivery_body(&self, delivery: &Leased, now: Now) -> Option<(Bytes, Draft)> {
+    pub(super) fn delivery_body(
+        &self,
+        delivery: &Leased,
+        subscription: &Subscription,
+        now: Now,
+    ) -> Option<(Bytes, Draft)> {
         let (name, at, sequence, range) = match &delivery.payload {
             Payload::Event { name, sequence, .. } => (name.parse().ok()?, delivery.at, *sequence, None),
             Payload::Snapshot { range, .. } => (EventName::Snapshot, now.utc, self.row.version, Some(range)),
             Payload::Erased { .. } => return None,
         };
-        let event = SessionEvent {
-            session: &self.info(now.utc),
-            channel: &self.row.channel,
-            data: &self.document.data,
-            sequence,
-            range,
-        };
+        let session = self.info(now.utc);
+        let event = self.session_event(&session, subscription, sequence, range);
         let id = Pseudonym::of(&self.row.secrets.subject_key, &delivery.id);
         let entry = self
             .draft(now, Actor::system("guest-suite"), "webhook.delivered")
@@ -215,6 +231,36 @@ impl SessionRow {
             event.to_bytes(name, at),
             entry.details(event.disclosure_details()),
         ))
+    }
+
+    /// The body that an `updated` event of this session would have at `now`, and the audit entry of showing it.
+    pub(super) fn preview(&self, webhook: &Webhook, subscription: &Subscription, now: Now) -> (Bytes, Draft) {
+        let session = self.info(now.utc);
+        let event = self.session_event(&session, subscription, self.row.version, None);
+        let entry = self
+            .draft(now, Actor::client(webhook.owner.as_str()), "webhook.previewed")
+            .detail("webhook", webhook.id.as_str());
+        (
+            event.to_bytes(EventName::Updated, now.utc),
+            entry.details(event.disclosure_details()),
+        )
+    }
+
+    fn session_event<'a>(
+        &'a self,
+        session: &'a SessionInfo,
+        subscription: &'a Subscription,
+        sequence: u64,
+        range: Option<&'a RangeInclusive<u64>>,
+    ) -> SessionEvent<'a> {
+        SessionEvent {
+            session,
+            channel: &self.row.channel,
+            data: &self.document.data,
+            sequence,
+            range,
+            fields: &subscription.fields,
+        }
     }
 }
 
@@ -263,6 +309,7 @@ mod tests {
             read_message: Some("m-1".to_owned()),
             tokens: None,
             signed_in: false,
+            followers: BTreeSet::new(),
         };
         Session {
             id: "s-1".parse().unwrap(),

@@ -4,7 +4,7 @@ use audit::{Actor, Draft};
 use genesys_api::{WebhookId, entropy};
 use guest_sessions::{ErrorCode, SubscriptionBody, Webhook};
 use guest_store::{Change, KeyedRequest, Resource, StoreErrorKind, Webhook as WebhookRow};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use time::OffsetDateTime;
 use webhook::{Secret, Subscription};
 
@@ -14,9 +14,18 @@ use super::signing_keys::SigningKeys;
 use super::update::{Mutation, is_conflict};
 use crate::Error;
 
+/// A webhook that was registered.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// The webhook. A new one has its secret, if that is shared.
+    pub webhook: Webhook,
+    /// Whether the call created it, or one before with the same idempotency key.
+    pub is_new: bool,
+}
+
 impl Direct {
     /// Registers a webhook. If the same webhook exists, returns that without its secret. A repeated `request` with a key
-    /// brings the secret again, unless the webhook was changed.
+    /// brings the new webhook with its secret again, unless it was changed.
     ///
     /// # Errors
     /// [`ErrorCode::WebhookNameInUse`] if the name is used with other content, the other codes of the contract, or the
@@ -26,7 +35,7 @@ impl Direct {
         owner: &str,
         wanted: Subscription,
         request: Option<KeyedRequest>,
-    ) -> Result<Webhook, Error> {
+    ) -> Result<Registered, Error> {
         // before the request, which is stored with its webhook: one that is found here is of another request
         let existing = self.find_webhook(owner, &wanted).await;
         match self.created_before(request.as_ref()).await? {
@@ -34,21 +43,25 @@ impl Direct {
             Some(_) => return Err(ErrorCode::IdempotencyKeySpent.into()),
             None => {}
         }
+        let known = |webhook| Registered {
+            webhook,
+            is_new: false,
+        };
         if let Some(existing) = existing? {
-            return Ok(existing);
+            return Ok(known(existing));
         }
-        let secret = Secret::generate(entropy::bytes());
+        let secret = wanted.signature.generate(entropy::bytes());
         let id = WebhookId::from(entropy::ordered_uuid(self.clock().now().utc));
         let keys = SigningKeys::new(secret.clone());
         let row = row(id, owner, &wanted, keys.to_text());
         match self.put_webhook("webhook.registered", row, None, request).await {
             // another task registered the name first, perhaps with the same content
             Err(error @ Error::Refused(ErrorCode::WebhookNameInUse)) => {
-                self.find_webhook(owner, &wanted).await?.ok_or(error)
+                self.find_webhook(owner, &wanted).await?.map(known).ok_or(error)
             }
-            result => result.map(|stored| Webhook {
-                secret: Some(secret),
-                ..stored
+            result => result.map(|stored| Registered {
+                webhook: with_secret(stored, secret),
+                is_new: true,
             }),
         }
     }
@@ -112,9 +125,10 @@ impl Direct {
     }
 
     /// Replaces the subscription of a webhook and keeps its secret. A webhook that is enabled again gets what waits for it.
+    /// One with signatures of another version gets a new secret, as by a rotation.
     ///
     /// # Errors
-    /// [`ErrorCode::NotFound`], [`ErrorCode::WebhookNameInUse`], or the store's.
+    /// [`ErrorCode::NotFound`], [`ErrorCode::WebhookNameInUse`], [`ErrorCode::WebhookRotationLimit`], or the store's.
     pub async fn replace_webhook(
         &self,
         owner: &str,
@@ -124,32 +138,41 @@ impl Direct {
         loop {
             let known = self.stored_webhook(owner, id).await?;
             let before = shown(&known).ok();
+            let signature = before.as_ref().map(|before| before.subscription.signature);
+            let is_rotated = signature.is_some_and(|signature| signature != wanted.signature);
+            let secret = is_rotated.then(|| wanted.signature.generate(entropy::bytes()));
+            let secrets = match &secret {
+                Some(secret) => self.rotated_keys(&known, secret)?.to_text(),
+                None => known.secrets,
+            };
             let replaced = WebhookRow {
                 version: known.version,
-                ..row(known.id, owner, &wanted, known.secrets)
+                ..row(known.id, owner, &wanted, secrets)
             };
             match self.put_webhook("webhook.updated", replaced, before, None).await {
                 // it was disabled or replaced meanwhile
                 Err(error) if is_conflict(&error) => {}
-                result => return result,
+                result => {
+                    return result.map(|stored| match secret {
+                        Some(secret) => with_secret(stored, secret),
+                        None => stored,
+                    });
+                }
             }
         }
     }
 
-    /// Gives a webhook a new secret, which the answer has. Deliveries are signed with the replaced secret too for 24 hours.
+    /// Gives a webhook a new secret, which the answer has if it is shared. Deliveries are signed with the replaced secret too for 24 hours.
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`], [`ErrorCode::WebhookRotationLimit`] if ten replaced secrets still sign, or the store's.
     pub async fn rotate_webhook_secret(&self, owner: &str, id: &WebhookId) -> Result<Webhook, Error> {
-        let secret = Secret::generate(entropy::bytes());
         loop {
             let known = self.stored_webhook(owner, id).await?;
-            let now = self.clock().now().utc;
-            let (_, keys) = parse(&known).map_err(|_| StoreErrorKind::Corrupt)?;
-            let keys = keys.rotated(secret.clone(), now);
-            let keys = keys.ok_or(ErrorCode::WebhookRotationLimit)?;
+            let signature = subscription(&known)?.signature;
+            let secret = signature.generate(entropy::bytes());
             let rotated = WebhookRow {
-                secrets: keys.to_text(),
+                secrets: self.rotated_keys(&known, &secret)?.to_text(),
                 ..known
             };
             match self
@@ -157,15 +180,21 @@ impl Direct {
                 .await
             {
                 Err(error) if is_conflict(&error) => {}
-                result => {
-                    let secret = Some(secret);
-                    keys.next_end()
-                        .into_iter()
-                        .for_each(|at| self.shared.deadlines.remove_by(at));
-                    return result.map(|stored| Webhook { secret, ..stored });
-                }
+                result => return result.map(|stored| with_secret(stored, secret)),
             }
         }
+    }
+
+    /// The keys of a webhook with a new current one. The replaced ones that no longer sign are dropped in time.
+    fn rotated_keys(&self, known: &WebhookRow, secret: &Secret) -> Result<SigningKeys, Error> {
+        let now = self.clock().now().utc;
+        let (_, keys) = parse(known).map_err(|_| StoreErrorKind::Corrupt)?;
+        let keys = keys.rotated(secret.clone(), now);
+        let keys = keys.ok_or(ErrorCode::WebhookRotationLimit)?;
+        keys.next_end()
+            .into_iter()
+            .for_each(|at| self.shared.deadlines.remove_by(at));
+        Ok(keys)
     }
 
     /// Drops the replaced secrets that no longer sign. Returns when the next one ends.
@@ -215,19 +244,20 @@ impl Direct {
         .map(drop)
     }
 
-    /// Returns a webhook that a request created, with its secret if it was not changed since.
-    async fn registered_before(&self, owner: &str, id: &WebhookId) -> Result<Webhook, Error> {
+    /// Returns a webhook that a request created, as new with its secret if it was not changed since.
+    async fn registered_before(&self, owner: &str, id: &WebhookId) -> Result<Registered, Error> {
         let rows = self.rows(owner).await?;
         let row = rows.iter().find(|row| row.id == *id);
         let row = row.ok_or(ErrorCode::IdempotencyKeySpent)?;
-        let secret = match row.version {
-            1 => Some(parse(row).map_err(|_| StoreErrorKind::Corrupt)?.1.current),
-            _ => None,
+        let (webhook, is_new) = (shown(row)?, row.version == 1);
+        let webhook = match is_new {
+            true => with_secret(
+                webhook,
+                parse(row).map_err(|_| StoreErrorKind::Corrupt)?.1.current,
+            ),
+            false => webhook,
         };
-        Ok(Webhook {
-            secret,
-            ..shown(row)?
-        })
+        Ok(Registered { webhook, is_new })
     }
 
     pub(super) async fn stored_webhook(&self, owner: &str, id: &WebhookId) -> Result<WebhookRow, Error> {
@@ -307,8 +337,20 @@ fn shown(row: &WebhookRow) -> Result<Webhook, Error> {
             ..subscription(row)?
         },
         secret: None,
+        public_key: SigningKeys::parse(row.secrets.expose_secret())
+            .ok()
+            .and_then(|keys| keys.current.public_key()),
         status: None,
     })
+}
+
+/// A webhook with its new secret, if a receiver needs it.
+fn with_secret(webhook: Webhook, secret: Secret) -> Webhook {
+    let is_shared = secret.public_key().is_none();
+    Webhook {
+        secret: is_shared.then_some(secret),
+        ..webhook
+    }
 }
 
 /// The subscription as the owner specified it.

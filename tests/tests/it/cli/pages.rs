@@ -51,12 +51,14 @@ async fn commands_about_webhooks_run_as_shown() {
     let crm = Crm::start(&Clock::system()).await;
     let subscription = crm.subscription("/guest-sync");
     let api = serving.api(Tls::system().unwrap()).await;
+    let session = serving.session().await;
     let registered =
         Call::post(WEBHOOKS).json(&serde_json::to_value(SubscriptionBody(&subscription)).unwrap());
     api.ask(registered).await;
     let (id, secret) = EXAMPLE_CLIENT;
     let variables = [
         ("GATEWAY", serving.url.as_str()),
+        ("SESSION", session["id"].as_str().unwrap()),
         ("GUEST_GATEWAY_CLIENT_ID", id),
         ("GUEST_GATEWAY_CLIENT_SECRET", secret),
     ];

@@ -148,6 +148,7 @@ impl Fixture {
             "refreshSession" => call.json(&json!({ "refreshToken": subject["refreshToken"] })),
             "listDeliveries" => call.with_path(&format!("{path}?state=dead")),
             "replayDeliveries" => call.json(&json!({})),
+            "previewWebhook" => call.json(&json!({ "sessionId": self.session().await["id"] })),
             "registerWebhook" | "replaceWebhook" => call.json(&webhook(&format!("n-{}", entropy::number()))),
             _ => call,
         }

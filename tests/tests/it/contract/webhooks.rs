@@ -4,12 +4,22 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use guest_suite::store::{Settled, Settlement};
+use serde_json::json;
 
-use super::fixture::{Fixture, attempt};
+use super::fixture::{Fixture, attempt, webhook};
 use crate::api::{Call, WEBHOOKS};
 use crate::document::DOCUMENT;
 
 pub(super) async fn full_answers(fixture: &Fixture, seen: &mut BTreeSet<String>) {
+    let mut all = webhook("chosen");
+    all["signature"] = "v1a".into();
+    all["fields"] = json!({ "contact": "guestId", "origin": { "constant": "web" } });
+    all["eventFilters"].as_array_mut().unwrap().extend([
+        json!({ "predicate": { "type": "region", "values": ["EU"] } }),
+        json!({ "predicate": { "type": "attribute", "name": "source", "values": ["web"] } }),
+    ]);
+    let chosen = fixture.send(Call::post(WEBHOOKS).json(&all)).await;
+    DOCUMENT.seen("registerWebhook", 201, &chosen.json(), seen);
     let webhook = fixture.webhook().await;
     let path = format!("{WEBHOOKS}/{}", webhook["id"].as_str().unwrap());
     let now = fixture.world.clock.now().utc;

@@ -35,7 +35,8 @@ impl Outage {
         let webhook = direct
             .ensure_webhook(OWNER, subscription.clone(), None)
             .await
-            .unwrap();
+            .unwrap()
+            .webhook;
         let egress = Egress::PublicOnly {
             allow: vec!["127.0.0.0/8".parse().unwrap()],
         };

@@ -28,7 +28,8 @@ async fn stored_decision_is_reevaluated_before_data_leaves() {
         .ensure_webhook("shop", crm.subscription("/sync"), None)
         .await
         .unwrap();
-    let webhook = before.ensure_webhook("shop", late.clone(), None).await.unwrap();
+    let registered = before.ensure_webhook("shop", late.clone(), None).await.unwrap();
+    let webhook = registered.webhook;
     let mut ids = Vec::new();
     for _ in 0..3 {
         let guest = consenting(&clock, [Choice::Unknown; 3]);

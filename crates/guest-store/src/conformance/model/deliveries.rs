@@ -193,8 +193,10 @@ impl Model {
         delivery.fence += 1;
         delivery.is_leased = false;
         match (settled, delivery.kind) {
-            (Settled::Delivered, Kind::Snapshot) if has_grown => self.join_snapshot(&delivery),
-            (Settled::Delivered, _) => {}
+            (Settled::Delivered | Settled::Unwanted, Kind::Snapshot) if has_grown => {
+                self.join_snapshot(&delivery)
+            }
+            (Settled::Delivered | Settled::Unwanted, _) => {}
             (Settled::Dead, Kind::Event) => self.join_snapshot(&delivery),
             (Settled::Dead, _) => {
                 (delivery.due, delivery.attempt) = (None, 0);
@@ -208,7 +210,7 @@ impl Model {
         let webhook = self.webhooks.get_mut(&id).expect("it outlives its deliveries");
         match settled {
             Settled::Delivered => (webhook.failing_since, webhook.failures) = (None, 0),
-            Settled::NotSent(_) => {}
+            Settled::NotSent(_) | Settled::Unwanted => {}
             Settled::Dead | Settled::RetryAt(_) => {
                 webhook.failing_since.get_or_insert(now);
                 webhook.failures += 1;
@@ -222,7 +224,7 @@ impl Model {
         }
         match settled {
             Settled::Delivered | Settled::NotSent(_) => self.release(id),
-            Settled::Dead => self.release_if_idle(id),
+            Settled::Dead | Settled::Unwanted => self.release_if_idle(id),
             Settled::RetryAt(_) => {}
         }
         Ok(())

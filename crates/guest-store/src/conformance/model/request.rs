@@ -70,7 +70,7 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         8 => (proptest::option::of(change), 0..3_u8, events)
             .prop_map(|(change, entries, events)| Request::Commit { change, entries, events }),
         4 => (0..8_usize, 0..100_u64).prop_map(|(limit, seconds)| Request::Lease { limit, seconds }),
-        8 => (0..4_usize, 0..4_u8, rest, weighted(0.05))
+        8 => (0..4_usize, 0..5_u8, rest, weighted(0.05))
             .prop_map(|(which, settled, rest, disable)| Request::Settle { which, settled, rest, disable }),
     ]
 }
