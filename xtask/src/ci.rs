@@ -169,7 +169,7 @@ const DEEP_STEPS: &[Step] = &[
     },
     Step {
         name: "consent",
-        purpose: "consent: 1,000,000 guests, of whom a refusal, signal, lower age or further place switches nothing on",
+        purpose: "consent: 1,000,000 guests, whom no refusal, signal, lower age, place or lack of evidence switches on",
         minutes: 10.0,
         run: |root| {
             let line = "cargo test --profile simulate --package guest-payload nothing_is_switched_on";

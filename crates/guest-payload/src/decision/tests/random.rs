@@ -9,7 +9,9 @@ struct Case {
     age: Age,
     gpc: bool,
     given: [(Choice, u16, bool); 3],
-    health: (Choice, u16, bool),
+    /// A category of sensitive data, with the choice about it.
+    category: Category,
+    sensitive: (Choice, u16, bool),
 }
 
 impl Case {
@@ -26,13 +28,14 @@ impl Case {
             (CHOICES[random(3) as usize], days, random(4) == 0)
         };
         let given = [(); 3].map(|()| choice());
-        let health = choice();
+        let sensitive = choice();
         Self {
+            category: Category::ALL[random(Category::ALL.len() as u64) as usize],
             places,
             age,
             gpc,
             given,
-            health,
+            sensitive,
         }
     }
 
@@ -50,8 +53,8 @@ impl Case {
         let consent = given.fold(asked, |consent, (purpose, (choice, days, guardian))| {
             consent.with(purpose, choice, evidence(days, guardian))
         });
-        let (choice, days, guardian) = self.health;
-        consent.with_sensitive(Category::Health, choice, evidence(days, guardian))
+        let (choice, days, guardian) = self.sensitive;
+        consent.with_sensitive(self.category, choice, evidence(days, guardian))
     }
 
     fn input<'a>(&'a self, consent: &'a Consent) -> DecisionInput<'a> {
@@ -64,33 +67,31 @@ impl Case {
         }
     }
 
-    /// Whether each purpose and health data are on; none if there is no session.
-    fn on(&self, policy: &Policy, consent: &Consent) -> [bool; 4] {
+    /// Whether each purpose and the sensitive data are on; none if there is no session.
+    fn on(&self, policy: &Policy) -> [bool; 4] {
         let Evaluation {
             states,
             unmet,
             sensitive,
-        } = policy.evaluate(&self.input(consent));
+        } = policy.evaluate(&self.input(&self.consent()));
         let refused = unmet.iter().any(Option::is_some);
         let [marketing, personalization, analytics] = states.map(|state| state.is_on() && !refused);
-        let health = sensitive
-            .iter()
-            .find(|(category, _)| *category == Category::Health);
-        let health = health.is_some_and(|(_, state)| state.is_on() && !refused);
-        [marketing, personalization, analytics, health]
+        let found = sensitive.iter().find(|(category, _)| *category == self.category);
+        let sensitive = found.is_some_and(|(_, state)| state.is_on() && !refused);
+        [marketing, personalization, analytics, sensitive]
     }
 
     /// Below an age of consent nothing is on without a guardian's evidence, in any place.
     fn check_age(&self, policy: &Policy) {
         let consent = self.consent();
         let Some(age) = self.age.years() else { return };
-        for state in policy.evaluate(&self.input(&consent)).states {
+        let evaluation = policy.evaluate(&self.input(&consent));
+        let sensitive = evaluation.sensitive.into_iter().map(|(_, state)| state);
+        for state in evaluation.states.into_iter().chain(sensitive) {
             let rules = policy.rules_for(&self.places, state.rule.subject);
             let is_child = rules.into_iter().any(|rule| age < rule.ages.consent_from);
-            let Subject::Purpose(purpose) = state.rule.subject else {
-                continue;
-            };
-            let by_guardian = consent.purpose(purpose).evidence.is_by_guardian();
+            let given = consent.about(state.rule.subject);
+            let by_guardian = given.is_some_and(|given| given.evidence.is_by_guardian());
             assert!(
                 !(is_child && state.is_on()) || by_guardian,
                 "{}: {self:?}",
@@ -149,26 +150,31 @@ impl Case {
 
     /// A declared sensitive attribute leaves only if its purpose and its category are on, also after a re-evaluation.
     fn check_sensitive_attribute(&self, policy: &'static Policy) {
-        let consent = self.consent();
-        let [marketing, _, _, health] = self.on(policy, &consent);
-        let mut guest = NewGuest::new("c".parse().unwrap(), Jurisdictions::from(&*self.places), consent);
+        let [marketing, _, _, sensitive] = self.on(policy);
+        let places = Jurisdictions::from(&*self.places);
+        let mut guest = NewGuest::new("c".parse().unwrap(), places, self.consent());
         (guest.age, guest.signals) = (self.age, Signals { gpc: self.gpc });
-        guest.attributes.insert("marketing.Diagnosis", "x").unwrap();
+        let mut declared = Policy::purpose_scoped().attributes();
+        let (name, _) = declared
+            .find(|(_, category)| *category == Some(self.category))
+            .unwrap();
+        let name = format!("marketing.{name}");
+        guest.attributes.insert(&*name, "x").unwrap();
         let Ok(session) = guest.decide(policy, today()) else {
             return;
         };
         let leaves = session.data().attributes().count() == 1;
-        let is_declared = policy.category("diagnosis").is_some();
+        let is_declared = policy.category(&name).is_some();
         assert_eq!(
             leaves,
-            marketing && (health || !is_declared),
+            marketing && (sensitive || !is_declared),
             "{}: {self:?}",
             policy.id
         );
         let later = session.data().reevaluate(Policy::purpose_scoped(), today());
         let data = later.as_ref().map_or(session.data(), |update| &update.data);
         let has_basis =
-            data.consent().purpose(Purpose::Marketing).is_on() && data.consent().allows(Category::Health);
+            data.consent().purpose(Purpose::Marketing).is_on() && data.consent().allows(self.category);
         assert!(data.attributes().count() == 0 || has_basis, "{self:?}");
     }
 }
@@ -182,7 +188,7 @@ fn case_count() -> usize {
 }
 
 #[test]
-fn nothing_is_switched_on_by_refusal_signal_age_or_place() {
+fn nothing_is_switched_on_by_refusal_signal_age_place_or_less_evidence() {
     let every: Vec<Jurisdiction> = Jurisdiction::all().collect();
     // splitmix64, from the same seed each time
     let mut state = 0x5EED_u64;
@@ -197,24 +203,24 @@ fn nothing_is_switched_on_by_refusal_signal_age_or_place() {
     while cases < case_count() {
         let case = Case::generate(&mut random, &every);
         let policy = Policy::all()[random(2) as usize];
-        let consent = case.consent();
-        let before = case.on(policy, &consent);
-        let mut refusing = case.clone();
+        let before = case.on(policy);
+        let mut stricter = [(); 6].map(|()| case.clone());
         match random(4) as usize {
-            3 => refusing.health.0 = Choice::Denied,
-            purpose => refusing.given[purpose].0 = Choice::Denied,
+            3 => stricter[0].sensitive.0 = Choice::Denied,
+            purpose => stricter[0].given[purpose].0 = Choice::Denied,
         }
-        let fewer = refusing.consent();
-        let mut stricter = [(); 5].map(|()| case.clone());
         stricter[1].gpc = true;
         stricter[2].age = Age::at_least(random(u64::from(case.age.years().unwrap_or(18)) + 1) as u8);
         stricter[3]
             .places
             .push(every[random(every.len() as u64) as usize]);
         stricter[4].places.clear();
-        for (at, after) in stricter.iter().enumerate() {
-            let consent = if at == 0 { &fewer } else { &consent };
-            for (was, is) in before.into_iter().zip(after.on(policy, consent)) {
+        let Case { given, sensitive, .. } = &mut stricter[5];
+        for (_, _, guardian) in given.iter_mut().chain([sensitive]) {
+            *guardian = false;
+        }
+        for after in &stricter {
+            for (was, is) in before.into_iter().zip(after.on(policy)) {
                 assert!(was || !is, "{}: {case:?} {after:?}", policy.id);
             }
             cases += 1;
