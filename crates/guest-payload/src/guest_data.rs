@@ -370,6 +370,53 @@ mod tests {
     }
 
     #[test]
+    fn data_of_earlier_versions_is_read_and_decided_again() {
+        let purpose = |on: bool, reason: &str, rest: &str| {
+            let chosen = "\"chosenAt\":\"2026-11-22T12:30:00.125Z\"";
+            format!(
+                r#"{{"on":{on},"reason":"{reason}","rule":"purpose-scoped/US-WA/health",{chosen}{rest}}}"#
+            )
+        };
+        let stored = |version: &str, rest: &str, more: &str| {
+            let [granted, denied] = [purpose(true, "granted", rest), purpose(false, "denied", rest)];
+            let text = format!(
+                r#"{{"consent":{{"marketing":"denied","personalization":"granted","analytics":"granted",
+                "policy":"purpose-scoped","policyVersion":"{version}","jurisdiction":"US-WA",
+                "recordedAt":"2026-11-22T12:30:00.125Z","gpc":false,
+                "purposes":{{"marketing":{denied},"personalization":{granted},"analytics":{granted}}}{more}"#
+            );
+            serde_json::from_str::<GuestData>(&text).unwrap()
+        };
+        let names = |data: &GuestData| {
+            data.attributes()
+                .map(|(name, _)| name.to_owned())
+                .collect::<Vec<_>>()
+        };
+        // before sensitive data was a category: a category that followed from the key stood beside each value
+        let attributes =
+            r#"}, "attributes":{"diagnosis":["personalization","x"],"source":["functional","web"]}}"#;
+        let first = stored("1.1.0", "", attributes);
+        assert_eq!(names(&first), ["diagnosis", "source"]);
+        let update = first.reevaluate(Policy::purpose_scoped(), now()).unwrap();
+        assert_eq!(names(&update.data), ["source"], "the diagnosis is declared now");
+        assert_eq!(update.data.consent().policy_version, "2.0.0");
+
+        let health = purpose(true, "granted", r#","obligations":["ask-apart"]"#);
+        let health = health.replacen('{', r#"{"choice":"granted","#, 1);
+        let rest = format!(
+            r#","age":30,"sensitive":{{"health":{health}}}}},
+            "attributes":{{"diagnosis":"x","source":"web"}},"sensitive":{{"diagnosis":"health"}}}}"#
+        );
+        let second = stored("2.0.0", r#","obligations":["offer-objection"]"#, &rest);
+        assert_eq!(names(&second), ["diagnosis", "source"]);
+        assert_eq!(second.category("diagnosis"), Some(Category::Health));
+        let again = serde_json::to_string(&second).unwrap();
+        assert_eq!(serde_json::from_str::<GuestData>(&again).unwrap(), second);
+        let update = second.reevaluate(Policy::purpose_scoped(), now()).unwrap();
+        assert_eq!(names(&update.data), ["diagnosis", "source"]);
+    }
+
+    #[test]
     fn stored_data_is_read_back_unless_its_record_does_not_allow_it() {
         let data = data();
         let mut json = serde_json::to_value(&data).unwrap();
