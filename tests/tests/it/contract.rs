@@ -6,6 +6,7 @@ mod files;
 mod fixture;
 mod frames;
 mod pages;
+mod sensitive;
 mod sign_in;
 mod webhooks;
 

@@ -4,13 +4,16 @@ use genesys_sim::Rules;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::api::{Api, Call, path_of};
+use crate::api::{Api, Call, WEBHOOKS, path_of};
 use crate::conversation::upstream_at;
 use crate::crm::Crm;
 use crate::genesys::Genesys;
 use crate::page::Page;
 use crate::reevaluation::attributes_sent;
 use crate::world::{CHANNEL, CLIENT, World};
+
+/// The value of an attribute that the policy `purpose-scoped` declares as health data.
+pub(crate) const DIAGNOSIS: &str = "canary-diabetes";
 
 /// A gateway with the policy `purpose-scoped` that is connected to this Genesys.
 async fn world(genesys: &Genesys) -> World {
@@ -24,7 +27,7 @@ fn guest(place: &str, consent: &Value) -> Value {
     json!({
         "channelConfigurationId": CHANNEL,
         "guestAttributes": {
-            "region": place, "source": "web", "marketing.segment": "gold", "diagnosis": "canary-diabetes",
+            "region": place, "source": "web", "marketing.segment": "gold", "diagnosis": DIAGNOSIS,
         },
         "consent": consent,
     })
@@ -83,11 +86,11 @@ async fn diagnosis_leaves_only_with_consent_to_health_data_until_its_withdrawal(
     assert_eq!(health["obligations"], json!(["ask-apart", "offer-withdrawal"]));
     assert_eq!(
         crm.received(2).await[1].body()["data"]["guestAttributes"]["diagnosis"],
-        "canary-diabetes"
+        DIAGNOSIS
     );
     let (mut page, mut upstream) = tokio::join!(Page::of(&session), genesys.configured());
     let before = attributes_sent(&mut page, &mut upstream).await;
-    assert_eq!(before["diagnosis"], "canary-diabetes");
+    assert_eq!(before["diagnosis"], DIAGNOSIS);
 
     // one call, effective at once upstream, downstream and in the store
     let withdrawal = Call::new(Method::PATCH, &path_of(&session, "/consent"));
@@ -174,5 +177,44 @@ async fn child_needs_the_evidence_of_a_guardian_which_is_audited() {
         "{text}"
     );
     assert!(!text.contains("canary"), "{text}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn withdrawal_reaches_the_store_and_the_queue_of_a_paused_webhook() {
+    let genesys = Genesys::start().await;
+    let world = world(&genesys).await;
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    suite.ensure_webhook(&crm.subscription("/sync")).await.unwrap();
+    let webhook = suite.webhooks().await.unwrap().remove(0).id;
+    let api = Api::of(&world, CLIENT).await;
+    let switch = async |to: &str| {
+        let call = Call::post(&format!("{WEBHOOKS}/{webhook}/{to}"));
+        api.ask(call).await
+    };
+    switch("pause").await;
+    let consent = json!({ "marketing": true, "sensitive": { "health": true } });
+    let session = api.create(&guest("US-WA", &consent)).await;
+    let id = session["id"].as_str().unwrap().parse().unwrap();
+    let document = async || {
+        let row = world.gateway.store().session(&id).await.unwrap().unwrap();
+        String::from_utf8(row.document.to_vec()).unwrap()
+    };
+    assert!(document().await.contains(DIAGNOSIS));
+    let withdrawal = Call::new(Method::PATCH, &path_of(&session, "/consent"));
+    api.ask(withdrawal.json(&json!({ "withdrawAll": true }))).await;
+    let stored = document().await;
+    assert!(
+        stored.contains("\"web\"") && !stored.contains(DIAGNOSIS) && !stored.contains("gold"),
+        "{stored}"
+    );
+    switch("resume").await;
+    for delivery in crm.received(2).await {
+        let body = delivery.body().to_string();
+        assert!(
+            body.contains("\"web\"") && !body.contains(DIAGNOSIS) && !body.contains("gold"),
+            "{body}"
+        );
+    }
     world.stop().await;
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Answer, Api, Call, path_of};
 use crate::page::{Page, upgrade_with};
+use crate::sensitive::DIAGNOSIS;
 use crate::world::{ASSERTION_SECRET, CLIENT, ORIGIN, World};
 
 pub(crate) const CREATE: &str = "/spa/session";
@@ -20,7 +21,7 @@ pub(crate) const CREATE: &str = "/spa/session";
 /// The body of a creation.
 pub(crate) fn consent() -> Value {
     json!({
-        "guestAttributes": { "region": "EU" },
+        "guestAttributes": { "region": "EU", "diagnosis": DIAGNOSIS },
         "consent": { "marketing": true, "personalization": true, "analytics": true },
     })
 }
@@ -397,8 +398,7 @@ async fn guest_of_an_assertion_has_one_session_in_all_browsers() {
     let (world, api) = world_with("anonymous = false").await;
     let create = async |consent: Value| {
         let assertion = Claims::of(&world, "guest-7").sign();
-        let body =
-            json!({ "guestAttributes": { "region": "EU" }, "consent": consent, "assertion": assertion });
+        let body = json!({ "guestAttributes": { "region": "EU", "diagnosis": DIAGNOSIS }, "consent": consent, "assertion": assertion });
         let answer = api.send(of_page(Call::post(CREATE).json(&body))).await;
         (answer.status, Visit::of(&answer))
     };
@@ -419,7 +419,7 @@ async fn guest_of_an_assertion_has_one_session_in_all_browsers() {
     choices["consentTimestamp"] = "2026-01-01T00:00:00Z".into();
     choices["analytics"] = true.into();
     let assertion = Claims::of(&world, "guest-7").sign();
-    let body = json!({ "guestAttributes": { "region": "EU" }, "consent": choices, "assertion": assertion });
+    let body = json!({ "guestAttributes": { "region": "EU", "diagnosis": DIAGNOSIS }, "consent": choices, "assertion": assertion });
     let outdated = api.send(of_page(Call::post(CREATE).json(&body))).await;
     assert_eq!(outdated.json()["code"], "consent.outdated");
     api.send(first.call(Call::new(Method::DELETE, "/spa/session")))

@@ -12,6 +12,7 @@ use crate::api::{Answer, Api, Call, ERASURES, QUERY, WEBHOOKS, guest, path_of};
 use crate::conversation::files::upload;
 use crate::document::DOCUMENT;
 use crate::guests::until;
+use crate::sensitive::DIAGNOSIS;
 use crate::sign_in::gateway::sign_in;
 use crate::spa::{cross_site, without_spa};
 use crate::world::{CLIENT, ORIGIN, World};
@@ -159,9 +160,10 @@ impl Fixture {
     }
 }
 
-/// A choice with all its evidence fields.
-fn guest_with_all_fields() -> Value {
+/// A choice with all its evidence fields, and an attribute with sensitive data.
+pub(super) fn guest_with_all_fields() -> Value {
     let mut body = guest();
+    body["guestAttributes"]["diagnosis"] = DIAGNOSIS.into();
     let evidence = json!({
         "age": "18+", "how": "form", "actor": "agent", "notice": { "version": "2026-03", "language": "de" },
         "gpp": "DBABMA~CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA",
