@@ -538,8 +538,8 @@ export interface EventPredicate {
   values: EventType[];
 }
 
-/** Type of a webhook event. `configured`: Genesys configured the session. `updated` and `consent.changed`: its consent, or the decision on it, changed. `ended`: it ended; `expired`: also, by its idle timeout. A webhook also receives `webmessaging.guestsession.snapshot` in place of events that could not be delivered, and `webmessaging.guestsession.erased` for every erased session. */
-export type EventType = "webmessaging.guestsession.created" | "webmessaging.guestsession.configured" | "webmessaging.guestsession.updated" | "webmessaging.guestsession.consent.changed" | "webmessaging.guestsession.ended" | "webmessaging.guestsession.expired";
+/** Type of a webhook event. `configured`: Genesys configured the session. `message.received`: a message of an agent or a bot arrived; the text is not sent. `reconnected`: the session is ready again after a lost connection to Genesys. `updated` and `consent.changed`: its consent, or the decision on it, changed. `ended`: it ended; `expired`: also, by its idle timeout. A webhook also receives `webmessaging.guestsession.snapshot` in place of events that could not be delivered, and `webmessaging.guestsession.erased` for every erased session. */
+export type EventType = "webmessaging.guestsession.created" | "webmessaging.guestsession.configured" | "webmessaging.guestsession.message.received" | "webmessaging.guestsession.reconnected" | "webmessaging.guestsession.updated" | "webmessaging.guestsession.consent.changed" | "webmessaging.guestsession.ended" | "webmessaging.guestsession.expired";
 
 export type FailureCode =
   | "attachment.unknown"
@@ -1132,7 +1132,7 @@ export interface SessionDelivery {
   data: SessionEvent;
   /** Time of the event. Of a snapshot: time of the attempt. */
   timestamp: string;
-  type: "webmessaging.guestsession.created" | "webmessaging.guestsession.configured" | "webmessaging.guestsession.updated" | "webmessaging.guestsession.consent.changed" | "webmessaging.guestsession.ended" | "webmessaging.guestsession.expired" | "webmessaging.guestsession.snapshot";
+  type: "webmessaging.guestsession.created" | "webmessaging.guestsession.configured" | "webmessaging.guestsession.message.received" | "webmessaging.guestsession.reconnected" | "webmessaging.guestsession.updated" | "webmessaging.guestsession.consent.changed" | "webmessaging.guestsession.ended" | "webmessaging.guestsession.expired" | "webmessaging.guestsession.snapshot";
   version: Version;
 }
 

@@ -19,7 +19,7 @@ pub use ws_transport::client::{ConnectLimiter, Settings};
 pub use self::deployments::DeploymentCache;
 pub use self::guest::{Connect, ConnectError};
 pub use self::live::{LiveGuard, LiveSessions, SessionUpdate};
-pub use self::session_connection::{ReadMarker, SessionConnection, SessionStorage, StorageFuture};
+pub use self::session_connection::{Activity, ReadMarker, SessionConnection, SessionStorage, StorageFuture};
 pub use self::sign_in::{RevokeError, SignInService, supply_token};
 pub use self::signed_in::{GuestAccount, GuestError, SignedInGuests};
 use crate::attachments::{AttachError, AttachmentId, File};

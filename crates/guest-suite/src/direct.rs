@@ -17,6 +17,7 @@ mod session_row;
 mod sign_in;
 mod signing_keys;
 mod storage;
+mod subscribed;
 mod tokens;
 mod update;
 mod webhooks;
@@ -51,6 +52,7 @@ pub use self::webhooks::Registered;
 
 use self::deadlines::Deadlines;
 use self::session_row::SessionRow;
+use self::subscribed::Subscribed;
 use crate::{Error, SessionInfo};
 
 /// Sessions per page of a query.
@@ -158,6 +160,7 @@ struct Shared {
     /// Held by the task that repeats its change after a conflict.
     retrying: tokio::sync::Mutex<()>,
     signed_in: SignedInGuests,
+    subscribed: Subscribed,
 }
 
 /// A session that a guest may connect to: its row, and a guard that observes its end.
@@ -213,6 +216,7 @@ impl Direct {
                 config,
                 metrics: Metrics::restore(totals),
                 events: Notify::new(),
+                subscribed: Subscribed::default(),
                 erasing: tokio::sync::Mutex::default(),
                 retrying: tokio::sync::Mutex::default(),
             }),

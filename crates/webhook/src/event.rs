@@ -17,6 +17,10 @@ pub enum EventName {
     Created,
     /// Genesys configured the session: its conversation can begin.
     Configured,
+    /// A message of an agent or a bot arrived.
+    MessageReceived,
+    /// The session is ready again after a lost connection to Genesys.
+    Reconnected,
     /// Its consent, or the decision on it, changed.
     Updated,
     /// As [`Updated`](Self::Updated), which is sent too: for a receiver of consent only.
@@ -35,9 +39,11 @@ pub enum EventName {
 
 impl EventName {
     /// All events that a subscription names, in the order of a session's lifetime. The others need no subscription.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Created,
         Self::Configured,
+        Self::MessageReceived,
+        Self::Reconnected,
         Self::Updated,
         Self::ConsentChanged,
         Self::Ended,
@@ -50,6 +56,8 @@ impl EventName {
         match self {
             Self::Created => "webmessaging.guestsession.created",
             Self::Configured => "webmessaging.guestsession.configured",
+            Self::MessageReceived => "webmessaging.guestsession.message.received",
+            Self::Reconnected => "webmessaging.guestsession.reconnected",
             Self::Updated => "webmessaging.guestsession.updated",
             Self::ConsentChanged => "webmessaging.guestsession.consent.changed",
             Self::Ended => "webmessaging.guestsession.ended",

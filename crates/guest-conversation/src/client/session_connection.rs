@@ -33,6 +33,26 @@ pub struct ReadMarker {
     pub message: String,
 }
 
+/// An activity in a conversation that changes no stage.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "a storage handles each")]
+pub enum Activity {
+    /// A message of an agent or a bot arrived.
+    MessageReceived,
+    /// The session is ready again after a lost connection to Genesys Cloud.
+    Reconnected,
+}
+
+impl Activity {
+    fn of(event: &Event) -> Option<Self> {
+        match event {
+            Event::Message(_) => Some(Self::MessageReceived),
+            Event::Connection(ConnectionEvent::Restored(_)) => Some(Self::Reconnected),
+            _ => None,
+        }
+    }
+}
+
 /// One session in the storage of the caller, which logs its failures.
 pub trait SessionStorage: Debug + Send + Sync {
     /// Whether the session is live. The guest of another one does not stay signed in.
@@ -46,6 +66,9 @@ pub trait SessionStorage: Debug + Send + Sync {
 
     /// Stores the read marker, unless one with a later timestamp is stored.
     fn store_read_marker(&self, marker: ReadMarker) -> StorageFuture<'_, ()>;
+
+    /// Stores an activity, if it is of use. The next one waits for it.
+    fn store_activity(&self, activity: Activity) -> StorageFuture<'_, ()>;
 
     /// Stores that the session reached this stage, and returns its stage then. `None` if it cannot be stored now.
     fn store_stage(&self, stage: SessionStage) -> StorageFuture<'_, Option<SessionStage>>;
@@ -66,6 +89,8 @@ pub struct SessionConnection {
     pending: Option<Event>,
     reached: SessionStage,
     storing: Option<JoinHandle<Option<SessionStage>>>,
+    /// The activity that is being stored. The next one waits for it.
+    storing_activity: Option<JoinHandle<()>>,
     is_over: bool,
 }
 
@@ -108,6 +133,7 @@ impl SessionConnection {
             pending: None,
             reached,
             storing: None,
+            storing_activity: None,
             is_over: false,
         }
     }
@@ -139,6 +165,15 @@ impl SessionConnection {
         if let Some(stage) = self.pending.as_ref().and_then(Event::stage) {
             // boxed, since it is large and rare
             Box::pin(self.store_stage(stage)).await;
+        }
+        if let Some(activity) = self.pending.as_ref().and_then(Activity::of) {
+            if let Some(storing) = &mut self.storing_activity {
+                // the task is lost only with its runtime
+                let _ended = storing.await;
+            }
+            let storage = Arc::clone(&self.read_marker.storage);
+            let storing = tokio::spawn(async move { storage.store_activity(activity).await });
+            self.storing_activity = Some(storing);
         }
         match &self.pending {
             Some(Event::Message(message)) => self.read_marker.advance(message.at, &message.id),

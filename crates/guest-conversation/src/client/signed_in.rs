@@ -279,8 +279,7 @@ mod tests {
     use genesys_http::{Client, Tls};
 
     use super::*;
-    use crate::client::ReadMarker;
-    use crate::client::StorageFuture;
+    use crate::client::{Activity, ReadMarker, StorageFuture};
 
     /// Records the deleted tokens.
     #[derive(Clone, Debug, Default)]
@@ -298,6 +297,10 @@ mod tests {
         }
 
         fn store_read_marker(&self, _: ReadMarker) -> StorageFuture<'_, ()> {
+            unreachable!("no conversation is open")
+        }
+
+        fn store_activity(&self, _: Activity) -> StorageFuture<'_, ()> {
             unreachable!("no conversation is open")
         }
 

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use audit::Actor;
 use genesys_api::{SessionId, SessionStage};
-use guest_conversation::client::{ReadMarker, SessionStorage, StorageFuture};
+use guest_conversation::client::{Activity, ReadMarker, SessionStorage, StorageFuture};
 use guest_sessions::ErrorCode;
 use guest_store::{Change, StoreErrorKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use token_window::RefreshError;
+use webhook::EventName;
 
 use super::session_row::SessionRow;
 use super::update::Mutation;
@@ -62,6 +63,33 @@ impl Storage {
         let reached = record.document.journey.stage();
         *self.record.lock().unwrap_or_else(PoisonError::into_inner) = unconfigured(record);
         Ok(reached)
+    }
+
+    async fn try_store_activity(&self, activity: Activity) -> Result<(), Error> {
+        let event = match activity {
+            Activity::MessageReceived => EventName::MessageReceived,
+            Activity::Reconnected => EventName::Reconnected,
+        };
+        let direct = self.direct().ok_or(StoreErrorKind::Unavailable)?;
+        if !direct.is_subscribed(&self.owner, event).await? {
+            return Ok(());
+        }
+        direct
+            .update(&self.owner, &self.id, |record, now| {
+                if record.row.ended_at.is_some() {
+                    return Ok((Mutation::default(), ()));
+                }
+                let events = vec![record.event(event, now.utc)];
+                let change = record.clone().store();
+                Ok((
+                    Mutation {
+                        events,
+                        ..change.into()
+                    },
+                    (),
+                ))
+            })
+            .await
     }
 }
 
@@ -131,6 +159,18 @@ impl SessionStorage for Storage {
                 Ok(()) | Err(Error::Refused(ErrorCode::NotFound)) => {}
                 Err(error) => {
                     tracing::warn!(session = %self.id, %error, "cannot store the read marker: messages may be delivered twice");
+                }
+            }
+        })
+    }
+
+    fn store_activity(&self, activity: Activity) -> StorageFuture<'_, ()> {
+        Box::pin(async move {
+            match self.try_store_activity(activity).await {
+                // an erased session has no events
+                Ok(()) | Err(Error::Refused(ErrorCode::NotFound)) => {}
+                Err(error) => {
+                    tracing::warn!(session = %self.id, ?activity, %error, "cannot store an event for webhooks: they do not get it");
                 }
             }
         })

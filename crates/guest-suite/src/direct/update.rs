@@ -139,8 +139,17 @@ impl Direct {
                 Some(Change::PutWebhook(_) | Change::RemoveSession { .. } | Change::ReplayDeliveries { .. })
             );
         let shared = Arc::clone(&self.shared);
+        let changes_webhook = matches!(
+            unit.change,
+            Some(Change::PutWebhook(_) | Change::RemoveWebhook(_))
+        );
         let committing = tokio::spawn(async move {
-            let committed = shared.config.store.commit(unit).await?;
+            let committed = shared.config.store.commit(unit).await;
+            if changes_webhook {
+                // also after an error: its outcome may be unknown
+                shared.subscribed.handle_change();
+            }
+            let committed = committed?;
             let now = shared.config.http.clock().now();
             if let Some((group, event)) = metric {
                 group.record(event, now.instant);

@@ -1,13 +1,16 @@
 //! Losses and refusals of the gateway's own socket to Genesys.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use genesys_sim::Rules;
 use guest_suite::conversation::{ConnectionEvent, Event};
+use guest_suite::webhook::{EventName, Subscription};
 use serde_json::{Value, json};
 
 use super::{exchange_messages, resume, session, world_at};
 use crate::api::{Api, Call, path_of};
+use crate::crm::{Crm, Delivery};
 use crate::genesys::Genesys;
 use crate::guests::{newcomer, next, page_origin, talk, until};
 use crate::page::{Page, Received, handshake, soon, upgrade};
@@ -109,6 +112,54 @@ async fn client_is_notified_of_a_lost_upstream() {
         }
     }
     talk(&mut session, "two").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn webhook_gets_messages_and_reconnects_if_it_names_them() {
+    let proxy = Proxy::start().await;
+    let world = world_through(&proxy, Rules::default()).await;
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    let mut subscription = crm.subscription("/sync");
+    subscription.events = [EventName::MessageReceived, EventName::Reconnected].into();
+    let all = [EventName::Created, EventName::Ended];
+    suite.ensure_webhook(&subscription).await.unwrap();
+    let other = Crm::start(&world.clock).await;
+    let other_subscription = Subscription {
+        name: "other".parse().unwrap(),
+        events: all.into(),
+        ..other.subscription("/sync")
+    };
+    suite.ensure_webhook(&other_subscription).await.unwrap();
+    let mut session = suite.create(newcomer(&world.clock)).await.unwrap();
+    soon(session.connect(page_origin())).await.unwrap();
+    talk(&mut session, "one").await;
+    crm.received(1).await;
+    proxy.cut();
+    loop {
+        if let Event::Connection(ConnectionEvent::UpstreamRestored) = next(&mut session).await {
+            break;
+        }
+    }
+    crm.received(2).await;
+    session.end().await.unwrap();
+    let mut received: Vec<_> = crm.received(2).await.iter().map(Delivery::body).collect();
+    received.sort_by_key(|body| body["data"]["sequence"].as_u64());
+    let names: Vec<_> = received.iter().map(|body| body["type"].clone()).collect();
+    assert_eq!(
+        names,
+        [EventName::MessageReceived, EventName::Reconnected].map(EventName::as_str)
+    );
+    for body in &received {
+        assert_eq!(body["data"]["id"], session.id().as_str());
+        assert!(
+            !body.to_string().contains("You said"),
+            "the text stays here: {body}"
+        );
+    }
+    let others = other.received(2).await;
+    let names: BTreeSet<_> = others.iter().map(Delivery::event).collect();
+    assert_eq!(names, all.map(|event| event.to_string()).into());
     world.stop().await;
 }
 
