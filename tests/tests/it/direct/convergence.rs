@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use genesys_api::SessionId;
 use guest_suite::contract::ErrorCode;
-use guest_suite::store::EntryQuery;
+use guest_suite::store::{EntryQuery, Leased};
 use guest_suite::webhook::Subscription;
 
 use super::*;
@@ -283,6 +283,37 @@ async fn receiver_that_was_disabled_converges() {
         .iter()
         .filter(|delivery| delivery.id() == refused.id());
     assert_eq!(again.count(), 1, "what it refused is sent again");
+}
+
+#[tokio::test]
+async fn no_event_waits_for_deliveries_in_flight_at_a_restart() {
+    let ids = |leased: &[Leased]| {
+        leased
+            .iter()
+            .map(|leased| leased.id.clone())
+            .collect::<BTreeSet<_>>()
+    };
+    let mut outage = Outage::new().await;
+    for _ in 0..2 {
+        outage.create().await;
+    }
+    let in_flight = outage.direct.lease_due(100).await.unwrap().deliveries;
+    assert_eq!(in_flight.len(), 2);
+    assert!(outage.direct.lease_due(100).await.unwrap().deliveries.is_empty());
+    let mut outage = outage.restart().await;
+    outage.create().await;
+    // the clock stands still
+    let again = outage.direct.lease_due(100).await.unwrap().deliveries;
+    assert_eq!(again.len(), 3, "those in flight, and the new one");
+    assert!(
+        ids(&again).is_superset(&ids(&in_flight)),
+        "each has its id of before"
+    );
+    for delivery in again {
+        outage.direct.deliver(&outage.dispatcher, delivery).await.unwrap();
+    }
+    assert_eq!(outage.waiting().await, (0, 0));
+    assert_eq!(outage.crm.received(3).await.len(), 3);
 }
 
 #[tokio::test]
