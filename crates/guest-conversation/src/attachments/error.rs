@@ -42,8 +42,10 @@ pub enum AttachError {
         /// Media type of the file.
         media_type: Box<str>,
     },
-    /// The name has a slash or a control character; our choice.
-    #[error("invalid file name: a slash or a control character; give the name alone, without its folder")]
+    /// The name has a slash, a control character, a change of direction, or a space at its end; our choice.
+    #[error(
+        "invalid file name: a slash, a control character, a change of direction, or a space at the end; remove them, and the folder"
+    )]
     Name,
     /// The name is too long; the service would answer 4005.
     #[error("invalid file name: {characters} characters; shorten it to at most 1023")]

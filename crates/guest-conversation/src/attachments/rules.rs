@@ -91,7 +91,8 @@ impl Rules {
         if characters > limits::FILE_NAME_CHARACTERS {
             return Err(AttachError::NameTooLong { characters });
         }
-        if name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\')) {
+        let is_forbidden = |c: char| c.is_control() || reorders(c) || matches!(c, '/' | '\\');
+        if name.contains(is_forbidden) || name.ends_with(is_invisible) {
             return Err(AttachError::Name);
         }
         let extension = extension(name).ok_or(AttachError::NoExtension)?.to_lowercase();
@@ -128,6 +129,17 @@ impl Rules {
             None => range == "*",
         })
     }
+}
+
+/// Whether a character changes the direction of those after it, so that an extension can be shown in the middle of a name. Marks
+/// between words of Arabic or Hebrew do not.
+fn reorders(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Whether a character at the end of a name hides that its extension is another one.
+fn is_invisible(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
 
 fn lines<'a>(entries: impl Iterator<Item = &'a str>) -> Box<str> {
@@ -167,7 +179,24 @@ mod tests {
         assert_eq!(check(&rules, "png", 1), Err(AttachError::NoExtension));
         assert_eq!(check(&rules, ".png", 1), Err(AttachError::NoExtension));
         assert_eq!(check(&rules, "../a.png", 1), Err(AttachError::Name));
-        assert_eq!(check(&rules, "a\n.png", 1), Err(AttachError::Name));
+        for name in [
+            "a\n.png",
+            "a.exe ",
+            "a.exe\u{a0}",
+            "a.exe\u{200b}",
+            "a.png\u{feff}",
+            "a\u{202e}gnp.exe",
+            "\u{2067}a.png",
+        ] {
+            assert_eq!(check(&rules, name, 1), Err(AttachError::Name), "{name:?}");
+        }
+        for name in [
+            "عكس\u{200f} 1.png",
+            "نامه\u{200c}ها.png",
+            "👨\u{200d}👩\u{200d}👧.png",
+        ] {
+            assert_eq!(check(&rules, name, 1), Ok(()), "{name:?}");
+        }
         for name in ["a.exe", "a.ExE", "a.png.gif"] {
             assert!(
                 matches!(check(&rules, name, 1), Err(AttachError::Blocked { .. })),
