@@ -706,7 +706,7 @@ export interface HandshakeAccepted {
 export interface Health {
   /** Entries of the audit log that are verified since the start, or since the verification of the day began. */
   auditEntriesVerified?: number;
-  /** The parts that are not ready. Missing if there are none. */
+  /** The parts that are not ready. Missing if there are none. A gateway of several organizations is ready while one of them is reached. */
   notReady?: NotReady[];
   ok: boolean;
   /** Failures that do not concern guests, such as checkpoints of the audit log that could not be written. Missing if there are none. */

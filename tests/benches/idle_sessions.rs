@@ -29,7 +29,7 @@ use genesys_sim::{LOOPBACK, Limits, Pki, Simulator, throwaway_ca};
 use guest_conversation::{DeliveryStatus, Event, SessionEvent};
 use guest_payload::Policy;
 use guest_store::{Keys, SealKey, SqliteStore};
-use guest_suite::direct::DirectConfig;
+use guest_suite::direct::{DirectConfig, Organization};
 use guest_suite::{GuestSession, GuestSessions};
 use token_window::{
     DriverLimits, ExposeSecret as _, Jitter, Refresh, RefreshDriver, RefreshError, RefreshRequest, Tokens,
@@ -177,20 +177,24 @@ fn run_direct(runtime: &Runtime, genesys: &Host, deployment: DeploymentId, folde
         signer: Signer::from_seed("bench", &entropy::bytes())?,
     };
     let store = SqliteStore::open(folder.join("guests.db"), keys, guest_store::Limits::default())?;
+    let http = Client::builder(Tls::only_ca(&ca)?).build();
+    let organization = Organization {
+        deployments: BTreeMap::from([(CHANNEL.parse()?, deployment)]),
+        // a thousand guests at once, against a simulated deployment
+        connections_per_minute: NonZeroU32::MAX,
+        ..Organization::new(http, Hosts::single(genesys))
+    };
     let suite = runtime.block_on(GuestSessions::direct(
         DirectConfig {
             store: Arc::new(store),
-            http: Client::builder(Tls::only_ca(&ca)?).build(),
-            hosts: Hosts::single(genesys),
-            deployments: BTreeMap::from([(CHANNEL.parse()?, deployment)]),
+            organization,
+            further: Vec::new(),
             policy: Policy::find("tutorial-strict")?,
             access_token_lifetime: Duration::from_secs(3_600),
             idle_timeout: Duration::from_secs(86_400),
             queue_timeout: guest_suite::conversation::QUEUE_TIMEOUT,
             retention: Duration::from_secs(86_400),
             limit: 100_000,
-            // a thousand guests at once, against a simulated deployment
-            connections_per_minute: NonZeroU32::MAX,
         },
         "bench",
     ))?;

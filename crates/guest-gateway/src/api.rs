@@ -44,7 +44,6 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 use webhook::Dispatcher;
-use ws_transport::AdmittedOrigin;
 
 pub(crate) use self::access::{Clients, open_claims, sign_claims};
 pub(crate) use self::attachments::FILE_MEMORY;
@@ -78,7 +77,6 @@ pub(crate) struct Parts {
     /// The settings that a reload changes.
     pub(crate) current: Current,
     /// The origin of connections to Genesys, in place of the page's own.
-    pub(crate) upstream_origin: Option<AdmittedOrigin>,
     /// The sender of webhooks, with the networks that they may reach.
     pub(crate) dispatcher: Dispatcher,
     /// The policy and the controller of consent records.

@@ -19,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use genesys_api::{ChannelId, DeploymentId, Host, Hosts};
+use genesys_api::{ChannelId, DeploymentId, Host};
 use guest_payload::Policy;
 use guest_payload::iso27560::Controller;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -29,7 +29,7 @@ use ws_transport::OriginPolicy;
 
 pub(crate) use self::admin::Admin;
 pub use self::client::Client;
-pub(crate) use self::genesys::Genesys;
+pub(crate) use self::genesys::{Genesys, Organization};
 use self::layers::{Layers, Origins};
 use self::parse::{
     address, at_least_one, default_connections, default_limit, deployment, enabled, minutes, origins, policy,
@@ -65,6 +65,9 @@ pub struct Config {
     pub store: Store,
     #[serde(default)]
     pub(crate) genesys: Genesys,
+    /// Several organizations by their names. They have the values of `genesys` as defaults, which has no hosts then.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    organizations: BTreeMap<String, Genesys>,
     pub(crate) sessions: Sessions,
     #[serde(default)]
     pub(crate) webhooks: Webhooks,
@@ -211,6 +214,8 @@ pub(crate) struct Sessions {
 pub(crate) struct Channel {
     /// The value of `channelConfigurationId`.
     pub(crate) id: ChannelId,
+    /// The name of its organization, if there are several.
+    pub(crate) organization: Option<String>,
     /// The messenger deployment of the channel. Default: the one of the simulator.
     #[serde(default, deserialize_with = "deployment")]
     pub(crate) deployment: Option<DeploymentId>,
@@ -277,17 +282,25 @@ impl Config {
 
     /// Checks that the other files of the configuration exist, and the proxy.
     pub(crate) fn check_files(&self) -> Result<(), ConfigError> {
-        self.genesys
-            .proxy()
-            .map_err(|error| self.error("genesys.proxy", error))?;
+        let exists = |key: &str, path: &Path| {
+            let found = std::fs::metadata(path);
+            let found = found.map_err(|source| self.error(key, ConfigError::unread(path, &source)));
+            found.map(drop)
+        };
+        for organization in self.organizations() {
+            let proxy = organization.genesys.proxy();
+            proxy.map_err(|error| self.error(&organization.path("proxy"), error))?;
+            for (key, path) in organization.files() {
+                exists(&key, path)?;
+            }
+        }
         let listen = [
             ("listen.certificate", &self.listen.certificate),
             ("listen.key", &self.listen.key),
         ];
         let admin = self.admin.iter().flat_map(Admin::files);
-        for (key, path) in listen.into_iter().chain(self.genesys.files()).chain(admin) {
-            let Some(path) = path else { continue };
-            std::fs::metadata(path).map_err(|source| self.error(key, ConfigError::unread(path, &source)))?;
+        for (key, path) in listen.into_iter().chain(admin) {
+            path.as_ref().map_or(Ok(()), |path| exists(key, path))?;
         }
         self.check_checkpoint_file()
     }
@@ -295,16 +308,20 @@ impl Config {
     /// Returns the files that hold secrets, but for the key file of the store: this configuration if it does, those of
     /// `secret_file`, and the keys of the certificates.
     pub(crate) fn secret_files(&self) -> impl Iterator<Item = &Path> {
-        let has_password = |proxy: &SecretString| proxy.expose_secret().contains('@');
         let pages = || self.spa.iter().flat_map(|spa| &spa.assertion_key);
         let has_secret = self.client.iter().any(Client::is_inline)
             || pages().any(|key| key.secret.is_some())
             || self.admin.as_ref().is_some_and(|admin| admin.token.is_some())
-            || self.values.get("genesys.proxy").is_some_and(has_password);
+            || self
+                .organizations()
+                .iter()
+                .any(|organization| organization.genesys.has_password());
         let own = self.origins.file().into_iter().filter(move |_| has_secret);
         let clients = self.client.iter().flat_map(Client::secret_files);
         let pages = pages().filter_map(|key| key.secret_file.as_ref());
-        let keys = self.listen.key.iter().chain(&self.genesys.client_key);
+        let client_keys = self.organizations().into_iter();
+        let client_keys = client_keys.filter_map(|organization| organization.genesys.client_key.as_ref());
+        let keys = self.listen.key.iter().chain(client_keys);
         let admin = self
             .admin
             .iter()
@@ -330,18 +347,6 @@ impl Config {
     pub(crate) fn check_checkpoint_file(&self) -> Result<(), ConfigError> {
         let checked = self.audit.check_file(&self.store);
         checked.map_err(|what| self.error("audit.checkpoint_file", what))
-    }
-
-    /// Returns the hosts of Genesys Cloud, or `None` if the simulator is to be started.
-    pub(crate) fn hosts(&self) -> Option<Hosts> {
-        let genesys = &self.genesys;
-        let of_host = genesys.host.as_ref().map(Hosts::single);
-        let mut hosts = of_host.or_else(|| Hosts::of_domain(genesys.region?.domain).ok())?;
-        hosts.login = genesys.login.clone().unwrap_or(hosts.login);
-        hosts.api = genesys.api.clone().unwrap_or(hosts.api);
-        hosts.messaging = genesys.messaging.clone().unwrap_or(hosts.messaging);
-        hosts.cdn = genesys.cdn.clone().unwrap_or(hosts.cdn);
-        Some(hosts)
     }
 }
 

@@ -4,7 +4,7 @@ mod check;
 mod listener;
 mod simulated;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use genesys_api::{ChannelId, Clock, DeploymentId, Host, Hosts};
+use genesys_api::{Clock, Host, Hosts};
 use genesys_http::server::{Server, TowerToHyperService};
 use genesys_http::{Client, ClientIdentity, Egress, RateLimiter, Tls, TlsSettings, TlsVersion, Trust};
 use guest_conversation::client::ConnectLimiter;
 use guest_store::{SqliteStore, Store};
-use guest_suite::direct::{Direct, DirectConfig};
+use guest_suite::direct::{Direct, DirectConfig, Organization};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
 use webhook::Dispatcher;
@@ -30,7 +30,7 @@ use crate::admin::Admin;
 use crate::api::{self, FILE_MEMORY, FaultLog, Parts};
 use crate::audit_log::{own_name, record, record_configuration};
 use crate::checkpoints::Audit;
-use crate::config::{Channel, Config, ConfigError};
+use crate::config::{self, Channel, Config, ConfigError, Genesys};
 use crate::demo_page::{self, DemoPage};
 use crate::health::{Health, Part};
 use crate::keys::Keys;
@@ -88,24 +88,27 @@ impl Gateway {
         let address = guests.local_addr();
         let public = public_host(&config, address)?;
         let keys = open_keys(&config)?;
-        let (hosts, simulator) = match config.hosts() {
-            Some(hosts) => (hosts, None),
-            None => {
-                let simulator = start_simulator(&config, &public, &clock).await?;
-                (Hosts::single(simulator.host()), Some(simulator))
-            }
+        let simulator = match config.genesys.simulator {
+            true => Some(start_simulator(&config, &public, &clock).await?),
+            false => None,
         };
+        let organizations = organizations(&config, simulator.as_ref(), &clock)?;
         let has_demo_page = config.spa.as_ref().is_some_and(|spa| spa.demo_page);
-        let demo_page = has_demo_page.then(|| DemoPage::new(&public, &hosts));
+        let of_pages = organizations.iter().find(|organization| {
+            let channel = config.spa_channel();
+            channel.is_some_and(|channel| organization.deployments.contains_key(channel))
+        });
+        let of_pages = of_pages.filter(|_| has_demo_page);
+        let demo_page = of_pages.map(|organization| DemoPage::new(&public, &organization.hosts));
         let settings = Settings::new(&config, &keys, &public)?;
-        let messaging = vec![hosts.messaging.clone()];
-        let (http, dispatcher, archive) = http_clients(&config, &clock)?;
+        let (dispatcher, archive) = http_clients(&config, &clock)?;
 
-        let direct = open_direct(&config, &keys, http.clone(), hosts, simulator.as_ref()).await?;
+        let direct = open_direct(&config, &keys, &organizations).await?;
         record_start(&**direct.store(), &config, &keys, &clock).await?;
         let (stop, shutdown) = watch::channel(false);
         let shutdown = Shutdown(shutdown);
-        let health = Health::new(direct.clone());
+        let names = organizations.iter().map(|organization| organization.name.clone());
+        let health = Health::new(direct.clone(), names.collect());
         let hub = Hub::new(direct.clone(), health.clone(), shutdown.clone());
 
         let pages = config.spa.as_ref().zip(config.spa_channel());
@@ -117,7 +120,6 @@ impl Gateway {
             current: Current::new(settings),
             sign_in_failures: std::sync::Mutex::default(),
             clock,
-            upstream_origin: config.genesys.origin.as_ref().map(own_origin),
             dispatcher: dispatcher.clone(),
             consent: (config.sessions.policy, config.controller.clone()),
             health: health.clone(),
@@ -135,7 +137,7 @@ impl Gateway {
         let background = direct.clone();
         let background = async move { background.background_tasks(dispatcher).await };
         tasks.spawn(shutdown.clone().stopping(background));
-        let watching = health.clone().watch(http, messaging);
+        let watching = health.clone().watch(organizations);
         tasks.spawn(shutdown.clone().stopping(watching));
         let publishing = config.audit.clone().publish(direct.store().clone(), archive);
         tasks.spawn(shutdown.clone().stopping(publishing));
@@ -286,28 +288,57 @@ impl Gateway {
 async fn open_direct(
     config: &Config,
     keys: &Keys,
-    http: Client,
-    hosts: Hosts,
-    simulator: Option<&Simulator>,
+    organizations: &[Organization],
 ) -> Result<Direct, StartError> {
+    let (organization, further) = organizations.split_first().expect("a configuration has one");
     let opened = Direct::open(DirectConfig {
         store: open_store(config, keys).await?,
-        http,
-        hosts,
-        deployments: deployments(config, simulator),
+        organization: organization.clone(),
+        further: further.to_vec(),
         policy: config.sessions.policy,
         access_token_lifetime: config.sessions.access_token_lifetime,
         idle_timeout: config.sessions.idle_timeout,
         queue_timeout: config.sessions.queue_timeout,
         retention: config.sessions.retention,
         limit: config.sessions.limit,
-        connections_per_minute: config
-            .genesys
-            .connections_per_minute
-            .unwrap_or(ConnectLimiter::PER_MINUTE),
     })
     .await;
-    opened.map_err(StartError::to("load the sessions of the store"))
+    let direct = opened.map_err(StartError::to("load the sessions of the store"))?;
+    direct.set_memberships(config.memberships());
+    Ok(direct)
+}
+
+/// The organizations of Genesys Cloud, of which each has an HTTP client of its own.
+fn organizations(
+    config: &Config,
+    simulator: Option<&Simulator>,
+    clock: &Clock,
+) -> Result<Vec<Organization>, StartError> {
+    let organization = |configured: config::Organization<'_>| {
+        let genesys = configured.genesys;
+        let client = Client::builder(genesys_tls(&configured)?).clock(clock.clone());
+        let http = client.proxy(genesys.proxy()?).build();
+        let hosts = genesys
+            .hosts()
+            .or(simulator.map(|simulator| Hosts::single(simulator.host())));
+        let channels = config.channel.iter().filter(|channel| configured.has(channel));
+        let deployment = |channel: &Channel| {
+            let simulated = simulator.map(Simulator::deployment_id);
+            let deployment = channel.deployment.as_ref().or(simulated)?;
+            Some((channel.id.clone(), deployment.clone()))
+        };
+        Ok(Organization {
+            name: configured.name.to_owned(),
+            http: http.with_rate_limiter(RateLimiter::of_organization()),
+            hosts: hosts.expect("an organization without hosts has the simulator"),
+            origin: genesys.origin.as_ref().map(own_origin),
+            deployments: channels.filter_map(deployment).collect(),
+            connections_per_minute: genesys
+                .connections_per_minute
+                .unwrap_or(ConnectLimiter::PER_MINUTE),
+        })
+    };
+    config.organizations().into_iter().map(organization).collect()
 }
 
 /// Serves these routes until shutdown begins.
@@ -349,10 +380,8 @@ fn own_origin(origin: &Origin) -> AdmittedOrigin {
     policy.admit_own(origin).expect("the policy allows this origin")
 }
 
-/// The clients of Genesys, of webhooks and of the archive of checkpoints.
-fn http_clients(config: &Config, clock: &Clock) -> Result<(Client, Dispatcher, Client), StartError> {
-    let proxy = config.genesys.proxy()?;
-    let genesys = Client::builder(genesys_tls(config)?).clock(clock.clone());
+/// The clients of webhooks and of the archive of checkpoints.
+fn http_clients(config: &Config, clock: &Clock) -> Result<(Dispatcher, Client), StartError> {
     let other_tls = other_tls(config)?;
     let egress = Egress::PublicOnly {
         allow: config.webhooks.allow_networks.clone(),
@@ -360,40 +389,38 @@ fn http_clients(config: &Config, clock: &Clock) -> Result<(Client, Dispatcher, C
     let webhooks = Client::builder(other_tls.clone()).clock(clock.clone());
     let archive = Client::builder(other_tls).clock(clock.clone());
     Ok((
-        genesys
-            .proxy(proxy.clone())
-            .build()
-            .with_rate_limiter(RateLimiter::of_organization()),
         Dispatcher::new(webhooks.egress(egress)).with_schedule(config.webhooks.retries.clone()),
-        archive.proxy(proxy).build(),
+        archive.proxy(config.genesys.proxy()?).build(),
     ))
 }
 
-/// The TLS settings of connections to Genesys.
-pub(crate) fn genesys_tls(config: &Config) -> Result<Tls, StartError> {
-    let genesys = &config.genesys;
+/// The TLS settings of connections to an organization of Genesys.
+pub(crate) fn genesys_tls(organization: &config::Organization<'_>) -> Result<Tls, StartError> {
+    let genesys = organization.genesys;
     let identity = match (&genesys.client_certificate, &genesys.client_key) {
         (Some(certificate), Some(key)) => {
             let identity = ClientIdentity::from_pem(&read(certificate)?, &read(key)?);
-            let start_error = StartError::to("use `client_certificate` and `client_key` of [genesys]");
+            let table = &organization.table;
+            let start_error =
+                StartError::to(format!("use `client_certificate` and `client_key` of [{table}]"));
             Some(identity.map_err(start_error)?)
         }
         _ => None,
     };
-    tls(config, identity, genesys.min_tls_version)
+    tls(genesys, identity, genesys.min_tls_version)
 }
 
 /// The TLS settings of webhooks and of the archive of checkpoints, which do not get the client certificate.
 fn other_tls(config: &Config) -> Result<Tls, StartError> {
-    tls(config, None, TlsVersion::default())
+    tls(&config.genesys, None, TlsVersion::default())
 }
 
 fn tls(
-    config: &Config,
+    genesys: &Genesys,
     identity: Option<ClientIdentity>,
     min_version: TlsVersion,
 ) -> Result<Tls, StartError> {
-    let trust = match &config.genesys.extra_ca {
+    let trust = match &genesys.extra_ca {
         Some(path) => Trust::SystemAnd(read(path)?),
         None => Trust::System,
     };
@@ -409,15 +436,6 @@ fn open_keys(config: &Config) -> Result<Keys, StartError> {
     check_pair(config)?;
     let keys = &config.store.keys;
     Keys::open(keys).map_err(StartError::to(read_action("the key file", keys)))
-}
-
-fn deployments(config: &Config, simulator: Option<&Simulator>) -> BTreeMap<ChannelId, DeploymentId> {
-    let simulated = simulator.map(Simulator::deployment_id);
-    let deployment = |channel: &Channel| {
-        let deployment = channel.deployment.as_ref().or(simulated)?;
-        Some((channel.id.clone(), deployment.clone()))
-    };
-    config.channel.iter().filter_map(deployment).collect()
 }
 
 async fn open_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, StartError> {

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use genesys_api::{Host, error_chain, rfc3339};
-use genesys_http::Client;
+use genesys_api::{error_chain, rfc3339};
 use guest_conversation::{ConnectionEvent, Event};
 use guest_store::LogState;
-use guest_suite::direct::Direct;
+use guest_suite::direct::{Direct, Organization};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 /// Time between two checks while everything is ready. Our choice.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -28,19 +28,22 @@ pub(crate) struct Health(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     direct: Direct,
+    /// The names of the organizations of Genesys Cloud.
+    organizations: Vec<String>,
     faults: Mutex<BTreeMap<Part, Fault>>,
     /// A conversation lost its connection.
     lost: Notify,
 }
 
 /// A part of the gateway without which it cannot serve.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Part {
     /// The audit log, which must not be altered.
     Audit,
     /// The gateway itself, which is about to stop.
     Draining,
-    Genesys,
+    /// The organization of Genesys Cloud with this name.
+    Genesys(String),
     Store,
 }
 
@@ -61,32 +64,43 @@ pub(crate) enum Reader {
 /// The result of a check.
 #[derive(Debug)]
 pub(crate) struct Readiness {
+    organizations: usize,
     faults: BTreeMap<Part, Fault>,
     verified: u64,
 }
 
 impl Part {
     /// The name in the contract.
-    fn name(self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Self::Audit => "audit",
             Self::Draining => "draining",
-            Self::Genesys => "genesys",
+            Self::Genesys(_) => "genesys",
             Self::Store => "store",
+        }
+    }
+
+    fn organization(&self) -> Option<&str> {
+        match self {
+            Self::Genesys(name) => Some(name),
+            _ => None,
         }
     }
 }
 
 impl Health {
-    /// Genesys Cloud is not ready until the first probe.
-    pub(crate) fn new(direct: Direct) -> Self {
+    /// Organizations of Genesys Cloud with these names are not ready until the first probe.
+    pub(crate) fn new(direct: Direct, organizations: Vec<String>) -> Self {
         let unprobed = Fault {
             since: direct.clock().now().utc,
             detail: NOT_PROBED.to_owned(),
         };
+        let names = organizations.iter().cloned();
+        let faults = names.map(|name| (Part::Genesys(name), unprobed.clone()));
         Self(Arc::new(Shared {
             direct,
-            faults: Mutex::new(BTreeMap::from([(Part::Genesys, unprobed)])),
+            faults: Mutex::new(faults.collect()),
+            organizations,
             lost: Notify::new(),
         }))
     }
@@ -99,13 +113,15 @@ impl Health {
             (Some(ended), None) if ended.detail == NOT_PROBED => {}
             (Some(ended), None) => {
                 let since = rfc3339(ended.since);
-                tracing::info!(part = part.name(), since, "ready again");
+                let organization = part.organization();
+                tracing::info!(part = part.name(), organization, since, "ready again");
             }
             (known, Some(detail)) => {
                 // nothing is logged before the first probe, and the stop has a line of its own
                 let is_new = known.as_ref().is_none_or(|known| known.detail == NOT_PROBED);
                 if is_new && part != Part::Draining {
-                    tracing::warn!(part = part.name(), detail, "not ready");
+                    let organization = part.organization();
+                    tracing::warn!(part = part.name(), organization, detail, "not ready");
                 }
                 let since = known.map_or_else(|| self.0.direct.clock().now().utc, |known| known.since);
                 faults.insert(part, Fault { since, detail });
@@ -129,19 +145,28 @@ impl Health {
         };
         self.set(Part::Audit, altered);
         Readiness {
+            organizations: self.0.organizations.len(),
             faults: self.lock().clone(),
             verified,
         }
     }
 
-    /// Checks the gateway and these hosts of Genesys Cloud until it is dropped.
-    pub(crate) async fn watch(self, http: Client, hosts: Vec<Host>) {
+    /// Checks the gateway and the organizations of Genesys Cloud until it is dropped.
+    pub(crate) async fn watch(self, organizations: Vec<Organization>) {
         let clock = self.0.direct.clock().clone();
         loop {
-            self.set(Part::Genesys, probe(&http, &hosts).await);
-            let is_ready = self.check().await.is_ready();
+            let mut probes = JoinSet::new();
+            for organization in organizations.clone() {
+                let health = self.clone();
+                probes.spawn(async move {
+                    let fault = probe(&organization).await;
+                    health.set(Part::Genesys(organization.name), fault);
+                });
+            }
+            probes.join_all().await;
+            let has_faults = !self.check().await.faults.is_empty();
             clock.sleep(RETRY_INTERVAL).await;
-            if is_ready {
+            if !has_faults {
                 tokio::select! {
                     () = clock.sleep(INTERVAL - RETRY_INTERVAL) => {}
                     () = self.0.lost.notified() => {}
@@ -161,24 +186,31 @@ impl Health {
         }
     }
 
+    /// Returns the name of each organization, and whether it was reached by the last probe.
+    pub(crate) fn organizations(&self) -> impl Iterator<Item = (&String, bool)> {
+        let faults = self.lock().clone();
+        let names = self.0.organizations.iter();
+        names.map(move |name| (name, !faults.contains_key(&Part::Genesys(name.clone()))))
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Part, Fault>> {
         self.0.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Connects to each host. Returns the reason if one does not answer.
-async fn probe(http: &Client, hosts: &[Host]) -> Option<String> {
-    for host in hosts {
-        if let Err(error) = http.connect(host).await {
-            return Some(format!("cannot connect to {host}: {}", error_chain(&error)));
-        }
-    }
-    None
+/// Connects to the host of conversations. Returns the reason if it does not answer.
+async fn probe(organization: &Organization) -> Option<String> {
+    let host = &organization.hosts.messaging;
+    let error = organization.http.connect(host).await.err()?;
+    Some(format!("cannot connect to {host}: {}", error_chain(&error)))
 }
 
 impl Readiness {
+    /// Whether the gateway can serve guests, of one organization at least.
     pub(crate) fn is_ready(&self) -> bool {
-        self.faults.is_empty()
+        let is_genesys = |part: &&Part| part.organization().is_some();
+        let unreachable = self.faults.keys().filter(is_genesys).count();
+        self.faults.len() == unreachable && unreachable < self.organizations
     }
 
     /// The body of the answer.
@@ -186,13 +218,19 @@ impl Readiness {
         let mut body = json!({ "ok": self.is_ready() });
         if self.is_ready() {
             body["auditEntriesVerified"] = self.verified.into();
-        } else {
+        }
+        if !self.faults.is_empty() {
             let faults = self.faults.iter().map(|(part, fault)| {
                 let detail = match (part, reader) {
-                    (Part::Genesys, Reader::Public) => "no connection to Genesys Cloud",
+                    (Part::Genesys(_), Reader::Public) => "no connection to Genesys Cloud",
                     _ => &fault.detail,
                 };
-                json!({ "part": part.name(), "since": rfc3339(fault.since), "detail": detail })
+                let mut body =
+                    json!({ "part": part.name(), "since": rfc3339(fault.since), "detail": detail });
+                if let (Some(name), Reader::Operator) = (part.organization(), reader) {
+                    body["organization"] = name.into();
+                }
+                body
             });
             body["notReady"] = faults.collect();
         }

@@ -176,9 +176,24 @@ pub(crate) async fn page(app: &Parts, format: Format) -> (&'static str, String) 
     let help = "Whether the verification found the audit log altered";
     gauge("guest_audit_altered", help, altered);
     register_process(&mut registry);
-    let waiting = labeled();
-    for (deployment, count) in app.direct.waiting_connections() {
-        set(&waiting, "deployment", deployment, count as f64);
+    let reached = labeled();
+    for (organization, is_reached) in app.health.organizations() {
+        set(
+            &reached,
+            "organization",
+            organization,
+            u8::from(is_reached).into(),
+        );
+    }
+    let help = "Whether the last connection to the organization of Genesys Cloud succeeded";
+    registry.register("guest_gateway_genesys_up", help, reached);
+    let waiting = Labeled::<2>::default();
+    for (organization, deployment, count) in app.direct.waiting_connections() {
+        let labels = [
+            ("organization", organization.to_owned()),
+            ("deployment", deployment.to_string()),
+        ];
+        waiting.get_or_create(&labels).set(count as f64);
     }
     let help = "Sockets to Genesys that wait for the limit of their deployment";
     registry.register("guest_gateway_connections_waiting", help, waiting);
@@ -257,14 +272,15 @@ fn register_store(
     registry.register("guest_webhook_disabled", help, disabled);
 }
 
-type Labeled = Family<[(&'static str, String); 1], Gauge<f64, std::sync::atomic::AtomicU64>>;
+type Labeled<const LABELS: usize> =
+    Family<[(&'static str, String); LABELS], Gauge<f64, std::sync::atomic::AtomicU64>>;
 
-fn labeled() -> Labeled {
+fn labeled() -> Labeled<1> {
     Family::default()
 }
 
 /// Sets the gauge with this label. The values of the label are ids of the configuration or the store, which both bounds.
-fn set(gauges: &Labeled, label: &'static str, value: &impl ToString, figure: f64) {
+fn set(gauges: &Labeled<1>, label: &'static str, value: &impl ToString, figure: f64) {
     gauges.get_or_create(&[(label, value.to_string())]).set(figure);
 }
 

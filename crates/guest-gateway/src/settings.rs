@@ -148,6 +148,7 @@ impl Reloader {
             login.set_token(token);
         }
         direct.set_limit(config.sessions.limit);
+        direct.set_memberships(config.memberships());
         let listen = &config.listen;
         app.address_limit
             .replace(listen.connections_per_address, listen.trusted_proxies.clone());

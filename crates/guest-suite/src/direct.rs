@@ -10,6 +10,7 @@ mod deliveries;
 mod delivery_log;
 mod guests;
 mod lifecycle;
+mod organization;
 mod redact;
 mod reevaluation;
 mod requests;
@@ -22,19 +23,16 @@ mod tokens;
 mod update;
 mod webhooks;
 
-use std::collections::BTreeMap;
-use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use audit::Pseudonym;
 use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, MAX_DURATION, SessionId};
 use genesys_http::{Client, RateLimiter, Tls, TlsError};
 use guest_conversation::QUEUE_TIMEOUT;
-use guest_conversation::client::{
-    ConnectLimiter, DeploymentCache, LiveGuard, LiveSessions, SignInService, SignedInGuests,
-};
+use guest_conversation::client::{LiveGuard, LiveSessions};
 use guest_payload::Policy;
 use guest_sessions::ErrorCode;
 use guest_store::{AuditLog, SessionPages, SessionQuery, Store, Unit};
@@ -48,9 +46,11 @@ use tokio::sync::Notify;
 pub use self::conversation::Conversation;
 pub use self::guests::GuestRequest;
 pub use self::lifecycle::Created;
+pub use self::organization::Organization;
 pub use self::webhooks::Registered;
 
 use self::deadlines::Deadlines;
+use self::organization::Services;
 use self::session_row::SessionRow;
 use self::subscribed::Subscribed;
 use crate::{Error, SessionInfo};
@@ -63,13 +63,10 @@ const PAGE: usize = 1_000;
 pub struct DirectConfig {
     /// Store of sessions, audit entries and outgoing events.
     pub store: Arc<dyn Store>,
-    /// HTTP client for calls and sockets to Genesys, with its proxy and the rate limit of its calls. Default:
-    /// [`RateLimiter::of_organization`].
-    pub http: Client,
-    /// Hosts of Genesys Cloud, or of a simulator.
-    pub hosts: Hosts,
-    /// The messenger deployment of each channel.
-    pub deployments: BTreeMap<ChannelId, DeploymentId>,
+    /// The organization of Genesys Cloud. The clock of its HTTP client is that of all.
+    pub organization: Organization,
+    /// Further organizations. Names and channels of all differ.
+    pub further: Vec<Organization>,
     /// The consent policy. Default: `tutorial-strict`.
     pub policy: &'static Policy,
     /// Lifetime of an access token. Default: 1 hour.
@@ -82,9 +79,6 @@ pub struct DirectConfig {
     pub queue_timeout: Duration,
     /// Largest number of live sessions. Default: 100,000.
     pub limit: usize,
-    /// Largest number of new sockets to each deployment in a minute, of the 1,000 that Genesys takes. The owners of sessions
-    /// take turns. Default: [`ConnectLimiter::PER_MINUTE`].
-    pub connections_per_minute: NonZeroU32,
 }
 
 impl DirectConfig {
@@ -106,33 +100,36 @@ impl DirectConfig {
     }
 
     /// A configuration with sessions in `store`, no channel, and an HTTP client that trusts the system's roots. A process
-    /// needs one HTTP client: share it in `http`.
+    /// needs one HTTP client: share it in `organization.http`.
     ///
     /// # Errors
     /// If the system's roots of trust cannot be read.
     pub fn with_store(hosts: Hosts, store: Arc<dyn Store>) -> Result<Self, TlsError> {
+        let http = Client::builder(Tls::system()?)
+            .build()
+            .with_rate_limiter(RateLimiter::of_organization());
         Ok(Self {
             store,
-            http: Client::builder(Tls::system()?)
-                .build()
-                .with_rate_limiter(RateLimiter::of_organization()),
-            hosts,
-            deployments: BTreeMap::new(),
+            organization: Organization::new(http, hosts),
+            further: Vec::new(),
             policy: Policy::tutorial_strict(),
             access_token_lifetime: Duration::from_secs(3_600),
             idle_timeout: Duration::from_secs(86_400),
             retention: Duration::from_secs(30 * 86_400),
             queue_timeout: QUEUE_TIMEOUT,
             limit: 100_000,
-            connections_per_minute: ConnectLimiter::PER_MINUTE,
         })
     }
 
-    /// Adds a channel with its messenger deployment.
+    /// Adds a channel of `organization` with its messenger deployment.
     #[must_use]
     pub fn with_channel(mut self, channel: ChannelId, deployment: DeploymentId) -> Self {
-        self.deployments.insert(channel, deployment);
+        self.organization.deployments.insert(channel, deployment);
         self
+    }
+
+    fn clock(&self) -> &Clock {
+        self.organization.http.clock()
     }
 }
 
@@ -147,8 +144,9 @@ struct Shared {
     config: DirectConfig,
     /// Largest number of live sessions.
     limit: AtomicUsize,
-    deployments: DeploymentCache,
-    limiters: BTreeMap<DeploymentId, ConnectLimiter>,
+    organizations: Vec<Services>,
+    /// The names of the organizations of each owner.
+    memberships: RwLock<Option<BTreeMap<String, BTreeSet<String>>>>,
     deadlines: Deadlines,
     metrics: Metrics,
     /// Notified when events were stored.
@@ -159,7 +157,6 @@ struct Shared {
     erasing: tokio::sync::Mutex<()>,
     /// Held by the task that repeats its change after a conflict.
     retrying: tokio::sync::Mutex<()>,
-    signed_in: SignedInGuests,
     subscribed: Subscribed,
 }
 
@@ -191,27 +188,16 @@ impl Direct {
             totals = config.store.stats().await?.totals;
         }
         let sessions = LiveSessions::default();
-        let service = SignInService {
-            http: config.http.clone(),
-            host: config.hosts.api.clone(),
-        };
-        let limiters = config.deployments.values().map(|deployment| {
-            let limiter = ConnectLimiter::per_minute(config.connections_per_minute);
-            (deployment.clone(), limiter)
-        });
+        let organizations = [&config.organization].into_iter().chain(&config.further);
+        let services = |organization: &Organization| Services::new(organization.clone(), sessions.clone());
         let totals = totals.iter().map(|(name, total)| (name.as_str(), *total));
         Ok(Self {
             shared: Arc::new(Shared {
-                deployments: DeploymentCache::new(
-                    config.http.clone(),
-                    config.hosts.cdn.clone(),
-                    config.deployments.values(),
-                ),
-                limiters: limiters.collect(),
-                signed_in: SignedInGuests::new(service, sessions.clone()),
+                organizations: organizations.map(services).collect(),
+                memberships: RwLock::default(),
                 live: sessions,
-                deadlines: Deadlines::new(config.http.clock().now().instant),
-                log: AuditLog::new(Arc::clone(&config.store), config.http.clock().clone()),
+                deadlines: Deadlines::new(config.clock().now().instant),
+                log: AuditLog::new(Arc::clone(&config.store), config.clock().clone()),
                 limit: AtomicUsize::new(config.limit),
                 config,
                 metrics: Metrics::restore(totals),
@@ -238,12 +224,6 @@ impl Direct {
     #[must_use]
     pub fn counters(&self) -> &Metrics {
         &self.shared.metrics
-    }
-
-    /// The number of sockets to Genesys that wait for the limit of their deployment.
-    pub fn waiting_connections(&self) -> impl Iterator<Item = (&DeploymentId, usize)> {
-        let limiters = self.shared.limiters.iter();
-        limiters.map(|(deployment, limiter)| (deployment, limiter.waiting()))
     }
 
     /// The audit log. A background task verifies it.
@@ -280,18 +260,10 @@ impl Direct {
         &self.shared.config.store
     }
 
-    /// The clock of the HTTP client.
+    /// The clock of the HTTP client of the first organization.
     #[must_use]
     pub fn clock(&self) -> &Clock {
-        self.shared.config.http.clock()
-    }
-
-    fn deployment(&self, channel: &ChannelId) -> Result<&DeploymentId, Error> {
-        let deployment = self.shared.config.deployments.get(channel);
-        deployment.ok_or_else(|| {
-            let reason = format!("{channel} is not configured, use the id of a configured one");
-            Error::invalid("channelConfigurationId", reason)
-        })
+        self.shared.config.clock()
     }
 
     async fn load(&self, owner: &str, id: &SessionId) -> Result<SessionRow, Error> {

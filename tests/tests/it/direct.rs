@@ -46,12 +46,10 @@ fn sqlite(folder: &TempDir) -> Arc<dyn Store> {
 
 /// Direct mode in this clock's time, with a deployment of `hosts` behind the channel.
 fn config(clock: &Clock, hosts: Hosts, deployment: &str) -> DirectConfig {
-    let config = DirectConfig {
-        http: Client::builder(Tls::system().unwrap())
-            .clock(clock.clone())
-            .build(),
-        ..DirectConfig::new(hosts).unwrap()
-    };
+    let mut config = DirectConfig::new(hosts).unwrap();
+    config.organization.http = Client::builder(Tls::system().unwrap())
+        .clock(clock.clone())
+        .build();
     config.with_channel(CHANNEL.parse().unwrap(), deployment.parse().unwrap())
 }
 

@@ -67,6 +67,8 @@ mod npm_package;
 #[cfg(test)]
 mod operation;
 #[cfg(test)]
+mod organizations;
+#[cfg(test)]
 mod page;
 #[cfg(test)]
 mod process;

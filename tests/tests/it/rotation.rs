@@ -179,11 +179,11 @@ async fn repeat_after(loss: Loss, replayed: usize) {
 /// A session in direct mode.
 async fn direct_session(world: &World, idle_timeout: Duration) -> GuestSession {
     let hosts = guest_suite::api::Hosts::single(world.simulator.host());
-    let config = DirectConfig {
-        http: world.http(),
+    let mut config = DirectConfig {
         idle_timeout,
         ..DirectConfig::new(hosts).unwrap()
     };
+    config.organization.http = world.http();
     let config = config.with_channel(CHANNEL.parse().unwrap(), world.simulator.deployment_id().clone());
     let suite = GuestSessions::direct(config, "direct").await.unwrap();
     suite.create(newcomer(&world.clock)).await.unwrap()

@@ -131,11 +131,11 @@ async fn direct(simulator: &Simulator, proxy: &Proxy, store: &Arc<dyn Store>) ->
         messaging,
         ..Hosts::single(simulator.host())
     };
-    let config = DirectConfig {
-        http: http(simulator.clock()),
+    let mut config = DirectConfig {
         store: Arc::clone(store),
         ..DirectConfig::new(hosts).unwrap()
     };
+    config.organization.http = http(simulator.clock());
     let config = config.with_channel(CHANNEL.parse().unwrap(), simulator.deployment_id().clone());
     Direct::open(config).await.unwrap()
 }

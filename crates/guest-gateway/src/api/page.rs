@@ -85,6 +85,5 @@ pub(super) fn origin(app: &App, headers: &http::HeaderMap) -> Result<AdmittedOri
         Some(own) => settings.origins.admit_own(own),
         None => settings.origins.admit(headers.get_all(ORIGIN).iter()),
     };
-    let admitted = admitted.map_err(refused)?;
-    Ok(app.upstream_origin.clone().unwrap_or(admitted))
+    admitted.map_err(refused)
 }

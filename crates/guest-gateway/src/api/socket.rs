@@ -149,7 +149,6 @@ impl Connection<'_> {
         let credential = self.is_browser.then(|| ("credential", "ticket".to_owned()));
         app.log_socket(guest, "ws.opened", credential).await?;
         self.guest = Some(guest);
-        let origin = app.upstream_origin.clone().unwrap_or(origin);
         let expires_at = match self.is_browser {
             true => spa::extend(self.app, self.id).await?,
             false => admitted.expires_at(),

@@ -26,6 +26,9 @@ pub struct Client {
     pub(super) old_secret: Option<OldSecret>,
     #[serde(deserialize_with = "scopes", serialize_with = "show::scopes")]
     pub(crate) scopes: Scopes,
+    /// The names of the organizations whose channels it may use, if there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) organizations: Vec<String>,
 }
 
 /// `old_secret` of `[[client]]`

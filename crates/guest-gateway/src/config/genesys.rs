@@ -1,9 +1,10 @@
 //! The connection to Genesys.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use genesys_api::{Host, Region};
+use genesys_api::{Host, Hosts, Region};
 use genesys_http::{Proxy, TlsVersion};
 use secrecy::ExposeSecret as _;
 use serde::de::Error as _;
@@ -11,9 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use ws_transport::Origin;
 
 use super::parse::{parsed_option, region, secret};
-use super::{ConfigError, show};
+use super::{Channel, Client, Config, ConfigError, show};
 
-/// `[genesys]`
+/// `[genesys]`, or one of `[organizations]`
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Genesys {
@@ -58,17 +59,109 @@ enum ProxySetting {
     #[default]
     Environment,
     Off,
-    Explicit(Proxy),
+    Explicit {
+        proxy: Proxy,
+        has_password: bool,
+    },
+}
+
+/// An organization of Genesys Cloud: `[genesys]` alone, or one of `[organizations]`, each with the values of `[genesys]` that it
+/// does not set.
+#[derive(Clone, Debug)]
+pub(crate) struct Organization<'a> {
+    /// `default` for `[genesys]` alone.
+    pub(crate) name: &'a str,
+    /// The path of its table, such as `organizations.emea`.
+    pub(crate) table: String,
+    pub(crate) genesys: &'a Genesys,
+}
+
+impl Config {
+    pub(crate) fn organizations(&self) -> Vec<Organization<'_>> {
+        let named = self.organizations.iter().map(|(name, genesys)| Organization {
+            name,
+            table: format!("organizations.{name}"),
+            genesys,
+        });
+        let only = Organization {
+            name: "default",
+            table: "genesys".to_owned(),
+            genesys: &self.genesys,
+        };
+        match self.organizations.is_empty() {
+            true => vec![only],
+            false => named.collect(),
+        }
+    }
+
+    /// Returns the organizations of each API client, or `None` if each has the only one.
+    pub(crate) fn memberships(&self) -> Option<BTreeMap<String, BTreeSet<String>>> {
+        let of_client = |client: &Client| {
+            let organizations = client.organizations.iter().cloned().collect();
+            (client.id.as_str().to_owned(), organizations)
+        };
+        (!self.organizations.is_empty()).then(|| self.client.iter().map(of_client).collect())
+    }
+}
+
+impl Organization<'_> {
+    /// Whether it is `[genesys]` alone.
+    pub(crate) fn is_only(&self) -> bool {
+        self.table == "genesys"
+    }
+
+    /// The path of a value, for errors.
+    pub(crate) fn path(&self, key: &str) -> String {
+        format!("{}.{key}", self.table)
+    }
+
+    /// Whether a channel is one of this organization.
+    pub(crate) fn has(&self, channel: &Channel) -> bool {
+        channel
+            .organization
+            .as_deref()
+            .is_none_or(|name| name == self.name)
+    }
+
+    /// Returns the files that it names, with their paths in the configuration.
+    pub(super) fn files(&self) -> impl Iterator<Item = (String, &PathBuf)> {
+        let files = [
+            ("extra_ca", &self.genesys.extra_ca),
+            ("client_certificate", &self.genesys.client_certificate),
+            ("client_key", &self.genesys.client_key),
+        ];
+        let files = files.into_iter();
+        files.filter_map(|(key, file)| Some((self.path(key), file.as_ref()?)))
+    }
 }
 
 impl Genesys {
-    /// Returns the files that it names, with their keys.
-    pub(super) fn files(&self) -> [(&'static str, &Option<PathBuf>); 3] {
-        [
-            ("genesys.extra_ca", &self.extra_ca),
-            ("genesys.client_certificate", &self.client_certificate),
-            ("genesys.client_key", &self.client_key),
-        ]
+    /// Returns the hosts of Genesys Cloud, or `None` if the simulator is to be started.
+    pub(crate) fn hosts(&self) -> Option<Hosts> {
+        let of_host = self.host.as_ref().map(Hosts::single);
+        let mut hosts = of_host.or_else(|| Hosts::of_domain(self.region?.domain).ok())?;
+        hosts.login = self.login.clone().unwrap_or(hosts.login);
+        hosts.api = self.api.clone().unwrap_or(hosts.api);
+        hosts.messaging = self.messaging.clone().unwrap_or(hosts.messaging);
+        hosts.cdn = self.cdn.clone().unwrap_or(hosts.cdn);
+        Some(hosts)
+    }
+
+    /// The first key that sets a host of one service.
+    pub(super) fn own_host(&self) -> Option<&'static str> {
+        let hosts = [
+            ("login", &self.login),
+            ("api", &self.api),
+            ("messaging", &self.messaging),
+            ("cdn", &self.cdn),
+        ];
+        let own_host = hosts.into_iter().find(|(_, host)| host.is_some());
+        own_host.map(|(key, _)| key)
+    }
+
+    /// Whether the configuration has the password of the proxy.
+    pub(super) fn has_password(&self) -> bool {
+        matches!(self.proxy, ProxySetting::Explicit { has_password, .. } if has_password)
     }
 
     /// Returns the proxy to Genesys, if there is one. Webhooks use no proxy: it would resolve their hosts itself and so
@@ -77,7 +170,7 @@ impl Genesys {
         match &self.proxy {
             ProxySetting::Environment => Proxy::from_env().map_err(|error| ConfigError(error.to_string())),
             ProxySetting::Off => Ok(None),
-            ProxySetting::Explicit(proxy) => Ok(Some(proxy.clone())),
+            ProxySetting::Explicit { proxy, .. } => Ok(Some(proxy.clone())),
         }
     }
 }
@@ -86,9 +179,10 @@ impl Genesys {
 fn proxy_setting<'de, D: Deserializer<'de>>(from: D) -> Result<ProxySetting, D::Error> {
     match secret(from)? {
         Some(url) if url.expose_secret() == "off" => Ok(ProxySetting::Off),
-        Some(url) => Proxy::new(&url, "")
-            .map(ProxySetting::Explicit)
-            .map_err(D::Error::custom),
+        Some(url) => Ok(ProxySetting::Explicit {
+            proxy: Proxy::new(&url, "").map_err(D::Error::custom)?,
+            has_password: url.expose_secret().contains('@'),
+        }),
         None => Ok(ProxySetting::Environment),
     }
 }
@@ -98,7 +192,7 @@ fn show_proxy<S: Serializer>(proxy: &ProxySetting, to: S) -> Result<S::Ok, S::Er
         ProxySetting::Environment => to.serialize_none(),
         ProxySetting::Off => to.serialize_str("off"),
         // its URL may have a password
-        ProxySetting::Explicit(_) => to.serialize_str(show::REDACTED),
+        ProxySetting::Explicit { .. } => to.serialize_str(show::REDACTED),
     }
 }
 

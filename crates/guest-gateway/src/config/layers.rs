@@ -207,6 +207,7 @@ impl Layers {
                 self.origins.error_at(Some(&setting.origin), what)
             })?;
         }
+        add_defaults(merged.get_mut());
         Ok(merged)
     }
 
@@ -275,6 +276,24 @@ impl Setting {
         }
         let text = &self.assignment[self.start + ASSIGNED.len()..];
         Spanned::new(self.start..self.assignment.len(), DeValue::String(text.into()))
+    }
+}
+
+/// Adds the values of `[genesys]` to each organization that does not have them.
+fn add_defaults(merged: &mut DeTable<'_>) {
+    let Some(DeValue::Table(defaults)) = merged.get("genesys").map(|value| value.get_ref().clone()) else {
+        return;
+    };
+    let Some(DeValue::Table(organizations)) = merged.get_mut("organizations").map(Spanned::get_mut) else {
+        return;
+    };
+    for (_, organization) in organizations.iter_mut() {
+        let DeValue::Table(table) = organization.get_mut() else {
+            continue;
+        };
+        for (key, value) in &defaults {
+            table.entry(key.clone()).or_insert_with(|| value.clone());
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use genesys_api::Host;
 
-use super::{Admin, Channel, Client, Config, Listen, PlainHttp};
+use super::suggestion::did_you_mean;
+use super::{Admin, Channel, Client, Config, Listen, Organization, PlainHttp};
 use crate::simulator::NOT_BUILT_IN;
 
 pub(super) const ONE_SECRET: &str = "give exactly one of `secret`, `secret_file` and `secret_env`";
@@ -18,19 +19,23 @@ pub(super) struct Conflict {
 pub(super) fn check(config: &Config) -> Result<(), Conflict> {
     check_listen(&config.listen)?;
     check_tables(config)?;
+    check_organizations(config)?;
     let client_id = |client: &Client| client.id.as_str().to_owned();
     check_each("client", &config.client, client_id, |client| {
-        let invalid = || format!("invalid [[client]] {}: {ONE_SECRET}", client.id.as_str());
-        (!client.has_one_secret()).then(invalid)
+        let secret = (!client.has_one_secret()).then(|| ONE_SECRET.to_owned());
+        let what = secret.or_else(|| invalid_organizations(config, "organizations", &client.organizations));
+        what.map(|what| format!("invalid [[client]] {}: {what}", client.id.as_str()))
     })?;
-    check_spa(config)?;
     check_admin(config)?;
     let channel_id = |channel: &Channel| channel.id.as_str().to_owned();
     check_each("channel", &config.channel, channel_id, |channel| {
         let has_deployment = channel.deployment.is_some() || config.genesys.simulator;
-        let missing = "invalid [[channel]]: `deployment` is missing, give the id of a messenger deployment";
-        (!has_deployment).then(|| missing.to_owned())
-    })
+        let missing = || "`deployment` is missing, give the id of a messenger deployment".to_owned();
+        let what = (!has_deployment).then(missing);
+        let what = what.or_else(|| invalid_organizations(config, "organization", &channel.organization));
+        what.map(|what| format!("invalid [[channel]]: {what}"))
+    })?;
+    check_spa(config)
 }
 
 fn check_listen(listen: &Listen) -> Result<(), Conflict> {
@@ -78,21 +83,7 @@ fn check_listen(listen: &Listen) -> Result<(), Conflict> {
 }
 
 fn check_tables(config: &Config) -> Result<(), Conflict> {
-    let (genesys, sessions) = (&config.genesys, &config.sessions);
-    let (client_certificate, client_key) =
-        (genesys.client_certificate.is_some(), genesys.client_key.is_some());
-    let (region, host) = (genesys.region.is_some(), genesys.host.is_some());
-    let targets = u8::from(genesys.simulator) + u8::from(region) + u8::from(host);
-    let own_hosts = [
-        ("login", &genesys.login),
-        ("api", &genesys.api),
-        ("messaging", &genesys.messaging),
-        ("cdn", &genesys.cdn),
-    ];
-    let own_host = own_hosts.into_iter().find(|(_, host)| host.is_some());
-    let client_pair =
-        "invalid [genesys]: one of `client_certificate` and `client_key` is missing, use both, or none";
-    let not_built_in = format!("invalid [genesys] `simulator`: {NOT_BUILT_IN} as `host`");
+    let sessions = &config.sessions;
     let none = "invalid configuration: a session needs at least one [[client]] and one [[channel]]";
     let has_demo_page = config.spa.as_ref().is_some_and(|spa| spa.demo_page);
     let conflicts = [
@@ -101,31 +92,6 @@ fn check_tables(config: &Config) -> Result<(), Conflict> {
             ("sessions", "allowed_origins"),
             "invalid [sessions] `allowed_origins`: empty, so that no page can connect: give the origins of the pages, such as \
              \"https://shop.example\"",
-        ),
-        (
-            client_certificate && !client_key,
-            ("genesys", "client_certificate"),
-            client_pair,
-        ),
-        (
-            client_key && !client_certificate,
-            ("genesys", "client_key"),
-            client_pair,
-        ),
-        (
-            targets != 1,
-            ("genesys", ""),
-            "invalid [genesys]: use exactly one of `simulator = true`, `region` and `host`",
-        ),
-        (
-            genesys.simulator && !cfg!(feature = "sim"),
-            ("genesys", "simulator"),
-            &not_built_in,
-        ),
-        (
-            genesys.simulator && own_host.is_some(),
-            ("genesys", own_host.map_or("", |(key, _)| key)),
-            "invalid [genesys]: `simulator = true` serves all hosts, use `region` or `host` instead",
         ),
         (
             config.store.path == config.store.keys,
@@ -141,6 +107,96 @@ fn check_tables(config: &Config) -> Result<(), Conflict> {
         (config.channel.is_empty(), ("channel", ""), none),
     ];
     first_violated(conflicts)
+}
+
+fn check_organizations(config: &Config) -> Result<(), Conflict> {
+    let (defaults, has_several) = (&config.genesys, !config.organizations.is_empty());
+    let has_hosts = defaults.simulator
+        || defaults.region.is_some()
+        || defaults.host.is_some()
+        || defaults.own_host().is_some();
+    first_violated([(
+        has_several && has_hosts,
+        ("genesys", ""),
+        "invalid [genesys]: has defaults of [organizations] only, so that each of them needs `region` or `host` of its own: \
+         move them there",
+    )])?;
+    let organizations = config.organizations();
+    organizations
+        .iter()
+        .try_for_each(|organization| check_organization(organization, has_several))
+}
+
+fn check_organization(organization: &Organization<'_>, is_named: bool) -> Result<(), Conflict> {
+    let Organization { name, table, genesys } = organization;
+    let (certificate, key) = (genesys.client_certificate.is_some(), genesys.client_key.is_some());
+    let targets =
+        u8::from(genesys.simulator) + u8::from(genesys.region.is_some()) + u8::from(genesys.host.is_some());
+    let own_host = genesys.own_host();
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_valid = name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.len() <= 64
+        && name.bytes().all(is_name);
+    let pair = "one of `client_certificate` and `client_key` is missing, use both, or none";
+    let not_built_in = format!("`simulator = true`: {NOT_BUILT_IN} as `host`");
+    let conflicts = [
+        (
+            !is_valid,
+            "",
+            "use a name of at most 64 letters, digits, `-` and `_` that begins with a letter",
+        ),
+        (certificate && !key, "client_certificate", pair),
+        (key && !certificate, "client_key", pair),
+        (
+            is_named && genesys.simulator,
+            "simulator",
+            "`simulator` is of one organization only, use `host` with the URL of a running simulator",
+        ),
+        (
+            targets != 1,
+            "",
+            "use exactly one of `simulator = true`, `region` and `host`",
+        ),
+        (
+            genesys.simulator && !cfg!(feature = "sim"),
+            "simulator",
+            &not_built_in,
+        ),
+        (
+            genesys.simulator && own_host.is_some(),
+            own_host.unwrap_or_default(),
+            "`simulator = true` serves all hosts, use `region` or `host` instead",
+        ),
+    ];
+    let violated = conflicts.into_iter().find(|(is_violated, ..)| *is_violated);
+    violated.map_or(Ok(()), |(_, key, what)| {
+        Err(Conflict {
+            path: organization.path(key),
+            what: format!("invalid [{table}]: {what}"),
+        })
+    })
+}
+
+/// The reason why these are no names of organizations for a client or a channel.
+fn invalid_organizations<'a>(
+    config: &Config,
+    key: &str,
+    names: impl IntoIterator<Item = &'a String>,
+) -> Option<String> {
+    let organizations = &config.organizations;
+    let mut names = names.into_iter().peekable();
+    if !organizations.is_empty() && names.peek().is_none() {
+        let known = organizations.keys().map(String::as_str).collect::<Vec<_>>();
+        return Some(format!(
+            "`{key}` is missing, give those of [organizations]: {}",
+            known.join(", ")
+        ));
+    }
+    let unknown = names.find(|name| !organizations.contains_key(*name))?;
+    let suggestion = did_you_mean(unknown, organizations.keys().map(String::as_str));
+    Some(format!(
+        "`{key}`: there is no [organizations.{unknown}], add it or correct the name{suggestion}"
+    ))
 }
 
 /// Returns the first conflict of those that are violated, with its table and key.
@@ -169,6 +225,21 @@ fn check_spa(config: &Config) -> Result<(), Conflict> {
     let channel = config.spa_channel();
     if !config.channel.iter().any(|known| Some(&known.id) == channel) {
         let what = "invalid [spa] `channel`: missing, or not the id of a [[channel]], give one of them";
+        return Err(conflict("channel", what));
+    }
+    let is_channel = |known: &&Channel| Some(&known.id) == channel;
+    let organization = config
+        .channel
+        .iter()
+        .find(is_channel)
+        .and_then(|known| known.organization.as_ref());
+    if let Some(organization) = organization
+        && !config
+            .client
+            .iter()
+            .any(|client| client.id == spa.client && client.organizations.contains(organization))
+    {
+        let what = "invalid [spa] `channel`: of an organization that its `client` does not have, give it that organization";
         return Err(conflict("channel", what));
     }
     if spa.lifetime < config.sessions.idle_timeout {

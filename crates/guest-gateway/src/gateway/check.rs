@@ -18,14 +18,20 @@ use crate::resources::{needed_files, open_files};
 /// The first condition that is not met, with the place of its value in the configuration.
 pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     config.check_environment()?;
-    let at = |path: &'static str| move |error: StartError| config.error(path, error_chain(&error));
+    let at = |path: &str| {
+        let path = path.to_owned();
+        move |error: StartError| config.error(&path, error_chain(&error))
+    };
     identity(config).map_err(at("listen.certificate"))?;
     if let Some(admin) = &config.admin {
         admin_identity(admin).map_err(at("admin.certificate"))?;
         admin_host(admin, admin.address).map_err(at("admin.public_url"))?;
     }
     other_tls(config).map_err(at("genesys.extra_ca"))?;
-    genesys_tls(config).map_err(at("genesys.client_certificate"))?;
+    for organization in config.organizations() {
+        let tls = genesys_tls(&organization);
+        tls.map_err(at(&organization.path("client_certificate")))?;
+    }
     public_host(config, config.listen.address).map_err(at("listen.public_url"))?;
     check_folder(config, "path", &config.store.path)?;
     check_folder(config, "keys", &config.store.keys)?;

@@ -52,7 +52,6 @@ pub(crate) async fn open_stream(mut call: Call) -> Result<Response, Refusal> {
     let guest = visitor.admitted.pseudonym();
     let transport = Some(("transport", "event-stream".to_owned()));
     app.log_socket(guest, "ws.opened", transport).await?;
-    let origin = app.upstream_origin.clone().unwrap_or(origin);
     let attached = app.hub.attach(visitor.admitted, &visitor.id, origin, position);
     let handle = Box::pin(attached).await;
     let (registration, pongs) = Registration::new(&handle);

@@ -18,7 +18,8 @@ use super::{Admitted, Direct};
 use crate::Error;
 
 impl Direct {
-    /// Opens the session's socket to Genesys Cloud from `origin`, which the deployment must allow.
+    /// Opens the session's socket to Genesys Cloud from `origin`, or that of the organization, which the deployment must
+    /// allow.
     ///
     /// [`ConnectionEvent::Ready`](guest_conversation::ConnectionEvent::Ready) reports success. The messages since the last delivered one, or else since the creation
     /// of the session, follow from the history. The first connection of a session is recorded before it is opened.
@@ -62,10 +63,12 @@ impl Direct {
         record.ensure_live(self.clock().now())?;
         let record = self.reevaluated(record).await?;
         let config = &self.shared.config;
-        let deployment = self.deployment(&record.row.channel)?;
-        let url = SocketUrl::of_host(&config.hosts.messaging, web_messaging::PATH)
+        let (services, deployment) = self.channel_of(&record.row.owner, &record.row.channel)?;
+        let organization = &services.organization;
+        let origin = organization.origin.clone().unwrap_or(origin);
+        let url = SocketUrl::of_host(&organization.hosts.messaging, web_messaging::PATH)
             .expect("a host and a plain path are a socket URL");
-        let published = self.shared.deployments.published(deployment).await;
+        let published = services.published.published(deployment).await;
         let rules = match published.admit(origin.origin()) {
             Err(_) if retry_refusals => published.rules(),
             admitted => admitted?,
@@ -81,7 +84,7 @@ impl Direct {
         };
         let session = WebMessaging {
             rules,
-            api: Some(config.hosts.api.clone()),
+            api: Some(organization.hosts.api.clone()),
             resume_after: Some(read_marker.unwrap_or(record.row.created_at)),
             resume_message,
             attributes: custom_attributes(&record.document.data)?,
@@ -91,10 +94,10 @@ impl Direct {
             ..WebMessaging::new(deployment.clone(), record.row.secrets.genesys_token.clone())
         };
         let settings = Settings {
-            http: config.http.clone(),
+            http: organization.http.clone(),
             url,
             origin,
-            limiter: self.shared.limiters[deployment].of_owner(&record.row.owner),
+            limiter: services.limiters[deployment].of_owner(&record.row.owner),
         };
         let reached = record.document.journey.stage();
         let storage = Arc::new(Storage::of_conversation(self, record));
@@ -102,7 +105,7 @@ impl Direct {
             guest_conversation::Conversation::new(session),
             settings,
             guard,
-            self.shared.signed_in.clone(),
+            services.signed_in.clone(),
             storage,
             reached,
         ))

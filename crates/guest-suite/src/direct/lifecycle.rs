@@ -96,7 +96,7 @@ impl Direct {
         request: Option<KeyedRequest>,
     ) -> Result<Created, Error> {
         let config = &self.shared.config;
-        self.deployment(&guest.channel)?;
+        self.channel_of(owner, &guest.channel)?;
         let limit = self.shared.limit.load(Ordering::Relaxed);
         if usize::try_from(self.shared.metrics.open()).map_or(true, |open| open >= limit) {
             return Err(Error::Full { limit });

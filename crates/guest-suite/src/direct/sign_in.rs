@@ -32,7 +32,8 @@ impl Direct {
         let record = self.load(owner, id).await?;
         record.ensure_live(self.clock().now())?;
         let account = self.account(&record)?;
-        let published = self.shared.deployments.published(&account.deployment).await;
+        let (services, _) = self.channel(&record.row.channel)?;
+        let published = services.published.published(&account.deployment).await;
         let is_step_up =
             !record.document.signed_in && record.document.journey.stage() >= SessionStage::Configured;
         if let Some(known) = published.configuration
@@ -40,7 +41,7 @@ impl Direct {
         {
             return Err(Error::SignInOff);
         }
-        let guests = &self.shared.signed_in;
+        let guests = &services.signed_in;
         let sent = self.clock().now().instant;
         let call = Exchange {
             deployment: account.deployment.clone(),
@@ -83,7 +84,7 @@ impl Direct {
         }
         // without a valid token the guest is signed out at Genesys
         if self.jwt(&record).await?.is_some()
-            && let Some(revoked) = self.shared.signed_in.revoke(id).await
+            && let Some(revoked) = self.channel(&record.row.channel)?.0.signed_in.revoke(id).await
         {
             revoked.map_err(|error| match error {
                 RevokeError::Token(error) => Error::Token(error),
@@ -107,13 +108,16 @@ impl Direct {
     /// The JWT of a signed-in guest. `None` for an anonymous guest, and for one whose refresh token is not accepted any
     /// more.
     pub(super) async fn jwt(&self, record: &SessionRow) -> Result<Option<SecretString>, Error> {
-        let guests = &self.shared.signed_in;
-        if let Some(jwt) = guests.jwt(&record.row.id).await {
+        let channel = self.channel(&record.row.channel);
+        if let Ok((services, _)) = &channel
+            && let Some(jwt) = services.signed_in.jwt(&record.row.id).await
+        {
             return Ok(Some(jwt));
         }
         let Some(refresh_token) = record.row.secrets.refresh_token.clone() else {
             return Ok(None);
         };
+        let guests = &channel?.0.signed_in;
         match guests.restore(self.account(record)?, refresh_token).await {
             Ok(jwt) => Ok(Some(jwt)),
             Err(error) if SignInService::refresh_error(&error) == RefreshError::Refused => Ok(None),
@@ -124,7 +128,7 @@ impl Direct {
     fn account(&self, record: &SessionRow) -> Result<GuestAccount, Error> {
         Ok(GuestAccount {
             session: record.row.id.clone(),
-            deployment: self.deployment(&record.row.channel)?.clone(),
+            deployment: self.channel(&record.row.channel)?.1.clone(),
             storage: Arc::new(Storage::of_sign_in(self, record)),
         })
     }

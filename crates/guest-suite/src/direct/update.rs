@@ -150,7 +150,7 @@ impl Direct {
                 shared.subscribed.handle_change();
             }
             let committed = committed?;
-            let now = shared.config.http.clock().now();
+            let now = shared.config.clock().now();
             if let Some((group, event)) = metric {
                 group.record(event, now.instant);
             }
@@ -163,7 +163,7 @@ impl Direct {
                 .for_each(|at| shared.deadlines.remove_by(at));
             if let Some((id, update)) = update {
                 if matches!(update, SessionUpdate::Ended(_)) {
-                    shared.signed_in.remove(&id);
+                    shared.remove_signed_in(&id);
                     shared.deadlines.remove(&id);
                 }
                 shared.live.notify(&id, update);

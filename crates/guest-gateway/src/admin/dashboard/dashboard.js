@@ -89,7 +89,10 @@ function reasons(endedBy) {
 
 function renderReadiness({ ok, notReady = [], warnings = [] }) {
   writeState(element("readiness"), ok ? "Ready for guests" : "Not ready", ok ? "good" : "bad");
-  const faults = notReady.map(({ part, since, detail }) => `${part}: ${detail}, since ${clockTime(since)}`);
+  const faults = notReady.map(
+    ({ part, organization = "", since, detail }) =>
+      `${part} ${organization}`.trim() + `: ${detail}, since ${clockTime(since)}`,
+  );
   element("not-ready").replaceChildren(...[...faults, ...warnings].map((text) => make("li", text, "problem")));
 }
 

@@ -46,7 +46,7 @@ pub(super) async fn read(app: &Parts) -> Result<Value, StoreError> {
         "at": rfc3339(app.clock.now().utc),
         "readiness": app.health.check().await.to_json(Reader::Operator, &app.audit.warnings()),
         "conversations": app.hub.activity().figures(),
-        "waitingConnections": direct.waiting_connections().map(|(_, waiting)| waiting).sum::<usize>(),
+        "waitingConnections": direct.waiting_connections().map(|(.., waiting)| waiting).sum::<usize>(),
         "funnel": direct.metrics(),
         "webhooks": webhooks,
         "oldestEventAt": stats.outbox_oldest.map(rfc3339),

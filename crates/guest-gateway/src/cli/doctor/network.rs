@@ -20,7 +20,7 @@ use ws_transport::Origin;
 
 use super::Check;
 use crate::cli::counted;
-use crate::config::Config;
+use crate::config::{Config, Organization};
 use crate::gateway::genesys_tls;
 
 const CLIENT_ID: &str = "GENESYS_CLIENT_ID";
@@ -31,11 +31,37 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_SKEW: time::Duration = time::Duration::seconds(30);
 
 pub(super) async fn check(config: &Config) -> Vec<Check> {
-    let Some(hosts) = config.hosts() else {
+    let mut checks = Vec::new();
+    for organization in config.organizations() {
+        checks.extend(
+            check_organization(config, &organization)
+                .await
+                .into_iter()
+                .map(|check| {
+                    let table = format!("[{}]", organization.table);
+                    let subject = match organization.is_only() {
+                        true => check.subject,
+                        false => format!("{}: {}", organization.name, check.subject),
+                    };
+                    let fix = check.fix.map(|fix| fix.replace("[genesys]", &table));
+                    Check {
+                        subject,
+                        fix,
+                        ..check
+                    }
+                }),
+        );
+    }
+    checks
+}
+
+async fn check_organization(config: &Config, organization: &Organization<'_>) -> Vec<Check> {
+    let genesys = organization.genesys;
+    let Some(hosts) = genesys.hosts() else {
         let detail = "the gateway starts it, so no host is checked";
         return vec![Check::passed("genesys", "simulator", detail)];
     };
-    let (tls, proxy) = match (genesys_tls(config), config.genesys.proxy()) {
+    let (tls, proxy) = match (genesys_tls(organization), genesys.proxy()) {
         (Ok(tls), Ok(proxy)) => (tls, proxy),
         (Err(error), _) => {
             let fix = "correct `extra_ca`, `client_certificate` and `client_key` of [genesys]";
@@ -72,6 +98,7 @@ pub(super) async fn check(config: &Config) -> Vec<Check> {
     let deployments: BTreeSet<&DeploymentId> = config
         .channel
         .iter()
+        .filter(|channel| organization.has(channel))
         .filter_map(|channel| channel.deployment.as_ref())
         .collect();
     if !is_cdn_up {
@@ -86,7 +113,7 @@ pub(super) async fn check(config: &Config) -> Vec<Check> {
             http.clone(),
             hosts.cdn.clone(),
             deployment.clone(),
-            origins(config),
+            origins(config, organization),
         );
         running.spawn(async move { check_deployment(&http, &cdn, &deployment, &origins).await });
     }
@@ -269,8 +296,8 @@ fn clock(results: &[HostResult]) -> Check {
 }
 
 /// The origins of connections to Genesys.
-fn origins(config: &Config) -> Vec<Origin> {
-    match &config.genesys.origin {
+fn origins(config: &Config, organization: &Organization<'_>) -> Vec<Origin> {
+    match &organization.genesys.origin {
         Some(origin) => vec![origin.clone()],
         None => config.sessions.allowed_origins.origins().to_vec(),
     }

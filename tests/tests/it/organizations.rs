@@ -1,0 +1,263 @@
+//! One gateway of two organizations of Genesys Cloud.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use genesys_api::Clock;
+use genesys_http::Client;
+use genesys_sim::Simulator;
+use guest_gateway::Gateway;
+use guest_gateway::config::Config;
+use http::StatusCode;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::api::{Api, Call, SESSIONS, guest};
+use crate::guests::until;
+use crate::page::Page;
+use crate::process::run;
+use crate::world::{CHANNEL, CLIENT, NEIGHBOR, READER, World};
+
+const TOKEN: &str = "token-of-operators-0123456789";
+const AMERICAS: &str = "americas-channel";
+
+/// A gateway of `emea`, with the client and the channel of a world, and of `americas`.
+struct Two {
+    emea: Simulator,
+    americas: Simulator,
+    gateway: Gateway,
+    clock: Clock,
+    http: Client,
+    path: PathBuf,
+    _folder: TempDir,
+}
+
+impl Two {
+    async fn start() -> Self {
+        let world = World::start().await;
+        let config = genesys_sim::Config {
+            clock: world.clock.clone(),
+            ..genesys_sim::Config::plain()
+        };
+        let americas = Simulator::start(config).await.unwrap();
+        let (http, toml) = (world.http(), of_two(&world.toml, &world.simulator, &americas));
+        let World {
+            simulator: emea,
+            gateway,
+            clock,
+            folder,
+            ..
+        } = world;
+        gateway.stop().await;
+        let path = folder.path().join("gateway.toml");
+        fs::write(&path, &toml).unwrap();
+        let config = Config::read(&path).unwrap();
+        Self {
+            emea,
+            americas,
+            gateway: Gateway::start(config, clock.clone()).await.unwrap(),
+            clock,
+            http,
+            path,
+            _folder: folder,
+        }
+    }
+
+    async fn api(&self, client: (&str, &str)) -> Api {
+        Api::at(self.http.clone(), self.gateway.host().to_string(), client).await
+    }
+
+    /// A page of the listener for operators.
+    async fn page(&self, path: &str) -> (StatusCode, String) {
+        let url = format!("{}{path}", self.gateway.admin().unwrap());
+        let request = http::Request::get(url).header("authorization", format!("Bearer {TOKEN}"));
+        let request = request.body(bytes::Bytes::new()).unwrap();
+        let (head, body) = self.http.send(request).await.unwrap().into_parts();
+        (head.status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn readiness(&self) -> (StatusCode, Value) {
+        let (status, text) = self.page("/health/ready").await;
+        (status, serde_json::from_str(&text).unwrap())
+    }
+
+    async fn stop(self) {
+        self.gateway.stop().await;
+        self.americas.stop().await;
+        self.emea.stop().await;
+    }
+}
+
+fn of_two(toml: &str, emea: &Simulator, americas: &Simulator) -> String {
+    let host = format!("host = \"{}\"\n", emea.host());
+    let organizations = format!(
+        "[genesys]\nconnections_per_minute = 20\nproxy = \"off\"\n[admin]\naddress = \"127.0.0.1:0\"\ntoken = {TOKEN:?}\n\
+         [organizations.emea]\n{host}\
+         [organizations.americas]\nhost = \"{}\"\nconnections_per_minute = 60\n",
+        americas.host(),
+    );
+    let mut toml = toml.replace(&format!("[genesys]\n{host}"), &organizations);
+    for (id, organization) in [(CLIENT.0, "emea"), (READER.0, "emea"), (NEIGHBOR.0, "americas")] {
+        let id = format!("id = {id:?}\n");
+        toml = toml.replace(&id, &format!("{id}organizations = [{organization:?}]\n"));
+    }
+    let toml = toml
+        .replace("[[channel]]\n", "[[channel]]\norganization = \"emea\"\n")
+        .replace("[spa]\n", &format!("[spa]\nchannel = {CHANNEL:?}\n"));
+    format!(
+        "{toml}[[channel]]\norganization = \"americas\"\nid = {AMERICAS:?}\ndeployment = \"{}\"\n",
+        americas.deployment_id(),
+    )
+}
+
+fn guest_of(channel: &str) -> Value {
+    let mut guest = guest();
+    guest["channelConfigurationId"] = channel.into();
+    guest
+}
+
+#[tokio::test]
+async fn client_knows_the_channels_of_its_organizations_only_also_after_a_reload() {
+    let two = Two::start().await;
+    let (api, neighbor) = (two.api(CLIENT).await, two.api(NEIGHBOR).await);
+    let create = |api: &Api, channel| Call::post(SESSIONS).bearer(&api.token).json(&guest_of(channel));
+    for (api, known, unknown) in [(&api, CHANNEL, AMERICAS), (&neighbor, AMERICAS, CHANNEL)] {
+        assert_eq!(api.send(create(api, known)).await.status, StatusCode::CREATED);
+        let refused = api.send(create(api, unknown)).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
+        assert!(refused.text.contains("is not configured"), "{}", refused.text);
+    }
+    let there = neighbor.create(&guest_of(AMERICAS)).await;
+    drop(Page::of(&there).await);
+    let sessions = [&two.emea, &two.americas].map(|simulator| simulator.counters().sessions);
+    assert_eq!(sessions, [0, 1]);
+
+    let toml = fs::read_to_string(&two.path).unwrap();
+    let moved = toml.replace("organizations = [\"americas\"]", "organizations = [\"emea\"]");
+    fs::write(&two.path, moved).unwrap();
+    let changed = two.gateway.reload().await.unwrap();
+    assert!(changed.into_iter().eq(["client"]));
+    let refused = neighbor.send(create(&neighbor, AMERICAS)).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
+    neighbor.create(&guest()).await;
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn outage_of_one_organization_leaves_the_other_in_service() {
+    let mut two = Two::start().await;
+    let api = two.api(CLIENT).await;
+    until(async || two.readiness().await.1["notReady"].is_null()).await;
+    let there = two.api(NEIGHBOR).await.create(&guest_of(AMERICAS)).await;
+    let mut page = Page::of(&there).await;
+
+    let host = two.americas.host().to_string();
+    let deployment = two.americas.deployment_id().clone();
+    let replacement = Simulator::start(genesys_sim::Config::plain()).await.unwrap();
+    std::mem::replace(&mut two.americas, replacement).stop().await;
+    page.until("conversation").await;
+    until(async || {
+        two.clock.advance(Duration::from_secs(5));
+        two.readiness().await.1["notReady"].is_array()
+    })
+    .await;
+    let (status, ready) = two.readiness().await;
+    assert_eq!(status, StatusCode::OK, "{ready}");
+    let [fault] = &ready["notReady"].as_array().unwrap()[..] else {
+        panic!("{ready}")
+    };
+    assert_eq!(
+        (&fault["part"], &fault["organization"]),
+        (&"genesys".into(), &"americas".into())
+    );
+    assert!(fault["since"].is_string(), "{fault}");
+    assert!(fault["detail"].as_str().unwrap().contains(&host), "{fault}");
+    let public = api.send(Call::get("/health/ready")).await;
+    assert_eq!(public.status, StatusCode::OK);
+    assert!(!public.text.contains("americas"), "{}", public.text);
+    let (_, figures) = two.page("/metrics").await;
+    for line in [
+        "guest_gateway_genesys_up{organization=\"americas\"} 0.0".to_owned(),
+        "guest_gateway_genesys_up{organization=\"emea\"} 1.0".to_owned(),
+        format!(
+            "guest_gateway_connections_waiting{{organization=\"americas\",deployment=\"{deployment}\"}} "
+        ),
+    ] {
+        assert!(figures.contains(&line), "{line}: {figures}");
+    }
+    let mut page = Page::of(&api.create(&guest()).await).await;
+    page.message("hello").await;
+    page.delivery("sent").await;
+    drop(page);
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn organizations_have_the_defaults_of_genesys_and_unknown_names_are_refused() {
+    let two = Two::start().await;
+    let (toml, path) = (fs::read_to_string(&two.path).unwrap(), &two.path);
+    let shown = run(["config", "show", "--config", path.to_str().unwrap()])
+        .await
+        .out;
+    let table = |name: &str| {
+        shown
+            .split_once(&format!("[organizations.{name}]\n"))
+            .unwrap()
+            .1
+            .to_owned()
+    };
+    let limit = |table: String| {
+        let line = table
+            .lines()
+            .find(|line| line.starts_with("connections_per_minute"));
+        line.unwrap().split_whitespace().nth(2).unwrap().to_owned()
+    };
+    assert_eq!(
+        (limit(table("emea")), limit(table("americas"))),
+        ("20".to_owned(), "60".to_owned())
+    );
+    for (old, new, expected) in [
+        (
+            "[[channel]]\norganization = \"emea\"\n",
+            "[[channel]]\n",
+            "invalid [[channel]]: `organization` is missing, give those of [organizations]: americas, emea",
+        ),
+        (
+            "[[channel]]\norganization = \"emea\"\n",
+            "[[channel]]\norganization = \"emae\"\n",
+            "there is no [organizations.emae], add it or correct the name; did you mean `emea`?",
+        ),
+        (
+            "organizations = [\"americas\"]\n",
+            "",
+            "invalid [[client]] neighbor: `organizations` is missing",
+        ),
+        (
+            "connections_per_minute = 20\n",
+            "region = \"eu-west-1\"\n",
+            "invalid [genesys]: has defaults of [organizations] only",
+        ),
+        (
+            "[organizations.emea]\n",
+            "[organizations.emea]\nregion = \"eu-west-1\"\n",
+            "invalid [organizations.emea]: use exactly one of",
+        ),
+        (
+            "[organizations.emea]\n",
+            "[organizations.\"1 emea\"]\n",
+            "begins with a letter",
+        ),
+        (
+            "[spa]\nchannel = \"web-channel\"",
+            "[spa]\nchannel = \"americas-channel\"",
+            "invalid [spa] `channel`: of an organization that its `client` does not have",
+        ),
+    ] {
+        let changed = toml.replacen(old, new, 1);
+        assert_ne!(changed, toml, "{old}");
+        let error = Config::parse(&changed).unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    two.stop().await;
+}
