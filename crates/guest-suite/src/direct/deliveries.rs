@@ -233,15 +233,22 @@ impl Direct {
         if record.document.followers.contains(id) {
             return Ok(Some(record));
         }
-        if conditions.attributes.is_empty() {
-            return Ok(record.meets(conditions).then_some(record));
+        if !record.meets(conditions) {
+            return Ok(None);
         }
+        if conditions.attributes.is_empty() {
+            return Ok(Some(record));
+        }
+        let rows = self.rows(&record.row.owner).await?;
         self.update_record(record, |record, _| {
             if !record.meets(conditions) {
                 return Ok((Mutation::default(), None));
             }
             let mut followed = record.clone();
-            followed.document.followers.insert(id.to_owned());
+            let followers = &mut followed.document.followers;
+            // those of removed webhooks, of which there can be any number
+            followers.retain(|follower| rows.iter().any(|row| row.id.as_str() == follower));
+            followers.insert(id.to_owned());
             Ok((followed.store().into(), Some(followed)))
         })
         .await

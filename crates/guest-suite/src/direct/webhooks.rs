@@ -265,7 +265,7 @@ impl Direct {
         Ok(rows.find(|row| row.id == *id).ok_or(ErrorCode::NotFound)?)
     }
 
-    async fn rows(&self, owner: &str) -> Result<Vec<WebhookRow>, Error> {
+    pub(super) async fn rows(&self, owner: &str) -> Result<Vec<WebhookRow>, Error> {
         let mut rows = self.store().webhooks().await?;
         rows.retain(|row| row.owner == owner);
         Ok(rows)

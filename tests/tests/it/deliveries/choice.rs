@@ -49,6 +49,37 @@ async fn webhook_gets_sessions_that_meet_its_conditions_until_their_end() {
 }
 
 #[tokio::test]
+async fn removed_webhooks_follow_no_session() {
+    let world = World::start().await;
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    let mut subscription = crm.subscription("/sync");
+    let value = ["spring-campaign".to_owned()].into();
+    let attributes = &mut subscription.conditions.attributes;
+    attributes.insert("marketing.segment".to_owned(), value);
+    let session = suite.create(newcomer(&world.clock)).await.unwrap();
+    for purpose in [Purpose::Analytics, Purpose::Personalization] {
+        suite.ensure_webhook(&subscription).await.unwrap();
+        let id = suite.webhooks().await.unwrap().remove(0).id;
+        withdraw(&world, &session, purpose).await;
+        until(async || pending(&world).await == 0).await;
+        let row = world
+            .gateway
+            .store()
+            .session(session.id())
+            .await
+            .unwrap()
+            .unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&row.document).unwrap();
+        assert_eq!(document["followers"], json!([id]));
+        let api = Api::of(&world, CLIENT).await;
+        let removal = Call::new(Method::DELETE, &format!("{WEBHOOKS}/{id}"));
+        let removed = api.send(removal.bearer(&api.token)).await;
+        assert_eq!(removed.status, StatusCode::NO_CONTENT);
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn attribute_that_is_withdrawn_before_it_is_sent_meets_no_condition() {
     let world = World::start().await;
     let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
