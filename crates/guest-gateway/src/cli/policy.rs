@@ -6,7 +6,7 @@ mod json;
 use clap::Subcommand;
 use genesys_api::Clock;
 use guest_payload::{
-    DifferenceSummary, Jurisdiction, Lint, Policy, PolicyFile, Rule, Scope, Source, Subject,
+    DifferenceSummary, Jurisdiction, Lint, LintKind, Policy, PolicyFile, Rule, Scope, Source, Subject,
 };
 use serde_json::Value;
 
@@ -228,7 +228,7 @@ fn lint(named: &Named<'_>, attributes: &[String], output: Output) -> Result<(), 
     output.print(
         || json::lints(named.name(), fatal.iter().chain(&other), &warnings),
         || {
-            let mut lines: Vec<String> = fatal.iter().chain(&other).map(Lint::to_string).collect();
+            let mut lines = objections_with_rules(fatal.iter().chain(&other));
             lines.extend(warnings.iter().map(|warning| format!("{}: {warning}", policy.id)));
             if fatal.is_empty() {
                 let rules = counted(policy.rules().len(), "rule", "rules");
@@ -246,6 +246,52 @@ fn lint(named: &Named<'_>, attributes: &[String], output: Output) -> Result<(), 
             "fatal objections",
         ))),
     }
+}
+
+/// Each objection once, with the rules that have it.
+fn objections_with_rules<'a>(lints: impl Iterator<Item = &'a Lint>) -> Vec<String> {
+    let mut objections: Vec<(&LintKind, Vec<&str>)> = Vec::new();
+    for lint in lints {
+        match objections.iter_mut().find(|(kind, _)| *kind == &lint.kind) {
+            Some((_, rules)) => rules.push(&lint.rule),
+            None => objections.push((&lint.kind, vec![&lint.rule])),
+        }
+    }
+    let objections = objections.iter();
+    objections
+        .flat_map(|(kind, rules)| wrapped(&format!("{kind} [{}]", short(rules))))
+        .collect()
+}
+
+/// A rule without the id of its policy, or the number of rules with their areas: `13 rules: GB, CH`.
+fn short(rules: &[&str]) -> String {
+    if let [rule] = rules {
+        return rule.split_once('/').map_or(*rule, |(_, rest)| rest).to_owned();
+    }
+    let mut areas: Vec<&str> = Vec::new();
+    for rule in rules {
+        let area = rule.split('/').nth(1).unwrap_or(rule);
+        if !areas.contains(&area) {
+            areas.push(area);
+        }
+    }
+    format!("{} rules: {}", rules.len(), areas.join(", "))
+}
+
+/// Lines of at most 80 columns, unless a word is longer. All but the first are indented.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= 80 => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) => lines.push(format!("    {word}")),
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn test(named: &Named<'_>, output: Output) -> Result<(), Failure> {

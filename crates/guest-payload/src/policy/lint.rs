@@ -38,8 +38,8 @@ impl Policy {
             if let Some(kind) = source_objection(rule, today) {
                 lint(kind, &rule.id);
             }
-            if rule.all_doubts().next().is_some() {
-                lint(LintKind::Doubtful, &rule.id);
+            for doubt in rule.all_doubts() {
+                lint(LintKind::Doubtful { doubt }, &rule.id);
             }
         }
         lints
@@ -69,9 +69,9 @@ pub struct Lint {
     pub rule: String,
 }
 
-/// The kind of an objection.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, thiserror::Error)]
-#[serde(rename_all = "kebab-case")]
+/// The kind of an objection. In JSON it is an object with `kind` and the fields.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, thiserror::Error)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LintKind {
     /// The session depends on a consent that it does not need.
@@ -79,9 +79,12 @@ pub enum LintKind {
         "bundled: a session is refused without a consent that serving the guest does not need (GDPR, Art. 7(4))"
     )]
     Bundled,
-    /// The file states a doubt.
-    #[error("doubtful: the policy states a doubt, have it reviewed by counsel")]
-    Doubtful,
+    /// The file states a doubt about the rule or one of its sources, for counsel to review.
+    #[error("doubtful: {doubt}")]
+    Doubtful {
+        /// The doubt.
+        doubt: String,
+    },
     /// The policy is no longer in force.
     #[error("expired: the policy is no longer in force: every purpose is off")]
     Expired,
@@ -108,7 +111,7 @@ pub enum LintKind {
 impl LintKind {
     /// Whether the policy must not be used. Other objections are for counsel to weigh.
     #[must_use]
-    pub const fn is_fatal(self) -> bool {
+    pub const fn is_fatal(&self) -> bool {
         matches!(self, Self::Expired | Self::ReviewedInFuture | Self::Unsourced)
     }
 }
@@ -159,9 +162,16 @@ mod tests {
         );
         let scoped = Policy::purpose_scoped().lints(on(2026));
         assert!(
-            scoped.iter().all(|lint| lint.kind == LintKind::Doubtful),
+            scoped
+                .iter()
+                .all(|lint| matches!(lint.kind, LintKind::Doubtful { .. })),
             "{scoped:?}"
         );
+        for rule in Policy::purpose_scoped().rules() {
+            let found = scoped.iter().filter(|lint| lint.rule == rule.id);
+            let doubts = rule.all_doubts().map(|doubt| LintKind::Doubtful { doubt });
+            assert!(found.map(|lint| &lint.kind).eq(&doubts.collect::<Vec<_>>()));
+        }
     }
 
     #[test]

@@ -129,7 +129,13 @@ async fn every_policy_command_prints_json() {
                         .contains("health data")
                 );
             }
-            "lint" => assert_eq!(value["attributes"][0]["category"], "health"),
+            "lint" => {
+                assert_eq!(value["attributes"][0]["category"], "health");
+                let first = &value["objections"][0];
+                assert_eq!(first["kind"], "doubtful");
+                assert_eq!(first["doubt"], "several states are changing this age");
+                assert_eq!(first["rule"], "purpose-scoped/EU/marketing");
+            }
             "test" => assert_eq!(value["failures"], serde_json::json!([])),
             _ => {
                 let summary = value["summary"].as_array().unwrap();
@@ -170,4 +176,32 @@ async fn policy_diff_begins_with_a_summary() {
         ended.out
     );
     assert!(ended.out.len() < 20_000, "{} bytes", ended.out.len());
+}
+
+#[tokio::test]
+async fn policy_lint_prints_each_doubt_once_with_its_rules() {
+    let ended = run(["policy", "lint", "purpose-scoped"]).await;
+    let wide = ended.out.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(wide, None);
+    let objections = ended.out.replace("\n    ", " ");
+    let mut lines: Vec<&str> = objections.lines().collect();
+    assert_eq!(
+        lines[0],
+        "doubtful: several states are changing this age [52 rules: EU, EEA-13, EU-14, EU-15, EU-more, EEA-13-more, \
+         EU-14-more, EU-15-more]"
+    );
+    assert!(
+        lines.contains(&"doubtful: Norway is raising it to 15 [3 rules: EEA-13]"),
+        "{objections}"
+    );
+    assert!(
+        lines.contains(
+            &"doubtful: own statistics may be exempt under the Data (Use and Access) Act 2025 [GB/analytics]"
+        ),
+        "{objections}"
+    );
+    let printed = lines.len();
+    lines.sort_unstable();
+    lines.dedup_by_key(|line| line.split(" [").next());
+    assert_eq!(printed, lines.len());
 }

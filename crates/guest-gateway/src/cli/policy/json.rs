@@ -99,12 +99,11 @@ pub(super) fn lints<'a>(
     warnings: &[AttributeWarning],
 ) -> Value {
     let lints = lints.map(|lint| {
-        json!({
-            "rule": lint.rule,
-            "kind": lint.kind,
-            "isFatal": lint.kind.is_fatal(),
-            "text": lint.kind.to_string(),
-        })
+        let mut value = json!(lint.kind);
+        value["rule"] = json!(lint.rule);
+        value["isFatal"] = lint.kind.is_fatal().into();
+        value["text"] = lint.kind.to_string().into();
+        value
     });
     json!({ "policy": name, "objections": lints.collect::<Vec<_>>(), "attributes": warnings })
 }
