@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Actor, Attributes, CollectionMethod, ConsentDiff, ConsentRecord, ConsentUpdate, GuestData, PurposeRecord,
-    Refused, Subject,
+    Actor, Attributes, CollectionMethod, ConsentDiff, ConsentRecord, ConsentUpdate, GuardianEvidence,
+    GuestData, PurposeRecord, Refused, Subject,
 };
 
 impl ConsentRecord {
@@ -28,23 +28,24 @@ impl ConsentRecord {
     /// `verification` and `verified_at`. `None` without one. The reference is left out: it may identify a person.
     #[must_use]
     pub fn guardian_details(&self) -> Option<Vec<(String, String)>> {
-        let with_evidence = |record: &PurposeRecord| record.evidence.as_ref()?.guardian.clone();
-        let (_, guardian) = self
-            .states()
-            .find_map(|(subject, record)| Some((subject, with_evidence(record)?)))?;
+        let evidence = self.states().find_map(|(_, record)| record.guardian())?;
+        Some(self.details_of(evidence))
+    }
+
+    fn details_of(&self, evidence: &GuardianEvidence) -> Vec<(String, String)> {
         let covered = self
             .states()
-            .filter(|(_, record)| with_evidence(record).as_ref() == Some(&guardian));
+            .filter(|(_, record)| record.guardian() == Some(evidence));
         let covered: Vec<String> = covered.map(|(subject, _)| audit_key(subject)).collect();
-        Some(vec![
+        vec![
             ("purposes".to_owned(), covered.join(" ")),
-            ("relationship".to_owned(), guardian.relationship.to_string()),
-            ("verification".to_owned(), guardian.verification.to_string()),
+            ("relationship".to_owned(), evidence.relationship.to_string()),
+            ("verification".to_owned(), evidence.verification.to_string()),
             (
                 "verified_at".to_owned(),
-                genesys_api::rfc3339(guardian.verified_at),
+                genesys_api::rfc3339(evidence.verified_at),
             ),
-        ])
+        ]
     }
 }
 
@@ -60,13 +61,11 @@ impl ConsentUpdate {
     /// Keys and values for the audit entry about the evidence of a parent or guardian, if the change brings one.
     #[must_use]
     pub fn guardian_details(&self) -> Option<Vec<(String, String)>> {
-        let guardian = |record: &PurposeRecord| record.evidence.as_ref()?.guardian.clone();
-        let is_new =
-            |diff: &ConsentDiff| guardian(&diff.after).is_some_and(|new| guardian(&diff.before) != Some(new));
-        self.diffs
-            .iter()
-            .any(is_new)
-            .then(|| self.data.consent().guardian_details())?
+        let new = self.diffs.iter().find_map(|diff| {
+            let after = diff.after.guardian()?;
+            (diff.before.guardian() != Some(after)).then_some(after)
+        })?;
+        Some(self.data.consent().details_of(new))
     }
 
     /// Whether the change switches a purpose off.
@@ -168,9 +167,10 @@ impl PurposeRecord {
 mod tests {
     use genesys_api::parse_rfc3339;
 
+    use super::*;
     use crate::{
-        Choice, CollectionMethod, Consent, ConsentChange, Evidence, NewGuest, Notice, Policy, Purpose,
-        Signals,
+        Age, Choice, Consent, ConsentChange, Evidence, NewGuest, Notice, Policy, Purpose, Relationship,
+        Signals, Verification,
     };
 
     fn guest(choices: [Choice; 3]) -> NewGuest {
@@ -216,6 +216,37 @@ mod tests {
                 ("jurisdiction", "DE"),
             ]
         );
+    }
+
+    #[test]
+    fn guardian_details_are_of_the_new_evidence() {
+        let now = parse_rfc3339("2026-11-22T12:31:00Z").unwrap();
+        let policy = Policy::purpose_scoped();
+        let by_guardian = |verification| Evidence {
+            actor: Actor::Guardian,
+            guardian: Some(GuardianEvidence::new(Relationship::Parent, verification, now)),
+            ..Evidence::at(now)
+        };
+        let change = |data: &GuestData, verification| {
+            let change = ConsentChange::new(by_guardian(verification)).granting(Purpose::Analytics);
+            data.change(&change, Signals::default(), policy, now).unwrap()
+        };
+        let details = |update: &ConsentUpdate| {
+            let details = update.guardian_details().unwrap();
+            let values = details.into_iter().map(|(_, value)| value);
+            values.take(3).collect::<Vec<_>>()
+        };
+        let mut child = guest([Choice::Unknown; 3]);
+        let evidence = by_guardian(Verification::PaymentCard);
+        child.consent = child.consent.with(Purpose::Marketing, Choice::Granted, evidence);
+        child.age = Age::at_least(12);
+        let created = child.decide(policy, now).unwrap();
+        let first = change(created.data(), Verification::SignedForm);
+        assert_eq!(details(&first), ["analytics", "parent", "signed-form"]);
+        let same = change(&first.data, Verification::SignedForm);
+        assert_eq!(same.guardian_details(), None);
+        let renewed = change(&first.data, Verification::VideoCall);
+        assert_eq!(details(&renewed), ["analytics", "parent", "video-call"]);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use self::json::RecordObject;
 use crate::decision::PurposeState;
 use crate::policy::Evaluation;
 use crate::{
-    Age, Category, Choice, Consent, ConsentChange, DecisionInput, Evidence, GuestData, Jurisdictions,
-    Obligations, Policy, Purpose, PurposeChoice, Reason, Signals, Subject,
+    Age, Category, Choice, Consent, ConsentChange, DecisionInput, Evidence, GuardianEvidence, GuestData,
+    Jurisdictions, Obligations, Policy, Purpose, PurposeChoice, Reason, Signals, Subject,
 };
 
 /// A decision in a form that can be stored, sent, and evaluated again after a change.
@@ -152,7 +152,7 @@ impl ConsentRecord {
         (after, diffs)
     }
 
-    /// Each subject whose choice, reason or rule is another in `after`.
+    /// Each subject whose choice, reason, rule or guardian's evidence is another in `after`.
     pub(crate) fn diffs(&self, after: &Self) -> Vec<ConsentDiff> {
         let subjects: BTreeSet<Subject> = self
             .states()
@@ -308,9 +308,15 @@ impl PurposeRecord {
         self.evidence.as_ref().map(|evidence| evidence.chosen_at)
     }
 
-    /// Whether more than the evidence differs.
+    /// The evidence that a parent or guardian chose.
+    pub(crate) fn guardian(&self) -> Option<&GuardianEvidence> {
+        self.evidence.as_ref()?.guardian.as_ref()
+    }
+
+    /// Whether more than the evidence differs. That of a guardian counts.
     fn differs(&self, other: &Self) -> bool {
-        (self.choice, self.reason, &self.rule) != (other.choice, other.reason, &other.rule)
+        (self.choice, self.reason, &self.rule, self.guardian())
+            != (other.choice, other.reason, &other.rule, other.guardian())
     }
 }
 
