@@ -1,8 +1,9 @@
 //! A table of guests with the decisions that the sources of the law lead to: `guests.csv`, which counsel can read.
 //!
 //! Its columns are separated by semicolons. A decision is `on` or `off` with its reason. The column `by` after it has the
-//! laws that the decision must cite, separated by ` + `. `leave` has the attributes that may be sent. The last two columns
-//! explain where version 1.1.0 of the policy decided otherwise: marketing, personalization, analytics, and what left.
+//! laws that the decision must cite, separated by ` + `. `sensitive` is the choice about the category in `attributes`.
+//! `leave` has the attributes that may be sent. The last two columns explain where version 1.1.0 of the policy decided
+//! otherwise: marketing, personalization, analytics, and what left.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +37,7 @@ impl<'a> Row<'a> {
         }
         let mut consent = Consent::together([choice(5); 3], evidence.clone());
         if choice(6) != Choice::Unknown {
-            consent = consent.with_sensitive(Category::Health, choice(6), evidence);
+            consent = consent.with_sensitive(self.category(), choice(6), evidence);
         }
         let place = self.0[1].parse().unwrap();
         let mut guest = NewGuest::new("channel".parse().unwrap(), place, consent);
@@ -58,6 +59,15 @@ impl<'a> Row<'a> {
             guest.attributes.insert(name, "value").unwrap();
         }
         guest
+    }
+
+    /// The category of the attribute with sensitive data.
+    fn category(&self) -> Category {
+        let declared = self.0[7].split(' ').find_map(|attribute| {
+            let (_, category) = attribute.trim_end_matches(')').split_once('(')?;
+            Category::ALL.into_iter().find(|known| known.as_str() == category)
+        });
+        declared.unwrap()
     }
 
     /// The decision in the columns from this one on, as the table writes it.
@@ -82,7 +92,7 @@ fn guests_are_decided_as_in_the_table() {
     let policy = Policy::purpose_scoped();
     let table = include_str!("guests.csv");
     let rows = table.lines().skip(1).map(|line| Row(line.split(';').collect()));
-    let (mut guests, mut failures) = (0, Vec::new());
+    let (mut guests, mut categories, mut failures) = (0, BTreeSet::new(), Vec::new());
     for row in rows {
         assert_eq!(row.0.len(), 19, "guest {}", row.0[0]);
         let guest = row.guest();
@@ -104,7 +114,8 @@ fn guests_are_decided_as_in_the_table() {
             compare(column, allowed.state(purpose));
         }
         if !row.0[14].is_empty() {
-            compare(14, allowed.category(Category::Health).unwrap());
+            compare(14, allowed.category(row.category()).unwrap());
+            categories.insert(row.category());
         }
         let session = guest.clone().decide(policy, now()).unwrap();
         let leave: BTreeSet<&str> = session.data().attributes().map(|(name, _)| name).collect();
@@ -115,5 +126,6 @@ fn guests_are_decided_as_in_the_table() {
         guests += 1;
     }
     assert!(guests >= 200, "{guests} guests");
+    assert!(categories.into_iter().eq(Category::ALL));
     assert_eq!(failures, [""; 0]);
 }
