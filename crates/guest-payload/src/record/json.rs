@@ -171,6 +171,8 @@ impl TryFrom<RecordObject> for ConsentRecord {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use genesys_api::parse_rfc3339;
     use proptest::prelude::*;
     use serde_json::json;
@@ -244,6 +246,30 @@ mod tests {
         let mut json = serde_json::to_value(record(&[], [Choice::Denied; 3], false)).unwrap();
         json["purposes"]["marketing"]["on"] = true.into();
         assert!(from_value(json).is_err());
+    }
+
+    #[test]
+    fn record_has_the_last_time_at_which_an_agreement_counts() {
+        let (chosen_at, last) = ("2026-11-22T12:30:00.123Z", "2028-11-21T12:30:00.123Z");
+        let korea = record(&["KR".parse().unwrap()], [Choice::Granted; 3], false);
+        let json = serde_json::to_value(&korea).unwrap();
+        let marketing = &json["purposes"]["marketing"];
+        assert_eq!(
+            (&marketing["chosenAt"], &marketing["askAgainAt"]),
+            (&json!(chosen_at), &json!(last))
+        );
+        assert_eq!(json["purposes"]["analytics"].get("askAgainAt"), None);
+        assert_eq!(from_value(json).unwrap(), korea);
+        let last = parse_rfc3339(last).unwrap();
+        for (now, reason) in [
+            (last, Reason::Granted),
+            (last + time::Duration::NANOSECOND, Reason::Expired),
+        ] {
+            let (later, _) = korea.reevaluate(Policy::purpose_scoped(), now, &BTreeSet::new());
+            assert_eq!(later.purposes[0].reason, reason);
+        }
+        let denied = record(&["KR".parse().unwrap()], [Choice::Denied; 3], false);
+        assert_eq!(denied.purposes[0].ask_again_at, None);
     }
 
     #[test]
