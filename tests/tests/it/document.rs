@@ -251,7 +251,7 @@ impl Document {
     }
 
     /// Whether a schema has the instance.
-    fn accepts(&self, schema: &Value, instance: &Value) -> bool {
+    pub(crate) fn accepts(&self, schema: &Value, instance: &Value) -> bool {
         self.validator(schema).is_valid(instance)
     }
 

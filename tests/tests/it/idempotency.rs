@@ -3,16 +3,49 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use genesys_api::IdempotencyKey;
+use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::api::{Answer, Api, Call, ERASURES, SESSIONS, WEBHOOKS, guest, path_of};
+use crate::document::DOCUMENT;
 use crate::guests::{newcomer, page_origin, talk, until};
 use crate::page::{Page, soon, upgrade_with_token};
 use crate::proxy::{Loss, Proxy};
 use crate::world::{CLIENT, NEIGHBOR, World};
 
 const KEY: &str = "\"8e03978e-40d5-43e8-bc93-6894a57f9324\"";
+
+#[test]
+fn schema_of_the_key_accepts_what_is_parsed() {
+    let schema = json!({ "$ref": "#/components/parameters/IdempotencyKey/schema" });
+    let long = |length| "k".repeat(length);
+    let values = [
+        KEY,
+        "a-b+c:d<e=f[~]",
+        r#""a \"b\" \\ c""#,
+        "",
+        "\"\"",
+        "\"",
+        "a\"",
+        "\"a\"b\"",
+        "a b",
+        "a,b",
+        "a;b",
+        "a\\b",
+        "é",
+        "\"é\"",
+    ];
+    for value in values
+        .map(str::to_owned)
+        .into_iter()
+        .chain([long(255), long(256)])
+    {
+        let header = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        let is_parsed = IdempotencyKey::parse_header(&header).is_ok();
+        assert_eq!(DOCUMENT.accepts(&schema, &json!(value)), is_parsed, "{value}");
+    }
+}
 
 async fn post(api: &Api, path: &str, body: &Value, key: &str) -> Answer {
     let call = Call::post(path).json(body).header("idempotency-key", key);
