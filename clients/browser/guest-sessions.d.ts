@@ -638,7 +638,7 @@ export interface GuestAnswer {
   type: "message";
 }
 
-/** A value has at most 1,024 characters, and keys and values together at most 2,048 bytes. `source`, `region` and `timestamp` are functional. A key that begins with `marketing.`, `personalization.` or `analytics.` belongs to that purpose. Any other key belongs to personalization. */
+/** A value has at most 1,024 characters, and keys and values together at most 2,048 bytes. `source`, `region` and `timestamp` are functional. A key that begins with `marketing`, `personalization` or `analytics` in any case, before the first character that is no letter or digit, belongs to that purpose: `marketing.segment`, `Marketing-segment`. Any other key belongs to personalization. */
 export interface GuestAttributes {
   /** Jurisdiction of the guest: ISO 3166-1 or 3166-2, EU or EEA. Several are separated by commas, and the most protective one applies. Without one, the strictest rules apply. */
   region?: string;

@@ -25,7 +25,8 @@ impl Attributes {
     /// Adds an attribute. Its key implies the purpose that it serves. Our choice:
     ///
     /// - `source`, `region` and `timestamp`, which the founding tutorial sends, are functional: they need no consent.
-    /// - The prefix `marketing.`, `personalization.` or `analytics.` names the purpose.
+    /// - The prefix `marketing`, `personalization` or `analytics`, in any case, names the purpose. It ends before the first
+    ///   character that is no letter or digit, as in `marketing.segment` and `Marketing-segment`.
     /// - Every other key serves personalization, so an attribute without a purpose is dropped by default.
     ///
     /// # Errors
@@ -66,10 +67,7 @@ impl Attributes {
         if FUNCTIONAL.contains(&key) {
             return None;
         }
-        let prefix = key.split_once('.').map(|(prefix, _)| prefix);
-        let named = Purpose::ALL
-            .into_iter()
-            .find(|purpose| prefix == Some(purpose.as_str()));
+        let named = Purpose::split_prefix(key).map(|(purpose, _)| purpose);
         Some(named.unwrap_or(Purpose::Personalization))
     }
 
@@ -191,8 +189,19 @@ mod tests {
             ("personalization.theme", Some(Purpose::Personalization)),
             ("name", Some(Purpose::Personalization)),
             ("Source", Some(Purpose::Personalization)),
-            ("marketing", Some(Purpose::Personalization)),
-            ("Marketing.segment", Some(Purpose::Personalization)),
+            ("marketing", Some(Purpose::Marketing)),
+            ("Marketing.segment", Some(Purpose::Marketing)),
+            ("MARKETING.email", Some(Purpose::Marketing)),
+            ("Analytics.page", Some(Purpose::Analytics)),
+            ("marketing-segment", Some(Purpose::Marketing)),
+            ("marketing_segment", Some(Purpose::Marketing)),
+            ("marketing:segment", Some(Purpose::Marketing)),
+            ("marketing .segment", Some(Purpose::Marketing)),
+            (" analytics/page", Some(Purpose::Analytics)),
+            ("marketing.analytics.page", Some(Purpose::Marketing)),
+            ("mar\u{212a}eting.segment", Some(Purpose::Marketing)),
+            ("marketings.segment", Some(Purpose::Personalization)),
+            ("email.marketing", Some(Purpose::Personalization)),
         ] {
             assert_eq!(Attributes::purpose(key), purpose, "{key}");
         }
@@ -273,7 +282,7 @@ mod tests {
             keys in proptest::collection::btree_set((0..4_usize, 0..100_u8), 0..12),
             on in any::<[bool; 3]>(),
         ) {
-            let prefixes = ["", "marketing.", "personalization.", "analytics."];
+            let prefixes = ["", "Marketing-", "personalization.", "ANALYTICS:"];
             let keys: Vec<String> = keys.into_iter().map(|(at, n)| format!("{}k{n}", prefixes[at])).collect();
             let mut attributes = Attributes::default();
             for key in &keys {

@@ -145,8 +145,8 @@ impl Policy {
             .map(|(name, category)| (&**name, *category))
     }
 
-    /// The category of sensitive data that the policy declares for an attribute. Case, separators and the prefix of a purpose
-    /// do not matter: `marketing.BloodType` is declared as `blood-type`.
+    /// The category of sensitive data that the policy declares for an attribute. Case, separators and prefixes of purposes do
+    /// not matter: `marketing.BloodType` is declared as `blood-type`.
     #[must_use]
     pub fn category(&self, attribute: &str) -> Option<Category> {
         self.attributes.get(&declared_name(attribute))?.1

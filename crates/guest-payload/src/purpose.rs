@@ -29,6 +29,16 @@ impl Purpose {
             Self::Analytics => "analytics",
         }
     }
+
+    /// Splits the prefix of a purpose off the name of an attribute: its first letters and digits, in any case.
+    pub(crate) fn split_prefix(name: &str) -> Option<(Self, &str)> {
+        let name = name.trim_start_matches(|c: char| !c.is_alphanumeric());
+        let end = name.find(|c: char| !c.is_alphanumeric()).unwrap_or(name.len());
+        let (prefix, rest) = name.split_at(end);
+        let prefix = prefix.to_lowercase();
+        let purpose = Self::ALL.into_iter().find(|purpose| purpose.as_str() == prefix)?;
+        Some((purpose, rest))
+    }
 }
 
 impl fmt::Display for Purpose {

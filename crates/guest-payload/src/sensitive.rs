@@ -202,15 +202,13 @@ fn words(name: &str) -> Vec<String> {
 }
 
 /// The form of an attribute's name in which it is compared with declared ones: letters and digits, in lower case, without the
-/// prefix of a purpose.
+/// prefixes of purposes.
 pub(crate) fn declared_name(name: &str) -> String {
-    let is_purpose = |prefix: &str| {
-        Purpose::ALL
-            .iter()
-            .any(|purpose| purpose.as_str().eq_ignore_ascii_case(prefix))
-    };
-    let rest = name.split_once('.').filter(|(prefix, _)| is_purpose(prefix));
-    words(rest.map_or(name, |(_, rest)| rest)).concat()
+    let mut name = name;
+    while let Some((_, rest)) = Purpose::split_prefix(name).filter(|(_, rest)| !rest.is_empty()) {
+        name = rest;
+    }
+    words(name).concat()
 }
 
 /// An attribute whose name suggests sensitive data, and which the policy does not declare.
@@ -264,6 +262,11 @@ mod tests {
             ("Diagnosis", "diagnosis"),
             ("marketing.Diagnosis", "diagnosis"),
             ("Marketing.diagnosis", "diagnosis"),
+            ("marketing.marketing.diagnosis", "diagnosis"),
+            ("marketing .diagnosis", "diagnosis"),
+            ("ANALYTICS-marketing_Diagnosis", "diagnosis"),
+            ("marketing", "marketing"),
+            ("marketing.marketing", "marketing"),
             ("health.diagnosis", "healthdiagnosis"),
             ("blood-type", "bloodtype"),
             ("personalization.Blood_Type", "bloodtype"),

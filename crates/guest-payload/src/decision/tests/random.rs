@@ -158,7 +158,7 @@ impl Case {
         let (name, _) = declared
             .find(|(_, category)| *category == Some(self.category))
             .unwrap();
-        let name = format!("marketing.{name}");
+        let name = format!("Marketing-marketing.{name}");
         guest.attributes.insert(&*name, "x").unwrap();
         let Ok(session) = guest.decide(policy, today()) else {
             return;
