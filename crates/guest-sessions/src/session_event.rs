@@ -27,6 +27,8 @@ pub struct SessionEvent<'a> {
     pub range: Option<&'a RangeInclusive<u64>>,
     /// The fields that the subscription chooses. Empty for all.
     pub fields: &'a BTreeMap<String, FieldSource>,
+    /// Whether the constants of the fields are sent: the session meets the conditions of the subscription.
+    pub with_constants: bool,
 }
 
 /// Fields that no subscription renames or leaves out: without them a receiver cannot drop what is repeated or late.
@@ -82,7 +84,8 @@ impl SessionEvent<'_> {
         let always = ALWAYS_SENT
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), all.get(name)?.clone())));
-        let chosen = self.fields.iter();
+        let is_sent = |source: &FieldSource| self.with_constants || source.field().is_some();
+        let chosen = self.fields.iter().filter(|(_, source)| is_sent(source));
         let chosen = chosen.filter_map(|(name, source)| Some((name.clone(), source.value(&all)?)));
         always.chain(chosen).collect::<Map<_, _>>().into()
     }
@@ -176,6 +179,7 @@ mod tests {
             sequence: 5,
             range,
             fields: &BTreeMap::new(),
+            with_constants: true,
         };
         assert!(!format!("{event:?}").contains("web"), "values may be personal");
         let details = event.disclosure_details();
@@ -234,12 +238,15 @@ mod tests {
             sequence: 5,
             range: Some(&(2..=3)),
             fields: &fields,
+            with_constants: true,
         };
         let expected = json!({
             "id": "s-1", "sequence": 5, "range": {"first": 2, "last": 3},
             "contact": "g", "marketing": "denied", "origin": "shop", "source": "web",
         });
         assert_eq!(event.to_json(), expected);
+        event.with_constants = false;
+        assert!(event.to_json().get("origin").is_none());
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let details = [
             (

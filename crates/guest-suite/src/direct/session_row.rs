@@ -260,6 +260,8 @@ impl SessionRow {
             sequence,
             range,
             fields: &subscription.fields,
+            // a constant may stand for the attribute that a condition chooses
+            with_constants: self.meets(&subscription.conditions),
         }
     }
 }

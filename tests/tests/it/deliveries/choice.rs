@@ -143,6 +143,42 @@ async fn chosen_fields_are_previewed_and_sent() {
     world.stop().await;
 }
 
+#[tokio::test]
+async fn constants_are_sent_until_the_attribute_of_a_condition_is_withdrawn() {
+    let world = World::start().await;
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    crm.expect_chosen_fields();
+    let constant = FieldSource::Constant("reached".to_owned());
+    let mut subscription = Subscription {
+        fields: BTreeMap::from([("campaign".to_owned(), constant)]),
+        ..crm.subscription("/sync")
+    };
+    let value = ["spring-campaign".to_owned()].into();
+    let attributes = &mut subscription.conditions.attributes;
+    attributes.insert("marketing.segment".to_owned(), value);
+    let secret = suite.ensure_webhook(&subscription).await.unwrap().unwrap();
+    let id = suite.webhooks().await.unwrap().remove(0).id;
+    let mut session = suite.create(newcomer(&world.clock)).await.unwrap();
+    until(async || pending(&world).await == 0).await;
+    withdraw(&world, &session, Purpose::Marketing).await;
+    until(async || pending(&world).await == 0).await;
+
+    let api = Api::of(&world, CLIENT).await;
+    let preview = Call::post(&format!("{WEBHOOKS}/{id}/preview"));
+    let preview = api.ask(preview.json(&json!({ "sessionId": session.id() }))).await;
+    assert_eq!(preview["body"]["data"]["campaign"], json!(null));
+    session.end().await.unwrap();
+    until(async || pending(&world).await == 0).await;
+
+    let events = in_order(crm.received(0).await, &secret);
+    let campaigns = events.iter().map(|event| event["data"].get("campaign"));
+    assert_eq!(
+        campaigns.collect::<Vec<_>>(),
+        [Some(&json!("reached")), None, None]
+    );
+    world.stop().await;
+}
+
 /// The public key of the only webhook.
 async fn public_key(suite: &GuestSessions) -> PublicKey {
     let webhook = suite.webhooks().await.unwrap().remove(0);
