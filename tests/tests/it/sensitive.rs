@@ -1,7 +1,8 @@
 //! Sensitive data, children and withdrawal through the gateway.
 
+use genesys_api::rfc3339;
 use genesys_sim::Rules;
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::api::{Api, Call, WEBHOOKS, path_of};
@@ -10,6 +11,7 @@ use crate::crm::Crm;
 use crate::genesys::Genesys;
 use crate::page::Page;
 use crate::reevaluation::attributes_sent;
+use crate::spa::{CREATE, Visit, consent, of_page};
 use crate::world::{CHANNEL, CLIENT, World};
 
 /// The value of an attribute that the policy `purpose-scoped` declares as health data.
@@ -215,6 +217,34 @@ async fn withdrawal_reaches_the_store_and_the_queue_of_a_paused_webhook() {
             body.contains("\"web\"") && !body.contains(DIAGNOSIS) && !body.contains("gold"),
             "{body}"
         );
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn page_attests_no_guardian() {
+    let world = World::start().await;
+    let api = Api::of(&world, CLIENT).await;
+    let visit = Visit::create(&api).await;
+    let guardian = json!({
+        "relationship": "parent", "verification": "identity-document", "verifiedAt": rfc3339(world.clock.now().utc),
+    });
+    for (field, value) in [
+        ("guardian", guardian),
+        ("actor", json!("guardian")),
+        ("actor", json!("agent")),
+    ] {
+        let mut body = consent();
+        body["consent"][field] = value.clone();
+        let creation = of_page(Call::post(CREATE).json(&body));
+        let mut change = json!({ "marketing": true });
+        change[field] = value;
+        let change = visit.call(Call::new(Method::PATCH, "/spa/session/consent").json(&change));
+        for (call, name) in [(creation, format!("consent.{field}")), (change, field.to_owned())] {
+            let refused = api.send(call).await;
+            assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
+            assert_eq!(refused.json()["details"][0]["fieldName"], name);
+        }
     }
     world.stop().await;
 }

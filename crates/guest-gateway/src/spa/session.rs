@@ -2,9 +2,9 @@
 
 use axum::response::{IntoResponse as _, Response};
 use genesys_api::{Now, Origin, SessionId};
-use guest_payload::Signals;
+use guest_payload::{Actor, Evidence, Purpose, Signals};
 use guest_sessions::{
-    BrowserAccess, BrowserSession, ConsentChangeBody, CreateBrowserSessionBody, ErrorCode,
+    BrowserAccess, BrowserSession, ConsentChangeBody, CreateBrowserSessionBody, DetailCode, ErrorCode,
     ResumeBrowserSessionBody, Ticket,
 };
 use guest_suite::direct::Admitted;
@@ -33,6 +33,8 @@ pub(crate) async fn create(mut call: Call) -> Result<Response, Refusal> {
     let limited = spa.limits.count_session(address, page.now.instant);
     limited.map_err(Refusal::too_many_of_address)?;
     let mut guest = body.guest;
+    // the choices of a creation have the same evidence
+    ensure_of_guest(&guest.consent.purpose(Purpose::Marketing).evidence, "consent.")?;
     guest.guest = match body.assertion {
         Some(assertion) => Some(audited(&app, spa.assertions.accept(&assertion, page.now)).await?),
         None if spa.anonymous => None,
@@ -103,6 +105,7 @@ pub(crate) async fn change_consent(mut call: Call) -> Result<Response, Refusal> 
     let signals = Signals::from_headers(call.request.headers());
     let body = call.body("application/json").await?;
     let (change, signals) = ConsentChangeBody::parse(&body, signals, visitor.page.now.utc)?;
+    ensure_of_guest(change.evidence(), "")?;
     let direct = &call.app.direct;
     let changed = direct.change_consent(visitor.admitted.owner(), &visitor.id, &change, signals);
     Ok(answer(
@@ -111,6 +114,25 @@ pub(crate) async fn change_consent(mut call: Call) -> Result<Response, Refusal> 
         changed.await.map_err(refusal)?,
         None,
     ))
+}
+
+/// Refuses what a page cannot attest, because its guest controls it.
+fn ensure_of_guest(evidence: &Evidence, parent: &str) -> Result<(), Refusal> {
+    let field = match evidence {
+        Evidence {
+            guardian: Some(_), ..
+        } => "guardian",
+        Evidence {
+            actor: Actor::Guest, ..
+        } => return Ok(()),
+        Evidence { .. } => "actor",
+    };
+    let field = format!("{parent}{field}");
+    let message = format!(
+        "invalid {field}: a page can speak for its guest only, send it from a backend as an API client"
+    );
+    let detail = DetailCode::FieldValue;
+    Err(Refusal::new(detail.error_code(), message).detail(detail.as_str(), &field))
 }
 
 pub(crate) async fn end(call: Call) -> Result<Response, Refusal> {
