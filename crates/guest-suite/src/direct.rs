@@ -249,6 +249,9 @@ impl Direct {
         // before the session is read, so that no end is missed
         let guard = self.shared.live.guard(id);
         let record = self.load_any(id).await?;
+        if !self.is_known(&record.row) {
+            return Err(ErrorCode::NotFound.into());
+        }
         let record = self.use_access(record, access).await?;
         let at = self.clock().now().utc;
         Ok(Admitted { record, guard, at })
@@ -266,12 +269,14 @@ impl Direct {
         self.shared.config.clock()
     }
 
+    /// Loads a session for its owner, to whom those of other organizations are unknown.
     async fn load(&self, owner: &str, id: &SessionId) -> Result<SessionRow, Error> {
         let record = self.load_any(id).await?;
-        let is_own = record.row.owner == owner;
-        Ok(is_own.then_some(record).ok_or(ErrorCode::NotFound)?)
+        let is_known = record.row.owner == owner && self.is_known(&record.row);
+        Ok(is_known.then_some(record).ok_or(ErrorCode::NotFound)?)
     }
 
+    /// Loads a session for the work of this process, which goes on for each.
     async fn load_any(&self, id: &SessionId) -> Result<SessionRow, Error> {
         SessionRow::load(self.store().session(id).await?.ok_or(ErrorCode::NotFound)?)
     }

@@ -9,11 +9,14 @@ use genesys_http::Client;
 use genesys_sim::Simulator;
 use guest_gateway::Gateway;
 use guest_gateway::config::Config;
-use http::StatusCode;
-use serde_json::Value;
+use guest_suite::contract::SubscriptionBody;
+use guest_suite::webhook::{EventName, Subscription};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::api::{Api, Call, SESSIONS, guest};
+use crate::api::{Api, Call, ERASURES, QUERY, SESSIONS, WEBHOOKS, guest, path_of};
+use crate::crm::Crm;
 use crate::guests::until;
 use crate::page::Page;
 use crate::process::run;
@@ -141,6 +144,64 @@ async fn client_knows_the_channels_of_its_organizations_only_also_after_a_reload
     let refused = neighbor.send(create(&neighbor, AMERICAS)).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
     neighbor.create(&guest()).await;
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn sessions_of_an_organization_that_a_client_left_are_unknown_to_it() {
+    let two = Two::start().await;
+    let (neighbor, crm) = (two.api(NEIGHBOR).await, Crm::start(&two.clock).await);
+    let subscription = Subscription {
+        enabled: false,
+        ..crm.subscription("/sync")
+    };
+    let body = serde_json::to_value(SubscriptionBody(&subscription)).unwrap();
+    let webhook = neighbor.ask(Call::post(WEBHOOKS).json(&body)).await;
+    let webhook = format!("{WEBHOOKS}/{}", webhook["id"].as_str().unwrap());
+    let mut guest = guest_of(AMERICAS);
+    guest["guestId"] = "ann".into();
+    let session = neighbor.create(&guest).await;
+    neighbor.ask(Call::get(&path_of(&session, ""))).await;
+
+    let toml = fs::read_to_string(&two.path).unwrap();
+    let moved = toml.replace("organizations = [\"americas\"]", "organizations = [\"emea\"]");
+    fs::write(&two.path, moved).unwrap();
+    two.gateway.reload().await.unwrap();
+    let ann = json!({ "guestId": "ann" });
+    let withdrawal = json!({ "marketing": false });
+    let refresh = json!({ "refreshToken": session["refreshToken"] });
+    let key = format!("{:032x}", 1_u128);
+    for call in [
+        Call::get(&path_of(&session, "")),
+        Call::get(&path_of(&session, "/audit")),
+        Call::new(Method::PATCH, &path_of(&session, "/consent")).json(&withdrawal),
+        Call::post(&path_of(&session, "/refresh")).json(&refresh),
+        Call::post(&format!("{webhook}/preview")).json(&json!({ "sessionId": session["id"] })),
+        Call::post(QUERY).json(&ann),
+        Call::post(ERASURES).json(&ann).header("idempotency-key", &key),
+        Call::new(Method::DELETE, &path_of(&session, "")),
+    ] {
+        let path = call.path().to_owned();
+        let answer = neighbor.send(call.bearer(&neighbor.token)).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}: {}", answer.text);
+    }
+    neighbor.ask(Call::post(&format!("{webhook}/resume"))).await;
+    let (store, id) = (two.gateway.store(), session["id"].as_str().unwrap());
+    let stored = async || store.session(&id.parse().unwrap()).await.unwrap();
+    let is_idle = async || store.stats().await.unwrap().outbox_pending == 0;
+    until(is_idle).await;
+
+    // the work of the gateway goes on
+    two.clock.advance(Duration::from_secs(2 * 86_400));
+    until(async || stored().await.unwrap().ended_at.is_some()).await;
+    until(is_idle).await;
+    assert!(crm.received(0).await.is_empty());
+    two.clock.advance(Duration::from_secs(31 * 86_400));
+    until(async || stored().await.is_none()).await;
+    until(is_idle).await;
+    for delivery in crm.received(0).await {
+        assert_eq!(delivery.event(), EventName::Erased.as_str());
+    }
     two.stop().await;
 }
 

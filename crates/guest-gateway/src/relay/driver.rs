@@ -22,7 +22,6 @@ use crate::health::Health;
 
 pub(super) struct Driver {
     direct: Direct,
-    owner: String,
     id: SessionId,
     origin: AdmittedOrigin,
     relay: Relay,
@@ -51,7 +50,6 @@ impl Driver {
             None => LastDelivered::Nothing,
         };
         Self {
-            owner: admitted.owner().to_owned(),
             relay: Relay::new(
                 id.clone(),
                 entropy::uuid().to_string(),
@@ -89,7 +87,7 @@ impl Driver {
             Stop::Ended(reason) => {
                 self.files.handle_ended();
                 // boxed: an idle session would use the memory of a large future
-                let end = Box::pin(self.direct.end(&self.owner, &self.id, *reason));
+                let end = Box::pin(self.direct.end_admitted(&self.id, *reason));
                 if let Err(error) = end.await {
                     tracing::error!(session = %self.id, %error, "cannot store the end of the session");
                 }

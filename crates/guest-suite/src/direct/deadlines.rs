@@ -211,8 +211,7 @@ impl Direct {
         match reevaluated {
             Ok(record) => {
                 if record.has_lapsed(now.utc) {
-                    let owner = &record.row.owner;
-                    return self.end_if(owner, id, EndReason::Expired, Some(now.utc)).await;
+                    return self.end_if(record, EndReason::Expired, Some(now.utc)).await;
                 }
                 self.shared
                     .deadlines

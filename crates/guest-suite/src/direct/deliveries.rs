@@ -198,7 +198,11 @@ impl Direct {
             Payload::Event { session, .. } | Payload::Snapshot { session, .. } => session,
         };
         let wanted = async {
-            let record = self.reevaluated(self.load_any(session).await?).await?;
+            let record = self.load_any(session).await?;
+            if !self.is_known(&record.row) {
+                return Ok(None);
+            }
+            let record = self.reevaluated(record).await?;
             self.wanted(record, &leased.webhook, &subscription.conditions)
                 .await
         };
@@ -261,7 +265,7 @@ enum Message {
     Ready(MessageId, Bytes, Draft),
     /// Nothing, as a part of it cannot be read.
     Unreadable,
-    /// Nothing, as the session does not meet the conditions of the webhook.
+    /// Nothing, as the session does not meet the conditions of the webhook, or is unknown to its owner.
     Unwanted,
 }
 

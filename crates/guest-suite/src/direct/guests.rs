@@ -46,16 +46,23 @@ impl Direct {
         after: Option<SessionId>,
     ) -> Result<GuestReport, Error> {
         let is_first = after.is_none();
-        let query = SessionQuery::OfGuest {
-            guest: request.guest.clone(),
-            owner: request.owner.clone(),
-            after,
-        };
         // one more than the page has, which shows whether there is another page
-        let mut rows = self
-            .store()
-            .sessions(query, GuestReport::MAX_SESSIONS + 1)
-            .await?;
+        let limit = GuestReport::MAX_SESSIONS + 1;
+        let (mut rows, mut after) = (Vec::new(), after);
+        loop {
+            let query = SessionQuery::OfGuest {
+                guest: request.guest.clone(),
+                owner: request.owner.clone(),
+                after,
+            };
+            let page = self.store().sessions(query, limit).await?;
+            let is_full = page.len() == limit;
+            after = page.last().map(|last| last.id.clone());
+            rows.extend(page.into_iter().filter(|row| self.is_concerned(request, row)));
+            if !is_full || rows.len() >= limit {
+                break;
+            }
+        }
         if is_first && rows.is_empty() {
             return Err(ErrorCode::NotFound.into());
         }
@@ -111,6 +118,8 @@ impl Direct {
         for row in self
             .rows_of_guest(&request.guest, request.owner.as_deref())
             .await?
+            .into_iter()
+            .filter(|row| self.is_concerned(request, row))
         {
             if let Some(begun) = begun
                 && let Some(created) = self.trail_of(row.pseudonym()).await?.last()
@@ -119,7 +128,7 @@ impl Direct {
                 continue;
             }
             if row.ended_at.is_none() {
-                self.end(&row.owner, &row.id, EndReason::Guest).await?;
+                self.end_admitted(&row.id, EndReason::Guest).await?;
             }
             let now = self.clock().now().utc;
             let tombstone = Draft::new(now, request.actor.clone(), "session.erased").subject(subject);
@@ -144,6 +153,11 @@ impl Direct {
             sessions: entries.iter().rev().map(record).collect(),
             checkpoint: self.store().checkpoint().await?.note,
         })
+    }
+
+    /// Whether a session of the guest is known to the one who asks.
+    fn is_concerned(&self, request: &GuestRequest, session: &Session) -> bool {
+        request.owner.is_none() || self.is_known(session)
     }
 
     /// Removes an ended session, and returns the sequence number of its tombstone entry. The session is not the subject of

@@ -47,7 +47,9 @@ impl Direct {
         request: Option<KeyedRequest>,
     ) -> Result<Created, Error> {
         match self.created_before(request.as_ref()).await? {
-            Some(Resource::Session(row)) => return self.created_again(owner, SessionRow::load(*row)?).await,
+            Some(Resource::Session(row)) if self.is_known(&row) => {
+                return self.created_again(owner, SessionRow::load(*row)?).await;
+            }
             Some(_) => return Err(ErrorCode::IdempotencyKeySpent.into()),
             None => {}
         }
@@ -203,19 +205,28 @@ impl Direct {
     /// # Errors
     /// [`ErrorCode::NotFound`], or the store's.
     pub async fn end(&self, owner: &str, id: &SessionId, reason: EndReason) -> Result<(), Error> {
-        self.end_if(owner, id, reason, None).await.map(drop)
+        let record = self.load(owner, id).await?;
+        self.end_if(record, reason, None).await.map(drop)
+    }
+
+    /// As [`Direct::end`], for an admitted guest, also if the owner may no longer use the organization of the session.
+    ///
+    /// # Errors
+    /// As [`Direct::end`].
+    pub async fn end_admitted(&self, id: &SessionId, reason: EndReason) -> Result<(), Error> {
+        let record = self.load_any(id).await?;
+        self.end_if(record, reason, None).await.map(drop)
     }
 
     /// Ends a live session, and returns whether it did. A session whose idle deadline was moved after `due` stays live.
     pub(super) async fn end_if(
         &self,
-        owner: &str,
-        id: &SessionId,
+        record: SessionRow,
         reason: EndReason,
         due: Option<OffsetDateTime>,
     ) -> Result<bool, Error> {
         // the event of the end has the attributes that are allowed now
-        let record = self.reevaluated(self.load(owner, id).await?).await?;
+        let record = self.reevaluated(record).await?;
         self.update_record(record, |record, now| {
             let is_due = due.is_none_or(|due| record.row.idle_deadline <= due);
             Ok(match record.row.ended_at.is_none() && is_due {

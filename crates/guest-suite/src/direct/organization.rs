@@ -9,6 +9,7 @@ use genesys_http::Client;
 use guest_conversation::client::{
     ConnectLimiter, DeploymentCache, LiveSessions, SignInService, SignedInGuests,
 };
+use guest_store::Session;
 use ws_transport::AdmittedOrigin;
 
 use super::{Direct, Shared};
@@ -80,8 +81,9 @@ impl Services {
 }
 
 impl Direct {
-    /// Sets the names of the organizations whose channels each owner may use, also for sessions that connect later. With
-    /// `None`, as at first, every owner may use all.
+    /// Sets the names of the organizations whose channels each owner may use, also for sessions that exist: those of other
+    /// organizations are unknown to their owner, and only their `erased` events are sent to its webhooks. They expire and are
+    /// erased as before, and open conversations go on. With `None`, as at first, every owner may use all.
     pub fn set_memberships(&self, memberships: Option<BTreeMap<String, BTreeSet<String>>>) {
         let held = &self.shared.memberships;
         *held.write().unwrap_or_else(PoisonError::into_inner) = memberships;
@@ -123,6 +125,13 @@ impl Direct {
             false => Err(unknown(channel)),
         }
     }
+
+    /// Whether the owner of a session may use its organization. The session of a channel that was removed stays its owner's,
+    /// who can still end it.
+    pub(super) fn is_known(&self, session: &Session) -> bool {
+        let Session { owner, channel, .. } = session;
+        self.channel(channel).is_err() || self.channel_of(owner, channel).is_ok()
+    }
 }
 
 impl Shared {
@@ -144,6 +153,7 @@ mod tests {
     //! Owners and their organizations.
 
     use guest_payload::NewGuest;
+    use guest_sessions::ErrorCode;
     use ws_transport::OriginPolicy;
 
     use super::*;
@@ -167,7 +177,6 @@ mod tests {
         let policy = OriginPolicy::new(["https://shop.example"]).unwrap();
         let origin = policy.admit_own(&policy.origins()[0]).unwrap();
         let refused = direct.connect("shop", &id, origin).await;
-        let is_channel = |error: &Error| matches!(error, Error::InvalidValue { field, .. } if *field == "channelConfigurationId");
-        assert!(refused.is_err_and(|error| is_channel(&error)));
+        assert!(matches!(refused, Err(Error::Refused(ErrorCode::NotFound))));
     }
 }

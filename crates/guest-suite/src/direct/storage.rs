@@ -57,7 +57,7 @@ impl Storage {
         let known = self.record.lock().unwrap_or_else(PoisonError::into_inner).take();
         let record = match known {
             Some(record) => *record,
-            None => direct.load(&self.owner, &self.id).await?,
+            None => direct.load_any(&self.id).await?,
         };
         let record = direct.reach(record, stage).await?;
         let reached = record.document.journey.stage();
@@ -75,7 +75,7 @@ impl Storage {
             return Ok(());
         }
         direct
-            .update(&self.owner, &self.id, |record, now| {
+            .update_any(&self.id, |record, now| {
                 if record.row.ended_at.is_some() {
                     return Ok((Mutation::default(), ()));
                 }
@@ -104,7 +104,7 @@ impl SessionStorage for Storage {
             let Some(direct) = self.direct() else {
                 return Ok(false);
             };
-            match direct.load(&self.owner, &self.id).await {
+            match direct.load_any(&self.id).await {
                 Ok(record) => Ok(record.ensure_live(direct.clock().now()).is_ok()),
                 Err(Error::Refused(ErrorCode::NotFound)) => Ok(false),
                 Err(error) => {
@@ -118,7 +118,7 @@ impl SessionStorage for Storage {
     fn delete_refresh_token(&self, refresh_token: SecretString) -> StorageFuture<'_, ()> {
         Box::pin(async move {
             let Some(direct) = self.direct() else { return };
-            let deleted = direct.update(&self.owner, &self.id, |record, now| {
+            let deleted = direct.update_any(&self.id, |record, now| {
                 let stored = record.row.secrets.refresh_token.as_ref();
                 let is_stored =
                     stored.is_some_and(|stored| stored.expose_secret() == refresh_token.expose_secret());
@@ -142,7 +142,7 @@ impl SessionStorage for Storage {
     fn store_read_marker(&self, marker: ReadMarker) -> StorageFuture<'_, ()> {
         Box::pin(async move {
             let Some(direct) = self.direct() else { return };
-            let stored = direct.update(&self.owner, &self.id, |record, _| {
+            let stored = direct.update_any(&self.id, |record, _| {
                 let known = &record.document;
                 let is_known = known.read_marker == Some(marker.at)
                     && known.read_message.as_ref() == Some(&marker.message);

@@ -75,6 +75,16 @@ impl Direct {
         self.update_record(record, decide).await
     }
 
+    /// As [`Direct::update`], for the work of this process.
+    pub(super) async fn update_any<T>(
+        &self,
+        id: &SessionId,
+        decide: impl Fn(&SessionRow, Now) -> Result<(Mutation, T), Error>,
+    ) -> Result<T, Error> {
+        let record = self.load_any(id).await?;
+        self.update_record(record, decide).await
+    }
+
     /// As [`Direct::update`], for a loaded session.
     pub(super) async fn update_record<T>(
         &self,
@@ -92,7 +102,7 @@ impl Direct {
             if turn.is_none() {
                 turn = Some(self.shared.retrying.lock().await);
             }
-            record = self.load(&record.row.owner, &record.row.id).await?;
+            record = self.load_any(&record.row.id).await?;
         }
     }
 
