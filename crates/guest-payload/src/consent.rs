@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::{Age, Category, GuardianEvidence, Purpose, Subject};
+use crate::{Age, Category, GuardianEvidence, Jurisdictions, Purpose, Subject};
 
 /// A guest's choice about one purpose.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
@@ -338,6 +338,7 @@ impl Consent {
                 .filter_map(|(category, choice)| Some((category, made(choice.choice)?)))
                 .collect(),
             is_full_withdrawal: false,
+            places: Jurisdictions::default(),
             age: Age::UNKNOWN,
             evidence: latest.unwrap_or(&self.choices[0]).evidence.clone(),
         }
@@ -364,6 +365,7 @@ pub struct ConsentChange {
     sensitive: BTreeMap<Category, Choice>,
     is_full_withdrawal: bool,
     age: Age,
+    places: Jurisdictions,
     evidence: Evidence,
 }
 
@@ -376,6 +378,7 @@ impl ConsentChange {
             sensitive: BTreeMap::new(),
             is_full_withdrawal: false,
             age: Age::UNKNOWN,
+            places: Jurisdictions::default(),
             evidence,
         }
     }
@@ -419,6 +422,12 @@ impl ConsentChange {
         Self { age, ..self }
     }
 
+    /// Adds places of the guest to the recorded ones. The rules of all apply.
+    #[must_use]
+    pub fn with_places(self, places: Jurisdictions) -> Self {
+        Self { places, ..self }
+    }
+
     /// Whether every agreement is withdrawn.
     #[must_use]
     pub fn is_full_withdrawal(&self) -> bool {
@@ -453,6 +462,11 @@ impl ConsentChange {
     #[must_use]
     pub fn age(&self) -> Age {
         self.age
+    }
+
+    /// The places that the change adds.
+    pub(crate) fn places(&self) -> &Jurisdictions {
+        &self.places
     }
 
     /// Whether a choice is a refusal.

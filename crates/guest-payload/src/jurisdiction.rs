@@ -120,6 +120,19 @@ impl Jurisdictions {
             .collect();
         places.join(" and ")
     }
+
+    /// These places and the others. If they become too many, they are unknown, which is strictest. Unknown places add
+    /// nothing to known ones, and stay unknown.
+    pub(crate) fn with(&self, others: &Self) -> Self {
+        if self.is_empty() {
+            return Self::default();
+        }
+        let places = Self::from([&**self, &**others].concat().as_slice());
+        match places.len() <= MAX_COUNT {
+            true => places,
+            false => Self::default(),
+        }
+    }
 }
 
 impl Deref for Jurisdictions {

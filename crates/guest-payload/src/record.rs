@@ -76,6 +76,7 @@ impl ConsentRecord {
         let mut after = self.clone();
         after.gpc |= signals.gpc;
         after.age = after.age.or_lower(change.age());
+        after.jurisdictions = after.jurisdictions.with(change.places());
         let named = change.sensitive().map(|(category, _)| category);
         for category in named {
             after
@@ -133,7 +134,7 @@ impl ConsentRecord {
         let Evaluation {
             states, sensitive, ..
         } = policy.evaluate(&DecisionInput {
-            jurisdictions: &self.jurisdictions,
+            jurisdictions: &after.jurisdictions,
             age: after.age,
             signals: Signals { gpc: after.gpc },
             consent: &after.consent(),
@@ -498,6 +499,36 @@ mod tests {
             assert_eq!(after.age, Age::at_least(15));
             assert_eq!(after.purpose(Purpose::Marketing).reason, Reason::GuardianNeeded);
         }
+    }
+
+    #[test]
+    fn added_places_persist_and_switch_nothing_on() {
+        let policy = Policy::purpose_scoped();
+        let before = record(policy, "US", [Choice::Unknown; 3]);
+        let add = |record: &ConsentRecord, places: &str| {
+            let change = ConsentChange::new(at(20)).with_places(places.parse().unwrap());
+            let changed = record.change(&change, Signals::default(), policy, at(30).chosen_at);
+            changed.unwrap().0
+        };
+        let both = add(&before, "FR");
+        let reason = |record: &ConsentRecord| record.purpose(Purpose::Marketing).reason;
+        assert_eq!(
+            (reason(&before), reason(&both)),
+            (Reason::NotObjected, Reason::NotGranted)
+        );
+        for (places, expected) in [
+            ("unknown", "US,FR"),
+            ("US", "US,FR"),
+            ("DE,IT", "US,FR,DE,IT"),
+            ("DE,IT,ES,PT,NL,BE,AT", "unknown"),
+        ] {
+            assert_eq!(add(&both, places).jurisdictions.to_string(), expected);
+        }
+        let unknown = ConsentRecord {
+            jurisdictions: Jurisdictions::default(),
+            ..before
+        };
+        assert_eq!(add(&unknown, "US").jurisdictions.to_string(), "unknown");
     }
 
     #[test]

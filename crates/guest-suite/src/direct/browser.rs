@@ -31,6 +31,7 @@ impl Direct {
             return Ok((self.create(owner, guest, None).await?.session, true));
         };
         let change = guest.consent.to_change().with_age(guest.age);
+        let change = change.with_places(guest.jurisdictions.clone());
         let signals = guest.signals;
         let channel = guest.channel.clone();
         match self.create_allowed(owner, guest, None).await {
@@ -159,6 +160,25 @@ mod tests {
             reasons.push(session.consent.purpose(Purpose::Marketing).reason);
         }
         assert_eq!(reasons, [Reason::Granted, Reason::GuardianNeeded]);
+    }
+
+    #[tokio::test]
+    async fn join_from_another_place_is_under_the_rules_of_both() {
+        let mut config = config();
+        config.policy = Policy::purpose_scoped();
+        let direct = Direct::open(config).await.unwrap();
+        let now = direct.clock().now().utc;
+        let mut reasons = Vec::new();
+        for place in ["US", "FR"] {
+            let body = format!(
+                r#"{{"channelConfigurationId": "shop-chat", "guestId": "g-1", "guestAttributes": {{"region": "{place}"}},
+                "consent": {{}}}}"#
+            );
+            let guest = NewGuest::parse(body.as_bytes(), Default::default(), now).unwrap();
+            let (session, _) = direct.create_or_join("shop", guest).await.unwrap();
+            reasons.push(session.consent.purpose(Purpose::Marketing).reason);
+        }
+        assert_eq!(reasons, [Reason::NotObjected, Reason::NotGranted]);
     }
 
     #[tokio::test]
