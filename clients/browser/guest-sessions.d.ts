@@ -188,6 +188,7 @@ export interface CarouselContent {
   contentType: "Carousel";
 }
 
+/** At least one choice, `withdrawAll`, `age` or an opt-out signal. The signal may be that of the header `Sec-GPC`. */
 export interface ChangeConsent {
   actor?: Actor;
   /** Recorded if it is lower than the recorded age, or that is unknown. A higher one changes nothing. */

@@ -122,8 +122,9 @@ impl TryFrom<RefreshedTokens> for token_window::Tokens {
 pub struct ConsentChangeBody<'a>(pub &'a ConsentChange);
 
 impl ConsentChangeBody<'_> {
-    /// Parses the body, which names at least one purpose or category of sensitive data, or has `withdrawAll` or `age`. Without
-    /// `consentTimestamp` the guest chose when the body was `received`. The returned signals are `signals`, those of the request's headers, and `gpc` of the body.
+    /// Parses the body, which names at least one purpose or category of sensitive data, or has `withdrawAll` or `age`. An
+    /// opt-out signal is a change too. Without `consentTimestamp` the guest chose when the body was `received`. The returned
+    /// signals are `signals`, those of the request's headers, and `gpc` of the body.
     ///
     /// # Errors
     /// If the body does not match the contract, or the choice is more than five minutes after `received`. No error
@@ -155,8 +156,8 @@ impl ConsentChangeBody<'_> {
         if withdraws_all {
             return Ok((change.withdrawing_all(), signals));
         }
-        if !names_any && age.is_none() {
-            let expected = "marketing, personalization, analytics or sensitive, or withdrawAll, or age";
+        if !names_any && age.is_none() && !signals.gpc {
+            let expected = "marketing, personalization, analytics or sensitive, or withdrawAll, age or gpc";
             return Err(BodyError::empty(expected));
         }
         let change = choices
@@ -381,6 +382,20 @@ mod tests {
     }
 
     #[test]
+    fn signal_alone_is_a_consent_change() {
+        let none = (ConsentChange::new(Evidence::at(at())), Signals { gpc: true });
+        for (body, header) in [
+            (r#"{"gpc":true}"#, false),
+            (r#"{"gpc":true}"#, true),
+            (r#"{"gpc":false}"#, true),
+            ("{}", true),
+        ] {
+            let parsed = ConsentChangeBody::parse(body.as_bytes(), Signals { gpc: header }, at());
+            assert_eq!(parsed.as_ref(), Ok(&none), "{body} {header}");
+        }
+    }
+
+    #[test]
     fn consent_change_names_at_least_one_purpose() {
         let parse = |body: &str| ConsentChangeBody::parse(body.as_bytes(), Signals::default(), at());
         let (change, signals) = parse(r#"{"marketing":false,"gpc":true}"#).unwrap();
@@ -393,11 +408,11 @@ mod tests {
         for (body, expected) in [
             (
                 "{}",
-                "the body is empty: send marketing, personalization, analytics or sensitive, or withdrawAll, or age",
+                "the body is empty: send marketing, personalization, analytics or sensitive, or withdrawAll, age or gpc",
             ),
             (
                 r#"{"consentTimestamp":"2026-11-22T12:30:00Z"}"#,
-                "the body is empty: send marketing, personalization, analytics or sensitive, or withdrawAll, or age",
+                "the body is empty: send marketing, personalization, analytics or sensitive, or withdrawAll, age or gpc",
             ),
             (
                 r#"{"marketing":null}"#,
@@ -410,7 +425,11 @@ mod tests {
             ),
             (
                 r#"{"withdrawAll":false}"#,
-                "the body is empty: send marketing, personalization, analytics or sensitive, or withdrawAll, or age",
+                "the body is empty: send marketing, personalization, analytics or sensitive, or withdrawAll, age or gpc",
+            ),
+            (
+                r#"{"gpc":false}"#,
+                "the body is empty: send marketing, personalization, analytics or sensitive, or withdrawAll, age or gpc",
             ),
             (
                 r#"{"withdrawAll":true,"marketing":true}"#,

@@ -170,8 +170,14 @@ async fn page_without_a_backend_goes_from_consent_to_the_end() {
         .send(visit.call(Call::get(&path_of(&visit.session, "/messages"))))
         .await;
     assert_eq!(history.json()["messages"][0]["id"], reply["id"]);
-    let change = Call::new(Method::PATCH, "/spa/session/consent").json(&json!({ "analytics": false }));
-    let changed = api.send(visit.call(change).header("sec-gpc", "1")).await.json();
+    let change = |body| Call::new(Method::PATCH, "/spa/session/consent").json(&body);
+    let signal = visit.call(change(json!({}))).header("sec-gpc", "1");
+    let signaled = api.send(signal).await.json();
+    assert_eq!(signaled["consent"]["gpc"], true, "{signaled}");
+    let changed = api
+        .send(visit.call(change(json!({ "analytics": false }))))
+        .await
+        .json();
     assert_eq!(changed["consent"]["purposes"]["analytics"]["on"], false);
     assert_eq!(changed["consent"]["gpc"], true);
 
