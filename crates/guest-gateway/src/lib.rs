@@ -13,6 +13,7 @@ mod gateway;
 mod health;
 mod keys;
 mod metrics;
+mod policy_file;
 mod private_file;
 pub mod relay;
 mod resources;

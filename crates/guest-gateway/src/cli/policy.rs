@@ -3,6 +3,8 @@
 mod explain;
 mod json;
 
+use std::path::Path;
+
 use clap::Subcommand;
 use genesys_api::Clock;
 use guest_payload::{
@@ -11,6 +13,7 @@ use guest_payload::{
 use serde_json::Value;
 
 use super::{Failure, counted, print_line};
+use crate::policy_file;
 
 /// List, show, explain, lint, test and compare consent policies
 ///
@@ -144,9 +147,7 @@ impl<'a> Named<'a> {
             })?;
             return Ok(Self { path: None, file });
         }
-        let text = std::fs::read_to_string(name)
-            .map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
-        let file = PolicyFile::parse(&text).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+        let file = policy_file::read(Path::new(name)).map_err(Failure::usage)?;
         Ok(Self {
             path: Some(name),
             file,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use genesys_api::{DeploymentId, MAX_DURATION, Region};
 use genesys_auth::Scopes;
-use guest_payload::{Policy, PolicyFile};
+use guest_payload::Policy;
 use ipnet::{IpNet, Ipv4Net};
 use secrecy::SecretString;
 use serde::de::Error as _;
@@ -20,6 +20,7 @@ use ws_transport::OriginPolicy;
 
 use super::suggestion::did_you_mean;
 use super::{ConfigError, SCOPES};
+use crate::policy_file;
 use crate::resources::{connections_within, open_files};
 
 const MIN_DURATION: Duration = Duration::from_secs(60);
@@ -104,19 +105,16 @@ pub(super) fn policy<'de, D: Deserializer<'de>>(from: D) -> Result<&'static Poli
             ))
         });
     }
-    let policy = policy_file(Path::new(&name)).map_err(|error| D::Error::custom(error.0))?;
+    let policy = tested_policy(Path::new(&name)).map_err(|error| D::Error::custom(error.0))?;
     // leaked, because the process needs it until it ends
     Ok(Box::leak(Box::new(policy)))
 }
 
 /// Reads a policy file and runs its examples.
-fn policy_file(path: &Path) -> Result<Policy, ConfigError> {
-    let fail = |what: String| ConfigError(format!("{}: {what}", path.display()));
-    let text =
-        std::fs::read_to_string(path).map_err(|source| fail(format!("cannot read the policy: {source}")))?;
-    let file = PolicyFile::parse(&text).map_err(|error| fail(error.to_string()))?;
+fn tested_policy(path: &Path) -> Result<Policy, ConfigError> {
+    let file = policy_file::read(path).map_err(ConfigError)?;
     match file.test().first() {
-        Some(failure) => Err(fail(failure.to_string())),
+        Some(failure) => Err(ConfigError(format!("{}: {failure}", path.display()))),
         None => Ok(file.policy),
     }
 }
@@ -223,7 +221,7 @@ mod tests {
         let path = folder.path().join("custom.toml");
         let read = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            policy_file(&path)
+            tested_policy(&path)
         };
         let shipped = include_str!("../../../guest-payload/policies/purpose-scoped.toml");
         let custom = shipped.replacen("id = \"purpose-scoped\"", "id = \"custom\"", 1);
@@ -239,7 +237,7 @@ mod tests {
             let error = read(&custom.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
-        let missing = policy_file(&folder.path().join("no.toml")).unwrap_err();
+        let missing = tested_policy(&folder.path().join("no.toml")).unwrap_err();
         assert!(missing.to_string().contains("no.toml: cannot read the policy"));
     }
 }

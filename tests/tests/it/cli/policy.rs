@@ -48,6 +48,30 @@ async fn shipped_policies_have_no_fatal_lint_and_pass_their_examples() {
 }
 
 #[tokio::test]
+async fn policy_commands_refuse_a_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("zero.toml");
+    std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+    let name = path.display().to_string();
+    for arguments in [
+        vec!["show", &name],
+        vec!["lint", &name],
+        vec!["test", &name],
+        vec!["diff", "tutorial-strict", &name],
+    ] {
+        let ended = run(["policy"].into_iter().chain(arguments)).await;
+        assert_eq!(ended.code, Some(2), "{}", ended.out);
+        assert!(
+            ended
+                .err
+                .contains("zero.toml: cannot read the policy: it is not a regular file"),
+            "{}",
+            ended.err
+        );
+    }
+}
+
+#[tokio::test]
 async fn policy_explain_names_sources_doubts_and_changes() {
     let arguments = "policy explain purpose-scoped --jurisdiction US-WA --attribute diagnosis";
     let ended = run(arguments.split(' ')).await;
