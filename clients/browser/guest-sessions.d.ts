@@ -80,7 +80,7 @@ export interface Attempt {
   status?: number;
 }
 
-/** The session has the attribute with one of the values, and its purpose is on when the event is sent. A session that met the condition once is sent until its end, so that the receiver gets a withdrawal. */
+/** The session has the attribute with one of the values, and its purpose is on when the event is sent. A session that met the condition once is sent to the same URL until its end, so that the receiver gets a withdrawal. */
 export interface AttributePredicate {
   name: string;
   type: "attribute";

@@ -12,8 +12,7 @@ use guest_store::{
 };
 use secrecy::ExposeSecret as _;
 use webhook::{
-    Attempt, Conditions, Dispatcher, EndpointHealth, EventName, Failure, Load, MessageId, NextStep,
-    Subscription,
+    Attempt, Dispatcher, EndpointHealth, EventName, Failure, Load, MessageId, NextStep, Subscription,
 };
 
 use super::Direct;
@@ -203,8 +202,7 @@ impl Direct {
                 return Ok(None);
             }
             let record = self.reevaluated(record).await?;
-            self.wanted(record, &leased.webhook, &subscription.conditions)
-                .await
+            self.wanted(record, &leased.webhook, subscription).await
         };
         match wanted.await {
             Ok(Some(record)) => Ok(
@@ -231,10 +229,11 @@ impl Direct {
         &self,
         record: SessionRow,
         webhook: &WebhookRow,
-        conditions: &Conditions,
+        subscription: &Subscription,
     ) -> Result<Option<SessionRow>, Error> {
-        let id = webhook.id.as_str();
-        if record.document.followers.contains(id) {
+        let conditions = &subscription.conditions;
+        let receiver = record.receiver(&webhook.id, subscription);
+        if record.document.followers.contains(&receiver) {
             return Ok(Some(record));
         }
         if !record.meets(conditions) {
@@ -243,16 +242,22 @@ impl Direct {
         if conditions.attributes.is_empty() {
             return Ok(Some(record));
         }
-        let rows = self.rows(&record.row.owner).await?;
+        let mut receivers = Vec::new();
+        for row in self.rows(&record.row.owner).await? {
+            // one that cannot be read is sent nothing
+            if let Ok(stored) = SubscriptionBody::parse(&row.document) {
+                receivers.push(record.receiver(&row.id, &stored));
+            }
+        }
         self.update_record(record, |record, _| {
             if !record.meets(conditions) {
                 return Ok((Mutation::default(), None));
             }
             let mut followed = record.clone();
             let followers = &mut followed.document.followers;
-            // those of removed webhooks, of which there can be any number
-            followers.retain(|follower| rows.iter().any(|row| row.id.as_str() == follower));
-            followers.insert(id.to_owned());
+            // those of before a change or a removal, of which there can be any number
+            followers.retain(|follower| receivers.contains(follower));
+            followers.insert(receiver.clone());
             Ok((followed.store().into(), Some(followed)))
         })
         .await

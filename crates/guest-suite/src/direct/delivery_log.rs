@@ -162,7 +162,10 @@ impl Direct {
         let known = self.stored_webhook(owner, id).await?;
         let (subscription, _) = parse(&known).map_err(|_| StoreErrorKind::Corrupt)?;
         let record = self.reevaluated(self.load(owner, session).await?).await?;
-        let is_follower = record.document.followers.contains(id.as_str());
+        let is_follower = record
+            .document
+            .followers
+            .contains(&record.receiver(id, &subscription));
         let is_wanted = is_follower || record.meets(&subscription.conditions);
         let mut preview = WebhookPreview {
             is_wanted,

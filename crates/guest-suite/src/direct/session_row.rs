@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use audit::{Actor, Draft, Pseudonym};
 use bytes::Bytes;
-use genesys_api::{ChannelId, Now, SessionState, entropy};
+use genesys_api::{ChannelId, Now, SessionState, WebhookId, entropy};
 use guest_conversation::client::SessionUpdate;
 use guest_payload::{ConsentUpdate, GuestData};
 use guest_sessions::{ErrorCode, SessionEvent};
@@ -50,7 +50,7 @@ pub(super) struct Document {
     /// Whether the guest signed in. The session at Genesys Cloud cannot be anonymous again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) signed_in: bool,
-    /// Ids of the webhooks with conditions on attributes that it met once.
+    /// The receivers of webhooks with conditions on attributes that it met once.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) followers: BTreeSet<String>,
 }
@@ -172,6 +172,12 @@ impl SessionRow {
             .map(|place| place.as_str());
         let attribute = |name: &str| data.attributes().find(|(key, _)| *key == name);
         conditions.are_met(places, |name| attribute(name).map(|(_, value)| value))
+    }
+
+    /// The receiver of a webhook, as `followers` has it: another URL is another one, which was sent nothing.
+    pub(super) fn receiver(&self, webhook: &WebhookId, subscription: &Subscription) -> String {
+        let name = format!("{webhook} {}", subscription.target.as_str());
+        Pseudonym::of(&self.row.secrets.subject_key, &name).to_string()
     }
 
     /// Whether the session is live in the store although its idle timeout has passed.

@@ -70,12 +70,51 @@ async fn removed_webhooks_follow_no_session() {
             .unwrap()
             .unwrap();
         let document: serde_json::Value = serde_json::from_slice(&row.document).unwrap();
-        assert_eq!(document["followers"], json!([id]));
+        assert_eq!(document["followers"].as_array().map(Vec::len), Some(1));
         let api = Api::of(&world, CLIENT).await;
         let removal = Call::new(Method::DELETE, &format!("{WEBHOOKS}/{id}"));
         let removed = api.send(removal.bearer(&api.token)).await;
         assert_eq!(removed.status, StatusCode::NO_CONTENT);
     }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn session_is_followed_at_the_url_that_got_it_only() {
+    let world = World::start().await;
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    let wanted = |path: &str, segment: &str| {
+        let mut subscription = crm.subscription(path);
+        let attributes = &mut subscription.conditions.attributes;
+        attributes.insert("marketing.segment".to_owned(), [segment.to_owned()].into());
+        subscription
+    };
+    suite
+        .ensure_webhook(&wanted("/sync", "spring-campaign"))
+        .await
+        .unwrap();
+    let id = suite.webhooks().await.unwrap().remove(0).id;
+    let session = suite.create(newcomer(&world.clock)).await.unwrap();
+    until(async || pending(&world).await == 0).await;
+    let api = Api::of(&world, CLIENT).await;
+    for (path, purpose) in [
+        ("/moved", Purpose::Analytics),
+        ("/sync", Purpose::Personalization),
+    ] {
+        let subscription = wanted(path, "another");
+        let body = serde_json::to_value(guest_suite::contract::SubscriptionBody(&subscription)).unwrap();
+        api.ask(Call::new(Method::PUT, &format!("{WEBHOOKS}/{id}")).json(&body))
+            .await;
+        withdraw(&world, &session, purpose).await;
+        until(async || pending(&world).await == 0).await;
+    }
+    let received = crm.received(0).await;
+    let received: Vec<_> = received
+        .iter()
+        .map(|delivery| (delivery.path.as_str(), delivery.event()))
+        .collect();
+    let expected = [EventName::Created, EventName::Updated].map(|event| ("/sync", event.as_str().to_owned()));
+    assert_eq!(received, expected);
     world.stop().await;
 }
 
