@@ -98,7 +98,7 @@ impl Direct {
         request: Option<KeyedRequest>,
     ) -> Result<Created, Error> {
         let config = &self.shared.config;
-        self.channel_of(owner, &guest.channel)?;
+        let (services, _) = self.channel_of(owner, &guest.channel)?;
         let limit = self.shared.limit.load(Ordering::Relaxed);
         if usize::try_from(self.shared.metrics.open()).map_or(true, |open| open >= limit) {
             return Err(Error::Full { limit });
@@ -119,6 +119,7 @@ impl Direct {
                 tokens: None,
                 signed_in: false,
                 followers: BTreeSet::new(),
+                organization: Some(services.organization.name.clone()),
             },
         };
         let family = RefreshTokenFamily::new(entropy::bytes());

@@ -12,6 +12,7 @@ use guest_conversation::client::{
 use guest_store::Session;
 use ws_transport::AdmittedOrigin;
 
+use super::session_row::SessionRow;
 use super::{Direct, Shared};
 use crate::Error;
 
@@ -113,24 +114,35 @@ impl Direct {
         channel: &ChannelId,
     ) -> Result<(&Services, &DeploymentId), Error> {
         let found = self.channel(channel)?;
-        let memberships = self.shared.memberships.read();
-        let memberships = memberships.unwrap_or_else(PoisonError::into_inner);
-        let name = &found.0.organization.name;
-        let is_member = |of: &BTreeMap<String, BTreeSet<String>>| {
-            of.get(owner)
-                .is_some_and(|organizations| organizations.contains(name))
-        };
-        match memberships.as_ref().is_none_or(is_member) {
+        match self.is_member(owner, Some(&found.0.organization.name)) {
             true => Ok(found),
             false => Err(unknown(channel)),
         }
     }
 
     /// Whether the owner of a session may use its organization. The session of a channel that was removed stays its owner's,
-    /// who can still end it.
+    /// who can still end it, unless its organization was removed too.
     pub(super) fn is_known(&self, session: &Session) -> bool {
-        let Session { owner, channel, .. } = session;
-        self.channel(channel).is_err() || self.channel_of(owner, channel).is_ok()
+        if let Ok((services, _)) = self.channel(&session.channel) {
+            return self.is_member(&session.owner, Some(&services.organization.name));
+        }
+        let Ok(record) = SessionRow::load(session.clone()) else {
+            return false;
+        };
+        let organization = record.document.organization.as_deref();
+        let mut organizations = self.shared.organizations.iter();
+        organization.is_none_or(|name| organizations.any(|services| services.organization.name == name))
+            && self.is_member(&session.owner, organization)
+    }
+
+    /// Whether an owner may use this organization, or one that is not known.
+    fn is_member(&self, owner: &str, organization: Option<&str>) -> bool {
+        let memberships = self.shared.memberships.read();
+        let memberships = memberships.unwrap_or_else(PoisonError::into_inner);
+        memberships.as_ref().is_none_or(|memberships| {
+            let of_owner = memberships.get(owner).zip(organization);
+            of_owner.is_some_and(|(organizations, name)| organizations.contains(name))
+        })
     }
 }
 
@@ -178,5 +190,51 @@ mod tests {
         let origin = policy.admit_own(&policy.origins()[0]).unwrap();
         let refused = direct.connect("shop", &id, origin).await;
         assert!(matches!(refused, Err(Error::Refused(ErrorCode::NotFound))));
+    }
+
+    #[tokio::test]
+    async fn session_of_a_removed_organization_is_hidden_and_of_a_removed_channel_is_not() {
+        let config = || DirectConfig::new(Hosts::of_domain("mypurecloud.de").unwrap()).unwrap();
+        let (store, http) = (config().store, config().organization.http);
+        // the organizations, each with its channel, and those of the owner
+        let open = async |organizations: &[(&str, &str)], of_owner: Option<&str>| {
+            let mut organizations = organizations.iter().map(|(name, channel)| Organization {
+                name: (*name).to_owned(),
+                deployments: BTreeMap::from([(channel.parse().unwrap(), "d-1".parse().unwrap())]),
+                ..Organization::new(http.clone(), Hosts::of_domain("mypurecloud.de").unwrap())
+            });
+            let config = DirectConfig {
+                store: store.clone(),
+                organization: organizations.next().unwrap(),
+                further: organizations.collect(),
+                ..config()
+            };
+            let direct = Direct::open(config).await.unwrap();
+            direct.set_memberships(
+                of_owner.map(|name| BTreeMap::from([("shop".to_owned(), BTreeSet::from([name.to_owned()]))])),
+            );
+            direct
+        };
+        let both = [("emea", "paris"), ("americas", "austin")];
+        let direct = open(&both, Some("americas")).await;
+        let body =
+            br#"{"channelConfigurationId": "austin", "guestAttributes": {"region": "US"}, "consent": {}}"#;
+        let guest = NewGuest::parse(body, Default::default(), direct.clock().now().utc).unwrap();
+        let id = direct.create("shop", guest, None).await.unwrap().session.id;
+        for (organizations, of_owner, is_known) in [
+            (&both[..], Some("americas"), true),
+            (&both[..], Some("emea"), false),
+            // the channel is replaced
+            (&[both[0], ("americas", "boston")][..], Some("americas"), true),
+            (&[both[0], ("americas", "boston")][..], Some("emea"), false),
+            // the organization is removed
+            (&both[..1], Some("emea"), false),
+            (&[("default", "paris")][..], None, false),
+            (&[("default", "austin")][..], None, true),
+        ] {
+            let direct = open(organizations, of_owner).await;
+            let found = direct.session("shop", &id).await;
+            assert_eq!(found.is_ok(), is_known, "{organizations:?} {of_owner:?}");
+        }
     }
 }

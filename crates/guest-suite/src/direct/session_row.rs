@@ -53,6 +53,9 @@ pub(super) struct Document {
     /// The receivers of webhooks with conditions on attributes that it met once.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) followers: BTreeSet<String>,
+    /// The organization of its channel. Documents of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) organization: Option<String>,
 }
 
 /// The labels of a session's figures.
@@ -318,6 +321,7 @@ mod tests {
             tokens: None,
             signed_in: false,
             followers: BTreeSet::new(),
+            organization: None,
         };
         Session {
             id: "s-1".parse().unwrap(),
