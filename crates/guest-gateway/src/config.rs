@@ -39,7 +39,7 @@ pub(crate) use self::spa::{Embedding, Spa};
 pub use self::store::Store;
 pub(crate) use self::store::Webhooks;
 use crate::checkpoints::Audit;
-use crate::private_file;
+use crate::{input_file, private_file};
 
 /// The scope for reading sessions, audit trails and metrics.
 pub(crate) const READ: &str = "webmessaging:guest";
@@ -236,7 +236,7 @@ impl Config {
         path: &Path,
         flags: Vec<(&'static str, SecretString)>,
     ) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::unread(path, &source))?;
+        let text = input_file::read_text(path).map_err(|source| ConfigError::unread(path, &source))?;
         let mut layers = Layers::new(&text, Some(path.to_owned()));
         layers.add_environment()?;
         for (name, setting) in &flags {

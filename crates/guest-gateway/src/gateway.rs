@@ -33,6 +33,7 @@ use crate::checkpoints::Audit;
 use crate::config::{self, Channel, Config, ConfigError, Genesys};
 use crate::demo_page::{self, DemoPage};
 use crate::health::{Health, Part};
+use crate::input_file;
 use crate::keys::Keys;
 use crate::metrics::Requests;
 use crate::relay::{Hub, Shutdown};
@@ -449,7 +450,7 @@ async fn open_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, Star
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, StartError> {
-    std::fs::read(path).map_err(StartError::to(read_action("the file", path)))
+    input_file::read(path).map_err(StartError::to(read_action("the file", path)))
 }
 
 fn read_action(kind: &str, path: &Path) -> String {

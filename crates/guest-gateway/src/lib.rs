@@ -11,6 +11,7 @@ mod demo;
 mod demo_page;
 mod gateway;
 mod health;
+mod input_file;
 mod keys;
 mod metrics;
 mod policy_file;

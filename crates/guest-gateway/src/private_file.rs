@@ -1,9 +1,11 @@
 //! Files with secrets, which only their owner may access.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+
+use crate::input_file;
 
 /// Creates a file.
 ///
@@ -17,13 +19,11 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
 /// Reads a file.
 ///
 /// # Errors
-/// As [`check`], before anything is read.
+/// As [`check`], before anything is read, and [`input_file::read_text`].
 pub(crate) fn read(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let file = input_file::open(path)?;
     check_mode(path, &file.metadata()?)?;
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    Ok(text)
+    input_file::read_opened_text(file)
 }
 
 /// Checks the permissions of a file.

@@ -127,7 +127,7 @@ pub(super) fn refused(host: &Host, error: AuthorizedError) -> Failure {
 pub(super) fn tls(ca: Option<&Path>) -> Result<Tls, Failure> {
     let tls = match ca {
         Some(path) => {
-            let pem = std::fs::read(path).map_err(|error| {
+            let pem = crate::input_file::read(path).map_err(|error| {
                 Failure::usage(format!(
                     "cannot read the CA certificate {}: {error}",
                     path.display()

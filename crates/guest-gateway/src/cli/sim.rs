@@ -115,7 +115,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
 
 pub(super) fn script(path: &Path) -> Result<Script, Failure> {
     let name = path.display();
-    let text = std::fs::read_to_string(path)
+    let text = crate::input_file::read_text(path)
         .map_err(|error| Failure::usage(format!("cannot read the agent script {name}: {error}")))?;
     Script::parse(&name.to_string(), &text).map_err(Failure::usage)
 }

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 
 use super::parse::{parsed, scopes, secret, timestamp};
 use super::{ConfigError, rules, show};
+use crate::input_file;
 
 /// `[[client]]`
 #[derive(Debug, Deserialize, Serialize)]
@@ -98,7 +99,7 @@ pub(super) fn read_secret(
 ) -> Result<SecretString, String> {
     let text = match sources {
         (Some(secret), None, None) => return Ok(secret.clone()),
-        (None, Some(path), None) => std::fs::read_to_string(path)
+        (None, Some(path), None) => input_file::read_text(path)
             .map_err(|source| format!("cannot read {name}_file {}: {source}", path.display()))?,
         (None, None, Some(variable)) => std::env::var(variable)
             .map_err(|_| format!("the environment variable {variable} of {name}_env is not set"))?,

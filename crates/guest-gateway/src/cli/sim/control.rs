@@ -127,7 +127,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let host = target.at.host().await?;
     let tls = match host.is_secure() {
         true => {
-            let pem = std::fs::read(&target.ca).map_err(|error| {
+            let pem = crate::input_file::read(&target.ca).map_err(|error| {
                 Failure::usage(format!(
                     "cannot read the CA certificate {}: {error}; use --ca FILE, or --at http://… without TLS",
                     target.ca.display()
