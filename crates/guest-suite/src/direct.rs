@@ -11,6 +11,7 @@ mod delivery_log;
 mod guests;
 mod lifecycle;
 mod organization;
+mod party;
 mod redact;
 mod reevaluation;
 mod requests;
@@ -47,6 +48,7 @@ pub use self::conversation::Conversation;
 pub use self::guests::GuestRequest;
 pub use self::lifecycle::Created;
 pub use self::organization::Organization;
+pub use self::party::Party;
 pub use self::webhooks::Registered;
 
 use self::deadlines::Deadlines;
@@ -283,10 +285,11 @@ impl Direct {
 }
 
 impl Admitted {
-    /// The API client that owns the session.
+    /// The guest, as the party of a change.
     #[must_use]
-    pub fn owner(&self) -> &str {
-        &self.record.row.owner
+    pub fn guest(&self) -> Party<'_> {
+        let owner = &self.record.row.owner;
+        Party::Guest { owner }
     }
 
     /// Its pseudonym in the audit log.

@@ -17,7 +17,7 @@ use crate::page::{Page, soon, upgrade, upgrade_with, upgrade_with_token};
 use crate::world::{CLIENT, READER, World};
 
 /// Actions of the table that this test does not provoke, and the files of the tests that do, below the root.
-const ELSEWHERE: [(&str, &str); 17] = [
+const ELSEWHERE: [(&str, &str); 18] = [
     ("admin.logged_in", "tests/tests/it/admin.rs"),
     ("admin.logged_out", "tests/tests/it/admin.rs"),
     ("admin.refused", "tests/tests/it/admin.rs"),
@@ -25,6 +25,7 @@ const ELSEWHERE: [(&str, &str); 17] = [
     ("audit.log_read", "tests/tests/it/audit_log.rs"),
     ("clock.jumped", "crates/guest-suite/src/direct/background.rs"),
     ("consent.exported", "tests/tests/it/cli/consent.rs"),
+    ("consent.guardian", "tests/tests/it/sensitive.rs"),
     ("guest.read", "tests/tests/it/data_subject.rs"),
     ("guest.signed_in", "tests/tests/it/sign_in.rs"),
     ("guest.signed_out", "tests/tests/it/sign_in.rs"),

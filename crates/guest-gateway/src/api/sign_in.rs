@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use axum::response::{IntoResponse as _, Response};
 use genesys_api::SessionId;
 use guest_sessions::{ErrorCode, SignInBody};
+use guest_suite::direct::{Admitted, Party};
 use http::StatusCode;
 
 use super::request::Call;
@@ -13,7 +14,7 @@ use crate::config::WRITE;
 
 pub(super) async fn sign_in(mut call: Call) -> Result<Response, Refusal> {
     let (app, address) = (call.app.clone(), call.address());
-    let Subject { owner, id } = admit(&call).await?;
+    let (subject, id) = admit(&call).await?;
     let result = SignInBody::parse(&call.body("application/json").await?)?.0;
     let now = app.clock.now().instant;
     let failures = || {
@@ -23,7 +24,7 @@ pub(super) async fn sign_in(mut call: Call) -> Result<Response, Refusal> {
     };
     let checked = failures().check(id.as_str(), address, now);
     checked.map_err(Refusal::too_many_sign_ins)?;
-    if let Err(error) = app.direct.sign_in(&owner, &id, result).await {
+    if let Err(error) = app.direct.sign_in(subject.party(), &id, result).await {
         if error.code() == Some(ErrorCode::SignInRefused) {
             // the answer is the same for each refused code
             let _ = failures().count(Some(id.as_str()), address, now);
@@ -34,10 +35,10 @@ pub(super) async fn sign_in(mut call: Call) -> Result<Response, Refusal> {
 }
 
 pub(super) async fn sign_out(call: Call) -> Result<Response, Refusal> {
-    let (app, subject) = (call.app.clone(), admit(&call));
+    let (app, admitted) = (call.app.clone(), admit(&call));
     drop(call);
-    let Subject { owner, id } = subject.await?;
-    match app.direct.sign_out(&owner, &id).await {
+    let (subject, id) = admitted.await?;
+    match app.direct.sign_out(subject.party(), &id).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
         Err(error) if error.code() == Some(ErrorCode::SignInRefused) => {
             Err(Refusal::unavailable(error.to_string()))
@@ -46,27 +47,33 @@ pub(super) async fn sign_out(call: Call) -> Result<Response, Refusal> {
     }
 }
 
-/// The session of an admitted request.
+/// The sender of an admitted request.
 #[derive(Debug)]
-struct Subject {
-    owner: String,
-    id: SessionId,
+enum Subject {
+    Client(String),
+    Guest(Box<Admitted>),
+}
+
+impl Subject {
+    fn party(&self) -> Party<'_> {
+        match self {
+            Self::Client(client) => client.into(),
+            Self::Guest(admitted) => admitted.guest(),
+        }
+    }
 }
 
 /// Admits the API client of the session, or its guest. A failure is audited.
-fn admit(call: &Call) -> impl Future<Output = Result<Subject, Refusal>> + Send + use<> {
+fn admit(call: &Call) -> impl Future<Output = Result<(Subject, SessionId), Refusal>> + Send + use<> {
     let client = call.has_client_token().then(|| (call.admit(WRITE), call.id()));
     let guest = page::admit(call);
     // without a borrow of the request, whose body is not `Sync`
     async move {
         if let Some((caller, id)) = client {
             let owner = caller.await?.client;
-            return Ok(Subject { owner, id: id? });
+            return Ok((Subject::Client(owner), id?));
         }
         let guest = guest.await?;
-        Ok(Subject {
-            owner: guest.admitted.owner().to_owned(),
-            id: guest.id,
-        })
+        Ok((Subject::Guest(Box::new(guest.admitted)), guest.id))
     }
 }

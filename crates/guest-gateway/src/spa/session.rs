@@ -107,7 +107,7 @@ pub(crate) async fn change_consent(mut call: Call) -> Result<Response, Refusal> 
     let (change, signals) = ConsentChangeBody::parse(&body, signals, visitor.page.now.utc)?;
     ensure_of_guest(change.evidence(), "")?;
     let direct = &call.app.direct;
-    let changed = direct.change_consent(visitor.admitted.owner(), &visitor.id, &change, signals);
+    let changed = direct.change_consent(visitor.admitted.guest(), &visitor.id, &change, signals);
     Ok(answer(
         &call.app,
         StatusCode::OK,
@@ -138,7 +138,7 @@ fn ensure_of_guest(evidence: &Evidence, parent: &str) -> Result<(), Refusal> {
 pub(crate) async fn end(call: Call) -> Result<Response, Refusal> {
     let visitor = admit_visitor(&call).await?;
     let direct = &call.app.direct;
-    let ended = direct.end(visitor.admitted.owner(), &visitor.id, EndReason::Guest);
+    let ended = direct.end(visitor.admitted.guest(), &visitor.id, EndReason::Guest);
     ended.await?;
     let mut response = StatusCode::NO_CONTENT.into_response();
     if spa(&call.app)?.is_same_site() {

@@ -9,7 +9,7 @@ use guest_store::{Session, StoreErrorKind};
 use time::OffsetDateTime;
 
 use super::update::Mutation;
-use super::{Admitted, Direct};
+use super::{Admitted, Direct, Party};
 use crate::{Error, SessionInfo};
 
 /// Shortest extension that is stored. Our choice: a session is then written at most once a minute for its use.
@@ -27,14 +27,16 @@ impl Direct {
     /// # Errors
     /// As [`Direct::create`] and [`Direct::change_consent`].
     pub async fn create_or_join(&self, owner: &str, guest: NewGuest) -> Result<(SessionInfo, bool), Error> {
+        let party = Party::Guest { owner };
         let Some(proven) = guest.guest.clone() else {
-            return Ok((self.create(owner, guest, None).await?.session, true));
+            let created = self.create_allowed(party, guest, None).await;
+            return Ok((self.audit_denial(owner, created).await?.session, true));
         };
         let change = guest.consent.to_change().with_age(guest.age);
         let change = change.with_places(guest.jurisdictions.clone());
         let signals = guest.signals;
         let channel = guest.channel.clone();
-        match self.create_allowed(owner, guest, None).await {
+        match self.create_allowed(party, guest, None).await {
             Err(Error::Refused(ErrorCode::GuestIdInUse)) => {}
             created => return Ok((self.audit_denial(owner, created).await?.session, true)),
         }
@@ -49,7 +51,7 @@ impl Direct {
         if joined != channel {
             return Err(ErrorCode::GuestIdInUse.into());
         }
-        match self.change_consent(owner, &id, &change, signals).await {
+        match self.change_consent(party, &id, &change, signals).await {
             Err(Error::Refused(ErrorCode::SessionEnded)) => Err(ended()),
             changed => Ok((changed?, false)),
         }

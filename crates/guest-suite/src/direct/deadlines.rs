@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use audit::Actor;
 use genesys_api::{Now, SessionId};
 use guest_sessions::ErrorCode;
 use guest_store::{Change, SessionPages, SessionQuery};
@@ -211,7 +212,14 @@ impl Direct {
         match reevaluated {
             Ok(record) => {
                 if record.has_lapsed(now.utc) {
-                    return self.end_if(record, EndReason::Expired, Some(now.utc)).await;
+                    return self
+                        .end_if(
+                            record,
+                            EndReason::Expired,
+                            Actor::system("guest-suite"),
+                            Some(now.utc),
+                        )
+                        .await;
                 }
                 self.shared
                     .deadlines

@@ -128,7 +128,8 @@ impl Direct {
                 continue;
             }
             if row.ended_at.is_none() {
-                self.end_admitted(&row.id, EndReason::Guest).await?;
+                let (record, actor) = (self.load_any(&row.id).await?, request.actor.clone());
+                self.end_if(record, EndReason::Guest, actor, None).await?;
             }
             let now = self.clock().now().utc;
             let tombstone = Draft::new(now, request.actor.clone(), "session.erased").subject(subject);

@@ -16,9 +16,9 @@ use time::OffsetDateTime;
 use token_window::RefreshTokenFamily;
 use webhook::EventName;
 
-use super::Direct;
 use super::session_row::{Document, SessionRow};
 use super::update::Mutation;
+use super::{Direct, Party};
 use crate::{AuditQuery, AuditTrail, Error, SessionInfo};
 
 /// A created session with the only copy of its tokens.
@@ -53,7 +53,7 @@ impl Direct {
             Some(_) => return Err(ErrorCode::IdempotencyKeySpent.into()),
             None => {}
         }
-        let created = self.create_allowed(owner, guest, request).await;
+        let created = self.create_allowed(owner.into(), guest, request).await;
         self.audit_denial(owner, created).await
     }
 
@@ -93,12 +93,12 @@ impl Direct {
 
     pub(super) async fn create_allowed(
         &self,
-        owner: &str,
+        party: Party<'_>,
         mut guest: NewGuest,
         request: Option<KeyedRequest>,
     ) -> Result<Created, Error> {
         let config = &self.shared.config;
-        let (services, _) = self.channel_of(owner, &guest.channel)?;
+        let (services, _) = self.channel_of(party.owner(), &guest.channel)?;
         let limit = self.shared.limit.load(Ordering::Relaxed);
         if usize::try_from(self.shared.metrics.open()).map_or(true, |open| open >= limit) {
             return Err(Error::Full { limit });
@@ -110,7 +110,7 @@ impl Direct {
             .map_err(|refused| Error::ConsentRequired(Box::new(refused)))?;
         let (journey, created) = Journey::begin(now.utc);
         let mut record = SessionRow {
-            row: Session::new(owner, id, new.channel().clone(), now.utc),
+            row: Session::new(party.owner(), id, new.channel().clone(), now.utc),
             document: Document {
                 data: new.data().clone(),
                 journey,
@@ -126,10 +126,11 @@ impl Direct {
         let tokens = record.issue(family, config, now);
         let session = record.info(now.utc);
         let metric = (record.labels(), created);
-        let entry = record.draft(now, Actor::client(owner), "session.created");
+        let actor = party.actor(&record.row);
+        let entry = record.draft(now, actor.clone(), "session.created");
         let entry = entry.detail("token", record.row.fingerprint(&record.row.refresh).to_string());
         let guardian = session.consent.guardian_details().map(|details| {
-            let entry = record.draft(now, Actor::client(owner), "consent.guardian");
+            let entry = record.draft(now, actor, "consent.guardian");
             entry.details(details)
         });
         let warnings = new.warnings().to_vec();
@@ -165,12 +166,13 @@ impl Direct {
     /// [`ErrorCode::SessionEnded`], [`ErrorCode::NotFound`], [`Error::ConsentOutdated`], or the store's.
     pub async fn change_consent(
         &self,
-        owner: &str,
+        party: impl Into<Party<'_>>,
         id: &SessionId,
         change: &ConsentChange,
         signals: Signals,
     ) -> Result<SessionInfo, Error> {
-        self.update(owner, id, |record, now| {
+        let party = party.into();
+        self.update(party.owner(), id, |record, now| {
             let update = record
                 .document
                 .data
@@ -187,9 +189,10 @@ impl Direct {
                 true => "consent.withdrawn",
                 false => "consent.changed",
             };
-            let entry = record.draft(now, Actor::client(owner), action);
+            let actor = party.actor(&record.row);
+            let entry = record.draft(now, actor.clone(), action);
             let guardian = update.guardian_details().map(|details| {
-                let entry = record.draft(now, Actor::client(owner), "consent.guardian");
+                let entry = record.draft(now, actor, "consent.guardian");
                 entry.details(details)
             });
             let (mut mutation, changed) = record.with_data(update, entry, true, now)?;
@@ -205,9 +208,16 @@ impl Direct {
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`], or the store's.
-    pub async fn end(&self, owner: &str, id: &SessionId, reason: EndReason) -> Result<(), Error> {
-        let record = self.load(owner, id).await?;
-        self.end_if(record, reason, None).await.map(drop)
+    pub async fn end(
+        &self,
+        party: impl Into<Party<'_>>,
+        id: &SessionId,
+        reason: EndReason,
+    ) -> Result<(), Error> {
+        let party = party.into();
+        let record = self.load(party.owner(), id).await?;
+        let actor = party.actor(&record.row);
+        self.end_if(record, reason, actor, None).await.map(drop)
     }
 
     /// As [`Direct::end`], for an admitted guest, also if the owner may no longer use the organization of the session.
@@ -216,7 +226,11 @@ impl Direct {
     /// As [`Direct::end`].
     pub async fn end_admitted(&self, id: &SessionId, reason: EndReason) -> Result<(), Error> {
         let record = self.load_any(id).await?;
-        self.end_if(record, reason, None).await.map(drop)
+        let actor = match reason {
+            EndReason::Guest => Actor::guest(record.row.pseudonym()),
+            _ => Actor::system("guest-suite"),
+        };
+        self.end_if(record, reason, actor, None).await.map(drop)
     }
 
     /// Ends a live session, and returns whether it did. A session whose idle deadline was moved after `due` stays live.
@@ -224,6 +238,7 @@ impl Direct {
         &self,
         record: SessionRow,
         reason: EndReason,
+        actor: Actor,
         due: Option<OffsetDateTime>,
     ) -> Result<bool, Error> {
         // the event of the end has the attributes that are allowed now
@@ -231,7 +246,7 @@ impl Direct {
         self.update_record(record, |record, now| {
             let is_due = due.is_none_or(|due| record.row.idle_deadline <= due);
             Ok(match record.row.ended_at.is_none() && is_due {
-                true => (record.end(reason, now, None), true),
+                true => (record.end(reason, actor.clone(), now, None), true),
                 false => (Mutation::default(), false),
             })
         })
@@ -316,7 +331,7 @@ impl Direct {
 
 impl SessionRow {
     /// The end of a live session. The entry of a reuse that is the reason is stored with it.
-    pub(super) fn end(&self, reason: EndReason, now: Now, reuse: Option<Draft>) -> Mutation {
+    pub(super) fn end(&self, reason: EndReason, actor: Actor, now: Now, reuse: Option<Draft>) -> Mutation {
         // to its readers the session ended at its deadline
         let (reason, ended_at) = match self.has_lapsed(now.utc) {
             true => (EndReason::Expired, self.row.idle_deadline),
@@ -324,8 +339,7 @@ impl SessionRow {
         };
         let (actor, action) = match reason {
             EndReason::Expired => (Actor::system("guest-suite"), "session.expired"),
-            EndReason::Guest => (Actor::client(self.row.owner.as_str()), "session.ended"),
-            _ => (Actor::system("guest-suite"), "session.ended"),
+            _ => (actor, "session.ended"),
         };
         let mut ended = self.clone();
         let metric = ended.document.journey.end(reason, self.lifetime(ended_at));

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use audit::Actor;
 use genesys_api::{SessionId, SessionStage};
 use guest_conversation::client::{GuestAccount, RevokeError, SignInService};
 use guest_store::StoreErrorKind;
@@ -13,10 +12,10 @@ use session_metrics::EndReason;
 use token_window::RefreshError;
 use web_messaging::rest::sign_in::{Exchange, OauthResult};
 
-use super::Direct;
 use super::session_row::SessionRow;
 use super::storage::Storage;
 use super::update::Mutation;
+use super::{Direct, Party};
 use crate::Error;
 
 impl Direct {
@@ -28,8 +27,14 @@ impl Direct {
     /// # Errors
     /// [`Error::SignInOff`] if the deployment does not allow it, [`Error::SignIn`] if Genesys Cloud refuses the code or is
     /// not reached, `ErrorCode::SessionEnded`, `ErrorCode::NotFound`, or the store's.
-    pub async fn sign_in(&self, owner: &str, id: &SessionId, result: OauthResult) -> Result<(), Error> {
-        let record = self.load(owner, id).await?;
+    pub async fn sign_in(
+        &self,
+        party: impl Into<Party<'_>>,
+        id: &SessionId,
+        result: OauthResult,
+    ) -> Result<(), Error> {
+        let party = party.into();
+        let record = self.load(party.owner(), id).await?;
         record.ensure_live(self.clock().now())?;
         let account = self.account(&record)?;
         let (services, _) = self.channel(&record.row.channel)?;
@@ -49,9 +54,9 @@ impl Direct {
             journey_context: None,
         };
         let tokens = guests.service().call(&call).await.map_err(Error::SignIn)?;
-        let stored = self.update(owner, id, |record, now| {
+        let stored = self.update(party.owner(), id, |record, now| {
             record.ensure_live(now)?;
-            let entry = record.draft(now, Actor::client(owner), "guest.signed_in");
+            let entry = record.draft(now, party.actor(&record.row), "guest.signed_in");
             let mut changed = record.clone();
             changed.document.signed_in = true;
             changed.row.secrets.refresh_token = tokens.refresh_token.clone();
@@ -76,8 +81,9 @@ impl Direct {
     /// # Errors
     /// [`Error::NotSignedIn`]; [`Error::SignIn`] or [`Error::Token`] if Genesys Cloud did not do it: the guest is still
     /// signed in. `ErrorCode::SessionEnded`, `ErrorCode::NotFound`, or the store's.
-    pub async fn sign_out(&self, owner: &str, id: &SessionId) -> Result<(), Error> {
-        let record = self.load(owner, id).await?;
+    pub async fn sign_out(&self, party: impl Into<Party<'_>>, id: &SessionId) -> Result<(), Error> {
+        let party = party.into();
+        let record = self.load(party.owner(), id).await?;
         record.ensure_live(self.clock().now())?;
         if !record.document.signed_in {
             return Err(Error::NotSignedIn);
@@ -94,9 +100,10 @@ impl Direct {
         // the event of the end has the attributes that are allowed now
         let record = self.reevaluated(record).await?;
         self.update_record(record, |record, now| {
-            let entry = record.draft(now, Actor::client(owner), "guest.signed_out");
+            let actor = party.actor(&record.row);
+            let entry = record.draft(now, actor.clone(), "guest.signed_out");
             let mutation = match record.row.ended_at {
-                None => record.end(EndReason::SignedOut, now, Some(entry)),
+                None => record.end(EndReason::SignedOut, actor, now, Some(entry)),
                 // its conversation ended it
                 Some(_) => entry.into(),
             };

@@ -57,7 +57,12 @@ impl Direct {
                 Rotation::AlreadyUsed => return refused("used", ErrorCode::RefreshTokenUsed.into()),
                 Rotation::Reused => {
                     let reuse = record.reuse(now, Actor::client(owner), refresh);
-                    let end = record.end(EndReason::TokenReuse, now, Some(reuse));
+                    let end = record.end(
+                        EndReason::TokenReuse,
+                        Actor::system("guest-suite"),
+                        now,
+                        Some(reuse),
+                    );
                     let reused = ErrorCode::RefreshTokenReused.into();
                     return Ok((end, (RefreshOutcome::Reused, Err(reused))));
                 }
@@ -109,7 +114,12 @@ impl Direct {
             let access_use = family.handle_access(pair);
             if access_use == AccessUse::Reused && record.ensure_live(now).is_ok() {
                 let reuse = record.reuse(now, Actor::system("guest-suite"), access);
-                let end = record.end(EndReason::TokenReuse, now, Some(reuse));
+                let end = record.end(
+                    EndReason::TokenReuse,
+                    Actor::system("guest-suite"),
+                    now,
+                    Some(reuse),
+                );
                 return Ok((end, Err(ErrorCode::BadCredentials.into())));
             }
             if !is_valid {

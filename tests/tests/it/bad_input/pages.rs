@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::{Fixture, Rejection, malformed, path_of, rejection};
 use crate::api::{Api, Call};
 use crate::event_stream::stream_handshake;
-use crate::spa::{CREATE, Claims, Visit, consent, of_page, with_ticket};
+use crate::spa::assertion::Claims;
+use crate::spa::{CREATE, Visit, consent, of_page, with_ticket};
 use crate::world::{ORIGIN, World};
 
 /// An origin of the same host that is not allowed.

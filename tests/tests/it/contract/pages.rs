@@ -8,7 +8,8 @@ use super::{Fixture, Fixtures};
 use crate::api::{Answer, Call};
 use crate::document::DOCUMENT;
 use crate::event_stream::{EventStream, frame_call, new_stream, stream_call};
-use crate::spa::{Claims, Visit, consent, cross_site, of_page};
+use crate::spa::assertion::Claims;
+use crate::spa::{Visit, consent, cross_site, of_page};
 
 /// Whether a status is one of pages only.
 pub(super) fn has(operation: &str, status: u16) -> bool {

@@ -1,0 +1,119 @@
+//! Assertions: what the backend of a page signs about its guest.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{Method, StatusCode};
+use ring::hmac;
+use serde_json::{Value, json};
+
+use super::{CREATE, Visit, consent, of_page, world_with};
+use crate::api::Call;
+use crate::sensitive::DIAGNOSIS;
+use crate::world::{ASSERTION_SECRET, World};
+
+/// The claims of an assertion.
+#[derive(Clone)]
+pub(crate) struct Claims {
+    pub(crate) header: Value,
+    pub(crate) claims: Value,
+}
+
+impl Claims {
+    /// Valid claims about a guest.
+    pub(crate) fn of(world: &World, guest: &str) -> Self {
+        let expiry = world.clock.now().utc.unix_timestamp() + 300;
+        Self {
+            header: json!({ "alg": "HS256", "kid": "tests" }),
+            claims: json!({
+                "sub": guest,
+                "aud": world.gateway.host().to_string(),
+                "exp": expiry,
+                "jti": genesys_api::entropy::uuid().to_string(),
+            }),
+        }
+    }
+
+    /// Replaces a claim. `Null` removes it.
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
+        match value.is_null() {
+            true => drop(self.claims.as_object_mut().unwrap().remove(name)),
+            false => self.claims[name] = value,
+        }
+        self
+    }
+
+    /// The assertion, signed with the secret of the tests.
+    pub(crate) fn sign(&self) -> String {
+        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", encode(&self.header), encode(&self.claims));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, ASSERTION_SECRET.as_bytes());
+        format!(
+            "{signed}.{}",
+            URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes()))
+        )
+    }
+}
+
+#[tokio::test]
+async fn assertion_of_the_backend_names_the_guest_once() {
+    let (world, api) = world_with("anonymous = false").await;
+    let create = async |assertion: Option<String>| {
+        let mut body = consent();
+        if let Some(assertion) = assertion {
+            body["assertion"] = assertion.into();
+        }
+        api.send(of_page(Call::post(CREATE).json(&body))).await
+    };
+    assert_eq!(create(None).await.json()["code"], "assertion.required");
+    let assertion = Claims::of(&world, "guest-7").sign();
+    let created = create(Some(assertion.clone())).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{}", created.text);
+    let path = format!(
+        "{}/{}",
+        crate::api::SESSIONS,
+        created.json()["id"].as_str().unwrap()
+    );
+    assert_eq!(api.ask(Call::get(&path)).await["guestId"], "guest-7");
+    let replayed = create(Some(assertion)).await.json();
+    assert_eq!(replayed["code"], "assertion.invalid");
+    assert!(replayed["message"].as_str().unwrap().contains("used before"));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn guest_of_an_assertion_has_one_session_in_all_browsers() {
+    let (world, api) = world_with("anonymous = false").await;
+    let create = async |consent: Value| {
+        let assertion = Claims::of(&world, "guest-7").sign();
+        let body = json!({ "guestAttributes": { "region": "EU", "diagnosis": DIAGNOSIS }, "consent": consent, "assertion": assertion });
+        let answer = api.send(of_page(Call::post(CREATE).json(&body))).await;
+        (answer.status, Visit::of(&answer))
+    };
+    let mut choices = consent()["consent"].clone();
+    let (status, first) = create(choices.clone()).await;
+    assert_eq!(status, StatusCode::CREATED);
+    choices["analytics"] = false.into();
+    let (status, second) = create(choices.clone()).await;
+    assert_eq!(
+        (status, &second.session["id"]),
+        (StatusCode::OK, &first.session["id"])
+    );
+    // the choice in the second browser counts in the first one
+    let seen = first.fetch(&api).await.json();
+    assert_eq!(seen["consent"], second.session["consent"]);
+    assert_ne!(seen["consent"], first.session["consent"]);
+    // a choice that was made before it
+    choices["consentTimestamp"] = "2026-01-01T00:00:00Z".into();
+    choices["analytics"] = true.into();
+    let assertion = Claims::of(&world, "guest-7").sign();
+    let body = json!({ "guestAttributes": { "region": "EU", "diagnosis": DIAGNOSIS }, "consent": choices, "assertion": assertion });
+    let outdated = api.send(of_page(Call::post(CREATE).json(&body))).await;
+    assert_eq!(outdated.json()["code"], "consent.outdated");
+    api.send(first.call(Call::new(Method::DELETE, "/spa/session")))
+        .await;
+    choices.as_object_mut().unwrap().remove("consentTimestamp");
+    let (status, next) = create(choices).await;
+    assert_eq!(status, StatusCode::CREATED);
+    assert_ne!(next.session["id"], first.session["id"]);
+    world.stop().await;
+}
