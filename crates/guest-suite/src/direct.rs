@@ -4,6 +4,7 @@
 
 mod background;
 mod browser;
+mod consent_mix;
 mod conversation;
 mod deadlines;
 mod deliveries;
@@ -44,6 +45,7 @@ use session_metrics::{EndReason, Metrics, Snapshot};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
+pub use self::consent_mix::{ConsentMix, PurposeMix};
 pub use self::conversation::Conversation;
 pub use self::guests::GuestRequest;
 pub use self::lifecycle::Created;
@@ -185,8 +187,8 @@ impl Direct {
             *duration = MAX_DURATION.min(*duration);
         }
         let mut totals = config.store.stats().await?.totals;
-        if !totals.contains_key(COUNTED) {
-            count_sessions(&*config.store, totals.contains_key(ENDED_COUNTED)).await?;
+        if !totals.contains_key(CONSENT_COUNTED) {
+            count_sessions(&*config.store, &totals).await?;
             totals = config.store.stats().await?.totals;
         }
         let sessions = LiveSessions::default();
@@ -345,25 +347,29 @@ pub async fn stored_sessions(
     rows.map(|row| row.map(|row| row.info(now))).collect()
 }
 
-/// The total that marks a store whose totals have each step of each session.
+/// The total that marks a store whose totals have the consent of each session.
+const CONSENT_COUNTED: &str = "consent counted";
+/// The mark of an earlier version, whose totals have each step of each session.
 const COUNTED: &str = "sessions counted";
-/// The mark of an earlier version, whose totals have the ended sessions only.
+/// The mark of an even earlier version, whose totals have the ended sessions only.
 const ENDED_COUNTED: &str = "ended sessions counted";
 
-/// Adds the sessions of a store of an earlier version to its totals.
-async fn count_sessions(store: &dyn Store, has_ended: bool) -> Result<(), Error> {
-    let mut totals = BTreeMap::from([(COUNTED.to_owned(), 1)]);
+/// Adds to the totals of a store of an earlier version what they lack of its sessions.
+async fn count_sessions(store: &dyn Store, earlier: &BTreeMap<String, u64>) -> Result<(), Error> {
+    let mut totals = BTreeMap::from([COUNTED, CONSENT_COUNTED].map(|mark| (mark.to_owned(), 1)));
+    let (has_steps, has_ended) = (earlier.contains_key(COUNTED), earlier.contains_key(ENDED_COUNTED));
     let metrics = Metrics::new();
-    let query = match has_ended {
-        true => SessionQuery::Live(None),
-        false => SessionQuery::All(None),
-    };
-    for_each_session(store, query, |session| {
+    for_each_session(store, SessionQuery::All(None), |session| {
+        let consent = consent_mix::additions(None, session.document.data.consent());
+        let is_counted = has_steps || has_ended && session.row.ended_at.is_some();
         let end = session.row.ended_at.unwrap_or(session.row.created_at);
         let created_at = session.row.created_at;
         let events = session.document.journey.events(created_at, session.lifetime(end));
         let group = session.labels().group(&metrics);
-        for (name, addition) in events.flat_map(|event| group.totals(&event)) {
+        let steps = events
+            .filter(|_| !is_counted)
+            .flat_map(|event| group.totals(&event));
+        for (name, addition) in consent.into_iter().chain(steps) {
             *totals.entry(name).or_default() += addition;
         }
     })

@@ -1,7 +1,9 @@
 //! The dashboard of the listener for operators, in a browser.
 
 use genesys_api::SessionId;
+use guest_suite::NewGuest;
 use guest_suite::audit::{ActorKind, Draft, Entry};
+use guest_suite::payload::Choice;
 use guest_suite::store::EntryQuery;
 use guest_suite::webhook::EventName;
 
@@ -10,13 +12,13 @@ use crate::api::Call;
 use crate::chromium::{Browser, CHROMIUM, has_chromium};
 use crate::component::Look;
 use crate::crm::Crm;
-use crate::guests::{newcomer, page_origin, talk, until};
+use crate::guests::{consenting, newcomer, page_origin, talk, until};
 use crate::left_out::{leave_out, target};
 use crate::page::soon;
 use crate::world::World;
 
 /// The size of the page on a desktop.
-const DESKTOP: (u32, u32) = (1280, 2000);
+const DESKTOP: (u32, u32) = (1280, 2600);
 
 /// The dashboard of a gateway, opened by a login with the keyboard. `None` if the machine lacks Chromium.
 async fn open(test: &str) -> Option<(World, Browser)> {
@@ -76,7 +78,11 @@ async fn run_sessions(world: &World) -> (SessionId, guest_suite::GuestSession) {
     let mut open = suite.create(newcomer(&world.clock)).await.unwrap();
     soon(open.connect(page_origin())).await.unwrap();
     talk(&mut open, "good morning").await;
-    suite.create(newcomer(&world.clock)).await.unwrap();
+    let elsewhere = NewGuest {
+        jurisdictions: "US".parse().unwrap(),
+        ..consenting(&world.clock, [Choice::Denied, Choice::Unknown, Choice::Granted])
+    };
+    suite.create(elsewhere).await.unwrap();
     (id, open)
 }
 
@@ -105,14 +111,28 @@ async fn dashboard_shows_sessions_live_and_the_timeline_of_one() {
     shows(&mut browser, "readiness", "Ready for guests").await;
     shows(&mut browser, "session", "No session has ended yet.").await;
     shows(&mut browser, "open", "0").await;
+    shows(
+        &mut browser,
+        "consent-summary",
+        "No session has been created yet.",
+    )
+    .await;
     check_looks(&mut browser, "empty").await;
 
+    let crm = Crm::start(&world.clock).await;
+    crm.set_down(true);
+    let webhook = crm.subscription("/sync");
+    world.suite().ensure_webhook(&webhook).await.unwrap();
     let (id, _open) = run_sessions(&world).await;
+    browser
+        .until("document.querySelector('#webhooks').textContent.includes('status 500')")
+        .await;
     shows(&mut browser, "open", "2").await;
     shows(&mut browser, "conversations", "1").await;
     shows(&mut browser, "funnel-summary", "3 ").await;
     shows(&mut browser, "session", "median").await;
     shows(&mut browser, "first-reply", "median").await;
+    shows(&mut browser, "consent", "0 on, 1 off, 1 asked").await;
 
     focus(&mut browser, "verify").await;
     browser.press("Enter").await;
@@ -132,6 +152,7 @@ async fn dashboard_shows_sessions_live_and_the_timeline_of_one() {
         shows(&mut browser, "timeline", event).await;
     }
     check_looks(&mut browser, "sessions").await;
+    browser.evaluate("scrollTo(0, 0)").await;
     let picture = target().join("screenshots/dashboard.png");
     browser.screenshot(&picture).await;
     browser.check_quiet();

@@ -1,5 +1,6 @@
 //! Direct mode: the same scenario without a gateway. This process stores the sessions.
 
+mod consent_mix;
 mod convergence;
 mod deployment;
 mod faults;

@@ -18,7 +18,7 @@ use webhook::EventName;
 
 use super::session_row::{Document, SessionRow};
 use super::update::Mutation;
-use super::{Direct, Party};
+use super::{Direct, Party, consent_mix};
 use crate::{AuditQuery, AuditTrail, Error, SessionInfo};
 
 /// A created session with the only copy of its tokens.
@@ -149,6 +149,7 @@ impl Direct {
             change: Some(Change::CreateSession(record.into_row())),
             request,
             metric: Some(metric),
+            totals: consent_mix::additions(None, &session.consent),
             ..Mutation::default()
         })
         .await?;

@@ -19,6 +19,7 @@ use token_window::RefreshTokenFamily;
 use web_messaging::CustomAttributes;
 use webhook::{Conditions, EventName, Subscription};
 
+use super::consent_mix;
 use super::update::Mutation;
 use crate::{Error, SessionInfo};
 
@@ -100,15 +101,9 @@ impl SessionRow {
 
     /// The labels of its figures.
     pub(super) fn labels(&self) -> Labels {
-        let jurisdiction = match &*self.document.data.consent().jurisdictions {
-            [] => "unknown",
-            [place] => place.as_str(),
-            // combinations would use up the groups
-            _ => "several",
-        };
         Labels {
             channel: self.row.channel.clone(),
-            jurisdiction,
+            jurisdiction: consent_mix::label(self.document.data.consent()),
         }
     }
 
@@ -133,6 +128,10 @@ impl SessionRow {
             entries: vec![entry],
             events: names.map(|name| changed.event(name, now.utc)).collect(),
             update: Some((self.row.id.clone(), attributes)),
+            totals: consent_mix::additions(
+                Some(self.document.data.consent()),
+                changed.document.data.consent(),
+            ),
             ..changed.store().into()
         };
         Ok((mutation, changed))

@@ -29,6 +29,8 @@ pub(super) struct Mutation {
     pub(super) repeated: Option<Draft>,
     pub(super) events: Vec<Event>,
     pub(super) metric: Option<(Labels, session_metrics::Event)>,
+    /// Additions to totals, beside those of `metric`.
+    pub(super) totals: Vec<(String, u64)>,
     pub(super) update: Option<(SessionId, SessionUpdate)>,
     /// A deadline that is new, or can be earlier than the present one.
     pub(super) deadline: Option<(SessionId, OffsetDateTime)>,
@@ -135,6 +137,7 @@ impl Direct {
             totals: metric
                 .iter()
                 .flat_map(|(group, event)| group.totals(event))
+                .chain(mutation.totals)
                 .collect(),
         };
         let (update, deadline) = (mutation.update, mutation.deadline);

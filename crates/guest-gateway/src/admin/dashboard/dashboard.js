@@ -66,6 +66,14 @@ function writeRows(body, rows) {
   });
 }
 
+/** Writes a bar into a cell of a table, in place of the earlier one, and a text below it. */
+function writeBar(cell, part, whole, text) {
+  const track = cell.firstChild ?? cell.appendChild(make("div", [make("div")], "track"));
+  // the policy allows no style attribute
+  track.firstChild.style.width = `${whole === 0 ? 0 : (100 * part) / whole}%`;
+  if (text) write(cell.children[1] ?? cell.appendChild(make("small")), text);
+}
+
 const numeric = (value) => ({ text: typeof value === "number" ? number.format(value) : value, className: "number" });
 const percent = (value) => (value === null ? "–" : share.format(value));
 const clockTime = (time) => `${time.slice(0, 10)} ${time.slice(11, 19)} UTC`;
@@ -130,12 +138,7 @@ function renderFunnel({ sessions, ended, dropOff, stages }) {
       { text: reasons(stage.endedBy), className: "details" },
     ]),
   );
-  stages.forEach(({ reached }, at) => {
-    const cell = body.children[at].children[1];
-    const track = cell.firstChild ?? cell.appendChild(make("div", [make("div")], "track"));
-    // the policy allows no style attribute
-    track.firstChild.style.width = `${sessions === 0 ? 0 : (100 * reached) / sessions}%`;
-  });
+  stages.forEach(({ reached }, at) => writeBar(body.children[at].children[1], reached, sessions));
 }
 
 const drawn = new Map();
@@ -185,6 +188,24 @@ function renderJurisdictions({ groups }) {
   writeRows(element("jurisdictions"), cells.length === 0 ? [none] : cells);
 }
 
+function renderConsent(consent) {
+  const rows = consent.map(({ jurisdiction, purposes }) => ({ jurisdiction, purposes, sessions: purposes[0].on + purposes[0].off }));
+  const known = rows.filter(({ sessions }) => sessions > 0).sort((one, other) => other.sessions - one.sessions);
+  const isEmpty = known.length === 0;
+  element("consent-table").hidden = isEmpty;
+  const axis = "A bar is the share of the sessions whose data may be used for the purpose, from 0 to 100 %.";
+  write(element("consent-summary"), isEmpty ? "No session has been created yet." : axis);
+  const body = element("consent");
+  const bar = { className: "bars" };
+  writeRows(body, known.map(({ jurisdiction, sessions }) => [{ text: jurisdiction }, numeric(sessions), bar, bar, bar]));
+  known.forEach(({ purposes, sessions }, at) =>
+    purposes.forEach(({ on, off, asked }, column) => {
+      const text = `${number.format(on)} on, ${number.format(off)} off, ${number.format(asked)} asked`;
+      writeBar(body.children[at].children[column + 2], on, sessions, text);
+    }),
+  );
+}
+
 function renderWebhooks({ webhooks, oldestEventAt, at }) {
   const lag = oldestEventAt ? Math.max(0, Date.parse(at) - Date.parse(oldestEventAt)) : 0;
   const delivered = lag === 0 ? "All events are delivered." : `The oldest undelivered event is ${span(lag)} old.`;
@@ -214,7 +235,7 @@ function renderWebhooks({ webhooks, oldestEventAt, at }) {
   webhooks.forEach((webhook, at) => {
     const cell = element("webhooks").children[at].lastChild;
     const button = cell.firstChild ?? cell.appendChild(make("button", "Replay", "plain"));
-    button.setAttribute("aria-label", `Send the dead deliveries of ${webhook.name} again`);
+    button.setAttribute("aria-label", `Replay the dead deliveries of ${webhook.name}`);
     button.disabled = !webhook.hasDead;
     button.onclick = () => replay(webhook);
   });
@@ -261,6 +282,7 @@ function render(snapshot) {
   renderChart("session", funnel.durations);
   renderLimits(snapshot);
   renderJurisdictions(funnel);
+  renderConsent(snapshot.consent);
   renderWebhooks(snapshot);
   renderAudit(snapshot.audit);
 }

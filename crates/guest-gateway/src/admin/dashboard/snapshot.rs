@@ -4,6 +4,7 @@ use genesys_api::rfc3339;
 use guest_store::{
     Delivery, DeliveryQuery, DeliverySelect, DeliveryState, LogState, Store, StoreError, Webhook,
 };
+use guest_suite::direct::ConsentMix;
 use serde_json::{Value, json};
 
 use crate::api::Parts;
@@ -48,6 +49,7 @@ pub(super) async fn read(app: &Parts) -> Result<Value, StoreError> {
         "conversations": app.hub.activity().figures(),
         "waitingConnections": direct.waiting_connections().map(|(.., waiting)| waiting).sum::<usize>(),
         "funnel": direct.metrics(),
+        "consent": ConsentMix::of_totals(&stats.totals),
         "webhooks": webhooks,
         "oldestEventAt": stats.outbox_oldest.map(rfc3339),
         "audit": {
