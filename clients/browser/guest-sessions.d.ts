@@ -365,6 +365,8 @@ export interface Delivery {
   state: DeliveryState;
   /** Time of the first one. */
   timestamp: string;
+  /** Id of the earlier event of its session that it waits for, if the webhook is ordered. */
+  waitsFor?: string;
 }
 
 /** The message was not delivered (`failed`), or it was sent and not acknowledged, and may have arrived (`unknown`, with the code `in.doubt`). `sent` may still follow `unknown`. */
@@ -880,6 +882,9 @@ export interface Notice {
   version: string;
 }
 
+/** Whether the events of a session are sent one after another, by their sequence numbers. A failing delivery then holds back the later ones of its session. A dead one does not. */
+export type Ordered = boolean;
+
 /** A label without an action. */
 export interface OtherAction {
   text: string;
@@ -1296,6 +1301,7 @@ export interface Webhook {
   id: Id;
   method: "POST";
   name: string;
+  ordered: Ordered;
   /** Of `v1a`: `whpk_` and base64, as in Standard Webhooks. The private key is never returned. */
   publicKey?: string;
   /** Of `v1`: `whsec_` and base64, as in Standard Webhooks. Returned once. */
@@ -1315,6 +1321,7 @@ export interface WebhookBody {
   method?: "POST";
   /** Unique among the webhooks of the API client. No control characters, no space at either end. */
   name: string;
+  ordered?: Ordered;
   signature?: SignatureVersion;
   /** An https URL, or http on loopback, without credentials and fragment. */
   uri: string;

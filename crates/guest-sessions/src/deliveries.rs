@@ -80,9 +80,12 @@ pub struct DeliveryInfo {
     /// Time of the event, of the oldest one of a snapshot, or of the erasure.
     #[serde(with = "timestamp")]
     pub timestamp: OffsetDateTime,
-    /// Earliest time of the next attempt. `None` if there is none, or it waits for the success of another delivery.
+    /// Earliest time of the next attempt. `None` if there is none, or it waits for another delivery.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "timestamp::option")]
     pub next_attempt_at: Option<OffsetDateTime>,
+    /// Id of the earlier event of its session that it waits for, at an ordered webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
     /// The last ten attempts, oldest first. Those of a list have no response.
     pub attempts: Vec<AttemptInfo>,
 }

@@ -37,7 +37,7 @@ const MOST_FIELDS: usize = 32;
 pub struct SubscriptionBody<'a>(pub &'a Subscription);
 
 impl SubscriptionBody<'_> {
-    /// Parses the body. `method` can only be `POST`, `enabled` is true by default. The values of filters of the same type, or
+    /// Parses the body. `method` can only be `POST`, `enabled` is true by default, `ordered` false. The values of filters of the same type, or
     /// of the same attribute, are combined.
     ///
     /// # Errors
@@ -131,6 +131,7 @@ struct Body<'a> {
     uri: &'a str,
     method: &'static str,
     enabled: bool,
+    ordered: bool,
     event_filters: Vec<Filter<'a>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     fields: BTreeMap<&'a str, Source<'a>>,
@@ -206,6 +207,7 @@ impl<'a> Body<'a> {
             uri: subscription.target.as_str(),
             method: POST,
             enabled: subscription.enabled,
+            ordered: subscription.ordered,
             event_filters,
             fields: subscription
                 .fields
@@ -248,10 +250,8 @@ fn subscription(body: &mut Object<'_>) -> Result<Subscription, BodyError> {
     {
         return Err(method.invalid("deliveries are made by POST only"));
     }
-    let enabled = body
-        .optional("enabled")
-        .map(|field| field.boolean())
-        .transpose()?;
+    let mut boolean = |name| body.optional(name).map(|field| field.boolean()).transpose();
+    let (enabled, ordered) = (boolean("enabled")?, boolean("ordered")?);
     let headers = body
         .optional("headers")
         .map(|field| custom_headers(&field))
@@ -270,6 +270,7 @@ fn subscription(body: &mut Object<'_>) -> Result<Subscription, BodyError> {
         name,
         target,
         enabled: enabled.unwrap_or(true),
+        ordered: ordered.unwrap_or_default(),
         events,
         conditions,
         fields: fields.unwrap_or_default(),
@@ -429,6 +430,7 @@ mod tests {
                 "uri": "https://your-crm-endpoint.com/api/guest-sync",
                 "method": "POST",
                 "enabled": true,
+                "ordered": false,
                 "eventFilters": [{"predicate": {"type": "event", "values": [
                     "webmessaging.guestsession.created", "webmessaging.guestsession.updated"
                 ]}}],
@@ -470,7 +472,9 @@ mod tests {
             "segment": "guestAttributes.marketing.segment",
         });
         body["fields"] = fields.clone();
+        body["ordered"] = json!(true);
         let subscription = parse(&body.to_string()).unwrap();
+        assert!(subscription.ordered);
         assert_eq!(
             subscription.fields["origin"],
             FieldSource::Constant("shop".to_owned())
@@ -489,7 +493,7 @@ mod tests {
         ]}"#,
         )
         .unwrap();
-        assert!(subscription.enabled);
+        assert!(subscription.enabled && !subscription.ordered);
         assert_eq!(subscription.headers, CustomHeaders::default());
         assert_eq!(subscription.events, [EventName::Created, EventName::Ended].into());
     }
@@ -552,6 +556,7 @@ mod tests {
             ("/uri", json!(["s3cret"]), "uri"),
             ("/method", json!(null), "method"),
             ("/enabled", json!("true"), "enabled"),
+            ("/ordered", json!(1), "ordered"),
             ("/eventFilters", json!({}), "eventFilters"),
             ("/eventFilters/0", json!("s3cret"), "eventFilters[0]"),
             (PREDICATE, json!(1), "eventFilters[0].predicate"),

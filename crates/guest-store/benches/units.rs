@@ -191,6 +191,7 @@ fn webhook() -> Result<Webhook, Box<dyn Error>> {
         owner: "shop".to_owned(),
         events: vec!["created".to_owned()],
         enabled: true,
+        ordered: false,
         failing_since: None,
         failures: 0,
         rest_until: None,

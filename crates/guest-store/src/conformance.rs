@@ -6,6 +6,7 @@ mod audit_log;
 mod deliveries;
 mod delivery_log;
 mod model;
+mod order;
 mod requests;
 mod samples;
 mod sessions;
@@ -30,6 +31,10 @@ pub(crate) use delivery_log::{
     attempts_are_logged_by_state, dead_event_is_replayed, log_is_bounded_by_count_and_age,
 };
 pub(crate) use model::store_behaves_like_model;
+pub(crate) use order::{
+    events_of_a_session_are_due_in_order, order_is_kept_by_what_changes_a_queue,
+    snapshot_waits_for_earlier_events,
+};
 pub(crate) use requests::{
     request_is_stored_with_its_creation, request_of_removed_resource_has_no_link,
     requests_are_limited_until_the_oldest_are_removed,
@@ -102,6 +107,9 @@ macro_rules! conformance_tests {
             checkpoint_follows_every_256_entries
             concurrent_units_are_each_stored_once
             event_reaches_subscribed_webhooks
+            events_of_a_session_are_due_in_order
+            order_is_kept_by_what_changes_a_queue
+            snapshot_waits_for_earlier_events
             leases_are_fair
             leases_of_an_owner_are_limited
             number_of_leases_follows_pace

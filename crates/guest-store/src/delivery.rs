@@ -23,8 +23,11 @@ pub struct Delivery {
     pub range: RangeInclusive<u64>,
     /// Time of the event, of the oldest one of a snapshot, or of the erasure.
     pub at: OffsetDateTime,
-    /// When it may be sent next, while it waits. `None` of a snapshot that waits for a success.
+    /// When it may be sent next, while it waits. `None` of a snapshot that waits for a success, and of what waits for an
+    /// earlier event of its session.
     pub due_at: Option<OffsetDateTime>,
+    /// The delivery whose settlement it waits for, at an ordered webhook: an event of the same session.
+    pub waits_for: Option<String>,
     /// The last ten attempts, oldest first.
     pub attempts: Vec<DeliveryAttempt>,
     /// Its place among the deliveries of its webhook and state, for the query of the next page.

@@ -79,6 +79,10 @@ impl Leased {
 ///
 /// A range has the first and the last sequence number of events that were not delivered. Events between them may have
 /// been.
+///
+/// An ordered webhook has one event of a session due or under lease at a time. The next one, by sequence number, is due
+/// when it is settled other than by [`Settled::RetryAt`] or [`Settled::NotSent`]. A snapshot waits for the queued events
+/// before the end of its range, and no event waits for a snapshot.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Payload {
     /// The removal of a session. It stands for all events of the session that were not delivered.

@@ -19,6 +19,8 @@ pub struct Webhook {
     pub events: Vec<String>,
     /// Whether it receives events. What occurs while it is disabled waits.
     pub enabled: bool,
+    /// Whether it receives the events of a session one after another. See [`Payload`](crate::Payload).
+    pub ordered: bool,
     /// Time of the first failure after the last success. The store sets it when a delivery is settled.
     pub failing_since: Option<OffsetDateTime>,
     /// Failures since the last success. The store counts them.

@@ -18,6 +18,8 @@ pub struct Subscription {
     pub target: Target,
     /// Whether the subscriber enables deliveries. An endpoint that the sender disabled is recorded elsewhere.
     pub enabled: bool,
+    /// Whether the events of a session are sent one after another, in their order.
+    pub ordered: bool,
     /// Subscribed events.
     pub events: BTreeSet<EventName>,
     /// Conditions on the sessions whose events are sent.
@@ -42,6 +44,7 @@ impl Subscription {
             ("fields", self.fields != before.fields),
             ("headers", self.headers != before.headers),
             ("name", self.name != before.name),
+            ("ordered", self.ordered != before.ordered),
             ("signature", self.signature != before.signature),
             ("target", self.target != before.target),
         ];
@@ -143,6 +146,7 @@ mod tests {
             name: "GuestSessionCRMSync".parse().unwrap(),
             target: "https://crm.example/sync".parse().unwrap(),
             enabled: true,
+            ordered: false,
             events: [EventName::Created, EventName::Updated].into(),
             conditions: Conditions::default(),
             fields: BTreeMap::new(),
@@ -161,10 +165,11 @@ mod tests {
         let other = Subscription {
             target,
             enabled: false,
+            ordered: true,
             ..same
         };
         assert_ne!(one, other);
-        assert_eq!(one.changed_fields(&other), ["enabled", "target"]);
+        assert_eq!(one.changed_fields(&other), ["enabled", "ordered", "target"]);
     }
 
     #[test]

@@ -32,7 +32,9 @@ const LIMITS: Limits = Limits {
 };
 
 const OWNER: &str = "owner";
-const WEBHOOKS: [&str; 2] = ["crm", "archive"];
+const WEBHOOKS: [&str; 2] = ["crm", ORDERED];
+/// The webhook that gets the events of a session one after another.
+const ORDERED: &str = "archive";
 /// Largest page of a store.
 const PAGE: usize = 1_000;
 /// The time of everything, so that every delivery is due.
@@ -65,6 +67,7 @@ async fn register(store: &SqliteStore) -> Result<(), StoreError> {
                 .map(str::to_owned)
                 .to_vec(),
             enabled: true,
+            ordered: name == ORDERED,
             failing_since: None,
             failures: 0,
             rest_until: None,

@@ -120,6 +120,7 @@ pub(crate) fn subscription(address: SocketAddr, path: &str) -> Subscription {
         name: "GuestSessionCRMSync".parse().unwrap(),
         target: format!("http://{address}{path}").parse().unwrap(),
         enabled: true,
+        ordered: false,
         events: [EventName::Created, EventName::Updated, EventName::Ended].into(),
         conditions: Conditions::default(),
         fields: BTreeMap::new(),

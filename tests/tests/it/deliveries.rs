@@ -1,6 +1,7 @@
 //! Webhooks: delivery, signatures, retries, and forbidden targets.
 
 mod choice;
+mod order;
 mod pause;
 
 use std::collections::BTreeMap;

@@ -228,6 +228,7 @@ async fn every_query_of_dashboard_and_rules_finds_series() {
         name: "crm".parse().unwrap(),
         target: "http://127.0.0.1:9/crm".parse().unwrap(),
         enabled: true,
+        ordered: false,
         events: EventName::ALL.into_iter().collect(),
         conditions: Conditions::default(),
         fields: BTreeMap::new(),

@@ -121,6 +121,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             if let Some(key) = webhook.public_key {
                 print_line(&format!("  public key: {key}"));
             }
+            if webhook.subscription.ordered {
+                print_line("  ordered: the events of a session are sent one after another");
+            }
             webhook
                 .status
                 .iter()
@@ -321,7 +324,11 @@ fn delivery_line(delivery: &DeliveryInfo) -> String {
         (first, last) if first == last => first.to_string(),
         (first, last) => format!("{first} to {last}"),
     };
-    let last = delivery.attempts.last().map(|attempt| format!(": {attempt}"));
+    let last = match (delivery.attempts.last(), &delivery.waits_for) {
+        (Some(attempt), _) => format!(": {attempt}"),
+        (None, Some(earlier)) => format!(", waits for {earlier}"),
+        (None, None) => String::new(),
+    };
     format!(
         "{} {} {} {} session {session}, sequence {range}, {}{}",
         delivery.id,
@@ -329,7 +336,7 @@ fn delivery_line(delivery: &DeliveryInfo) -> String {
         rfc3339(delivery.timestamp),
         delivery.event,
         counted(delivery.attempts.len(), "attempt", "attempts"),
-        last.unwrap_or_default()
+        last
     )
 }
 

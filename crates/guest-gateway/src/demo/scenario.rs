@@ -77,6 +77,7 @@ async fn webhook(servers: &Servers, suite: &GuestSessions) -> Checked {
         name: "GuestSessionCRMSync".parse()?,
         target: servers.crm.url().parse()?,
         enabled: true,
+        ordered: false,
         events: EVENTS.into(),
         conditions: Conditions::default(),
         fields: BTreeMap::new(),

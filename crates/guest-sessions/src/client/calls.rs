@@ -457,6 +457,7 @@ mod tests {
             name: "crm".parse().unwrap(),
             target: "https://crm.example/sync".parse().unwrap(),
             enabled: true,
+            ordered: false,
             events: EventName::ALL.into_iter().collect(),
             conditions: Conditions::default(),
             fields: BTreeMap::new(),

@@ -246,7 +246,7 @@ fn inputs() -> Vec<Input> {
         (
             "WebhookBody",
             json!({
-                "name": "CRM sync", "uri": "https://crm.example/sync", "method": "POST", "enabled": true,
+                "name": "CRM sync", "uri": "https://crm.example/sync", "method": "POST", "enabled": true, "ordered": true,
                 "eventFilters": [{
                     "predicate": { "type": "event", "values": ["webmessaging.guestsession.created"] },
                 }, {

@@ -70,6 +70,7 @@ struct Model {
 struct Hook {
     name: u8,
     is_on: bool,
+    is_ordered: bool,
     version: u64,
     failing_since: Option<i64>,
     failures: u32,
@@ -86,8 +87,10 @@ struct Delivery {
     kind: Kind,
     range: (u64, u64),
     at: i64,
-    /// `None` while it waits for a success.
+    /// `None` while it waits for a success, or an event of its session.
     due: Option<i64>,
+    /// Whether it waits for an event of its session.
+    waits: bool,
     is_leased: bool,
     fence: u64,
     attempt: u32,
@@ -209,9 +212,10 @@ impl Model {
                 name,
                 stale,
                 enabled,
+                ordered,
             } => {
                 let mut webhook = webhook(&id.to_string(), owner(id), &name.to_string(), &["created"]);
-                webhook.enabled = enabled;
+                (webhook.enabled, webhook.ordered) = (enabled, ordered);
                 webhook.version =
                     self.webhooks.get(&id).map_or(0, |stored| stored.version) + u64::from(stale);
                 Change::PutWebhook(webhook)
@@ -299,6 +303,7 @@ impl Model {
                 name,
                 stale,
                 enabled,
+                ordered,
             } => {
                 let stored = self.webhooks.get(&id).cloned().unwrap_or_default();
                 let own = || {
@@ -323,6 +328,7 @@ impl Model {
                 let mut put = Hook {
                     name,
                     is_on: enabled,
+                    is_ordered: ordered,
                     version: stored.version + 1,
                     ..stored.clone()
                 };
@@ -330,6 +336,9 @@ impl Model {
                     (put.failing_since, put.failures, put.rest_until) = (None, 0, None);
                 }
                 self.webhooks.insert(id, put);
+                if stored.is_ordered != ordered {
+                    self.set_order(id);
+                }
                 match (stored.is_on, enabled) {
                     (false, true) => self.resume(id),
                     (true, true) => self.release(id),
@@ -452,6 +461,7 @@ impl Model {
             })
             .collect();
         assert_eq!(webhooks, expected, "after {after}");
+        self.compare_queues(store, after).await;
     }
 }
 

@@ -44,6 +44,7 @@ pub(super) fn webhook(id: &str, owner: &str, name: &str, events: &[&str]) -> Web
         owner: owner.to_owned(),
         events: events.iter().map(|event| (*event).to_owned()).collect(),
         enabled: true,
+        ordered: false,
         failing_since: None,
         failures: 0,
         rest_until: None,

@@ -156,12 +156,18 @@ impl Transaction<'_, '_> {
             return Err(Conflict::WebhookNameInUse.into());
         }
         let before = self.stored(webhook.id.as_str())?;
-        let is_moved = before.is_none_or(|before| before.document != webhook.document);
+        let is_moved = before
+            .as_ref()
+            .is_none_or(|before| before.document != webhook.document);
         write_webhook(self.prepared, webhook, webhook.version + 1, &self.keys.seal)?;
         if webhook.enabled && (was_disabled || is_moved) {
             self.reset_health(webhook.id.as_str())?;
         }
         self.turns.touch(webhook.id.as_str());
+        // of one that could not be read before, the order is set again
+        if before.map(|before| before.ordered) != Some(webhook.ordered) {
+            self.set_order(webhook.id.as_str(), webhook.ordered)?;
+        }
         match webhook.enabled {
             true if was_disabled => self.resume(webhook.id.as_str())?,
             true => self.release(webhook.id.as_str())?,

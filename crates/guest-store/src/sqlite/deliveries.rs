@@ -20,7 +20,8 @@ use crate::{Leased, Leases, Payload, SealKey, Settled, Settlement, StoreErrorKin
 /// Selects the columns of [`Held`].
 macro_rules! held_columns {
     () => {
-        "SELECT position, kind, session, first, last, at, grown, slot, webhook, id, event FROM outbox"
+        "SELECT position, kind, session, first, last, at, grown, slot, webhook, id, event,
+         (SELECT ordered FROM webhooks WHERE webhooks.id = webhook) FROM outbox"
     };
 }
 
@@ -145,6 +146,9 @@ impl Transaction<'_, '_> {
             self.remove(&held)?;
             self.log_as_dead(webhook, delivery)?;
             self.join_snapshot(webhook, &held.undelivered())?;
+            if held.is_ordered {
+                self.order(webhook, held.session)?;
+            }
         } else {
             let sql = "UPDATE outbox SET due_at = ?2, leased = 0 WHERE position = ?1";
             self.prepared
@@ -190,6 +194,9 @@ impl Transaction<'_, '_> {
                     self.join_snapshot(&held.webhook, &held.undelivered())?;
                 }
             }
+        }
+        if held.is_ordered {
+            self.order(&held.webhook, held.session)?;
         }
         self.mark(&held.webhook, settlement)?;
         match settlement.settled {
@@ -273,6 +280,7 @@ pub(super) struct Held {
     pub(super) webhook: String,
     pub(super) id: String,
     pub(super) event: String,
+    is_ordered: bool,
 }
 
 impl Held {
@@ -299,6 +307,7 @@ fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
         webhook: row.get(8)?,
         id: row.get(9)?,
         event: row.get(10)?,
+        is_ordered: row.get(11)?,
     })
 }
 

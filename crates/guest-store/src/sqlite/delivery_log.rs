@@ -31,7 +31,7 @@ const REMOVED: i64 = 10_000;
 
 /// Selects deliveries with their sessions, from the tables that `$from` joins as `deliveries` and `outbox`.
 macro_rules! select_deliveries {
-    ($state:literal, $row:literal, $due:literal, $place:literal, $attempts:literal, $from:literal, $rest:literal) => {
+    ($state:literal, $row:literal, $due:literal, $waits_for:literal, $place:literal, $attempts:literal, $from:literal, $rest:literal) => {
         concat!(
             "SELECT ",
             $row,
@@ -49,6 +49,8 @@ macro_rules! select_deliveries {
             $row,
             ".at, ",
             $due,
+            ", ",
+            $waits_for,
             ", ",
             $place,
             ", ",
@@ -71,7 +73,10 @@ macro_rules! select_deliveries {
 macro_rules! select_waiting {
     ($rest:literal) => {
         select_deliveries!(
-            "0", "outbox", "due_at", "outbox.at, outbox.position", "deliveries.attempts",
+            "0", "outbox", "due_at",
+            "CASE WHEN waits THEN (SELECT event.id FROM outbox AS event WHERE event.session = outbox.session
+             AND event.webhook = outbox.webhook AND event.waits = 0 AND event.kind = 0) END",
+            "outbox.at, outbox.position", "deliveries.attempts",
             "outbox LEFT JOIN deliveries ON deliveries.id = outbox.id AND deliveries.webhook = outbox.webhook", $rest
         )
     };
@@ -84,6 +89,7 @@ macro_rules! select_settled {
             "state",
             "deliveries",
             "NULL",
+            "NULL",
             "number, 0",
             "deliveries.attempts",
             "deliveries",
@@ -93,7 +99,7 @@ macro_rules! select_settled {
 }
 
 /// Index of the first column of the session.
-const SESSION: usize = 11;
+const SESSION: usize = 12;
 
 impl Transaction<'_, '_> {
     /// Adds the attempt of a settlement to the log.
@@ -217,9 +223,7 @@ impl Transaction<'_, '_> {
 
     /// Makes deliveries of the log due. Returns the number of them, and of those for which the queue has no room.
     pub(super) fn replay(&mut self, webhook: &str, replay: &Replay) -> Result<(usize, usize), SqliteError> {
-        let Some(pending) = self.pending(webhook)? else {
-            return Err(StoreErrorKind::NotFound.into());
-        };
+        let queue = self.queue(webhook)?.ok_or(StoreErrorKind::NotFound)?;
         let sql = "SELECT id, kind, session, first, last, event, at FROM deliveries
                    WHERE webhook = ?1 AND (?2 IS NULL OR id = ?2) AND state >= ?3 AND at >= ?4
                    AND kind < 2 AND EXISTS (SELECT 1 FROM sessions WHERE key = session)
@@ -244,25 +248,17 @@ impl Transaction<'_, '_> {
                     undelivered,
                 ))
             })?;
-        let room = self.limits.webhook_queue_rows.saturating_sub(pending);
+        let room = self.limits.webhook_queue_rows.saturating_sub(queue.stats.pending);
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         for (id, kind, event, undelivered) in found.iter().take(room) {
             if *kind == EVENT {
-                let Undelivered {
-                    session,
-                    first,
-                    last,
-                    at,
-                } = undelivered;
-                self.prepared.execute(
-                    "INSERT INTO outbox (id, webhook, session, kind, first, last, event, at, due_at)
-                     VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?7)",
-                    params![id, webhook, session, first, last, event, at],
-                )?;
+                self.insert_event(&queue, id, event, undelivered)?;
                 self.set_state(webhook, id, WAITING)?;
-                self.count(webhook, 1, 0);
             } else {
                 self.join_snapshot(webhook, undelivered)?;
+                if queue.is_ordered {
+                    self.order(webhook, undelivered.session)?;
+                }
                 self.release_if_idle(webhook)?;
             }
         }
@@ -330,7 +326,7 @@ fn delivery(row: &Row<'_>, seal: &SealKey) -> Result<Delivery, SqliteError> {
     let kind: i64 = row.get(2)?;
     let session = session(row, SESSION, seal).ok();
     let key = session.as_ref().map(|session| &session.secrets.subject_key);
-    let attempts: Option<Vec<u8>> = row.get(10)?;
+    let attempts: Option<Vec<u8>> = row.get(11)?;
     let attempts = match attempts {
         Some(attempts) if kind == ERASURE || key.is_some() => open(attempts, &id, key),
         _ => Ok(Vec::new()),
@@ -350,7 +346,8 @@ fn delivery(row: &Row<'_>, seal: &SealKey) -> Result<Delivery, SqliteError> {
         range: number(row, 3)?..=number(row, 4)?,
         at: time(row.get(6)?)?,
         due_at: row.get::<_, Option<i64>>(7)?.map(time).transpose()?,
-        place: (row.get(8)?, row.get(9)?),
+        waits_for: row.get(8)?,
+        place: (row.get(9)?, row.get(10)?),
         attempts: attempts.unwrap_or_default(),
         id,
     })

@@ -14,7 +14,7 @@ use super::rows::{
     aad, bound_session, number, session_columns, subject_aad, time, webhook_aads, write_session,
 };
 use super::schema::{
-    COUNTS, DELIVERIES, LOG_TRIGGERS, REQUESTS, SESSION_INDEXES, TABLES_2, VERSION, seal_aad,
+    COUNTS, DELIVERIES, LOG_TRIGGERS, ORDER, REQUESTS, SESSION_INDEXES, TABLES_2, VERSION, seal_aad,
 };
 use super::{migrate_outbox, row_sums};
 use crate::audit_log::LogHead;
@@ -30,7 +30,9 @@ pub(super) const VACUUM_DUE: &str = "vacuum_due";
 /// then unchanged.
 pub(super) fn from(connection: &Connection, keys: &Keys, version: i32) -> Result<(), SqliteError> {
     let transaction = connection.unchecked_transaction()?;
-    transaction.execute_batch(DELIVERIES)?;
+    if version < 6 {
+        transaction.execute_batch(DELIVERIES)?;
+    }
     if version < 4 {
         rows_to_4(&transaction, keys, version)?;
     }
@@ -44,8 +46,21 @@ pub(super) fn from(connection: &Connection, keys: &Keys, version: i32) -> Result
             .execute_batch("DROP INDEX outbox_oldest; CREATE INDEX outbox_oldest ON outbox (webhook, at);")?;
     }
     if version > 3 {
-        let head = sealed_head(&transaction)?.and_then(|sealed| LogHead::open_5(&keys.seal, sealed));
-        let head = head.ok_or(StoreErrorKind::Corrupt)?;
+        let open = if version > 5 {
+            LogHead::open
+        } else {
+            LogHead::open_5
+        };
+        let head = sealed_head(&transaction)?.and_then(|sealed| open(&keys.seal, sealed));
+        let mut head = head.ok_or(StoreErrorKind::Corrupt)?;
+        transaction.execute_batch("DROP INDEX outbox_session;")?;
+        row_sums::add_columns(
+            &transaction,
+            &keys.seal,
+            &mut head.rows,
+            [", waits", ", ordered"],
+            ORDER,
+        )?;
         write_head(&mut Prepared::new(&transaction), &head, &keys.seal)?;
     }
     let proof = keys.seal.seal(seal_aad(VERSION), b"");
@@ -74,6 +89,8 @@ fn rows_to_4(transaction: &Connection, keys: &Keys, version: i32) -> Result<(), 
         )?;
         sessions_from_3(transaction, &keys.seal)?;
     }
+    transaction.execute_batch("DROP INDEX IF EXISTS outbox_session;")?;
+    transaction.execute_batch(ORDER)?;
     webhooks_from_3(transaction, &keys.seal)?;
     transaction.execute_batch(REQUESTS)?;
     let mut head = match version {

@@ -25,10 +25,11 @@ pub(super) const ERASED: &str = "outbox/erased";
 const RELEASED: i64 = 4;
 
 /// The queue of a webhook.
-struct Queue {
+pub(super) struct Queue {
     webhook: String,
     is_enabled: bool,
-    stats: QueueStats,
+    pub(super) is_ordered: bool,
+    pub(super) stats: QueueStats,
 }
 
 /// Additions to the rows and the snapshots of queues, by the id of the webhook. They are written once a transaction: a row
@@ -56,7 +57,7 @@ impl Transaction<'_, '_> {
     /// Writes the deliveries of an event. Returns the number of queued ones, and of those that joined a snapshot.
     pub(super) fn fan_out(&mut self, event: &Event) -> Result<(usize, usize), SqliteError> {
         let mut queues = self.prepared.rows(
-            "SELECT id, enabled, pending, snapshots FROM webhooks WHERE owner = ?1
+            "SELECT id, enabled, pending, snapshots, ordered FROM webhooks WHERE owner = ?1
              AND EXISTS (SELECT 1 FROM json_each(events) WHERE value = ?2) ORDER BY id",
             [&event.owner, &event.name],
             queue,
@@ -72,7 +73,7 @@ impl Transaction<'_, '_> {
                 return Err(Conflict::EventIdInUse.into());
             }
             if queue.stats.pending < self.limits.webhook_queue_rows {
-                self.enqueue(&queue.webhook, &id, event)?;
+                self.enqueue(queue, &id, event)?;
                 queued += 1;
             } else {
                 self.overflow(queue, event)?;
@@ -81,21 +82,84 @@ impl Transaction<'_, '_> {
         Ok((queued, queues.len() - queued))
     }
 
-    fn enqueue(&mut self, webhook: &str, id: &str, event: &Event) -> Result<(), SqliteError> {
+    fn enqueue(&mut self, queue: &Queue, id: &str, event: &Event) -> Result<(), SqliteError> {
+        let sequence = integer(event.sequence)?;
+        let undelivered = Undelivered {
+            session: self.keys.seal.session_key(&event.session),
+            first: sequence,
+            last: sequence,
+            at: micros(event.at),
+        };
+        self.insert_event(queue, id, &event.name, &undelivered)
+    }
+
+    /// Adds an event to a queue. It is due at once, or in its turn among those of its session.
+    pub(super) fn insert_event(
+        &mut self,
+        queue: &Queue,
+        id: &str,
+        name: &str,
+        event: &Undelivered,
+    ) -> Result<(), SqliteError> {
         self.prepared.execute(
-            "INSERT INTO outbox (id, webhook, session, kind, first, last, event, at, due_at)
-             VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6, ?6)",
+            "INSERT INTO outbox (id, webhook, session, kind, first, last, event, at, due_at, waits)
+             VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6, CASE ?7 WHEN 0 THEN ?6 END, ?7)",
             params![
                 id,
-                webhook,
-                self.keys.seal.session_key(&event.session),
-                integer(event.sequence)?,
-                event.name,
-                micros(event.at),
+                queue.webhook,
+                event.session,
+                event.first,
+                name,
+                event.at,
+                queue.is_ordered,
             ],
         )?;
-        self.count(webhook, 1, 0);
+        self.count(&queue.webhook, 1, 0);
+        if queue.is_ordered {
+            self.order(&queue.webhook, event.session)?;
+        }
         Ok(())
+    }
+
+    /// Makes the next event of a session due, if none is, and its snapshot if no event is queued that is before the end of
+    /// its range.
+    pub(super) fn order(&mut self, webhook: &str, session: LookupHash) -> Result<(), SqliteError> {
+        for sql in [
+            "UPDATE outbox SET waits = 0, due_at = at WHERE position = (
+                 SELECT position FROM outbox WHERE session = ?1 AND webhook = ?2 AND waits = 1 AND kind = 0
+                 ORDER BY first LIMIT 1)
+             AND NOT EXISTS (SELECT 1 FROM outbox WHERE session = ?1 AND webhook = ?2 AND waits = 0 AND kind = 0)",
+            "UPDATE outbox SET waits = NOT waits, due_at = NULL
+             WHERE session = ?1 AND webhook = ?2 AND kind = 1 AND leased = 0 AND waits <> EXISTS (
+                 SELECT 1 FROM outbox AS event WHERE session = ?1 AND webhook = ?2 AND waits IN (0, 1)
+                 AND event.first < outbox.last AND event.kind = 0)",
+        ] {
+            self.prepared.execute(sql, params![session, webhook])?;
+        }
+        Ok(())
+    }
+
+    /// As [`Transaction::order`], for each session with an event in the queue of an ordered webhook.
+    pub(super) fn order_all(&mut self, webhook: &str) -> Result<(), SqliteError> {
+        let sql = "SELECT DISTINCT session FROM outbox WHERE webhook = ?1 AND (kind = 0 OR waits = 1)";
+        for session in self.prepared.rows(sql, [webhook], |row| Ok(row.get(0)?))? {
+            self.order(webhook, session)?;
+        }
+        Ok(())
+    }
+
+    /// Begins or ends the order of the events of each session. What is under lease stays so.
+    pub(super) fn set_order(&mut self, webhook: &str, is_ordered: bool) -> Result<(), SqliteError> {
+        self.turns.touch(webhook);
+        if !is_ordered {
+            let sql = "UPDATE outbox SET waits = 0, due_at = CASE kind WHEN 0 THEN at END
+                       WHERE webhook = ?1 AND waits = 1";
+            self.prepared.execute(sql, [webhook])?;
+            return Ok(());
+        }
+        let sql = "UPDATE outbox SET waits = 1, due_at = NULL WHERE webhook = ?1 AND kind = 0 AND leased = 0";
+        self.prepared.execute(sql, [webhook])?;
+        self.order_all(webhook)
     }
 
     fn overflow(&mut self, queue: &Queue, event: &Event) -> Result<(), SqliteError> {
@@ -115,6 +179,9 @@ impl Transaction<'_, '_> {
             at: micros(event.at),
         };
         self.join_snapshot(webhook, &undelivered)?;
+        if queue.is_ordered {
+            self.order(webhook, undelivered.session)?;
+        }
         self.release_if_idle(webhook)
     }
 
@@ -142,7 +209,8 @@ impl Transaction<'_, '_> {
     /// Makes all that waits for a webhook due which is enabled again, each with a schedule of its own.
     pub(super) fn resume(&mut self, webhook: &str) -> Result<(), SqliteError> {
         for sql in [
-            "UPDATE outbox SET due_at = at, attempts = 0 WHERE webhook = ?1 AND kind = 0 AND leased = 0",
+            "UPDATE outbox SET due_at = at, attempts = 0
+             WHERE webhook = ?1 AND kind = 0 AND leased = 0 AND waits = 0",
             "UPDATE outbox SET due_at = NULL, attempts = 0
              WHERE webhook = ?1 AND kind > 0 AND leased = 0 AND due_at IS NOT NULL",
         ] {
@@ -170,12 +238,10 @@ impl Transaction<'_, '_> {
             "UPDATE webhooks SET pending = (SELECT count(*) FROM outbox WHERE webhook = ?1 AND kind = 0),
                    snapshots = (SELECT count(*) FROM outbox WHERE webhook = ?1 AND kind > 0) WHERE id = ?1";
         self.prepared.execute(sql, [webhook])?;
-        Ok(())
-    }
-
-    /// The pending events of a webhook, if it exists.
-    pub(super) fn pending(&mut self, webhook: &str) -> Result<Option<u64>, SqliteError> {
-        Ok(self.queue(webhook)?.map(|queue| queue.stats.pending))
+        match self.queue(webhook)? {
+            Some(queue) if queue.is_ordered => self.order_all(webhook),
+            _ => Ok(()),
+        }
     }
 
     /// Replaces all that was not delivered of a session by one erasure per webhook of its owner. `erased` is the sequence
@@ -231,7 +297,8 @@ impl Transaction<'_, '_> {
             let active: Option<i64> = self.prepared.row(sql, [webhook], |row| row.get(0))?;
             self.prepared.execute(
                 "UPDATE outbox SET due_at = at WHERE position IN (
-                    SELECT position FROM outbox WHERE webhook = ?1 AND due_at IS NULL ORDER BY position LIMIT ?2)",
+                    SELECT position FROM outbox WHERE webhook = ?1 AND due_at IS NULL AND waits = 0
+                    ORDER BY position LIMIT ?2)",
                 params![webhook, (RELEASED - active.unwrap_or_default()).max(0)],
             )?;
         }
@@ -265,9 +332,10 @@ impl Transaction<'_, '_> {
         Ok(())
     }
 
-    fn queue(&mut self, webhook: &str) -> Result<Option<Queue>, SqliteError> {
+    /// The queue of a webhook, if it exists.
+    pub(super) fn queue(&mut self, webhook: &str) -> Result<Option<Queue>, SqliteError> {
         self.write_counts()?;
-        let sql = "SELECT id, enabled, pending, snapshots FROM webhooks WHERE id = ?1";
+        let sql = "SELECT id, enabled, pending, snapshots, ordered FROM webhooks WHERE id = ?1";
         Ok(self.prepared.rows(sql, [webhook], queue)?.pop())
     }
 
@@ -293,11 +361,11 @@ impl Transaction<'_, '_> {
             .rows(sql, [], |row| Ok((row.get(0)?, number(row, 1)?)))?;
         stats.totals = totals.into_iter().collect();
         let sql =
-            "SELECT id, enabled, pending, snapshots, (SELECT min(at) FROM outbox WHERE webhook = webhooks.id)
+            "SELECT id, enabled, pending, snapshots, ordered, (SELECT min(at) FROM outbox WHERE webhook = webhooks.id)
                    FROM webhooks WHERE pending > 0 OR snapshots > 0";
         for queue in self.prepared.rows(sql, [], |row| {
             let mut queue = queue(row)?;
-            queue.stats.oldest = row.get::<_, Option<i64>>(4)?.map(time).transpose()?;
+            queue.stats.oldest = row.get::<_, Option<i64>>(5)?.map(time).transpose()?;
             Ok(queue)
         })? {
             stats.outbox_pending += queue.stats.pending;
@@ -315,6 +383,7 @@ fn queue(row: &rusqlite::Row<'_>) -> Result<Queue, SqliteError> {
     Ok(Queue {
         webhook: row.get(0)?,
         is_enabled: row.get(1)?,
+        is_ordered: row.get(4)?,
         stats: QueueStats {
             pending: number(row, 2)?,
             snapshots: number(row, 3)?,

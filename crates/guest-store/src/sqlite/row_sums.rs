@@ -20,9 +20,10 @@ use crate::audit_log::RowSums;
 use crate::{SealKey, StoreError, StoreErrorKind};
 
 /// A table whose rows change, with the name of its integer key and all its columns.
+#[derive(Clone, Copy)]
 pub(super) struct Table {
     pub(super) name: &'static str,
-    key: &'static str,
+    pub(super) key: &'static str,
     pub(super) columns: &'static str,
 }
 
@@ -37,7 +38,7 @@ pub(super) const TABLES: [Table; 7] = [
         name: "outbox",
         key: "position",
         columns: "position, id, webhook, session, kind, first, last, event, at, due_at, leased, fence, attempts, grown, \
-                  slot, body",
+                  slot, body, waits",
     },
     Table {
         name: "requests",
@@ -59,7 +60,7 @@ pub(super) const TABLES: [Table; 7] = [
         name: "webhooks",
         key: "rowid",
         columns: "id, owner, name, events, enabled, failing_since, failures, rest_until, version, secrets, document, \
-                  last_turn, pending, snapshots",
+                  last_turn, pending, snapshots, ordered",
     },
     // since version 6
     Table {
@@ -181,7 +182,7 @@ impl Transaction<'_, '_> {
             state.comparison = Comparison::default();
         }
         let Comparison { table, next, sum } = state.comparison;
-        let (mac, next) = page(self.prepared.connection(), &self.keys.seal, table, next)?;
+        let (mac, next) = page(self.prepared.connection(), &self.keys.seal, &TABLES[table], next)?;
         let sum = sum.wrapping_add(mac);
         state.comparison = match next {
             Some(next) => Comparison { table, next, sum },
@@ -196,15 +197,47 @@ impl Transaction<'_, '_> {
 /// The sums of all rows.
 pub(super) fn sums(connection: &Connection, seal: &SealKey) -> Result<RowSums, SqliteError> {
     let mut sums = RowSums::default();
-    for (table, sum) in sums.iter_mut().enumerate() {
-        let mut from = Some(i64::MIN);
-        while let Some(key) = from {
-            let (mac, next) = page(connection, seal, table, key)?;
-            *sum = sum.wrapping_add(mac);
-            from = next;
-        }
+    for (table, sum) in TABLES.iter().zip(&mut sums) {
+        *sum = table_sum(connection, seal, table)?;
     }
     Ok(sums)
+}
+
+pub(super) fn table_sum(connection: &Connection, seal: &SealKey, table: &Table) -> Result<u128, SqliteError> {
+    let (mut sum, mut from) = (0_u128, Some(i64::MIN));
+    while let Some(key) = from {
+        let (mac, next) = page(connection, seal, table, key)?;
+        sum = sum.wrapping_add(mac);
+        from = next;
+    }
+    Ok(sum)
+}
+
+/// Executes `sql`, which adds each of the columns `added` at the end of a table. The sums change as those of the rows do, so
+/// that rows that were altered before are detected after it.
+pub(super) fn add_columns(
+    connection: &Connection,
+    seal: &SealKey,
+    sums: &mut RowSums,
+    added: [&str; 2],
+    sql: &str,
+) -> Result<(), SqliteError> {
+    let without = |table: &Table| {
+        let columns = added.iter().find_map(|column| table.columns.strip_suffix(column));
+        columns.map(|columns| Table { columns, ..*table })
+    };
+    for (sum, table) in sums.iter_mut().zip(&TABLES) {
+        if let Some(before) = without(table) {
+            *sum = sum.wrapping_sub(table_sum(connection, seal, &before)?);
+        }
+    }
+    connection.execute_batch(sql)?;
+    for (sum, table) in sums.iter_mut().zip(&TABLES) {
+        if without(table).is_some() {
+            *sum = sum.wrapping_add(table_sum(connection, seal, table)?);
+        }
+    }
+    Ok(())
 }
 
 /// The tables whose rows do not have the sums of the head, one text each.
@@ -232,10 +265,10 @@ fn changed(table: usize) -> String {
 fn page(
     connection: &Connection,
     seal: &SealKey,
-    table: usize,
+    table: &Table,
     from: i64,
 ) -> Result<(u128, Option<i64>), SqliteError> {
-    let Table { name, key, columns } = &TABLES[table];
+    let Table { name, key, columns } = table;
     let sql = format!("SELECT {key}, {columns} FROM {name} WHERE {key} >= ?1 ORDER BY {key} LIMIT {PAGE}");
     let mut statement = connection.prepare(&sql)?;
     let count = statement.column_count();
@@ -246,7 +279,7 @@ fn page(
         found += 1;
         let columns = (1..count).map(|column| row.get_ref(column));
         let columns = columns.collect::<rusqlite::Result<Vec<_>>>()?;
-        sum = sum.wrapping_add(mac(seal.row_key(), &TABLES[table], columns.into_iter()));
+        sum = sum.wrapping_add(mac(seal.row_key(), table, columns.into_iter()));
     }
     Ok((sum, last.checked_add(1).filter(|_| found == PAGE)))
 }

@@ -164,23 +164,31 @@ pub(super) fn write_webhook(
         webhook.enabled.into(),
         integer(version)?.into(),
     ];
-    let aad = |column| webhook_aad(id, column, plain.iter().map(ValueRef::from));
+    let aad = |column| webhook_aad(id, column, plain.iter().map(ValueRef::from), webhook.ordered);
     let secrets = seal.seal(aad("secrets"), webhook.secrets.expose_secret().as_bytes());
     let document = seal.seal(aad("document"), &webhook.document);
     let [owner, name, events, enabled, version] = &plain;
     Ok(prepared.execute(
-        "INSERT INTO webhooks VALUES (?1, ?2, ?3, ?4, ?5, NULL, 0, NULL, ?6, ?7, ?8, NULL, 0, 0)
-         ON CONFLICT (id) DO UPDATE SET name = ?3, events = ?4, enabled = ?5, version = ?6, secrets = ?7, document = ?8",
-        params![id, owner, name, events, enabled, version, secrets, document],
+        "INSERT INTO webhooks VALUES (?1, ?2, ?3, ?4, ?5, NULL, 0, NULL, ?6, ?7, ?8, NULL, 0, 0, ?9)
+         ON CONFLICT (id) DO UPDATE SET name = ?3, events = ?4, enabled = ?5, version = ?6, secrets = ?7, document = ?8,
+         ordered = ?9",
+        params![id, owner, name, events, enabled, version, secrets, document, webhook.ordered],
     )?)
 }
 
-/// The columns of `webhooks` that are associated data of the sealed ones: owner, name, events, enabled and version.
+/// The columns of `webhooks` that are associated data of the sealed ones: owner, name, events, enabled and version. `ordered`
+/// is too, if it is set: no earlier version has it.
 const WEBHOOK_PLAIN: [usize; 5] = [1, 2, 3, 4, 8];
 
 /// Associated data of a sealed column of a webhook.
-fn webhook_aad<'a>(id: &str, column: &str, plain: impl Iterator<Item = ValueRef<'a>>) -> Vec<u8> {
-    encode(&aad("webhooks", id, column), plain)
+fn webhook_aad<'a>(
+    id: &str,
+    column: &str,
+    plain: impl Iterator<Item = ValueRef<'a>>,
+    ordered: bool,
+) -> Vec<u8> {
+    let ordered = ordered.then_some(ValueRef::Integer(1));
+    encode(&aad("webhooks", id, column), plain.chain(ordered))
 }
 
 /// Associated data of the sealed columns `secrets` and `document` of a row of all columns of `webhooks`.
@@ -188,7 +196,8 @@ pub(super) fn webhook_aads(row: &Row<'_>) -> Result<[Vec<u8>; 2], SqliteError> {
     let id: String = row.get(0)?;
     let plain = WEBHOOK_PLAIN.map(|column| row.get_ref(column));
     let plain = plain.into_iter().collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(["secrets", "document"].map(|column| webhook_aad(&id, column, plain.iter().copied())))
+    let ordered = row.get(14)?;
+    Ok(["secrets", "document"].map(|column| webhook_aad(&id, column, plain.iter().copied(), ordered)))
 }
 
 /// Reads a row of all columns of `webhooks`.
@@ -205,6 +214,7 @@ pub(super) fn webhook(row: &Row<'_>, seal: &SealKey) -> Result<Webhook, SqliteEr
         name: row.get(2)?,
         events: serde_json::from_str(&row.get::<_, String>(3)?).map_err(corrupt)?,
         enabled: row.get(4)?,
+        ordered: row.get(14)?,
         failing_since: row.get::<_, Option<i64>>(5)?.map(time).transpose()?,
         failures: number(row, 6)?,
         rest_until: row.get::<_, Option<i64>>(7)?.map(time).transpose()?,

@@ -13,7 +13,7 @@ use crate::{SealKey, StoreError, StoreErrorKind};
 /// Marks the file as a guest store (`PRAGMA application_id`): "gst1" in ASCII.
 pub(super) const APPLICATION: i32 = 0x6773_7431;
 /// The version of the tables (`PRAGMA user_version`).
-pub(super) const VERSION: i32 = 6;
+pub(super) const VERSION: i32 = 7;
 
 /// Tables that every version has, with other counts of `webhooks`.
 const TABLES: &str = "
@@ -145,7 +145,8 @@ pub(super) const COUNTS: &str = "
 /// session is read when they are sent. An erasure (kind 2) has random bytes in place of the key of the session. Its body is
 /// the id of the session, sealed under the subject key in its own slot.
 pub(super) const OUTBOX: &str = "
-    -- due_at is when a delivery may be leased next, so a lease moves it to its end; NULL waits for a success
+    -- due_at is when a delivery may be leased next, so a lease moves it to its end; NULL waits for a success, or for an
+    -- earlier event of its session
     CREATE TABLE outbox (
         position INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
@@ -169,9 +170,17 @@ pub(super) const OUTBOX: &str = "
     CREATE INDEX outbox_due ON outbox (webhook, due_at, position);
     CREATE INDEX outbox_leased ON outbox (webhook, due_at) WHERE leased = 1;
     CREATE INDEX outbox_oldest ON outbox (webhook, at);
-    CREATE INDEX outbox_session ON outbox (session, webhook);
     CREATE UNIQUE INDEX outbox_snapshot ON outbox (webhook, session) WHERE kind > 0;
     CREATE INDEX outbox_released ON outbox (webhook) WHERE kind > 0 AND (leased = 1 OR due_at = at);
+";
+
+/// The order of the events of a session, since version 7. A row that `waits` has no `due_at` until an earlier event of its
+/// session is settled.
+pub(super) const ORDER: &str = "
+    ALTER TABLE webhooks ADD COLUMN ordered INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE outbox ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX outbox_session ON outbox (session, webhook, waits, first);
+    CREATE INDEX outbox_held ON outbox (webhook, position) WHERE due_at IS NULL AND waits = 0;
 ";
 
 /// The log of deliveries. `session` and `kind` are those of the outbox. `state` is 0 of a delivery that waits, 1 of a
@@ -306,6 +315,7 @@ pub(super) fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
         COUNTS,
         REQUESTS,
         OUTBOX,
+        ORDER,
         DELIVERIES,
         LOG_TABLES,
         LOG_TRIGGERS,
@@ -323,7 +333,8 @@ pub(super) fn seal_aad(version: i32) -> &'static str {
         3 => "meta/seal/value/3",
         4 => "meta/seal/value/4",
         5 => "meta/seal/value/5",
-        _ => "meta/seal/value/6",
+        6 => "meta/seal/value/6",
+        _ => "meta/seal/value/7",
     }
 }
 

@@ -105,6 +105,7 @@ fn webhook(canary: &str) -> Unit {
             owner: "o".to_owned(),
             events: vec!["created".to_owned()],
             enabled: true,
+            ordered: false,
             failing_since: None,
             failures: 0,
             rest_until: None,

@@ -255,6 +255,7 @@ fn info(delivery: Delivery, with_response: bool) -> DeliveryInfo {
         last: *delivery.range.end(),
         timestamp: delivery.at,
         next_attempt_at: delivery.due_at,
+        waits_for: delivery.waits_for,
         attempts: delivery
             .attempts
             .into_iter()

@@ -319,6 +319,7 @@ fn row(id: WebhookId, owner: &str, subscription: &Subscription, secrets: SecretS
         owner: owner.to_owned(),
         events: events.map(|event| event.as_str().to_owned()).collect(),
         enabled: subscription.enabled,
+        ordered: subscription.ordered,
         failing_since: None,
         failures: 0,
         rest_until: None,

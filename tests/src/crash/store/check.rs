@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::super::history::{Described, History};
 use super::super::protocol::Received;
 use super::super::{Error, Findings};
-use super::{NOW, PAGE, WEBHOOKS, open, runtime};
+use super::{NOW, ORDERED, PAGE, WEBHOOKS, open, runtime};
 
 /// Opens and verifies the store, and compares it with its log.
 pub(in super::super) fn check(folder: &Path, received: &Received) -> Result<Findings, Error> {
@@ -38,6 +38,7 @@ pub(in super::super) fn check(folder: &Path, received: &Received) -> Result<Find
     let store = open(copy.path()).map_err(|refusal| format!("cannot open the copy: {refusal:?}"))?;
     let outbox = runtime.block_on(Outbox::drain(store.into()))?;
     outbox.compare(&history, &stats, &mut findings.incomplete);
+    findings.incomplete.extend(outbox.out_of_order);
     Ok(findings)
 }
 
@@ -133,6 +134,7 @@ struct Outbox {
     events: BTreeSet<(String, String, u64)>,
     snapshots: BTreeMap<(String, String), BTreeSet<u64>>,
     erasures: BTreeMap<(String, String), BTreeSet<u64>>,
+    out_of_order: Vec<String>,
 }
 
 impl Outbox {
@@ -154,7 +156,14 @@ impl Outbox {
                     Payload::Event {
                         session, sequence, ..
                     } => {
-                        outbox.events.insert((webhook, session.to_string(), sequence));
+                        let event = (webhook, session.to_string(), sequence);
+                        let later = (event.0.clone(), event.1.clone(), u64::MAX);
+                        if event.0 == ORDERED && outbox.events.range(&event..&later).next().is_some() {
+                            outbox
+                                .out_of_order
+                                .push(format!("event {event:?} is sent after a later one"));
+                        }
+                        outbox.events.insert(event);
                     }
                     Payload::Erased { session, range } => {
                         outbox
@@ -262,10 +271,14 @@ mod tests {
     use super::*;
 
     /// Each change of a file after a load, with a part of what the check finds.
-    const CHANGES: [(&str, &str); 8] = [
+    const CHANGES: [(&str, &str); 9] = [
         ("", ""),
         ("DELETE FROM outbox WHERE kind = 0", "is lost for crm"),
         ("DELETE FROM outbox WHERE kind = 1", "is lost for"),
+        (
+            "UPDATE outbox SET waits = 0, due_at = at - last WHERE kind = 0",
+            "is sent after a later one",
+        ),
         ("UPDATE webhooks SET pending = pending + 1", "deliveries counted"),
         ("UPDATE sessions SET version = version + 1", "kind: Corrupt"),
         (

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use guest_suite::store::{Settled, Settlement};
-use serde_json::json;
+use http::Method;
+use serde_json::{Value, json};
 
 use super::fixture::{Fixture, attempt, webhook};
-use crate::api::{Call, WEBHOOKS};
+use crate::api::{Call, WEBHOOKS, path_of};
 use crate::document::DOCUMENT;
 
 pub(super) async fn full_answers(fixture: &Fixture, seen: &mut BTreeSet<String>) {
@@ -57,4 +58,37 @@ pub(super) async fn full_answers(fixture: &Fixture, seen: &mut BTreeSet<String>)
         (&"failing".into(), &1.into())
     );
     assert_eq!(status["lastAttempt"]["status"], 429);
+    waiting_answers(fixture, seen).await;
+}
+
+/// The deliveries of an ordered webhook whose endpoint is down.
+async fn waiting_answers(fixture: &Fixture, seen: &mut BTreeSet<String>) {
+    let mut ordered = webhook("ordered");
+    ordered["ordered"] = true.into();
+    ordered["eventFilters"][0]["predicate"]["values"] = ["created", "ended"]
+        .map(|name| format!("webmessaging.guestsession.{name}"))
+        .into();
+    let ordered = fixture.send(Call::post(WEBHOOKS).json(&ordered)).await.json();
+    assert_eq!(ordered["ordered"], true);
+    let session = fixture.session().await;
+    fixture
+        .api
+        .ask(Call::new(Method::DELETE, &path_of(&session, "")))
+        .await;
+    let path = format!("{WEBHOOKS}/{}/deliveries", ordered["id"].as_str().unwrap());
+    let waiting = fixture
+        .send(Call::get(&format!("{path}?state=waiting")))
+        .await
+        .json();
+    DOCUMENT.seen("listDeliveries", 200, &waiting, seen);
+    let [first, next] = waiting["deliveries"].as_array().unwrap().as_slice() else {
+        panic!("{waiting}");
+    };
+    assert_eq!(
+        (&next["waitsFor"], &next["nextAttemptAt"]),
+        (&first["id"], &Value::Null)
+    );
+    let next = format!("{path}/{}", next["id"].as_str().unwrap());
+    let next = fixture.send(Call::get(&next)).await.json();
+    DOCUMENT.seen("fetchDelivery", 200, &next, seen);
 }

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{Delivery, Kind, LIMITS, Model, at, owner};
-use crate::{Leased, Payload, Settled, StoreErrorKind};
+use super::{Delivery, Kind, LIMITS, Model, at, owner, webhook_id};
+use crate::{
+    DeliveryKind, DeliveryQuery, DeliverySelect, DeliveryState, Leased, Payload, Settled, Store,
+    StoreErrorKind,
+};
 
 impl Model {
     /// Whether the event is queued. Otherwise it joins the snapshot of its session.
     pub(super) fn queue_event(&mut self, webhook: u8, id: String, session: String) -> bool {
+        let is_ordered = self.webhooks[&webhook].is_ordered;
         let has_room = (self.pending(webhook) as u64) < LIMITS.webhook_queue_rows;
         let delivery = Delivery {
             id,
@@ -16,16 +20,20 @@ impl Model {
             kind: Kind::Event,
             range: (self.sequence, self.sequence),
             at: self.now,
-            due: Some(self.now),
+            due: (!is_ordered).then_some(self.now),
+            waits: is_ordered,
             is_leased: false,
             fence: 0,
             attempt: 0,
         };
+        let session = delivery.session.clone();
         if has_room {
             self.outbox.push(delivery);
+            self.order(webhook, &session);
             return true;
         }
         self.join_snapshot(&delivery);
+        self.order(webhook, &session);
         self.release_if_idle(webhook);
         false
     }
@@ -54,6 +62,7 @@ impl Model {
                 id: String::new(),
                 kind: Kind::Snapshot,
                 due: None,
+                waits: false,
                 is_leased: false,
                 fence: 0,
                 attempt: 0,
@@ -64,7 +73,8 @@ impl Model {
 
     /// Makes all that waits for a webhook due that is enabled again.
     pub(super) fn resume(&mut self, webhook: u8) {
-        let waits = |delivery: &&mut Delivery| delivery.webhook == webhook && !delivery.is_leased;
+        let waits =
+            |delivery: &&mut Delivery| delivery.webhook == webhook && !delivery.is_leased && !delivery.waits;
         for delivery in self.outbox.iter_mut().filter(waits) {
             if delivery.kind == Kind::Event {
                 (delivery.due, delivery.attempt) = (Some(delivery.at), 0);
@@ -73,6 +83,82 @@ impl Model {
             }
         }
         self.release(webhook);
+    }
+
+    /// Makes the next event of a session due, if none is, and its snapshot wait for the events before the end of its range.
+    fn order(&mut self, webhook: u8, session: &str) {
+        if !self.webhooks[&webhook].is_ordered {
+            return;
+        }
+        let is_its = |delivery: &&mut Delivery| (delivery.webhook, &*delivery.session) == (webhook, session);
+        let of_it = self.outbox.iter_mut().filter(is_its);
+        let (mut events, rest): (Vec<_>, Vec<_>) = of_it.partition(|delivery| delivery.kind == Kind::Event);
+        events.sort_by_key(|event| event.range);
+        if events.iter().all(|event| event.waits)
+            && let Some(next) = events.first_mut()
+        {
+            (next.waits, next.due) = (false, Some(next.at));
+        }
+        let is_free = |delivery: &&mut Delivery| delivery.kind == Kind::Snapshot && !delivery.is_leased;
+        for snapshot in rest.into_iter().filter(is_free) {
+            let waits = events
+                .first()
+                .is_some_and(|event| event.range < (snapshot.range.1, 0));
+            if waits != snapshot.waits {
+                (snapshot.waits, snapshot.due) = (waits, None);
+            }
+        }
+    }
+
+    /// Begins or ends the order of a webhook.
+    pub(super) fn set_order(&mut self, webhook: u8) {
+        let is_ordered = self.webhooks[&webhook].is_ordered;
+        let mut sessions = Vec::new();
+        for delivery in self
+            .outbox
+            .iter_mut()
+            .filter(|delivery| delivery.webhook == webhook)
+        {
+            let is_event = delivery.kind == Kind::Event;
+            if is_ordered && is_event && !delivery.is_leased {
+                (delivery.waits, delivery.due) = (true, None);
+            } else if !is_ordered && delivery.waits {
+                (delivery.waits, delivery.due) = (false, is_event.then_some(delivery.at));
+            }
+            sessions.push(delivery.session.clone());
+        }
+        for session in sessions {
+            self.order(webhook, &session);
+        }
+    }
+
+    /// Compares when the events of the queues are due, and what they wait for.
+    pub(super) async fn compare_queues(&self, store: &dyn Store, after: &str) {
+        for webhook in self.webhooks.keys().copied() {
+            let query = DeliveryQuery {
+                webhook: webhook_id(webhook),
+                select: DeliverySelect::State(DeliveryState::Waiting, None),
+            };
+            let found = store.deliveries(query, 100).await.expect("readable").into_iter();
+            let mut found: Vec<_> = found
+                .filter(|delivery| matches!(delivery.kind, DeliveryKind::Event(_)))
+                .map(|delivery| (delivery.id, delivery.due_at, delivery.waits_for))
+                .collect();
+            found.sort_unstable();
+            let events = || {
+                let of_it = self.outbox.iter().filter(|delivery| delivery.webhook == webhook);
+                of_it.filter(|delivery| delivery.kind == Kind::Event)
+            };
+            let expected = events().map(|event| {
+                let first = events().filter(|other| other.session == event.session && !other.waits);
+                let first = first.min_by_key(|other| other.range).filter(|_| event.waits);
+                let waits_for = first.map(|first| first.id.clone());
+                (event.id.clone(), event.due.map(at), waits_for)
+            });
+            let mut expected: Vec<_> = expected.collect();
+            expected.sort_unstable();
+            assert_eq!(found, expected, "after {after}");
+        }
     }
 
     pub(super) fn announce_erasure(&mut self, session: &str, sequence: u64) {
@@ -98,6 +184,7 @@ impl Model {
                 range,
                 at: self.now,
                 due: None,
+                waits: false,
                 is_leased: false,
                 fence: 0,
                 attempt: 0,
@@ -116,7 +203,9 @@ impl Model {
             let is_fresh = delivery.is_leased || delivery.due == Some(delivery.at);
             active += usize::from(delivery.kind != Kind::Event && is_fresh);
         }
-        let waits = |delivery: &&mut Delivery| delivery.webhook == webhook && delivery.due.is_none();
+        let waits = |delivery: &&mut Delivery| {
+            delivery.webhook == webhook && delivery.due.is_none() && !delivery.waits
+        };
         let waiting = self.outbox.iter_mut().filter(waits);
         for delivery in waiting.take(4_usize.saturating_sub(active)) {
             delivery.due = Some(delivery.at);
@@ -187,7 +276,7 @@ impl Model {
             delivery.id == lease.id && delivery.fence == lease.fence && delivery.due.is_some()
         });
         let mut delivery = self.outbox.remove(found.ok_or(StoreErrorKind::Fenced)?);
-        let id = delivery.webhook;
+        let (id, session) = (delivery.webhook, delivery.session.clone());
         let has_grown = delivery.payload_range(lease) != Some(delivery.range);
         // the next lease has a higher one
         delivery.fence += 1;
@@ -207,6 +296,7 @@ impl Model {
                 self.outbox.insert(found.expect("it was found"), delivery);
             }
         }
+        self.order(id, &session);
         let webhook = self.webhooks.get_mut(&id).expect("it outlives its deliveries");
         match settled {
             Settled::Delivered => (webhook.failing_since, webhook.failures) = (None, 0),

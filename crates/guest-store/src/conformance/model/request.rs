@@ -37,6 +37,7 @@ pub(super) enum Changed {
         name: u8,
         stale: bool,
         enabled: bool,
+        ordered: bool,
     },
     RemoveSession {
         id: u8,
@@ -55,8 +56,9 @@ pub(super) enum Changed {
 pub(super) fn request() -> impl Strategy<Value = Request> {
     let change = prop_oneof![
         2 => (0..3_u8, 0..2_u8).prop_map(|(id, guest)| Changed::CreateSession { id, guest }),
-        4 => (0..4_u8, 0..3_u8, weighted(0.2), weighted(0.8))
-            .prop_map(|(id, name, stale, enabled)| Changed::PutWebhook { id, name, stale, enabled }),
+        4 => (0..4_u8, 0..3_u8, weighted(0.2), weighted(0.8), any::<bool>()).prop_map(
+            |(id, name, stale, enabled, ordered)| Changed::PutWebhook { id, name, stale, enabled, ordered }
+        ),
         1 => (0..3_u8).prop_map(|id| Changed::RemoveSession { id }),
         1 => (0..4_u8).prop_map(|id| Changed::RemoveWebhook { id }),
         3 => (0..3_u8, 0..2_u8, weighted(0.2), any::<bool>())

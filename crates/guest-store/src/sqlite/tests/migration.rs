@@ -49,6 +49,14 @@ const LOG_1: &str = "
     CREATE TRIGGER entries_remain BEFORE DELETE ON entries WHEN 0 BEGIN SELECT 1; END;
 ";
 
+/// Makes the tables of webhooks and deliveries those of version 6.
+const OUTBOX_6: &str = "
+    DROP INDEX outbox_session; DROP INDEX outbox_held;
+    CREATE INDEX outbox_session ON outbox (session, webhook);
+    ALTER TABLE outbox DROP COLUMN waits;
+    ALTER TABLE webhooks DROP COLUMN ordered;
+";
+
 /// Makes a file without sessions one of version 1.
 pub(in crate::sqlite) fn downgrade(path: &Path) -> Connection {
     let raw = Connection::open(path).unwrap();
@@ -56,6 +64,7 @@ pub(in crate::sqlite) fn downgrade(path: &Path) -> Connection {
         "DROP TABLE deliveries; DROP TABLE sessions; DROP TABLE subjects; DROP TABLE counts; DROP TABLE requests;",
     )
         .unwrap();
+    raw.execute_batch(OUTBOX_6).unwrap();
     raw.execute_batch(outbox::OUTBOX_1).unwrap();
     raw.execute_batch(LOG_1).unwrap();
     raw.execute_batch(SESSIONS_1).unwrap();
@@ -204,6 +213,7 @@ async fn guests_of_version_4_are_kept() {
     let raw = Connection::open(&path).unwrap();
     raw.execute_batch(SESSION_INDEXES_4).unwrap();
     raw.execute_batch("DROP TABLE deliveries;").unwrap();
+    raw.execute_batch(OUTBOX_6).unwrap();
     let seal = SealKey::new(&[1; 32]);
     let head: Vec<u8> = raw
         .query_row("SELECT value FROM meta WHERE name = 'head'", [], |row| row.get(0))
@@ -282,6 +292,7 @@ fn seal_as_3(raw: &Connection) {
         .unwrap();
     let head = LogHead::open(&seal, head).unwrap().seal_3(&seal);
     raw.execute_batch("DROP TABLE deliveries;").unwrap();
+    raw.execute_batch(OUTBOX_6).unwrap();
     raw.execute("UPDATE meta SET value = ?1 WHERE name = 'head'", [head])
         .unwrap();
     raw.execute(
@@ -326,4 +337,63 @@ async fn rows_of_version_3_are_bound() {
     crate::verify(&store, |_| ()).await.unwrap();
     drop(store);
     assert_eq!(SqliteStore::check(&path, &keys(1, 2, "log")).unwrap(), [""; 0]);
+}
+
+/// Makes a file one of version 6.
+fn downgrade_to_6(path: &Path) -> Connection {
+    let raw = Connection::open(path).unwrap();
+    raw.execute_batch(OUTBOX_6).unwrap();
+    let seal = SealKey::new(&[1; 32]);
+    let head: Vec<u8> = raw
+        .query_row("SELECT value FROM meta WHERE name = 'head'", [], |row| row.get(0))
+        .unwrap();
+    let mut head = LogHead::open(&seal, head).unwrap();
+    for (sum, table) in head.rows.iter_mut().zip(&row_sums::TABLES) {
+        let columns = table
+            .columns
+            .trim_end_matches(", waits")
+            .trim_end_matches(", ordered");
+        *sum = row_sums::table_sum(&raw, &seal, &row_sums::Table { columns, ..*table }).unwrap();
+    }
+    for (name, value) in [
+        ("head", head.seal(&seal)),
+        ("seal", seal.seal("meta/seal/value/6", b"")),
+    ] {
+        raw.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![name, value])
+            .unwrap();
+    }
+    raw.pragma_update(None, "user_version", 6).unwrap();
+    raw
+}
+
+#[tokio::test]
+async fn queues_of_version_6_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let store = open(&path).unwrap();
+    put(&store, "w-1", 0, true).await;
+    store.commit(unit("x")).await.unwrap();
+    store.commit(event("e-2")).await.unwrap();
+    let stats = store.stats().await.unwrap();
+    drop(store);
+    drop(downgrade_to_6(&path));
+
+    let store = open(&path).unwrap();
+    assert_eq!(store.stats().await.unwrap(), stats);
+    assert!(!store.webhooks().await.unwrap()[0].ordered);
+    assert_eq!(lease(&store, "w-1").await.len(), 2);
+    store.verify_rows().await.unwrap();
+    drop(store);
+    assert_eq!(SqliteStore::check(&path, &keys(1, 2, "log")).unwrap(), [""; 0]);
+
+    // a row that was altered before is found after the migration
+    let raw = downgrade_to_6(&path);
+    raw.execute("UPDATE outbox SET at = at + 1 WHERE position = 1", [])
+        .unwrap();
+    drop(raw);
+    let store = open(&path).unwrap();
+    assert_eq!(
+        store.verify_rows().await.unwrap_err().kind(),
+        StoreErrorKind::Corrupt
+    );
 }
