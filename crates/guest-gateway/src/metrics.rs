@@ -151,6 +151,9 @@ pub(crate) async fn page(app: &Parts, format: Format) -> (&'static str, String) 
     let refused = ConstCounter::new(app.address_limit.refused());
     let help = "Connections that were refused because their address had too many, since the start";
     registry.register("guest_gateway_connections_refused", help, refused);
+    let lost = ConstCounter::new(app.direct.lost_events());
+    let help = "Events of conversations that the store refused and no webhook gets, since the start";
+    registry.register("guest_webhook_events_lost", help, lost);
     let mut gauge =
         |name: &str, help: &str, value: f64| registry.register(name, help, ConstGauge::new(value));
     gauge(

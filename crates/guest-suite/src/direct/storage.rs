@@ -170,6 +170,7 @@ impl SessionStorage for Storage {
                 // an erased session has no events
                 Ok(()) | Err(Error::Refused(ErrorCode::NotFound)) => {}
                 Err(error) => {
+                    self.direct().iter().for_each(Direct::count_lost_event);
                     tracing::warn!(session = %self.id, ?activity, %error, "cannot store an event for webhooks: they do not get it");
                 }
             }

@@ -1,6 +1,7 @@
 //! The owners with a webhook for events that are stored only if one asks for them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use webhook::EventName;
@@ -10,7 +11,11 @@ use crate::Error;
 
 /// The owners, by the name of the event. Read from the store again after a change of a webhook.
 #[derive(Debug, Default)]
-pub(super) struct Subscribed(Mutex<State>);
+pub(super) struct Subscribed {
+    state: Mutex<State>,
+    /// Events that the store refused.
+    lost: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -22,17 +27,28 @@ struct State {
 impl Subscribed {
     /// Handles a change of a webhook.
     pub(super) fn handle_change(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.changes += 1;
         state.owners = None;
     }
 }
 
 impl Direct {
+    /// Events `message.received` and `reconnected` that the store refused since the start, which no webhook gets. All other
+    /// events are stored with the change that causes them, which is refused without them.
+    #[must_use]
+    pub fn lost_events(&self) -> u64 {
+        self.shared.subscribed.lost.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_lost_event(&self) {
+        self.shared.subscribed.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Whether a webhook of `owner` subscribes to this event.
     pub(super) async fn is_subscribed(&self, owner: &str, event: EventName) -> Result<bool, Error> {
         let state = || {
-            let Subscribed(state) = &self.shared.subscribed;
+            let state = &self.shared.subscribed.state;
             state.lock().unwrap_or_else(PoisonError::into_inner)
         };
         let (changes, known) = {

@@ -13,6 +13,7 @@ use guest_suite::contract::ErrorCode;
 use guest_suite::store::LogState;
 use time::OffsetDateTime;
 
+use super::read_marker::{connect, send_echoed};
 use super::*;
 
 /// A store in memory with faults.
@@ -279,6 +280,37 @@ async fn conversation_is_not_opened_without_the_entry_of_its_disclosure() {
         .map(|entry| serde_json::from_slice::<Value>(&entry.bytes).unwrap());
     let disclosures = entries.filter(|entry| entry["action"] == "ws.connected");
     assert_eq!(disclosures.count(), 1);
+}
+
+#[tokio::test]
+async fn event_of_a_conversation_that_the_store_refuses_is_counted() {
+    let simulator = Simulator::start(genesys_sim::Config::plain()).await.unwrap();
+    let (clock, store) = (simulator.clock().clone(), FaultyStore::new());
+    let deployment = simulator.deployment_id().as_str();
+    let config = config(&clock, Hosts::single(simulator.host()), deployment);
+    let direct = Direct::open(DirectConfig {
+        store: store.clone(),
+        ..config
+    })
+    .await
+    .unwrap();
+    let mut subscription = Crm::start(&clock).await.subscription("/sync");
+    subscription.events = [EventName::MessageReceived].into();
+    direct.ensure_webhook("shop", subscription, None).await.unwrap();
+    let created = direct.create("shop", newcomer(&clock), None).await.unwrap();
+    let mut conversation = connect(&direct, &created.session.id).await;
+    let pending = async || store.stats().await.unwrap().outbox_pending;
+    send_echoed(&mut conversation, "one").await;
+    until(async || pending().await == 1).await;
+    store.refuses_units.store(true, Ordering::SeqCst);
+    send_echoed(&mut conversation, "two").await;
+    until(async || direct.lost_events() == 1).await;
+    store.refuses_units.store(false, Ordering::SeqCst);
+    send_echoed(&mut conversation, "three").await;
+    until(async || pending().await == 2).await;
+    assert_eq!(direct.lost_events(), 1);
+    drop(conversation);
+    simulator.stop().await;
 }
 
 #[tokio::test]

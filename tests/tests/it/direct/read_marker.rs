@@ -15,7 +15,7 @@ rules:
   - {on: otherwise, do: [{say: "You said: {text}"}, {wait: 10s}, {say: "Later: {text}"}]}
 "#;
 
-async fn connect(direct: &Direct, id: &SessionId) -> Conversation {
+pub(super) async fn connect(direct: &Direct, id: &SessionId) -> Conversation {
     let mut conversation = soon(direct.connect("shop", id, page_origin())).await.unwrap();
     let first = soon(conversation.next_event()).await;
     assert!(
@@ -38,7 +38,7 @@ async fn receive(conversation: &mut Conversation) -> String {
     }
 }
 
-async fn send_echoed(conversation: &mut Conversation, text: &str) {
+pub(super) async fn send_echoed(conversation: &mut Conversation, text: &str) {
     conversation.send(text).unwrap();
     assert_eq!(receive(conversation).await, format!("You said: {text}"));
 }
