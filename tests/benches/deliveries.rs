@@ -1,5 +1,6 @@
 //! CPU time of a webhook delivery over TLS: leased, rendered, signed, sent, settled and audited on SQLite. It stands beside the
-//! signed call alone, and beside the same with 1,000 webhooks in the store, in the same run.
+//! signed call alone, and beside the same with 1,000 webhooks in the store, in the same run. Then the rate and the latency of
+//! 99 endpoints beside one that hangs.
 //!
 //! CPU is what the scheduler counted for all threads of this process, user and system. The receiver is another process. Rounds
 //! are interleaved, and of each figure the median is printed.
@@ -11,6 +12,7 @@
 
 #[expect(dead_code, reason = "the other benches use the rest")]
 mod bare;
+mod hanging;
 #[expect(dead_code, reason = "the other benches use the rest")]
 mod process;
 
@@ -94,7 +96,19 @@ fn bench(runtime: &Runtime) -> Outcome<()> {
     for (name, median) in names.zip(&medians) {
         println!("{name:40}{median:>9.1} µs{:>10.2}", median / medians[0]);
     }
-    Ok(())
+    hanging::bench(runtime, folder.path(), &url, &pki)
+}
+
+/// A new guest.
+fn guest(clock: &Clock) -> Outcome<NewGuest> {
+    let evidence = Evidence::at(clock.now().utc);
+    let consent = Consent::together([Choice::Granted; 3], evidence);
+    let mut attributes = Attributes::default();
+    attributes.insert("source", "web")?;
+    Ok(NewGuest {
+        attributes,
+        ..NewGuest::new(CHANNEL.parse()?, "EU".parse()?, consent)
+    })
 }
 
 fn client(pki: &Pki) -> Outcome<ClientBuilder> {
@@ -169,15 +183,7 @@ impl Sender {
     /// Creates the sessions of a round.
     async fn create(&self) -> Outcome<()> {
         for _ in 0..DELIVERIES {
-            let evidence = Evidence::at(self.clock.now().utc);
-            let consent = Consent::together([Choice::Granted; 3], evidence);
-            let mut attributes = Attributes::default();
-            attributes.insert("source", "web")?;
-            let guest = NewGuest {
-                attributes,
-                ..NewGuest::new(CHANNEL.parse()?, "EU".parse()?, consent)
-            };
-            self.direct.create(OWNER, guest, None).await?;
+            self.direct.create(OWNER, guest(&self.clock)?, None).await?;
         }
         Ok(())
     }
@@ -198,10 +204,8 @@ impl Sender {
 
     /// The body of an event.
     async fn body(&self) -> Outcome<Bytes> {
-        let evidence = Evidence::at(self.clock.now().utc);
-        let consent = Consent::together([Choice::Granted; 3], evidence);
-        let guest = NewGuest::new(CHANNEL.parse()?, "EU".parse()?, consent);
-        let session = self.direct.create("owner-0", guest, None).await?.session;
+        let session = self.direct.create("owner-0", guest(&self.clock)?, None).await?;
+        let session = session.session;
         let idle = subscription("preview", "https://crm.invalid/", "ended")?;
         let id = self
             .direct

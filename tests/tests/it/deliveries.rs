@@ -1,6 +1,7 @@
 //! Webhooks: delivery, signatures, retries, and forbidden targets.
 
 mod choice;
+mod hanging;
 mod order;
 mod pause;
 
