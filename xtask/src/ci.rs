@@ -177,6 +177,12 @@ const DEEP_STEPS: &[Step] = &[
         },
     },
     Step {
+        name: "otlp",
+        purpose: "spans and metrics reach a collector without personal data",
+        minutes: 5.0,
+        run: |root| shell(root, "cargo test --package guest-gateway --features otlp otlp"),
+    },
+    Step {
         name: "faults",
         purpose: "the store and the file log: each write, sync and open fails once, and a full disk recovers",
         minutes: 15.0,

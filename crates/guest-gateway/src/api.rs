@@ -43,6 +43,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 use webhook::Dispatcher;
 
 pub(crate) use self::access::{Clients, open_claims, sign_claims};
@@ -58,7 +60,7 @@ pub(crate) use self::transport::{CloseReason, GuestRequest, Outputs, frame_limit
 use crate::checkpoints::Audit;
 use crate::demo_page::DemoPage;
 use crate::health::{Health, Reader};
-use crate::metrics::Requests;
+use crate::metrics::{Requests, known_method};
 use crate::relay::Hub;
 use crate::settings::{Current, Settings};
 use crate::spa::{self, Spa};
@@ -241,6 +243,18 @@ pub(crate) async fn finish(State(listener): State<Listener>, mut request: Reques
     let method = request.method().clone();
     let template = request.extensions().get::<MatchedPath>();
     let path = template.map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
+    let known_method = known_method(&method);
+    let span = tracing::info_span!(
+        target: "otlp",
+        "request",
+        otel.name = format!("{known_method} {path}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = known_method,
+        http.route = path,
+        http.response.status_code = Empty,
+        session = Empty,
+    );
     // dropped with this future, if the client closes the connection
     let (_open, gone) = watch::channel(());
     request.extensions_mut().insert(ClientGone(gone));
@@ -250,7 +264,7 @@ pub(crate) async fn finish(State(listener): State<Listener>, mut request: Reques
         None => framing::check(request.version(), request.headers()),
     };
     let answer = match admitted {
-        Ok(()) => tokio::spawn(next.run(request)).await,
+        Ok(()) => tokio::spawn(next.run(request).instrument(span.clone())).await,
         Err(refusal) => Ok(refusal.into_response()),
     };
     let mut response = match answer {
@@ -272,6 +286,11 @@ pub(crate) async fn finish(State(listener): State<Listener>, mut request: Reques
     let refused = response.extensions().get::<RefusedOrigin>();
     app.requests
         .record(&method, &path, response.status(), refused, now - started_at);
+    span.record("http.response.status_code", response.status().as_u16());
+    span.record("session", log.session());
+    if response.status().is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
     add_headers(response.headers_mut(), listener.is_secure);
     let id = response.headers().get(refusal::CORRELATION);
     tracing::info!(

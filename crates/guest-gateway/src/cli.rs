@@ -29,7 +29,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 use genesys_api::error_chain;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// Guest sessions of Genesys Cloud web messaging: gateway, simulator, chat, demo and audit tools.
 #[derive(Debug, Parser)]
@@ -102,17 +105,33 @@ pub fn main() -> ExitCode {
         _ => "warn",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    // spans are for a collector
+    let only_events = filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE);
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         // a log that cannot be written ends no task: the message about it would panic, on the same stderr
         .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false);
-    match cli.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
+    let log = match cli.log_format {
+        LogFormat::Text => log.boxed(),
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
+    };
+    let subscriber = tracing_subscriber::registry().with(log.with_filter(filter.and(only_events)));
+    #[cfg(feature = "otlp")]
+    let (subscriber, telemetry) = {
+        let telemetry = match cli.command {
+            Command::Serve(_) => crate::telemetry::Telemetry::from_environment(),
+            _ => Ok(None),
+        };
+        let telemetry = match telemetry {
+            Ok(telemetry) => telemetry,
+            Err(message) => return fail(&message, 2),
+        };
+        let layer = telemetry.as_ref().map(crate::telemetry::Telemetry::layer);
+        (subscriber.with(layer), telemetry)
+    };
+    subscriber.init();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start the runtime: {error}"), 1),
@@ -127,7 +146,11 @@ pub fn main() -> ExitCode {
             Command::Doctor(options) => doctor::run(options).await,
             Command::Load(options) => load::run(options).await,
             Command::Receive(options) => receive::run(options).await,
-            Command::Serve(options) => serve::run(options).await,
+            Command::Serve(options) => {
+                #[cfg(feature = "otlp")]
+                let options = options.with_telemetry(telemetry);
+                serve::run(options).await
+            }
             #[cfg(feature = "sim")]
             Command::Sim(options) => sim::run(*options).await,
             Command::Audit(command) => audit::run(command).await,

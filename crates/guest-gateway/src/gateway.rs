@@ -217,6 +217,18 @@ impl Gateway {
         self.direct.store()
     }
 
+    /// The parts of the API, for an export.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn app(&self) -> &api::App {
+        &self.reloader.app
+    }
+
+    /// Longest time to complete requests when the gateway stops.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn drain(&self) -> Duration {
+        self.drain
+    }
+
     /// Returns the number of live conversations.
     #[must_use]
     pub fn conversations(&self) -> usize {

@@ -21,6 +21,8 @@ mod resources;
 mod settings;
 mod simulator;
 mod spa;
+#[cfg(feature = "otlp")]
+mod telemetry;
 
 pub use gateway::{Gateway, StartError};
 pub use settings::ReloadError;

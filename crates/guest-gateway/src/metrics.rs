@@ -71,16 +71,7 @@ impl Requests {
         refused: Option<&RefusedOrigin>,
         duration: Duration,
     ) {
-        let method = match method.as_str() {
-            "DELETE" => "DELETE",
-            "GET" => "GET",
-            "HEAD" => "HEAD",
-            "OPTIONS" => "OPTIONS",
-            "PATCH" => "PATCH",
-            "POST" => "POST",
-            "PUT" => "PUT",
-            _ => "other",
-        };
+        let method = known_method(method);
         let class = match status.as_u16() {
             ..200 => "1xx",
             200..300 => "2xx",
@@ -113,6 +104,20 @@ impl Requests {
         );
         let help = "Requests that were refused for their origin, since the start";
         registry.register("guest_gateway_origin_rejected", help, self.origins.clone());
+    }
+}
+
+/// The name of a method as a label, of which there are few.
+pub(crate) fn known_method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "DELETE" => "DELETE",
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "OPTIONS" => "OPTIONS",
+        "PATCH" => "PATCH",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        _ => "other",
     }
 }
 
@@ -154,6 +159,12 @@ pub(crate) async fn page(app: &Parts, format: Format) -> (&'static str, String) 
     let lost = ConstCounter::new(app.direct.lost_events());
     let help = "Events of conversations that the store refused and no webhook gets, since the start";
     registry.register("guest_webhook_events_lost", help, lost);
+    #[cfg(feature = "otlp")]
+    registry.register(
+        "guest_gateway_spans_dropped",
+        "Spans that were not exported, since the start",
+        ConstCounter::new(crate::telemetry::dropped_spans()),
+    );
     let mut gauge =
         |name: &str, help: &str, value: f64| registry.register(name, help, ConstGauge::new(value));
     gauge(

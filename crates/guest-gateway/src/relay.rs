@@ -35,6 +35,7 @@ use guest_sessions::HistoryQuery;
 use guest_suite::direct::{Admitted, Direct};
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Instrument as _;
 use ws_transport::AdmittedOrigin;
 use ws_transport::server::Payload;
 
@@ -307,7 +308,10 @@ impl Hub {
                         let counted = Counted::new(Arc::clone(&self.activity));
                         let driver =
                             Driver::new(direct, &admitted, id.clone(), origin, budget, health, counted);
-                        tokio::spawn(self.clone().run(driver, id.clone(), admitted, received));
+                        let session = admitted.pseudonym();
+                        let span = tracing::info_span!(target: "otlp", "conversation", %session);
+                        let running = self.clone().run(driver, id.clone(), admitted, received);
+                        tokio::spawn(running.instrument(span));
                         return commands;
                     }
                 }

@@ -12,6 +12,11 @@ use super::config::Sources;
 use super::{Failure, Interrupt, print_line};
 use crate::Gateway;
 use crate::resources::{file_size, raise_open_files};
+#[cfg(feature = "otlp")]
+use crate::{
+    metrics::{Format, page},
+    telemetry::{Exporting, Telemetry},
+};
 
 /// Serve the guest-sessions API in front of Genesys Cloud
 ///
@@ -25,6 +30,17 @@ pub(super) struct Options {
     /// Print one JSON line on stdout when ready instead of text
     #[arg(long)]
     json: bool,
+    #[cfg(feature = "otlp")]
+    #[arg(skip)]
+    telemetry: Option<Box<Telemetry>>,
+}
+
+#[cfg(feature = "otlp")]
+impl Options {
+    pub(super) fn with_telemetry(self, telemetry: Option<Telemetry>) -> Self {
+        let telemetry = telemetry.map(Box::new);
+        Self { telemetry, ..self }
+    }
 }
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
@@ -34,6 +50,18 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     // a gateway that cannot start has an invalid configuration
     let started = Gateway::start(config, Clock::system()).await;
     let gateway = started.map_err(|error| Failure::usage(error_chain(&error)))?;
+    #[cfg(feature = "otlp")]
+    let exporting = options
+        .telemetry
+        .map(|telemetry| telemetry.start(gateway.app()))
+        .transpose()
+        .map_err(Failure::usage)?;
+    #[cfg(not(feature = "otlp"))]
+    if std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("OTEL_EXPORTER_OTLP_")) {
+        tracing::warn!(
+            "OTEL_EXPORTER_OTLP_* has no effect: this program is built without the feature `otlp`"
+        );
+    }
     print_line(&ready(&gateway, options.json));
     notify_systemd("READY=1");
     loop {
@@ -46,11 +74,28 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         }
     }
     notify_systemd("STOPPING=1");
+    #[cfg(feature = "otlp")]
+    let stopping = stop(gateway, exporting);
+    #[cfg(not(feature = "otlp"))]
+    let stopping = gateway.stop();
     tokio::select! {
-        () = gateway.stop() => Ok(()),
+        () = stopping => Ok(()),
         () = interrupt.received_to_end() => Err(Failure::failed(
             "stopped by a second signal: requests in progress were cut off, and the audit log is not closed",
         )),
+    }
+}
+
+/// Stops the gateway, and sends the last spans and metrics within what is left of the drain.
+#[cfg(feature = "otlp")]
+async fn stop(gateway: Gateway, exporting: Option<Exporting>) {
+    let (clock, drain) = (Clock::system(), gateway.drain());
+    let began = clock.now().instant;
+    let (_, page) = page(gateway.app(), Format::OpenMetrics).await;
+    gateway.stop().await;
+    if let Some(exporting) = exporting {
+        let passed = clock.now().instant.saturating_duration_since(began);
+        exporting.finish(page, drain.saturating_sub(passed)).await;
     }
 }
 

@@ -1,6 +1,10 @@
 //! The program itself. Cargo builds it for this test, so it is up to date when the end-to-end tests start it.
 
 #[cfg(test)]
+#[cfg(all(feature = "otlp", feature = "sim"))]
+mod otlp;
+
+#[cfg(test)]
 mod version {
     use std::process::Command;
 

@@ -11,6 +11,8 @@ use guest_store::{
     Webhook as WebhookRow,
 };
 use secrecy::ExposeSecret as _;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 use webhook::{
     Attempt, Dispatcher, EndpointHealth, EventName, Failure, Load, MessageId, NextStep, Subscription,
 };
@@ -76,7 +78,22 @@ impl Direct {
                 return self.settle(unwanted, None).await;
             }
         };
-        let (outcome, made) = self.attempt(dispatcher, &subscription, &keys, &id, body).await;
+        let span = tracing::info_span!(
+            target: "otlp",
+            "delivery",
+            otel.kind = "client",
+            otel.status_code = Empty,
+            attempt = leased.attempt,
+            http.response.status_code = Empty,
+            session = disclosure.subject.as_ref().map(display),
+        );
+        let attempt = self.attempt(dispatcher, &subscription, &keys, &id, body);
+        let (outcome, made) = attempt.instrument(span.clone()).await;
+        span.record("http.response.status_code", outcome.status());
+        if outcome.failure().is_some() {
+            span.record("otel.status_code", "ERROR");
+        }
+        drop(span);
         disclosure.at = made.at;
         let schedule = dispatcher.schedule();
         let attempt = match leased.payload {
