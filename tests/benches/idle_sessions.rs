@@ -189,7 +189,7 @@ fn run_direct(runtime: &Runtime, genesys: &Host, deployment: DeploymentId, folde
             store: Arc::new(store),
             organization,
             further: Vec::new(),
-            policy: Policy::find("tutorial-strict")?,
+            policy: Policy::find("tutorial-strict")?.into(),
             access_token_lifetime: Duration::from_secs(3_600),
             idle_timeout: Duration::from_secs(86_400),
             queue_timeout: guest_suite::conversation::QUEUE_TIMEOUT,

@@ -19,7 +19,6 @@ use genesys_api::Host;
 use guest_sessions::ErrorCode;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
-use serde_json::json;
 use tokio::sync::Semaphore;
 
 pub(crate) use self::login::Login;
@@ -98,11 +97,11 @@ async fn ready(State(app): State<App>) -> Response {
     api::readiness(&app, Reader::Operator).await
 }
 
-/// Reloads the configuration. Answers with the keys that changed.
+/// Reloads the configuration. Answers with the outcome.
 async fn reload(State(admin): State<Admin>) -> Result<Response, Refusal> {
-    let changed = admin.reloader.reload().await;
-    let changed = changed.map_err(|error| Refusal::bad_request(error.to_string()))?;
-    Ok(api::json_answer(StatusCode::OK, &json!({ "changed": changed })))
+    let reloaded = admin.reloader.reload().await;
+    let reloaded = reloaded.map_err(|error| Refusal::bad_request(error.to_string()))?;
+    Ok(api::json_answer(StatusCode::OK, &reloaded))
 }
 
 async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {

@@ -31,7 +31,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use genesys_api::{Clock, Host};
 use genesys_http::server::{AboveLimit, AddressLimit};
-use guest_payload::Policy;
 use guest_payload::iso27560::Controller;
 use guest_sessions::{ErrorCode, Operation, ROUTES};
 use guest_suite::direct::Direct;
@@ -81,8 +80,8 @@ pub(crate) struct Parts {
     /// The origin of connections to Genesys, in place of the page's own.
     /// The sender of webhooks, with the networks that they may reach.
     pub(crate) dispatcher: Dispatcher,
-    /// The policy and the controller of consent records.
-    pub(crate) consent: (&'static Policy, Controller),
+    /// The controller of consent records.
+    pub(crate) controller: Controller,
     pub(crate) fault_log: FaultLog,
     pub(crate) health: Health,
     pub(crate) requests: Requests,

@@ -17,14 +17,16 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use genesys_api::{ChannelId, DeploymentId, Host};
+use genesys_api::{ChannelId, DeploymentId, Host, rfc3339};
 use guest_payload::Policy;
 use guest_payload::iso27560::Controller;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use ws_transport::OriginPolicy;
 
 pub(crate) use self::admin::Admin;
@@ -32,7 +34,8 @@ pub use self::client::Client;
 pub(crate) use self::genesys::{Genesys, Organization};
 use self::layers::{Layers, Origins};
 use self::parse::{
-    address, at_least_one, default_connections, default_limit, deployment, enabled, minutes, origins, policy,
+    address, at_least_one, default_connections, default_limit, default_policy, deployment, enabled, minutes,
+    origins, policy,
 };
 pub(crate) use self::parse::{duration, hours, networks, parsed_option};
 pub(crate) use self::spa::{Embedding, Spa};
@@ -168,11 +171,11 @@ pub(crate) struct Sessions {
     pub(crate) allowed_origins: OriginPolicy,
     /// The consent policy: the id of one that ships, or the path of a file.
     #[serde(
-        default = "Policy::tutorial_strict",
+        default = "default_policy",
         deserialize_with = "policy",
         serialize_with = "show::policy"
     )]
-    pub(crate) policy: &'static Policy,
+    pub(crate) policy: Arc<Policy>,
     /// Whether `?access_token=` is accepted.
     #[serde(default = "enabled")]
     pub(crate) token_in_query: bool,
@@ -256,7 +259,16 @@ impl Config {
 
     fn from_layers(layers: Layers) -> Result<Self, ConfigError> {
         let (mut config, table, origins): (Self, _, _) = layers.parse()?;
+        // a policy changes by its file
+        let policy = table
+            .get("sessions")
+            .and_then(|sessions| sessions.get("policy")?.as_str());
+        let policy = policy.filter(|policy| policy.ends_with(".toml"));
+        let policy =
+            policy.and_then(|path| Some(format!("{path}\n{}", input_file::read_text(path.as_ref()).ok()?)));
         config.values = values(table);
+        let policy = policy.map(|policy| ("sessions.policy".to_owned(), policy.into()));
+        config.values.extend(policy);
         config.origins = origins;
         rules::check(&config).map_err(|conflict| config.error(&conflict.path, conflict.what))?;
         Ok(config)
@@ -341,6 +353,19 @@ impl Config {
             .filter_map(Result::err)
             .filter(|error| error.kind() == ErrorKind::PermissionDenied)
             .map(|error| error.to_string())
+    }
+
+    /// Returns a warning for each old secret that is no longer valid.
+    pub(crate) fn ended_secrets(&self, now: OffsetDateTime) -> impl Iterator<Item = String> {
+        let ended = self.client.iter().zip(0..);
+        ended.filter_map(move |(client, position)| {
+            let (id, until) = (client.id.as_str(), client.ended_secret(now)?);
+            let what = format!(
+                "`old_secret` of [[client]] {id} ended at {}, remove it",
+                rfc3339(until)
+            );
+            Some(self.error(&format!("client.{position}.old_secret"), what).0)
+        })
     }
 
     /// Checks that checkpoints can be appended to the file of `[audit]`.

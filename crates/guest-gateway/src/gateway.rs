@@ -4,7 +4,6 @@ mod check;
 mod listener;
 mod simulated;
 
-use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -37,11 +36,11 @@ use crate::input_file;
 use crate::keys::Keys;
 use crate::metrics::Requests;
 use crate::relay::{Hub, Shutdown};
-use crate::settings::{Current, ReloadError, Reloader, Settings};
+use crate::settings::{Current, ReloadError, Reloaded, Reloader, Settings};
 use crate::simulator::Simulator;
 use crate::spa::Spa;
 
-pub(crate) use self::check::{check, check_pair, is_empty};
+pub(crate) use self::check::{check, check_pair, check_warnings, is_empty, warnings};
 
 /// Time to close connections after the drain. Guests who do not answer the close frame are dropped.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -77,9 +76,6 @@ impl Gateway {
     /// If a file cannot be read, the address is taken, or another process uses the store.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         check(&config)?;
-        for exposed in config.exposed_secrets() {
-            tracing::warn!("{exposed}");
-        }
         // first, so that an address in use leaves no key file and no store
         let Listeners {
             guests,
@@ -88,6 +84,9 @@ impl Gateway {
         } = Listeners::bind(&config).await?;
         let address = guests.local_addr();
         let public = public_host(&config, address)?;
+        for warning in warnings(&config, &public, clock.now().utc) {
+            tracing::warn!("{warning}");
+        }
         let keys = open_keys(&config)?;
         let simulator = match config.genesys.simulator {
             true => Some(start_simulator(&config, &public, &clock).await?),
@@ -113,16 +112,16 @@ impl Gateway {
         let hub = Hub::new(direct.clone(), health.clone(), shutdown.clone());
 
         let pages = config.spa.as_ref().zip(config.spa_channel());
-        let spa = pages.map(|(spa, channel)| Spa::new(spa, channel.clone(), &public, &keys));
+        let spa = pages.map(|(spa, channel)| Spa::new(spa, channel.clone(), &keys));
         let app = Arc::new(Parts {
-            spa: spa.transpose()?,
+            spa,
             direct: direct.clone(),
             hub: hub.clone(),
             current: Current::new(settings),
             sign_in_failures: std::sync::Mutex::default(),
             clock,
             dispatcher: dispatcher.clone(),
-            consent: (config.sessions.policy, config.controller.clone()),
+            controller: config.controller.clone(),
             health: health.clone(),
             fault_log: FaultLog::default(),
             requests: Requests::default(),
@@ -236,11 +235,10 @@ impl Gateway {
     }
 
     /// Reads the configuration and its files again, and applies it as a whole or not at all. Open connections continue.
-    /// Returns the keys that changed.
     ///
     /// # Errors
     /// If it was not read from a file, is invalid, or changes a value that needs a restart. The old one stays in force.
-    pub async fn reload(&self) -> Result<BTreeSet<String>, ReloadError> {
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
         self.reloader.reload().await
     }
 
@@ -308,7 +306,7 @@ async fn open_direct(
         store: open_store(config, keys).await?,
         organization: organization.clone(),
         further: further.to_vec(),
-        policy: config.sessions.policy,
+        policy: config.sessions.policy.clone(),
         access_token_lifetime: config.sessions.access_token_lifetime,
         idle_timeout: config.sessions.idle_timeout,
         queue_timeout: config.sessions.queue_timeout,

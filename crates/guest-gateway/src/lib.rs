@@ -25,4 +25,4 @@ mod spa;
 mod telemetry;
 
 pub use gateway::{Gateway, StartError};
-pub use settings::ReloadError;
+pub use settings::{ReloadError, Reloaded};

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use genesys_api::{Host, error_chain};
 use genesys_http::server::Identity;
 use ipnet::IpNet;
+use serde::Serialize;
 use tokio::sync::Mutex;
 use ws_transport::OriginPolicy;
 
@@ -14,11 +15,12 @@ use crate::admin::Login;
 use crate::api::{App, Clients};
 use crate::audit_log::record_configuration;
 use crate::config::{Config, ConfigError};
-use crate::gateway::{StartError, admin_identity, allowed_origins, identity};
+use crate::gateway::{StartError, admin_identity, allowed_origins, identity, warnings};
 use crate::keys::Keys;
+use crate::spa::PageRules;
 
 /// The keys of the configuration that a reload changes. All others need a restart.
-const RELOADED: [&str; 15] = [
+const RELOADED: [&str; 21] = [
     "admin.certificate",
     "admin.client_ca",
     "admin.key",
@@ -33,7 +35,13 @@ const RELOADED: [&str; 15] = [
     "listen.trusted_proxies",
     "sessions.allowed_origins",
     "sessions.limit",
+    "sessions.policy",
     "sessions.token_in_query",
+    "spa.anonymous",
+    "spa.assertion_key",
+    "spa.lifetime",
+    "spa.requests_per_minute",
+    "spa.sessions_per_minute",
 ];
 
 /// The settings that a reload replaces as a whole.
@@ -44,18 +52,38 @@ pub(crate) struct Settings {
     pub(crate) token_in_query: bool,
     /// Reverse proxies whose `X-Forwarded-For` has the address of the client.
     pub(crate) trusted_proxies: Vec<IpNet>,
+    /// The rules of pages without a backend, if they are configured.
+    pub(crate) pages: Option<Arc<PageRules>>,
 }
 
 impl Settings {
     /// # Errors
-    /// If the secret of a client cannot be read.
+    /// If the secret of a client, or a key of assertions, cannot be read.
     pub(crate) fn new(config: &Config, keys: &Keys, public: &Host) -> Result<Self, StartError> {
         Ok(Self {
             clients: Clients::new(&config.client, keys, config.listen.requests_per_minute)?,
             origins: allowed_origins(config, public)?,
             token_in_query: config.sessions.token_in_query,
             trusted_proxies: config.listen.trusted_proxies.clone(),
+            pages: config
+                .spa
+                .as_ref()
+                .map(|spa| PageRules::new(spa, public).map(Arc::new))
+                .transpose()?,
         })
+    }
+
+    /// Continues the limits of the settings before a reload.
+    fn continue_from(&mut self, before: &Self) {
+        self.clients.continue_limits(&before.clients);
+        if let Some((pages, before)) = self
+            .pages
+            .as_mut()
+            .and_then(Arc::get_mut)
+            .zip(before.pages.as_ref())
+        {
+            pages.continue_from(before);
+        }
     }
 }
 
@@ -90,20 +118,26 @@ pub(crate) struct Reloader {
 
 impl Reloader {
     /// Reads the configuration and its files again, and applies it as a whole or not at all. Open connections continue.
-    /// Returns the keys that changed.
     ///
     /// # Errors
     /// If it is invalid, if a changed value needs a restart, or the store's.
-    pub(crate) async fn reload(&self) -> Result<BTreeSet<String>, ReloadError> {
+    pub(crate) async fn reload(&self) -> Result<Reloaded, ReloadError> {
         let reloaded = self.apply().await;
         match &reloaded {
-            Ok(changed) => tracing::info!(?changed, "configuration reloaded"),
+            Ok(Reloaded {
+                changed,
+                reevaluating,
+                warnings,
+            }) => {
+                tracing::info!(?changed, reevaluating, "configuration reloaded");
+                warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            }
             Err(error) => tracing::error!(%error, "the configuration in force stays"),
         }
         reloaded
     }
 
-    async fn apply(&self) -> Result<BTreeSet<String>, ReloadError> {
+    async fn apply(&self) -> Result<Reloaded, ReloadError> {
         let mut running = self.config.lock().await;
         let config = running.reread()?;
         config.check_environment()?;
@@ -121,7 +155,7 @@ impl Reloader {
         }
         let app = &self.app;
         let mut settings = Settings::new(&config, &self.keys, &app.public)?;
-        settings.clients.continue_limits(&app.settings().clients);
+        settings.continue_from(&app.settings());
         let mut identities = vec![(self.identity.as_ref(), identity(&config)?, "[listen]")];
         let mut token = None;
         if let (Some((running, login)), Some(admin)) = (&self.admin, &config.admin) {
@@ -147,15 +181,52 @@ impl Reloader {
         if let Some((login, token)) = token {
             login.set_token(token);
         }
-        direct.set_limit(config.sessions.limit);
+        let mut warnings = warnings(&config, &app.public, now);
+        let (limit, open) = (config.sessions.limit, direct.counters().open());
+        direct.set_limit(limit);
+        if changed.contains("sessions.limit") && usize::try_from(open).is_ok_and(|open| open > limit) {
+            warnings.push(format!(
+                "{open} sessions are live, more than `limit` {limit} of [sessions]: they go on, and new ones are refused until \
+                 fewer are live"
+            ));
+        }
         direct.set_memberships(config.memberships());
         let listen = &config.listen;
-        app.address_limit
-            .replace(listen.connections_per_address, listen.trusted_proxies.clone());
+        let limit = listen.connections_per_address;
+        let above = app.address_limit.replace(limit, listen.trusted_proxies.clone());
+        if changed.contains("listen.connections_per_address") && above > 0 {
+            warnings.push(format!(
+                "{above} addresses have more open connections than `connections_per_address` {limit} of [listen]: these stay \
+                 open, and new ones are refused"
+            ));
+        }
+        let has_policy = config.sessions.policy != running.sessions.policy;
+        if has_policy {
+            direct.set_policy(Arc::clone(&config.sessions.policy));
+        }
         app.current.replace(settings);
         *running = config;
-        Ok(changed)
+        Ok(Reloaded {
+            changed,
+            reevaluating: has_policy.then_some(open),
+            warnings,
+        })
     }
+}
+
+/// The outcome of a reload.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Reloaded {
+    /// The keys that changed.
+    pub changed: BTreeSet<String>,
+    /// After a change of the policy, the number of live sessions. Those whose decision it changes are re-evaluated in the
+    /// background.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reevaluating: Option<u64>,
+    /// Remarks for the operator, such as an old secret to remove.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A configuration that was not reloaded. The message names the reason.

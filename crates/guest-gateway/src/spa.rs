@@ -14,9 +14,10 @@ mod session;
 mod stream;
 mod ticket;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use genesys_api::{ChannelId, Host};
+use genesys_api::{ChannelId, Host, Origin};
 use guest_sessions::Route;
 
 pub(crate) use self::admission::{admit_visitor, audited, check_csrf, is_fetched_by, is_of_browser};
@@ -48,41 +49,69 @@ pub(crate) struct Spa {
     channel: ChannelId,
     embedding: Embedding,
     access_tokens: AccessTokens,
+    tickets: Tickets,
+    streams: Streams,
+    /// Whether the log names a refused page of another site.
+    other_site: OnceLock<()>,
+}
+
+/// The rules of such sessions that a reload changes.
+#[derive(Debug)]
+pub(crate) struct PageRules {
     /// Whether guests without an assertion are admitted.
     anonymous: bool,
     /// Longest lifetime of a session, however often it is used.
     lifetime: Duration,
     assertions: Assertions,
-    tickets: Tickets,
-    streams: Streams,
     limits: PageLimits,
 }
 
-impl Spa {
+impl PageRules {
     /// # Errors
     /// If a key of assertions cannot be read.
-    pub(crate) fn new(
-        config: &config::Spa,
-        channel: ChannelId,
-        public: &Host,
-        keys: &Keys,
-    ) -> Result<Self, ConfigError> {
+    pub(crate) fn new(config: &config::Spa, public: &Host) -> Result<Self, ConfigError> {
         Ok(Self {
+            anonymous: config.anonymous,
+            lifetime: config.lifetime,
+            assertions: Assertions::new(config.assertion_keys()?, public.to_string()),
+            limits: PageLimits::new(config.sessions_per_minute, config.requests_per_minute),
+        })
+    }
+
+    /// Continues the counts of the rules before a reload, and keeps their used assertions.
+    pub(crate) fn continue_from(&mut self, before: &Self) {
+        self.assertions.continue_from(&before.assertions);
+        self.limits.continue_from(&before.limits);
+    }
+}
+
+impl Spa {
+    pub(crate) fn new(config: &config::Spa, channel: ChannelId, keys: &Keys) -> Self {
+        Self {
             embedding: config.embedding,
             access_tokens: AccessTokens::new(&keys.for_pages()),
             owner: config.client.as_str().to_owned(),
             channel,
-            anonymous: config.anonymous,
-            lifetime: config.lifetime,
-            assertions: Assertions::new(config.assertion_keys()?, public.to_string()),
             tickets: Tickets::default(),
             streams: Streams::default(),
-            limits: PageLimits::new(config.sessions_per_minute, config.requests_per_minute),
-        })
+            other_site: OnceLock::new(),
+        }
     }
 
     /// Whether the pages are of the gateway's site.
     pub(crate) fn is_same_site(&self) -> bool {
         self.embedding == Embedding::SameSite
+    }
+
+    /// Logs once that a page of another site was refused, if its origin is an allowed one.
+    fn log_other_site(&self, origin: Option<&Origin>) {
+        let Some(origin) = origin else { return };
+        self.other_site.get_or_init(|| {
+            tracing::warn!(
+                %origin,
+                "a page of an allowed origin was refused, because it is of another site than this gateway: set `embedding = \
+                 \"cross-site\"` of [spa], or serve both from one site"
+            );
+        });
     }
 }

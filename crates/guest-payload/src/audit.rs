@@ -125,13 +125,12 @@ impl GuestData {
     }
 }
 
-impl Refused<'_> {
+impl Refused {
     /// Keys and values for the audit entry of a refused session: the policy, the places and each missing purpose.
     #[must_use]
     pub fn audit_details(&self) -> Vec<(String, String)> {
-        let policy = format!("{} {}", self.policy.id, self.policy.version);
         let mut details = vec![
-            ("policy".to_owned(), policy),
+            ("policy".to_owned(), self.policy.clone()),
             ("jurisdiction".to_owned(), self.jurisdictions.to_string()),
         ];
         let missing = self.missing();

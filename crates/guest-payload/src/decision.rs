@@ -36,7 +36,7 @@ impl Policy {
     ///
     /// # Errors
     /// The refusal, if an agreement is missing.
-    pub fn decide(&self, input: &DecisionInput<'_>) -> Result<Allowed<'_>, Refused<'_>> {
+    pub fn decide(&self, input: &DecisionInput<'_>) -> Result<Allowed<'_>, Refused> {
         let Evaluation {
             states,
             unmet,
@@ -45,9 +45,9 @@ impl Policy {
         let jurisdictions = Jurisdictions::from(input.jurisdictions);
         if unmet.iter().any(Option::is_some) {
             return Err(Refused {
-                policy: self,
+                policy: format!("{} {}", self.id, self.version),
                 jurisdictions,
-                unmet,
+                unmet: unmet.map(|rule| rule.cloned().map(Box::new)),
             });
         }
         Ok(Allowed {
@@ -331,16 +331,17 @@ impl Reason {
 
 /// A decision that refuses the session: the guest has not given an agreement that the policy demands.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Refused<'p> {
-    pub(crate) policy: &'p Policy,
+pub struct Refused {
+    /// Id and version of the policy.
+    pub(crate) policy: String,
     pub(crate) jurisdictions: Jurisdictions,
-    unmet: [Option<&'p Rule>; 3],
+    unmet: [Option<Box<Rule>>; 3],
 }
 
-impl<'p> Refused<'p> {
+impl Refused {
     /// The rules whose demand for an agreement is not met.
-    pub fn rules(&self) -> impl Iterator<Item = &'p Rule> {
-        self.unmet.iter().flatten().copied()
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.unmet.iter().flatten().map(Box::as_ref)
     }
 
     /// Each purpose without the demanded agreement, with the id of the rule that demands it.
@@ -353,12 +354,11 @@ impl<'p> Refused<'p> {
     #[must_use]
     pub fn explain(&self) -> String {
         let mut text = format!(
-            "A session with a guest in {} is refused by the policy {} {}.",
+            "A session with a guest in {} is refused by the policy {}.",
             self.jurisdictions.description(),
-            self.policy.id,
-            self.policy.version
+            self.policy
         );
-        for rule in self.unmet.iter().flatten() {
+        for rule in self.rules() {
             text.push_str(&format!(
                 "\n- {} has to be granted first. Rule {}; source: {}.",
                 rule.subject,
@@ -370,7 +370,7 @@ impl<'p> Refused<'p> {
     }
 }
 
-impl fmt::Display for Refused<'_> {
+impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let missing = self.missing();
         let missing: Vec<String> = missing
@@ -378,16 +378,15 @@ impl fmt::Display for Refused<'_> {
             .collect();
         write!(
             f,
-            "cannot create a session in {} under the policy {} {}: {}; ask the guest, and create it once they agree",
+            "cannot create a session in {} under the policy {}: {}; ask the guest, and create it once they agree",
             self.jurisdictions,
-            self.policy.id,
-            self.policy.version,
+            self.policy,
             missing.join(", ")
         )
     }
 }
 
-impl std::error::Error for Refused<'_> {}
+impl std::error::Error for Refused {}
 
 #[cfg(test)]
 mod tests;

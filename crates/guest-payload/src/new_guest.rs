@@ -60,7 +60,7 @@ impl NewGuest {
     ///
     /// # Errors
     /// The refusal, if the policy demands an agreement that the guest has not given.
-    pub fn decide(self, policy: &Policy, now: OffsetDateTime) -> Result<NewSession, Refused<'_>> {
+    pub fn decide(self, policy: &Policy, now: OffsetDateTime) -> Result<NewSession, Refused> {
         let allowed = policy.decide(&self.decision_input(now))?;
         let names = self.attributes.iter().map(|(name, _)| name);
         let sensitive: BTreeMap<String, Category> = names

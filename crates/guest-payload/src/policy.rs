@@ -15,7 +15,7 @@ mod rule;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use time::{Date, Duration, OffsetDateTime};
 
@@ -56,6 +56,12 @@ pub struct Policy {
     rules: Vec<Rule>,
     /// The number of a rule for each subject of each index of [`Jurisdiction`], and after them of an unknown place.
     index: Vec<u16>,
+}
+
+impl From<&Policy> for Arc<Policy> {
+    fn from(policy: &Policy) -> Self {
+        Self::new(policy.clone())
+    }
 }
 
 impl Policy {

@@ -72,7 +72,7 @@ pub struct DirectConfig {
     /// Further organizations. Names and channels of all differ.
     pub further: Vec<Organization>,
     /// The consent policy. Default: `tutorial-strict`.
-    pub policy: &'static Policy,
+    pub policy: Arc<Policy>,
     /// Lifetime of an access token. Default: 1 hour.
     pub access_token_lifetime: Duration,
     /// Time without a refresh of its tokens after which a session ends. Default: 1 day.
@@ -116,7 +116,7 @@ impl DirectConfig {
             store,
             organization: Organization::new(http, hosts),
             further: Vec::new(),
-            policy: Policy::tutorial_strict(),
+            policy: Policy::tutorial_strict().into(),
             access_token_lifetime: Duration::from_secs(3_600),
             idle_timeout: Duration::from_secs(86_400),
             retention: Duration::from_secs(30 * 86_400),
@@ -148,6 +148,7 @@ struct Shared {
     config: DirectConfig,
     /// Largest number of live sessions.
     limit: AtomicUsize,
+    policy: RwLock<Arc<Policy>>,
     organizations: Vec<Services>,
     /// The names of the organizations of each owner.
     memberships: RwLock<Option<BTreeMap<String, BTreeSet<String>>>>,
@@ -203,6 +204,7 @@ impl Direct {
                 deadlines: Deadlines::new(config.clock().now().instant),
                 log: AuditLog::new(Arc::clone(&config.store), config.clock().clone()),
                 limit: AtomicUsize::new(config.limit),
+                policy: RwLock::new(Arc::clone(&config.policy)),
                 config,
                 metrics: Metrics::restore(totals),
                 events: Notify::new(),

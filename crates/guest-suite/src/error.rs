@@ -26,7 +26,7 @@ pub enum Error {
     ConsentOutdated(ChangeError),
     /// The policy refuses the session. In direct mode this is audited.
     #[error("{0}")]
-    ConsentRequired(Box<Refused<'static>>),
+    ConsentRequired(Box<Refused>),
     /// A request of the conversation cannot be made.
     #[error(transparent)]
     Request(#[from] RequestError),

@@ -222,7 +222,7 @@ async fn conversation_in(
     let (genesys, clock) = (Genesys::start().await, Clock::system());
     let config = DirectConfig {
         store,
-        policy: Policy::purpose_scoped(),
+        policy: Policy::purpose_scoped().into(),
         ..config(&clock, Hosts::single(&genesys.host()), "d-1")
     };
     let direct = Direct::open(config).await.unwrap();

@@ -140,7 +140,7 @@ async fn client_knows_the_channels_of_its_organizations_only_also_after_a_reload
     let moved = toml.replace("organizations = [\"americas\"]", "organizations = [\"emea\"]");
     fs::write(&two.path, moved).unwrap();
     let changed = two.gateway.reload().await.unwrap();
-    assert!(changed.into_iter().eq(["client"]));
+    assert!(changed.changed.into_iter().eq(["client"]));
     let refused = neighbor.send(create(&neighbor, AMERICAS)).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
     neighbor.create(&guest()).await;

@@ -131,6 +131,55 @@ async fn changed_policy_reaches_live_sessions_after_a_restart() {
 }
 
 #[tokio::test]
+async fn changed_policy_reaches_open_conversations_by_a_reload() {
+    let (genesys, folder) = (Genesys::start().await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("mine.toml");
+    std::fs::write(&file, policy("1.0.0", OPT_OUT)).unwrap();
+    let world = world_under(&genesys, &file).await;
+    let crm = Crm::start(&world.clock).await;
+    let webhook = crm.subscription("/sync");
+    world.suite().ensure_webhook(&webhook).await.unwrap();
+    let api = Api::of(&world, CLIENT).await;
+    let session = api.create(&guest(&json!({}))).await;
+    let (mut page, mut upstream) = tokio::join!(Page::of(&session), genesys.configured());
+    let before = attributes_sent(&mut page, &mut upstream).await;
+    assert_eq!(before["marketing.segment"], "gold");
+
+    // an invalid policy changes nothing
+    std::fs::write(&file, "id = 1").unwrap();
+    let refused = world.gateway.reload().await.unwrap_err().to_string();
+    assert!(refused.contains("mine.toml"), "{refused}");
+    let unchanged = api.ask(Call::get(&path_of(&session, ""))).await;
+    assert_eq!(unchanged["consent"]["policyVersion"], "1.0.0");
+    assert_eq!(crm.received(1).await.len(), 1);
+
+    std::fs::write(&file, policy("2.0.0", OPT_IN)).unwrap();
+    let reloaded = world.gateway.reload().await.unwrap();
+    assert!(reloaded.changed.iter().eq(["sessions.policy"]), "{reloaded:?}");
+    assert_eq!(reloaded.reevaluating, Some(1));
+    assert_switched_off(&crm).await;
+    let details = reevaluation(&api, &session).await;
+    assert_eq!(details["before.policy"], "mine 1.0.0");
+    assert_eq!(details["policy"], "mine 2.0.0");
+    // on the same sockets
+    let after = attributes_sent(&mut page, &mut upstream).await;
+    assert_eq!(after["marketing.segment"], Value::Null);
+    assert_eq!(after["source"], "web");
+    let created = api.create(&guest(&json!({}))).await;
+    assert_eq!(
+        created["consent"]["purposes"]["marketing"]["on"], false,
+        "{created}"
+    );
+
+    // and without a change none
+    let reloaded = world.gateway.reload().await.unwrap();
+    assert!(reloaded.changed.is_empty() && reloaded.reevaluating.is_none());
+    reevaluation(&api, &session).await;
+    drop(page);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn expired_agreement_is_switched_off_in_an_open_conversation() {
     let (genesys, folder) = (Genesys::start().await, tempfile::tempdir().unwrap());
     let file = folder.path().join("mine.toml");

@@ -4,8 +4,8 @@ use genesys_api::Clock;
 use genesys_auth::Credentials;
 use genesys_http::{Client, Tls};
 use genesys_sim::Simulator;
-use guest_gateway::Gateway;
 use guest_gateway::config::Config;
+use guest_gateway::{Gateway, ReloadError, Reloaded};
 use guest_suite::{GuestSessions, RemoteConfig};
 use tempfile::TempDir;
 
@@ -61,17 +61,21 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let simulator = simulator(rules).await;
         let clock = simulator.clock().clone();
-        let config = change(configuration(&folder, &simulator));
-        let gateway = Gateway::start(Config::parse(&config).unwrap(), clock.clone())
-            .await
-            .unwrap();
+        let toml = change(configuration(&folder, &simulator));
+        let gateway = Gateway::start(read(&folder, &toml), clock.clone()).await.unwrap();
         Self {
             simulator,
             gateway,
             clock,
             folder,
-            toml: config,
+            toml,
         }
+    }
+
+    /// Reloads this configuration.
+    pub(crate) async fn reload(&self, toml: &str) -> Result<Reloaded, ReloadError> {
+        read(&self.folder, toml);
+        self.gateway.reload().await
     }
 
     /// Stops the gateway, and starts it again at the same address and on the same store.
@@ -91,9 +95,7 @@ impl World {
         let toml = toml.replace("\"127.0.0.1:0\"", &format!("\"{}\"", gateway.address()));
         gateway.stop().await;
         meanwhile.await;
-        let gateway = Gateway::start(Config::parse(&toml).unwrap(), clock.clone())
-            .await
-            .unwrap();
+        let gateway = Gateway::start(read(&folder, &toml), clock.clone()).await.unwrap();
         Self {
             simulator,
             gateway,
@@ -135,6 +137,13 @@ impl World {
         self.gateway.stop().await;
         self.simulator.stop().await;
     }
+}
+
+/// Writes a configuration, and reads its file.
+fn read(folder: &TempDir, toml: &str) -> Config {
+    let path = folder.path().join("gateway.toml");
+    std::fs::write(&path, toml).unwrap();
+    Config::read(&path).unwrap()
 }
 
 fn configuration(folder: &TempDir, simulator: &Simulator) -> String {

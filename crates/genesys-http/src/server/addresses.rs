@@ -38,11 +38,13 @@ impl AddressLimit {
     }
 
     /// Changes [`Limits::connections_per_address`](super::Limits::connections_per_address) and
-    /// [`Limits::unlimited_networks`](super::Limits::unlimited_networks) for the connections that begin after it.
-    pub fn replace(&self, limit: u32, unlimited: Vec<IpNet>) {
+    /// [`Limits::unlimited_networks`](super::Limits::unlimited_networks) for the connections that begin after it. Returns the
+    /// number of addresses with more open connections, which stay open.
+    pub fn replace(&self, limit: u32, unlimited: Vec<IpNet>) -> usize {
         let mut state = self.lock();
         state.limit = limit;
         state.unlimited = unlimited;
+        state.open.values().filter(|open| **open > limit).count()
     }
 
     /// Counts a connection until the slot is dropped. `None` if it is to be closed at once.
@@ -143,6 +145,18 @@ mod tests {
         kept.clear();
         assert!(addresses.lock().open.is_empty());
         assert_eq!(open(&addresses, "192.0.2.1", &mut kept), Some(false));
+    }
+
+    #[test]
+    fn lowered_limit_counts_the_addresses_above_it() {
+        let (addresses, mut kept) = (addresses(2), Vec::new());
+        for address in ["192.0.2.1", "192.0.2.1", "192.0.2.2", "10.0.0.1", "10.0.0.1"] {
+            open(&addresses, address, &mut kept);
+        }
+        assert_eq!(
+            [2, 1, 2].map(|limit| addresses.replace(limit, Vec::new())),
+            [0, 1, 0]
+        );
     }
 
     #[test]

@@ -76,7 +76,8 @@ pub(super) async fn consent_records(call: Call) -> Result<Response, Refusal> {
             _ => receipts = value.parse().map_err(|_| invalid("receipts", "true or false"))?,
         }
     }
-    let (direct, (policy, controller)) = (&call.app.direct, &call.app.consent);
+    let (direct, controller) = (&call.app.direct, &call.app.controller);
+    let policy = &direct.policy();
     let entry = Draft::new(caller.now.utc, Actor::client(caller.client), "consent.exported");
     let logged = direct.audit_log().log_repeated(entry).await;
     logged.map_err(Error::from)?;

@@ -52,6 +52,10 @@ impl PrefixLimiter {
         }
     }
 
+    pub(crate) fn limit(&self) -> u32 {
+        self.prefixes.limit
+    }
+
     /// Counts a request.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use genesys_api::Clock;
 
 use super::{Failure, print_line};
 use crate::config::Config;
@@ -73,8 +74,8 @@ fn check(sources: &Sources) -> Result<(), Failure> {
     let config = sources.read()?;
     gateway::check(&config).map_err(Failure::usage)?;
     print_line(&format!("{} is valid", sources.config.display()));
-    for exposed in config.exposed_secrets() {
-        print_line(&format!("warning: {exposed}"));
+    for warning in gateway::check_warnings(&config, Clock::system().now().utc) {
+        print_line(&format!("warning: {warning}"));
     }
     Ok(())
 }

@@ -119,7 +119,7 @@ impl Records {
             .map_err(Failure::caused_by)?;
         let record = |session: &SessionInfo| {
             let id = session.id.as_str();
-            let (policy, controller) = (config.sessions.policy, &config.controller);
+            let (policy, controller) = (&config.sessions.policy, &config.controller);
             let record = Record::new(id, &session.guest_id, &session.consent, policy, controller);
             to_raw_value(&if receipts { record.into_receipt(id) } else { record })
         };

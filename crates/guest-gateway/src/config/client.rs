@@ -82,6 +82,12 @@ impl Client {
         self.secret_file.iter().chain(old)
     }
 
+    /// The end of the validity of the old secret, if it has passed.
+    pub(super) fn ended_secret(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let until = self.old_secret.as_ref()?.until;
+        (until <= now).then_some(until)
+    }
+
     fn invalid(&self, reason: &str) -> ConfigError {
         ConfigError(format!("invalid [[client]] {}: {reason}", self.id.as_str()))
     }

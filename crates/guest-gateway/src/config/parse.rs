@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use genesys_api::{DeploymentId, MAX_DURATION, Region};
@@ -95,10 +96,10 @@ where
     Ok(number)
 }
 
-pub(super) fn policy<'de, D: Deserializer<'de>>(from: D) -> Result<&'static Policy, D::Error> {
+pub(super) fn policy<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Policy>, D::Error> {
     let name = String::deserialize(from)?;
     if !name.ends_with(".toml") {
-        return Policy::find(&name).map_err(|error| {
+        return Policy::find(&name).map(Arc::from).map_err(|error| {
             let suggestion = did_you_mean(&name, ["tutorial-strict", "purpose-scoped"]);
             D::Error::custom(format!(
                 "{error}, or the path of a file that ends in .toml{suggestion}"
@@ -106,8 +107,7 @@ pub(super) fn policy<'de, D: Deserializer<'de>>(from: D) -> Result<&'static Poli
         });
     }
     let policy = tested_policy(Path::new(&name)).map_err(|error| D::Error::custom(error.0))?;
-    // leaked, because the process needs it until it ends
-    Ok(Box::leak(Box::new(policy)))
+    Ok(Arc::new(policy))
 }
 
 /// Reads a policy file and runs its examples.
@@ -187,6 +187,10 @@ pub(super) fn deployment<'de, D: Deserializer<'de>>(from: D) -> Result<Option<De
             "invalid deployment {text:?}: not a UUID, copy the id of the messenger deployment from Genesys Cloud"
         ))),
     }
+}
+
+pub(super) fn default_policy() -> Arc<Policy> {
+    Policy::tutorial_strict().into()
 }
 
 pub(super) fn enabled() -> bool {

@@ -1,6 +1,7 @@
 //! The effective configuration as text, with the place of each value. Secrets are redacted.
 
 use std::fmt::{Display, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use genesys_api::Region;
@@ -112,7 +113,7 @@ pub(super) fn schedule<S: Serializer>(schedule: &Schedule, to: S) -> Result<S::O
     to.collect_seq(waits.map(|wait| humantime::format_duration(*wait).to_string()))
 }
 
-pub(super) fn policy<S: Serializer>(policy: &&'static Policy, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn policy<S: Serializer>(policy: &Arc<Policy>, to: S) -> Result<S::Ok, S::Error> {
     policy.id.serialize(to)
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use genesys_api::ChannelId;
+use genesys_api::{ChannelId, Host, Origin};
 use genesys_auth::ClientId;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -112,11 +112,47 @@ impl KeyConfig {
 }
 
 impl Config {
+    /// Returns a warning if pages are of another site than the gateway at `public` although they should be of the same: their
+    /// scheme, their address or the last two labels of their name differ. Of two names that have these in common the
+    /// list of public suffixes decides, which only browsers have.
+    pub(crate) fn pages_of_other_sites(&self, public: &Host) -> Option<String> {
+        if self.spa.as_ref()?.embedding != Embedding::SameSite {
+            return None;
+        }
+        let own = public.to_string().parse().ok()?;
+        let origins = self.sessions.allowed_origins.origins();
+        let page = origins.iter().find(|page| are_other_sites(page, &own))?;
+        let key = self
+            .origins
+            .get("spa.embedding")
+            .map_or("spa", |_| "spa.embedding");
+        let what = format!(
+            "the pages of {page} are refused, because they are of another site than this gateway at {public}: set `embedding = \
+             \"cross-site\"` of [spa], or serve both from one site"
+        );
+        Some(self.error(key, what).0)
+    }
+
     /// The channel of the sessions of pages, which the configuration names if it has several.
     pub(crate) fn spa_channel(&self) -> Option<&ChannelId> {
         let named = self.spa.as_ref()?.channel.as_ref();
         let only = self.channel.first().filter(|_| self.channel.len() == 1);
         named.or_else(|| Some(&only?.id))
+    }
+}
+
+fn are_other_sites(one: &Origin, other: &Origin) -> bool {
+    let scheme = |origin: &Origin| origin.to_string().starts_with("https:");
+    if scheme(one) != scheme(other) {
+        return true;
+    }
+    match (one.host(), other.host()) {
+        (one, other) if one == other => false,
+        (url::Host::Domain(one), url::Host::Domain(other)) => {
+            let labels = one.rsplit('.').zip(other.rsplit('.'));
+            labels.take_while(|(one, other)| one == other).count() < 2
+        }
+        _ => true,
     }
 }
 

@@ -3,8 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use genesys_api::error_chain;
+use genesys_api::{Host, error_chain};
 use nix::unistd::{AccessFlags, access};
+use time::OffsetDateTime;
 
 use super::listener::{admin_host, admin_identity, identity, public_host};
 use super::{StartError, genesys_tls, other_tls, read_action};
@@ -42,6 +43,23 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
         keys.map_err(start_error).map_err(at("store.keys"))?;
     }
     check_open_files(config)
+}
+
+/// Returns what works, but is probably not meant: secrets that others can read, old secrets whose time has ended, and pages
+/// of another site than the gateway at `public`.
+pub(crate) fn warnings(config: &Config, public: &Host, now: OffsetDateTime) -> Vec<String> {
+    let exposed = config.exposed_secrets();
+    let warnings = exposed
+        .chain(config.ended_secrets(now))
+        .chain(config.pages_of_other_sites(public));
+    warnings.collect()
+}
+
+/// As [`warnings`], of a configuration that is valid and does not run.
+pub(crate) fn check_warnings(config: &Config, now: OffsetDateTime) -> Vec<String> {
+    // checked before
+    let public = public_host(config, config.listen.address);
+    public.map_or_else(|_| Vec::new(), |public| warnings(config, &public, now))
 }
 
 /// Checks that a file can be created in its folder, as SQLite does beside an existing store too.

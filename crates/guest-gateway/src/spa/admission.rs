@@ -1,5 +1,7 @@
 //! The checks of a page's request: its address, its origin, and that a script of an allowed page made it.
 
+use std::sync::Arc;
+
 use genesys_api::{Now, Origin, SessionId};
 use guest_sessions::ErrorCode;
 use guest_suite::Error;
@@ -9,8 +11,8 @@ use http::{HeaderMap, HeaderName, Method};
 
 use ws_transport::OriginError;
 
-use super::Spa;
 use super::credential::{Credential, bad_credentials};
+use super::{PageRules, Spa};
 use crate::api::{App, Call, Refusal, RequestLog, bearer_token};
 
 /// A page of another origin can send it only after a preflight request.
@@ -62,6 +64,11 @@ pub(crate) fn is_of_browser(call: &Call) -> bool {
 /// The configuration, without which there are no such routes.
 pub(super) fn spa(app: &App) -> Result<&Spa, Refusal> {
     app.spa.as_ref().ok_or_else(Refusal::not_found)
+}
+
+/// The rules in force.
+pub(super) fn rules(app: &App) -> Result<Arc<PageRules>, Refusal> {
+    app.settings().pages.clone().ok_or_else(Refusal::not_found)
 }
 
 /// Admits a request of an allowed page. A refusal is audited.
@@ -154,7 +161,9 @@ pub(crate) async fn audited<T>(app: &App, result: Result<T, Refusal>) -> Result<
 
 fn check_page(call: &Call) -> Result<Page, Refusal> {
     let (spa, now) = (spa(&call.app)?, call.app.clock.now());
-    let limited = spa.limits.count_request(call.address(), now.instant);
+    let limited = rules(&call.app)?
+        .limits
+        .count_request(call.address(), now.instant);
     limited.map_err(Refusal::too_many_of_address)?;
     let headers = call.request.headers();
     let is_read = matches!(*call.request.method(), Method::GET | Method::HEAD);
@@ -167,7 +176,7 @@ fn check_page(call: &Call) -> Result<Page, Refusal> {
         }
     };
     if spa.is_same_site() {
-        check_site(headers)?;
+        check_site(headers).inspect_err(|_| spa.log_other_site(origin.as_ref()))?;
     }
     if !is_read {
         check_csrf(headers)?;
@@ -186,8 +195,8 @@ fn check_site(headers: &HeaderMap) -> Result<(), Refusal> {
     if is_fetched_by(headers, &["same-origin", "same-site"]) {
         return Ok(());
     }
-    let message =
-        "invalid Sec-Fetch-Site: the page is of another site than this gateway, serve both from one site";
+    let message = "invalid Sec-Fetch-Site: the page is of another site than this gateway, serve both from one site, or have \
+                   the operator set `embedding = \"cross-site\"`";
     Err(Refusal::new(ErrorCode::CsrfRefused, message))
 }
 

@@ -1,7 +1,7 @@
 //! Assertions: the identity of a guest, which the app's backend signs (a compact JWS, RFC 7515).
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -29,7 +29,7 @@ pub(super) struct Assertions {
     keys: Vec<AssertionKey>,
     /// The public URL of the gateway.
     audience: String,
-    used: Mutex<Used>,
+    used: Arc<Mutex<Used>>,
 }
 
 /// The used assertions. Each is kept for the longest time for which it can be valid.
@@ -67,8 +67,13 @@ impl Assertions {
         Self {
             keys,
             audience,
-            used: Mutex::default(),
+            used: Arc::default(),
         }
+    }
+
+    /// Shares the used assertions of a verifier with other keys, so that none is accepted again.
+    pub(super) fn continue_from(&mut self, before: &Self) {
+        self.used = Arc::clone(&before.used);
     }
 
     /// Verifies an assertion and uses it. Returns the id of its guest.

@@ -17,7 +17,7 @@ use session_metrics::EndReason;
 use time::OffsetDateTime;
 use ws_transport::AdmittedOrigin;
 
-use super::admission::{admit_credential, admit_page, admit_visitor, audited, refusal, spa};
+use super::admission::{admit_credential, admit_page, admit_visitor, audited, refusal, rules, spa};
 use super::credential::{Binding, Credential, remove_cookie, set_cookie};
 use super::ticket::LIFETIME;
 use super::{Spa, access_token};
@@ -26,18 +26,18 @@ use crate::api::{App, Call, Refusal, json_answer, socket_url};
 pub(crate) async fn create(mut call: Call) -> Result<Response, Refusal> {
     let app = call.app.clone();
     let page = admit_page(&call).await?;
-    let (spa, address) = (spa(&app)?, call.address());
+    let (spa, rules, address) = (spa(&app)?, rules(&app)?, call.address());
     let signals = Signals::from_headers(call.request.headers());
     let body = call.body("application/json").await?;
     let body = CreateBrowserSessionBody::parse(&body, spa.channel.clone(), signals, page.now.utc)?;
-    let limited = spa.limits.count_session(address, page.now.instant);
+    let limited = rules.limits.count_session(address, page.now.instant);
     limited.map_err(Refusal::too_many_of_address)?;
     let mut guest = body.guest;
     // the choices of a creation have the same evidence
     ensure_of_guest(&guest.consent.purpose(Purpose::Marketing).evidence, "consent.")?;
     guest.guest = match body.assertion {
-        Some(assertion) => Some(audited(&app, spa.assertions.accept(&assertion, page.now)).await?),
-        None if spa.anonymous => None,
+        Some(assertion) => Some(audited(&app, rules.assertions.accept(&assertion, page.now)).await?),
+        None if rules.anonymous => None,
         None => {
             let code = ErrorCode::AssertionRequired;
             return audited(&app, Err(Refusal::new(code, code.message()))).await;
@@ -91,7 +91,7 @@ pub(crate) async fn fetch_settings(call: Call) -> Result<Response, Refusal> {
         true => "same-site",
         false => "cross-site",
     };
-    let settings = json!({ "embedding": embedding, "anonymous": spa.anonymous });
+    let settings = json!({ "embedding": embedding, "anonymous": rules(&app)?.anonymous });
     Ok(json_answer(StatusCode::OK, &settings))
 }
 
@@ -186,8 +186,9 @@ pub(crate) async fn admit_by_ticket(
 /// # Errors
 /// If the session has ended, or the store's.
 pub(crate) async fn extend(app: &App, id: &SessionId) -> Result<OffsetDateTime, Error> {
-    let spa = app.spa.as_ref().ok_or(ErrorCode::NotFound)?;
-    app.direct.extend_browser(&spa.owner, id, spa.lifetime).await
+    let rules = app.settings().pages.clone();
+    let (spa, rules) = app.spa.as_ref().zip(rules).ok_or(ErrorCode::NotFound)?;
+    app.direct.extend_browser(&spa.owner, id, rules.lifetime).await
 }
 
 /// The credentials of a page of another site.

@@ -17,7 +17,7 @@ fn decide(
     codes: &[&str],
     choices: [Choice; 3],
     gpc: bool,
-) -> Result<Allowed<'static>, Refused<'static>> {
+) -> Result<Allowed<'static>, Refused> {
     let places: Vec<Jurisdiction> = codes.iter().map(|code| code.parse().unwrap()).collect();
     policy.decide(&DecisionInput {
         jurisdictions: &places,
@@ -198,7 +198,7 @@ fn decision_explains_each_purpose() {
 
 #[test]
 fn refusal_is_at_most_64_bytes() {
-    assert!(size_of::<Refused<'_>>() <= 64, "{}", size_of::<Refused<'_>>());
+    assert!(size_of::<Refused>() <= 64, "{}", size_of::<Refused>());
 }
 
 #[test]

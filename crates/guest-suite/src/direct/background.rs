@@ -39,6 +39,7 @@ impl Direct {
         let mut deliver_at = Some(last.instant);
         // whether the live sessions are to be read first, and when
         let (mut unread, mut expire_after) = (true, last.instant);
+        let mut refills = self.shared.deadlines.refills();
         let mut maintain_at = last.instant + MAINTENANCE_INTERVAL;
         let (mut deliveries, mut maintenance, mut expiry) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
         let mut verification = JoinSet::new();
@@ -48,7 +49,10 @@ impl Direct {
             let now = sampled.instant;
             if is_jump(sampled.jump_since(&last)) {
                 deadlines.refill();
-                (deliver_at, unread) = (Some(now), true);
+                deliver_at = Some(now);
+            }
+            if refills != deadlines.refills() {
+                (refills, unread) = (deadlines.refills(), true);
             }
             last = sampled;
             if deliver_at.is_some_and(|at| at <= now) {

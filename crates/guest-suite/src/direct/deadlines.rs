@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use audit::Actor;
 use genesys_api::{Now, SessionId};
+use guest_payload::Policy;
 use guest_sessions::ErrorCode;
 use guest_store::{Change, SessionPages, SessionQuery};
 use session_metrics::EndReason;
@@ -108,9 +109,14 @@ impl Deadlines {
         self.lock().schedule.next_deadline()
     }
 
-    /// Requests that the live sessions are read again, because the clock was set.
+    /// Requests that the live sessions are read again, because the clock was set or the policy changed.
     pub(super) fn refill(&self) {
         self.wanted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of such requests.
+    pub(super) fn refills(&self) -> u64 {
+        self.wanted.load(Ordering::Relaxed)
     }
 
     /// Moves the next removal to `at`, unless it is earlier.
@@ -221,9 +227,8 @@ impl Direct {
                         )
                         .await;
                 }
-                self.shared
-                    .deadlines
-                    .set(id, self.next_deadline(&record, now), now);
+                let at = record.next_deadline(&self.policy(), now);
+                self.shared.deadlines.set(id, at, now);
             }
             Err(Error::Refused(ErrorCode::NotFound)) => self.shared.deadlines.remove(id),
             Err(error) => return Err(error),
@@ -231,35 +236,35 @@ impl Direct {
         Ok(false)
     }
 
-    /// The end of the idle timeout, or the time at which another decision than the one of `now` is possible.
-    pub(super) fn next_deadline(&self, record: &SessionRow, now: Now) -> OffsetDateTime {
-        let data = &record.document.data;
-        let due = data.reevaluation_due(self.shared.config.policy, now.utc);
-        due.into_iter()
-            .fold(record.row.idle_deadline, OffsetDateTime::min)
-    }
-
     async fn fill_deadlines(&self) -> Result<(), Error> {
         let deadlines = &self.shared.deadlines;
         let mut filled = deadlines.filled.lock().await;
-        let wanted = deadlines.wanted.load(Ordering::Relaxed);
+        let wanted = deadlines.refills();
         if *filled == wanted {
             return Ok(());
         }
+        let mut reevaluated = 0_u64;
         let mut pages = SessionPages::of(SessionQuery::Live(None));
         while let Some(page) = pages.next(&**self.store()).await? {
             let now = self.clock().now();
             for session in page {
                 let (id, idle) = (session.id.clone(), session.idle_deadline);
                 let deadline = match SessionRow::load(session) {
-                    Ok(record) if self.reevaluation(&record, now).is_some() => now.utc,
-                    Ok(record) => self.next_deadline(&record, now),
+                    Ok(record) if self.reevaluation(&record, now).is_some() => {
+                        reevaluated += 1;
+                        now.utc
+                    }
+                    Ok(record) => record.next_deadline(&self.policy(), now),
                     Err(_) => idle,
                 };
                 deadlines.set(&id, deadline, now);
             }
         }
         *filled = wanted;
+        if reevaluated > 0 {
+            let Policy { id, version, .. } = &*self.policy();
+            tracing::info!(sessions = reevaluated, policy = %id, version, "re-evaluating the consent of live sessions");
+        }
         Ok(())
     }
 

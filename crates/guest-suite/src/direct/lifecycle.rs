@@ -86,7 +86,7 @@ impl Direct {
             let family = family.ok_or(ErrorCode::IdempotencyKeySpent)?;
             let entry = record.draft(now, Actor::client(owner), "token.replayed");
             let entry = entry.detail("generation", 1_i64);
-            Ok(record.reissue(family, &self.shared.config, entry, now))
+            Ok(record.reissue(family, self, entry, now))
         })
         .await
     }
@@ -105,8 +105,9 @@ impl Direct {
         }
         let now = self.clock().now();
         let id = guest.guest.get_or_insert_with(|| entropy::uuid().into()).clone();
+        let policy = self.policy();
         let new = guest
-            .decide(config.policy, now.utc)
+            .decide(&policy, now.utc)
             .map_err(|refused| Error::ConsentRequired(Box::new(refused)))?;
         let (journey, created) = Journey::begin(now.utc);
         let mut record = SessionRow {
@@ -145,7 +146,7 @@ impl Direct {
                 .chain(guardian)
                 .collect(),
             events: vec![record.event(EventName::Created, now.utc)],
-            deadline: Some((session.id.clone(), self.next_deadline(&record, now))),
+            deadline: Some(record.deadline(policy, now)),
             change: Some(Change::CreateSession(record.into_row())),
             request,
             metric: Some(metric),
@@ -174,10 +175,8 @@ impl Direct {
     ) -> Result<SessionInfo, Error> {
         let party = party.into();
         self.update(party.owner(), id, |record, now| {
-            let update = record
-                .document
-                .data
-                .change(change, signals, self.shared.config.policy, now.utc);
+            let policy = self.policy();
+            let update = record.document.data.change(change, signals, &policy, now.utc);
             let update = match update {
                 // the data of an ended session is still kept and sent to webhooks
                 Ok(update) if update.is_withdrawal() => update,
@@ -198,7 +197,7 @@ impl Direct {
             });
             let (mut mutation, changed) = record.with_data(update, entry, true, now)?;
             mutation.entries.extend(guardian);
-            mutation.deadline = Some((id.clone(), self.next_deadline(&changed, now)));
+            mutation.deadline = Some(changed.deadline(policy, now));
             Ok((mutation, changed.info(now.utc)))
         })
         .await

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use audit::{Actor, Draft, Pseudonym};
 use bytes::Bytes;
 use genesys_api::{ChannelId, Now, SessionState, WebhookId, entropy};
 use guest_conversation::client::SessionUpdate;
-use guest_payload::{ConsentUpdate, GuestData};
+use guest_payload::{ConsentUpdate, GuestData, Policy};
 use guest_sessions::{ErrorCode, SessionEvent};
 use guest_store::{Change, Event, Leased, Payload, Session, StoreErrorKind, Webhook};
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ use web_messaging::CustomAttributes;
 use webhook::{Conditions, EventName, Subscription};
 
 use super::consent_mix;
-use super::update::Mutation;
+use super::update::{Deadline, Mutation};
 use crate::{Error, SessionInfo};
 
 /// A row of the store with its parsed document.
@@ -135,6 +136,21 @@ impl SessionRow {
             ..changed.store().into()
         };
         Ok((mutation, changed))
+    }
+
+    /// The end of the idle timeout, or the time at which another decision than the one of `now` is possible.
+    pub(super) fn next_deadline(&self, policy: &Policy, now: Now) -> OffsetDateTime {
+        let due = self.document.data.reevaluation_due(policy, now.utc);
+        due.into_iter().fold(self.row.idle_deadline, OffsetDateTime::min)
+    }
+
+    /// Its next deadline after a decision by `policy`.
+    pub(super) fn deadline(&self, policy: Arc<Policy>, now: Now) -> Deadline {
+        Deadline {
+            id: self.row.id.clone(),
+            at: self.next_deadline(&policy, now),
+            policy,
+        }
     }
 
     /// Fails if the session has ended, or its idle timeout has passed.

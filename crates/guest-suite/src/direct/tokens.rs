@@ -51,7 +51,7 @@ impl Direct {
                 Rotation::Replaced => "token.replaced",
                 Rotation::Replayed => {
                     let entry = entry("token.replayed");
-                    let (mutation, issued) = record.reissue(family, &self.shared.config, entry, now);
+                    let (mutation, issued) = record.reissue(family, self, entry, now);
                     return Ok((mutation, (RefreshOutcome::Replayed, Ok(issued.tokens))));
                 }
                 Rotation::AlreadyUsed => return refused("used", ErrorCode::RefreshTokenUsed.into()),
@@ -181,11 +181,11 @@ impl SessionRow {
     pub(super) fn reissue(
         &self,
         family: RefreshTokenFamily,
-        config: &DirectConfig,
+        direct: &Direct,
         entry: Draft,
         now: Now,
     ) -> (Mutation, Created) {
-        let warnings = config.policy.warnings(self.document.data.as_attributes());
+        let warnings = direct.policy().warnings(self.document.data.as_attributes());
         if now.until(self.row.expires_at).as_secs() > 0 {
             let created = Created {
                 session: self.info(now.utc),
@@ -195,7 +195,7 @@ impl SessionRow {
             return (Mutation::repeated(entry), created);
         }
         let mut next = self.clone();
-        let tokens = next.issue(family, config, now);
+        let tokens = next.issue(family, &direct.shared.config, now);
         let session = next.info(now.utc);
         let entry = entry
             .detail("token", self.row.fingerprint(&next.row.refresh).to_string())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use audit::Draft;
 use genesys_api::{Now, SessionId};
 use guest_conversation::client::SessionUpdate;
+use guest_payload::Policy;
 use guest_store::{Change, Committed, Conflict, Event, KeyedRequest, StoreErrorKind, Unit};
 use time::OffsetDateTime;
 
@@ -33,7 +34,16 @@ pub(super) struct Mutation {
     pub(super) totals: Vec<(String, u64)>,
     pub(super) update: Option<(SessionId, SessionUpdate)>,
     /// A deadline that is new, or can be earlier than the present one.
-    pub(super) deadline: Option<(SessionId, OffsetDateTime)>,
+    pub(super) deadline: Option<Deadline>,
+}
+
+/// The deadline of a session after a decision.
+#[derive(Debug)]
+pub(super) struct Deadline {
+    pub(super) id: SessionId,
+    pub(super) at: OffsetDateTime,
+    /// The policy of the decision. If it was replaced meanwhile, the session is due at once.
+    pub(super) policy: Arc<Policy>,
 }
 
 impl From<Change> for Mutation {
@@ -167,8 +177,12 @@ impl Direct {
             if let Some((group, event)) = metric {
                 group.record(event, now.instant);
             }
-            if let Some((id, at)) = deadline {
-                shared.deadlines.set(&id, at, now);
+            if let Some(Deadline { id, at, policy }) = deadline {
+                // replaced after this read, it finds the session in the store
+                let is_in_force = Arc::ptr_eq(&policy, &shared.policy());
+                shared
+                    .deadlines
+                    .set(&id, if is_in_force { at } else { now.utc }, now);
             }
             let erased = ended.map(|at| at + shared.config.retention);
             kept.into_iter()

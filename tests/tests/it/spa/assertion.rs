@@ -117,3 +117,50 @@ async fn guest_of_an_assertion_has_one_session_in_all_browsers() {
     assert_ne!(next.session["id"], first.session["id"]);
     world.stop().await;
 }
+
+#[tokio::test]
+async fn reload_changes_the_rules_of_pages_and_accepts_no_assertion_again() {
+    let (world, api) = world_with("sessions_per_minute = 3").await;
+    let create = async |assertion: Option<&str>| {
+        let mut body = consent();
+        if let Some(assertion) = assertion {
+            body["assertion"] = assertion.into();
+        }
+        api.send(of_page(Call::post(CREATE).json(&body))).await
+    };
+    let visit = Visit::create(&api).await;
+    let mut page = visit.open(&api).await;
+    let [used, other] = ["guest-7", "guest-8"].map(|guest| Claims::of(&world, guest).sign());
+    assert_eq!(create(Some(&used)).await.status, StatusCode::CREATED);
+
+    let toml = world.toml.replace("\n[spa]\n", "\n[spa]\nanonymous = false\n");
+    let reloaded = world.reload(&toml).await.unwrap();
+    assert!(reloaded.changed.iter().eq(["spa.anonymous"]), "{reloaded:?}");
+    let replayed = create(Some(&used)).await.json();
+    assert!(
+        replayed["message"].as_str().unwrap().contains("used before"),
+        "{replayed}"
+    );
+    // the third of this minute was the last one
+    assert_eq!(create(None).await.status, StatusCode::TOO_MANY_REQUESTS);
+    let toml = toml.replace("sessions_per_minute = 3", "sessions_per_minute = 30");
+    let toml = toml.replace("id = \"tests\"", "id = \"renamed\"");
+    let reloaded = world.reload(&toml).await.unwrap();
+    assert!(
+        reloaded
+            .changed
+            .iter()
+            .eq(["spa.assertion_key", "spa.sessions_per_minute"])
+    );
+    assert_eq!(create(None).await.json()["code"], "assertion.required");
+    assert_eq!(create(Some(&other)).await.json()["code"], "assertion.invalid");
+
+    // what cannot change while pages have their credentials
+    let moved = toml.replace("\n[spa]\n", "\n[spa]\nembedding = \"cross-site\"\n");
+    let refused = world.reload(&moved).await.unwrap_err().to_string();
+    assert!(refused.contains("spa.embedding needs a restart"), "{refused}");
+    page.message("hello").await;
+    page.until("message").await;
+    assert_eq!(visit.fetch(&api).await.status, StatusCode::OK);
+    world.stop().await;
+}

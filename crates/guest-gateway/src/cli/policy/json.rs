@@ -83,7 +83,7 @@ pub(super) fn allowed(
     })
 }
 
-pub(super) fn refused(policy: &Policy, refused: &Refused<'_>, attributes: &[AttributeUse<'_>]) -> Value {
+pub(super) fn refused(policy: &Policy, refused: &Refused, attributes: &[AttributeUse<'_>]) -> Value {
     json!({
         "policy": policy.id,
         "policyVersion": policy.version,

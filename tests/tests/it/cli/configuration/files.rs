@@ -53,6 +53,58 @@ async fn files_with_secrets_that_others_can_read_are_named() {
 }
 
 #[tokio::test]
+async fn ended_old_secret_and_pages_of_another_site_are_named() {
+    let mut example = Example::new();
+    let config = example.write();
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let secret = "secret = \"your_service_account_client_secret\"";
+    let until = |year: u16| {
+        format!("{secret}\nold_secret = {{ secret = \"a\", until = \"{year}-06-01T00:00:00Z\" }}")
+    };
+    let pages = ["--set", "spa.client=your_service_account_client_id", "--set"];
+    let (same_site, public_url) = (
+        "spa.embedding=same-site",
+        "listen.public_url=https://chat.yourdomain.com",
+    );
+    let (of_secret, of_pages) = (
+        "`old_secret` of [[client]]",
+        "set `embedding = \"cross-site\"` of [spa]",
+    );
+    example.change(secret, &until(9001));
+    for (is_ended, flags, expected) in [
+        (false, &[][..], ""),
+        (false, &[same_site], of_pages),
+        (false, &["spa.embedding=cross-site"], ""),
+        (false, &[same_site, "--set", public_url], ""),
+        (true, &[][..], of_secret),
+    ] {
+        if is_ended {
+            example.change(&until(9001), &until(2001));
+            example.write();
+        }
+        let flags = pages
+            .iter()
+            .take(if flags.is_empty() { 0 } else { 3 })
+            .chain(flags);
+        let ended = run(["config", "check", "--config", &config]
+            .into_iter()
+            .chain(flags.copied()))
+        .await;
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        let warnings: Vec<_> = ended
+            .out
+            .lines()
+            .filter(|line| line.starts_with("warning: "))
+            .collect();
+        assert_eq!(warnings.len(), usize::from(!expected.is_empty()), "{warnings:?}");
+        assert!(
+            warnings.iter().all(|warning| warning.contains(expected)),
+            "{warnings:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn certificate_and_key_of_two_pairs_are_refused() {
     let example = Example::new();
     let config = example.write();
