@@ -930,9 +930,16 @@ export interface PostedFrame {
   [name: string]: unknown | undefined;
 }
 
-export interface PreviewWebhook {
+export interface PreviewOfGuest {
+  guestId: Id;
+}
+
+export interface PreviewOfSession {
   sessionId: Id;
 }
+
+/** A session, or a guest, whose latest session it is. */
+export type PreviewWebhook = PreviewOfSession | PreviewOfGuest;
 
 /** Reason of a refused request. The request changed nothing, unless the code is `internal.server.error`. */
 export interface Problem {

@@ -27,7 +27,7 @@ use genesys_api::{Clock, Hosts, entropy};
 use genesys_http::{Client, ClientBuilder, Egress, Tls};
 use genesys_sim::{LOOPBACK, Pki, throwaway_ca};
 use guest_payload::{Attributes, Choice, Consent, Evidence, NewGuest};
-use guest_sessions::SubscriptionBody;
+use guest_sessions::{PreviewBody, SubscriptionBody};
 use guest_store::{Keys, Limits, SqliteStore};
 use guest_suite::direct::{Direct, DirectConfig};
 use secrecy::ExposeSecret as _;
@@ -213,7 +213,10 @@ impl Sender {
             .await?
             .webhook
             .id;
-        let preview = self.direct.preview_webhook("owner-0", &id, &session.id).await?;
+        let preview = self
+            .direct
+            .preview_webhook("owner-0", &id, &PreviewBody::Session(session.id))
+            .await?;
         Ok(preview.body.ok_or("no body")?.to_string().into())
     }
 }

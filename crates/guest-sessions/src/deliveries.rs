@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use genesys_api::strict_json::{BodyError, Object};
-use genesys_api::{SessionId, parse_rfc3339, rfc3339, timestamp};
+use genesys_api::{GuestId, SessionId, parse_rfc3339, rfc3339, timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -187,10 +187,14 @@ impl ReplayBody {
 
 /// The body that asks what a webhook would be sent.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PreviewBody {
-    /// The session.
-    pub session_id: SessionId,
+#[expect(clippy::exhaustive_enums, reason = "a gateway handles each")]
+pub enum PreviewBody {
+    /// Of the latest session of this guest.
+    #[serde(rename = "guestId")]
+    Guest(GuestId),
+    /// Of this session.
+    #[serde(rename = "sessionId")]
+    Session(SessionId),
 }
 
 impl PreviewBody {
@@ -200,9 +204,12 @@ impl PreviewBody {
     /// If the body does not match the contract.
     pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
         let mut body = Object::parse(bytes)?;
-        let session_id = body.required("sessionId")?.parse()?;
+        let of = match body.optional("guestId") {
+            Some(guest) => Self::Guest(guest.parse()?),
+            None => Self::Session(body.required("sessionId")?.parse()?),
+        };
         body.finish()?;
-        Ok(Self { session_id })
+        Ok(of)
     }
 }
 
@@ -324,12 +331,18 @@ mod tests {
     }
 
     #[test]
-    fn preview_body_names_a_session() {
-        let body = PreviewBody {
-            session_id: "s-1".parse().unwrap(),
-        };
-        assert_eq!(PreviewBody::parse(&serde_json::to_vec(&body).unwrap()), Ok(body));
-        for (body, field) in [("{}", "sessionId"), (r#"{"sessionId":"a/b"}"#, "sessionId")] {
+    fn preview_body_names_a_session_or_a_guest() {
+        for body in [
+            PreviewBody::Session("s-1".parse().unwrap()),
+            PreviewBody::Guest("g-1".parse().unwrap()),
+        ] {
+            assert_eq!(PreviewBody::parse(&serde_json::to_vec(&body).unwrap()), Ok(body));
+        }
+        for (body, field) in [
+            ("{}", "sessionId"),
+            (r#"{"sessionId":"a/b"}"#, "sessionId"),
+            (r#"{"sessionId":"s-1","guestId":"g-1"}"#, "sessionId"),
+        ] {
             assert_eq!(
                 PreviewBody::parse(body.as_bytes()).unwrap_err().field(),
                 Some(field)

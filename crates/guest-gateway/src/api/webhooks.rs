@@ -105,9 +105,8 @@ pub(super) async fn test(call: Call) -> Result<Response, Refusal> {
 pub(super) async fn preview(mut call: Call) -> Result<Response, Refusal> {
     let (caller, body) = call.admit_json(WEBHOOKS).await?;
     let id = call.id()?;
-    let PreviewBody { session_id } = PreviewBody::parse(&body)?;
-    let direct = &call.app.direct;
-    let preview = direct.preview_webhook(&caller.client, &id, &session_id).await?;
+    let of = PreviewBody::parse(&body)?;
+    let preview = call.app.direct.preview_webhook(&caller.client, &id, &of).await?;
     Ok(json_answer(StatusCode::OK, &preview))
 }
 

@@ -1,10 +1,10 @@
 //! `webhook`: the webhooks of an API client.
 
-use clap::Subcommand;
-use genesys_api::{SessionId, WebhookId, parse_rfc3339, rfc3339};
+use clap::{Args, Subcommand};
+use genesys_api::{GuestId, SessionId, WebhookId, parse_rfc3339, rfc3339};
 use guest_sessions::client::{RestClient, calls};
 use guest_sessions::{
-    DeliveryInfo, DeliveryPageQuery, DeliveryState, ReplayBody, Replayed, Webhook, WebhookStatus,
+    DeliveryInfo, DeliveryPageQuery, DeliveryState, PreviewBody, ReplayBody, Replayed, Webhook, WebhookStatus,
 };
 use time::OffsetDateTime;
 
@@ -72,9 +72,8 @@ pub(super) enum Command {
     Preview {
         /// The webhook's id or name
         webhook: String,
-        /// The id of a session of the API client
-        #[arg(long, value_name = "ID")]
-        session: SessionId,
+        #[command(flatten)]
+        subject: Subject,
         #[command(flatten)]
         gateway: Gateway,
     },
@@ -101,6 +100,17 @@ pub(super) enum Command {
         #[command(flatten)]
         gateway: Gateway,
     },
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Subject {
+    /// The id of a session of the API client
+    #[arg(long, value_name = "ID")]
+    session: Option<SessionId>,
+    /// The id of a guest, for the latest session
+    #[arg(long, value_name = "ID")]
+    guest: Option<GuestId>,
 }
 
 fn time_of(text: &str) -> Result<OffsetDateTime, &'static str> {
@@ -185,9 +195,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Preview {
             webhook,
-            session,
+            subject,
             gateway,
-        } => preview(&gateway, &webhook, &session).await?,
+        } => preview(&gateway, &webhook, subject).await?,
         Command::Rotate { webhook, gateway } => rotate(&gateway, &webhook).await?,
         Command::Pause { webhook, gateway } => {
             let (client, webhook) = found(&gateway, &webhook).await?;
@@ -203,9 +213,12 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn preview(gateway: &Gateway, webhook: &str, session: &SessionId) -> Result<(), Failure> {
+async fn preview(gateway: &Gateway, webhook: &str, subject: Subject) -> Result<(), Failure> {
+    let session = subject.session.map(PreviewBody::Session);
+    let of = session.or(subject.guest.map(PreviewBody::Guest));
+    let of = of.expect("the arguments have one of them");
     let (client, webhook) = found(gateway, webhook).await?;
-    let preview = call(&client, &calls::preview_webhook(&webhook.id, session)).await?;
+    let preview = call(&client, &calls::preview_webhook(&webhook.id, &of)).await?;
     match preview.body {
         Some(body) => print_line(&format!("{body:#}")),
         None => print_line("Nothing: the session does not meet the conditions of the webhook."),

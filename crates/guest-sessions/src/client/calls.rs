@@ -333,11 +333,8 @@ pub fn test_webhook(id: &WebhookId) -> GatewayCall<AttemptInfo, false> {
 }
 
 /// Shows what a webhook would be sent of a session now. Nothing is sent.
-pub fn preview_webhook(id: &WebhookId, session: &SessionId) -> GatewayCall<WebhookPreview> {
-    let body = PreviewBody {
-        session_id: session.clone(),
-    };
-    GatewayCall::new(Operation::PreviewWebhook, id.as_str(), parse_json).with_body(&body)
+pub fn preview_webhook(id: &WebhookId, of: &PreviewBody) -> GatewayCall<WebhookPreview> {
+    GatewayCall::new(Operation::PreviewWebhook, id.as_str(), parse_json).with_body(of)
 }
 
 /// Reads a page of the deliveries of a webhook.
@@ -502,7 +499,7 @@ mod tests {
                 "/api/v2/webhooks/w-1",
             ),
             (
-                preview_webhook(&webhook, &session).request(&host()),
+                preview_webhook(&webhook, &PreviewBody::Session(session.clone())).request(&host()),
                 Method::POST,
                 "/api/v2/webhooks/w-1/preview",
             ),

@@ -243,6 +243,9 @@ fn inputs() -> Vec<Input> {
         ("PreviewWebhook", json!({ "sessionId": "s-1" }), |text| {
             PreviewBody::parse(text.as_bytes()).is_ok()
         }),
+        ("PreviewWebhook", json!({ "guestId": "guest" }), |text| {
+            PreviewBody::parse(text.as_bytes()).is_ok()
+        }),
         (
             "WebhookBody",
             json!({

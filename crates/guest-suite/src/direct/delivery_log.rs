@@ -2,10 +2,10 @@
 
 use audit::{Actor, Outcome};
 use bytes::Bytes;
-use genesys_api::{SessionId, WebhookId, entropy};
+use genesys_api::{WebhookId, entropy};
 use guest_sessions::{
-    AttemptInfo, DeliveryInfo, DeliveryPage, DeliveryPageQuery, DeliveryState, ErrorCode, Replayed, Webhook,
-    WebhookPreview, WebhookState, WebhookStatus,
+    AttemptInfo, DeliveryInfo, DeliveryPage, DeliveryPageQuery, DeliveryState, ErrorCode, PreviewBody,
+    Replayed, Webhook, WebhookPreview, WebhookState, WebhookStatus,
 };
 use guest_store::{
     Change, Delivery, DeliveryAttempt, DeliveryKind, DeliveryQuery, DeliverySelect, QueueStats, Replay,
@@ -16,6 +16,7 @@ use webhook::{Dispatcher, EventBody, EventName, MessageId};
 
 use super::Direct;
 use super::deliveries::parse;
+use super::session_row::SessionRow;
 use super::update::Mutation;
 use crate::Error;
 
@@ -149,7 +150,8 @@ impl Direct {
         Ok(attempt_info(attempt, true))
     }
 
-    /// Shows what a webhook would be sent of a session of its owner now. Nothing is sent, and the view is audited.
+    /// Shows what a webhook would be sent of a session of its owner now, or of the latest one of a guest. Nothing is sent, and
+    /// the view is audited.
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`], or the store's.
@@ -157,11 +159,20 @@ impl Direct {
         &self,
         owner: &str,
         id: &WebhookId,
-        session: &SessionId,
+        of: &PreviewBody,
     ) -> Result<WebhookPreview, Error> {
         let known = self.stored_webhook(owner, id).await?;
         let (subscription, _) = parse(&known).map_err(|_| StoreErrorKind::Corrupt)?;
-        let record = self.reevaluated(self.load(owner, session).await?).await?;
+        let record = match of {
+            PreviewBody::Session(session) => self.load(owner, session).await?,
+            PreviewBody::Guest(guest) => {
+                let rows = self.rows_of_guest(guest, Some(owner)).await?;
+                let known = rows.into_iter().filter(|row| self.is_known(row));
+                let latest = known.max_by_key(|row| row.created_at);
+                SessionRow::load(latest.ok_or(ErrorCode::NotFound)?)?
+            }
+        };
+        let record = self.reevaluated(record).await?;
         let is_follower = record
             .document
             .followers

@@ -106,7 +106,7 @@ async fn help_describes_every_command_and_option() {
             ("webhook deliveries", 7),
             ("webhook list", 4),
             ("webhook pause", 5),
-            ("webhook preview", 6),
+            ("webhook preview", 7),
             ("webhook replay", 7),
             ("webhook resume", 5),
             ("webhook rotate", 5),

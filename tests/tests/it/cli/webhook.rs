@@ -50,9 +50,14 @@ async fn webhook_is_found_by_name_or_id_and_gets_a_new_secret() {
     succeeds(&["webhook", "pause", id]).await;
     let session = serving.session().await;
     let session_id = session["id"].as_str().unwrap();
-    let preview = succeeds(&["webhook", "preview", id, "--session", session_id]).await;
-    let preview: serde_json::Value = serde_json::from_str(&preview).unwrap();
-    assert_eq!(preview["data"]["id"], session_id);
+    for of in [
+        ["--session", session_id],
+        ["--guest", session["guestId"].as_str().unwrap()],
+    ] {
+        let preview = succeeds(&[&["webhook", "preview", id][..], &of].concat()).await;
+        let preview: serde_json::Value = serde_json::from_str(&preview).unwrap();
+        assert_eq!(preview["data"]["id"], session_id);
+    }
     api.ask(Call::new(Method::DELETE, &path_of(&session, ""))).await;
     let shown = succeeds(&["webhook", "show", id]).await;
     assert!(shown.contains(" paused waiting 1 "), "{shown}");
