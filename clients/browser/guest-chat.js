@@ -2214,6 +2214,8 @@ export class SpaClient {
   #accessToken = null;
   /** Id of the session. */
   #id = null;
+  /** The creation whose outcome is unknown. */
+  #attempt = null;
   /** Time from which the access token is renewed before a call. */
   #renewAt = -Infinity;
   #transport;
@@ -2260,12 +2262,15 @@ export class SpaClient {
     }
   }
 
-  /** Creates a session after the guest's choices of consent, or throws the gateway's refusal. */
+  /**
+   * Creates a session after the guest's choices of consent, or throws the gateway's refusal. After a lost answer the next call
+   * with the same choices brings the session of the first one.
+   */
   async create(consent, guestAttributes) {
-    const { assertion, storage, marks } = this.#options;
+    const { storage, marks } = this.#options;
     const settings = await fetchSpaSettings(this.#call());
     const options = this.#call(settings.embedding === "same-site" ? { credentials: "include" } : {});
-    const session = await createBrowserSession(options, { guestAttributes, consent, assertion: await assertion?.() });
+    const session = await this.#created(options, { guestAttributes, consent });
     // a gateway that was switched to another `embedding` brings a credential of the other kind
     this.#forget();
     this.#handle = session.resumeHandle ?? null;
@@ -2274,6 +2279,32 @@ export class SpaClient {
     if (this.#handle === null) this.#keep(marks, session.id);
     else this.#keep(storage, this.#handle);
     return session;
+  }
+
+  /** The session of these choices, by the key of an attempt whose outcome is unknown. */
+  async #created(options, choices, hasKey = true) {
+    const text = JSON.stringify(choices);
+    const earlier = this.#attempt?.text === text ? this.#attempt : null;
+    this.#attempt = earlier ?? {
+      text,
+      body: { ...choices, assertion: await this.#options.assertion?.() },
+      // a guess of it would bring the session
+      idempotencyKey: hasKey && globalThis.crypto !== undefined ? uuid() : undefined,
+    };
+    const { body, idempotencyKey } = this.#attempt;
+    try {
+      const session = await createBrowserSession({ ...options, idempotencyKey }, body);
+      this.#attempt = null;
+      return session;
+    } catch (error) {
+      if (isUnknown(error)) throw error;
+      this.#attempt = null;
+      // the gateway keeps no more keys
+      if (error.code === "idempotency.limit") return this.#created(options, choices, false);
+      // the earlier attempt used its assertion, or its session is gone
+      if (earlier !== null) return this.#created(options, choices);
+      throw error;
+    }
   }
 
   /** The conversation of a session. It fetches a ticket for each socket, or uses event streams where no socket can be opened. */
@@ -2437,6 +2468,11 @@ export class SpaClient {
 function isGone({ action, code }) {
   // unlike an API client, a browser cannot fetch another credential of a session
   return action === "create" || code === "bad.credentials";
+}
+
+/** Whether an error leaves open what the gateway did: no answer, one of a proxy, or a fault that passes. */
+function isUnknown({ action }) {
+  return action === undefined || ["check", "retry", "wait"].includes(action);
 }
 
 /** The storage of all pages of this origin, or null where there is none or the browser refuses it. */

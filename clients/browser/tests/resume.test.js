@@ -9,17 +9,19 @@ const KEY = "guest-sessions:spa:http://gateway.example";
 const SESSION = { id: "a", websocketUrl: "ws://gateway.example/" };
 
 /** A gateway with `embedding = "same-site"`, which answers a request by its method and path. */
-function start(answers, stored = {}) {
+function start(answers, stored = {}, options = {}) {
   const requests = [];
-  const fetch = async (url, { method }) => {
+  const sent = [];
+  const fetch = async (url, { method, headers, body }) => {
     const request = `${method} ${new URL(url).pathname}`;
     requests.push(request);
+    if (request === "POST /spa/session") sent.push({ key: headers["idempotency-key"], body: JSON.parse(body) });
     return answers[request]();
   };
   const kept = { storage: storage(), marks: storage() };
   for (const [name, value] of Object.entries(stored)) kept[name].setItem(KEY, value);
-  const client = new SpaClient("http://gateway.example", { clock: new VirtualClock(), WebSocket: undefined, fetch, locks: null, ...kept });
-  return { client, requests, ...kept };
+  const client = new SpaClient("http://gateway.example", { clock: new VirtualClock(), WebSocket: undefined, fetch, locks: null, ...kept, ...options });
+  return { client, requests, sent, ...kept };
 }
 
 const SAME_SITE = {
@@ -54,4 +56,34 @@ test("failure of the gateway keeps the handle", async () => {
   const { client, storage } = start(answers, { storage: "handle" });
   await assert.rejects(client.resume(), { code: "service.unavailable" });
   assert.equal(storage.getItem(KEY), "handle");
+});
+
+test("creation whose answer was lost is repeated with its key, its assertion and its body", async () => {
+  const outcomes = [() => Promise.reject(new TypeError("no network")), () => refusal(503, "service.unavailable")];
+  const answers = { ...SAME_SITE, "POST /spa/session": () => (outcomes.shift() ?? SAME_SITE["POST /spa/session"])() };
+  let signed = 0;
+  const { client, sent } = start(answers, {}, { assertion: async () => `assertion-${++signed}` });
+  await assert.rejects(client.create({ analytics: true }));
+  await assert.rejects(client.create({ analytics: true }), { code: "service.unavailable" });
+  assert.equal((await client.create({ analytics: true })).id, "a");
+  assert.match(sent[0].key, /^"[0-9a-f-]{36}"$/);
+  assert.deepEqual([sent[1], sent[2]], [sent[0], sent[0]]);
+  // the outcome is known, and another attempt has another key
+  await client.create({ analytics: true });
+  assert.notEqual(sent[3].key, sent[0].key);
+  assert.equal(sent[3].body.assertion, "assertion-2");
+});
+
+test("repeated creation that is refused is followed by a new one", async () => {
+  const outcomes = [
+    () => Promise.reject(new TypeError("no network")),
+    () => refusal(401, "assertion.invalid"),
+    () => refusal(409, "idempotency.limit"),
+  ];
+  const answers = { ...SAME_SITE, "POST /spa/session": () => (outcomes.shift() ?? SAME_SITE["POST /spa/session"])() };
+  const { client, sent } = start(answers);
+  await assert.rejects(client.create({ analytics: true }));
+  assert.equal((await client.create({ analytics: true })).id, "a");
+  assert.equal(new Set(sent.map(({ key }) => key)).size, 3);
+  assert.deepEqual([sent[1].key, sent[3].key], [sent[0].key, undefined]);
 });

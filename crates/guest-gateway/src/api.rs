@@ -52,7 +52,7 @@ pub(crate) use self::failures::{FailureLimiter, PrefixLimiter};
 pub(crate) use self::refusal::FaultLog;
 pub(crate) use self::refusal::{Refusal, RefusedOrigin};
 use self::request::ClientGone;
-pub(crate) use self::request::{Call, bearer_token, peer};
+pub(crate) use self::request::{Call, Caller, bearer_token, peer};
 pub(crate) use self::request_log::RequestLog;
 pub(crate) use self::sessions::socket_url;
 pub(crate) use self::transport::{CloseReason, GuestRequest, Outputs, frame_limiter, read_frame};

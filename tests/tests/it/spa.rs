@@ -3,6 +3,7 @@
 pub(crate) mod assertion;
 mod chat;
 pub(crate) mod cross_site;
+mod repetition;
 
 use std::time::Duration;
 
@@ -261,7 +262,7 @@ async fn allowed_pages_only_may_read_the_answers() {
         ("access-control-allow-methods", "GET, POST, DELETE"),
         (
             "access-control-allow-headers",
-            "content-type, x-guest-sessions-csrf",
+            "content-type, idempotency-key, x-guest-sessions-csrf",
         ),
         ("vary", "origin"),
     ] {

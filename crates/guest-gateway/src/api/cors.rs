@@ -38,8 +38,8 @@ impl Sharing {
             app: app.clone(),
             methods: route.allow,
             headers: match is_spa {
-                true if is_same_site => "content-type, x-guest-sessions-csrf",
-                true => "authorization, content-type, x-guest-sessions-csrf",
+                true if is_same_site => "content-type, idempotency-key, x-guest-sessions-csrf",
+                true => "authorization, content-type, idempotency-key, x-guest-sessions-csrf",
                 false => "authorization, content-disposition, content-type, x-guest-sessions-csrf",
             },
             credentials: is_same_site,

@@ -15,7 +15,7 @@ use genesys_http::server::Peer;
 use guest_payload::Signals;
 use guest_sessions::{DetailCode, ErrorCode};
 use guest_suite::store::KeyedRequest;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::LengthLimitError;
 use ipnet::IpNet;
@@ -180,13 +180,17 @@ impl Call {
         body: &[u8],
     ) -> Result<Option<KeyedRequest>, Refusal> {
         let key = self.idempotency_key()?;
-        let signal = self.request.headers().get(Signals::HEADER);
+        let headers = self.request.headers();
+        let signal = headers.get(Signals::HEADER);
         let mut context = Context::new(&SHA256);
-        for part in [
+        let parts = [
             self.request.uri().path().as_bytes(),
             signal.map_or(b"", HeaderValue::as_bytes),
             body,
-        ] {
+        ];
+        // what a page gets is bound to its origin
+        let origin = headers.get(ORIGIN).map(HeaderValue::as_bytes);
+        for part in parts.into_iter().chain(origin) {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }

@@ -1,7 +1,7 @@
 //! The operations of a browser's session.
 
 use axum::response::{IntoResponse as _, Response};
-use genesys_api::{Now, Origin, SessionId};
+use genesys_api::{IdempotencyKey, Now, Origin, SessionId};
 use guest_payload::{Actor, Evidence, Purpose, Signals};
 use guest_sessions::{
     BrowserAccess, BrowserSession, ConsentChangeBody, CreateBrowserSessionBody, DetailCode, ErrorCode,
@@ -17,11 +17,14 @@ use session_metrics::EndReason;
 use time::OffsetDateTime;
 use ws_transport::AdmittedOrigin;
 
-use super::admission::{admit_credential, admit_page, admit_visitor, audited, refusal, rules, spa};
+use super::admission::{Page, admit_credential, admit_page, admit_visitor, audited, refusal, rules, spa};
 use super::credential::{Binding, Credential, remove_cookie, set_cookie};
 use super::ticket::LIFETIME;
 use super::{Spa, access_token};
-use crate::api::{App, Call, Refusal, json_answer, socket_url};
+use crate::api::{App, Call, Caller, Refusal, json_answer, socket_url};
+
+/// Fewest characters of the key of a creation: 128 random bits in base64.
+const MIN_KEY: usize = 22;
 
 pub(crate) async fn create(mut call: Call) -> Result<Response, Refusal> {
     let app = call.app.clone();
@@ -29,6 +32,20 @@ pub(crate) async fn create(mut call: Call) -> Result<Response, Refusal> {
     let (spa, rules, address) = (spa(&app)?, rules(&app)?, call.address());
     let signals = Signals::from_headers(call.request.headers());
     let body = call.body("application/json").await?;
+    // the keys of pages are apart from those of the API client, whose id has no space
+    let keys_of_pages = Caller {
+        client: format!("{} pages", spa.owner),
+        now: page.now,
+    };
+    let request = call.keyed_request(&keys_of_pages, &body)?;
+    if let Some(request) = &request {
+        ensure_secret(&request.key)?;
+    }
+    if let Some(request) = &request
+        && let Some(session) = app.direct.created_for_browser(&spa.owner, request).await?
+    {
+        return credentials(&app, &page, StatusCode::CREATED, session).await;
+    }
     let body = CreateBrowserSessionBody::parse(&body, spa.channel.clone(), signals, page.now.utc)?;
     let limited = rules.limits.count_session(address, page.now.instant);
     limited.map_err(Refusal::too_many_of_address)?;
@@ -43,24 +60,47 @@ pub(crate) async fn create(mut call: Call) -> Result<Response, Refusal> {
             return audited(&app, Err(Refusal::new(code, code.message()))).await;
         }
     };
-    let (session, is_new) = app.direct.create_or_join(&spa.owner, guest).await?;
+    let (session, is_new) = app.direct.create_or_join(&spa.owner, guest, request).await?;
     let status = match is_new {
         true => StatusCode::CREATED,
         false => StatusCode::OK,
     };
-    let id = &session.id;
+    credentials(&app, &page, status, session).await
+}
+
+/// Refuses a key that another guest's page may choose too: it brings the credential of a session.
+fn ensure_secret(key: &IdempotencyKey) -> Result<(), Refusal> {
+    if key.as_str().len() >= MIN_KEY {
+        return Ok(());
+    }
+    let message = format!(
+        "invalid Idempotency-Key: shorter than {MIN_KEY} characters, send a new random UUID, and the same one to repeat this \
+         creation"
+    );
+    let detail = DetailCode::FieldValue;
+    Err(Refusal::new(detail.error_code(), message).detail(detail.as_str(), "Idempotency-Key"))
+}
+
+/// The answer with a session and the credential of its browser.
+async fn credentials(
+    app: &App,
+    page: &Page,
+    status: StatusCode,
+    session: SessionInfo,
+) -> Result<Response, Refusal> {
+    let (spa, id) = (spa(app)?, &session.id);
     let admitted = app.direct.admit_browser(&spa.owner, id, |_| true).await;
     let browser_key = admitted.map_err(refusal)?.browser_key();
     if spa.is_same_site() {
         let cookie = set_cookie(id, &browser_key);
-        let mut response = answer(&app, status, session, None);
+        let mut response = answer(app, status, session, None);
         response.headers_mut().insert(SET_COOKIE, cookie);
         return Ok(response);
     }
     let origin = page.origin()?;
     let handle = Binding::Handle(origin.clone()).credential(id, &browser_key);
     let access = access(spa, id, origin, page.now, Some(handle.into()));
-    Ok(answer(&app, status, session, Some(access)))
+    Ok(answer(app, status, session, Some(access)))
 }
 
 /// Exchanges the resume handle of a page for a new access token.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use genesys_api::{MAX_DURATION, SessionId};
+use genesys_api::{MAX_DURATION, SessionId, SessionStage};
 use guest_payload::NewGuest;
 use guest_sessions::ErrorCode;
-use guest_store::{Session, StoreErrorKind};
+use guest_store::{KeyedRequest, Resource, Session, StoreErrorKind};
 use time::OffsetDateTime;
 
+use super::session_row::SessionRow;
 use super::update::Mutation;
 use super::{Admitted, Direct, Party};
 use crate::{Error, SessionInfo};
@@ -22,21 +23,26 @@ const EXTENSIONS: u32 = 24;
 impl Direct {
     /// Creates a session for a guest whose id is proven, or returns the live session of that guest, as for another browser.
     /// The guest's choices, and a lower age, are recorded there as a change of consent; attributes are not. The second value is
-    /// whether the session is new.
+    /// whether the session is new. [`Direct::created_for_browser`] finds the new session of a repeated `request`.
     ///
     /// # Errors
     /// As [`Direct::create`] and [`Direct::change_consent`].
-    pub async fn create_or_join(&self, owner: &str, guest: NewGuest) -> Result<(SessionInfo, bool), Error> {
+    pub async fn create_or_join(
+        &self,
+        owner: &str,
+        guest: NewGuest,
+        request: Option<KeyedRequest>,
+    ) -> Result<(SessionInfo, bool), Error> {
         let party = Party::Guest { owner };
         let Some(proven) = guest.guest.clone() else {
-            let created = self.create_allowed(party, guest, None).await;
+            let created = self.create_allowed(party, guest, request).await;
             return Ok((self.audit_denial(owner, created).await?.session, true));
         };
         let change = guest.consent.to_change().with_age(guest.age);
         let change = change.with_places(guest.jurisdictions.clone());
         let signals = guest.signals;
         let channel = guest.channel.clone();
-        match self.create_allowed(party, guest, None).await {
+        match self.create_allowed(party, guest, request).await {
             Err(Error::Refused(ErrorCode::GuestIdInUse)) => {}
             created => return Ok((self.audit_denial(owner, created).await?.session, true)),
         }
@@ -55,6 +61,32 @@ impl Direct {
             Err(Error::Refused(ErrorCode::SessionEnded)) => Err(ended()),
             changed => Ok((changed?, false)),
         }
+    }
+
+    /// Returns the live session of `owner` that the same `request` created, as long as its guest has not opened a conversation.
+    /// The answer was lost then, and the browser gets its credential again.
+    ///
+    /// # Errors
+    /// [`ErrorCode::IdempotencyKeySpent`], [`ErrorCode::IdempotencyKeyReused`], or the store's.
+    pub async fn created_for_browser(
+        &self,
+        owner: &str,
+        request: &KeyedRequest,
+    ) -> Result<Option<SessionInfo>, Error> {
+        let row = match self.created_before(Some(request)).await? {
+            None => return Ok(None),
+            Some(Resource::Session(row)) if row.owner == owner && self.is_known(&row) => *row,
+            Some(_) => return Err(ErrorCode::IdempotencyKeySpent.into()),
+        };
+        let (record, now) = (SessionRow::load(row)?, self.clock().now());
+        let is_unused = record.document.journey.stage() == SessionStage::Created;
+        if !is_unused || record.ensure_live(now).is_err() {
+            return Err(ErrorCode::IdempotencyKeySpent.into());
+        }
+        let actor = Party::Guest { owner }.actor(&record.row);
+        let entry = record.draft(now, actor, "token.replayed");
+        self.audit_log().log_repeated(entry).await?;
+        Ok(Some(record.info(now.utc)))
     }
 
     /// Admits the browser of a live session of `owner`. `is_valid` verifies its credential with a key of the session that is
@@ -158,7 +190,7 @@ mod tests {
         });
         let mut reasons = Vec::new();
         for guest in guests {
-            let (session, _) = direct.create_or_join("shop", guest).await.unwrap();
+            let (session, _) = direct.create_or_join("shop", guest, None).await.unwrap();
             reasons.push(session.consent.purpose(Purpose::Marketing).reason);
         }
         assert_eq!(reasons, [Reason::Granted, Reason::GuardianNeeded]);
@@ -177,7 +209,7 @@ mod tests {
                 "consent": {{}}}}"#
             );
             let guest = NewGuest::parse(body.as_bytes(), Default::default(), now).unwrap();
-            let (session, _) = direct.create_or_join("shop", guest).await.unwrap();
+            let (session, _) = direct.create_or_join("shop", guest, None).await.unwrap();
             reasons.push(session.consent.purpose(Purpose::Marketing).reason);
         }
         assert_eq!(reasons, [Reason::NotObjected, Reason::NotGranted]);
@@ -190,7 +222,7 @@ mod tests {
         let body = br#"{"channelConfigurationId": "shop-chat", "guestAttributes": {"region": "EU"},
             "consent": {"marketing": true, "personalization": true, "analytics": false}}"#;
         let guest = NewGuest::parse(body, Default::default(), clock.now().utc).unwrap();
-        let (session, _) = direct.create_or_join("shop", guest).await.unwrap();
+        let (session, _) = direct.create_or_join("shop", guest, None).await.unwrap();
         let hours = |hours: u64| Duration::from_secs(hours * 3_600);
         clock.advance(hours(2));
         let next = direct

@@ -12,7 +12,7 @@ use crate::page::{Page, upgrade_with};
 use crate::world::{ORIGIN, World};
 
 /// Another allowed origin.
-const SECOND_ORIGIN: &str = "https://second.example";
+pub(super) const SECOND_ORIGIN: &str = "https://second.example";
 const RESUME: &str = "/spa/session/resume";
 
 pub(crate) async fn world() -> (World, Api) {
@@ -20,7 +20,7 @@ pub(crate) async fn world() -> (World, Api) {
     (world, api)
 }
 
-async fn world_with_two_origins() -> (World, Api) {
+pub(super) async fn world_with_two_origins() -> (World, Api) {
     let world = World::configured(genesys_sim::Rules::default(), |toml| {
         let two = format!("allowed_origins = [{ORIGIN:?}, {SECOND_ORIGIN:?}]");
         toml.replace(&format!("allowed_origins = [{ORIGIN:?}]"), &two)
@@ -107,7 +107,7 @@ async fn answers_are_shared_without_credentials() {
     assert_eq!(answer.header("access-control-allow-origin"), ORIGIN);
     assert_eq!(
         answer.header("access-control-allow-headers"),
-        "authorization, content-type, x-guest-sessions-csrf"
+        "authorization, content-type, idempotency-key, x-guest-sessions-csrf"
     );
     assert!(answer.headers.get("access-control-allow-credentials").is_none());
     let settings = api
