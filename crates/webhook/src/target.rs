@@ -62,6 +62,12 @@ impl FromStr for Target {
         if url.scheme() == "http" && !loopback {
             return Err(TargetError::Insecure);
         }
+        // a normalized URL can be longer, and is parsed again when it is read from a store
+        if url.as_str().len() > MAX_LENGTH {
+            return Err(TargetError::TooLong {
+                bytes: url.as_str().len(),
+            });
+        }
         Ok(Self {
             uri: url.as_str().parse().map_err(|_| TargetError::Malformed)?,
             text: url.into(),
@@ -98,8 +104,8 @@ pub enum TargetError {
     /// Neither https nor http.
     #[error("invalid URL: its scheme is not https")]
     Scheme,
-    /// Longer than 2048 bytes.
-    #[error("invalid URL: {bytes} bytes, at most 2048 are allowed")]
+    /// Longer than 2048 bytes, as given or normalized.
+    #[error("invalid URL: {bytes} bytes in its normal form, at most 2048 are allowed")]
     TooLong {
         /// Length in bytes.
         bytes: usize,
@@ -154,6 +160,20 @@ mod tests {
             long.parse::<Target>(),
             Err(TargetError::TooLong { bytes: long.len() })
         );
+    }
+
+    #[test]
+    fn target_parses_again_in_its_normal_form() {
+        for text in [
+            format!("https://{}", "a".repeat(2_040)),
+            format!("https://crm.example/{}", "é".repeat(1_000)),
+        ] {
+            assert!(text.len() <= MAX_LENGTH);
+            let bytes = Url::parse(&text).unwrap().as_str().len();
+            assert_eq!(text.parse::<Target>(), Err(TargetError::TooLong { bytes }));
+        }
+        let longest: Target = format!("https://{}", "a".repeat(2_039)).parse().unwrap();
+        assert_eq!(longest.as_str().parse::<Target>().unwrap(), longest);
     }
 
     #[test]
