@@ -130,7 +130,7 @@ impl Refused {
     #[must_use]
     pub fn audit_details(&self) -> Vec<(String, String)> {
         let mut details = vec![
-            ("policy".to_owned(), self.policy.clone()),
+            ("policy".to_owned(), self.policy.to_string()),
             ("jurisdiction".to_owned(), self.jurisdictions.to_string()),
         ];
         let missing = self.missing();

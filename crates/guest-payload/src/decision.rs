@@ -45,7 +45,7 @@ impl Policy {
         let jurisdictions = Jurisdictions::from(input.jurisdictions);
         if unmet.iter().any(Option::is_some) {
             return Err(Refused {
-                policy: format!("{} {}", self.id, self.version),
+                policy: format!("{} {}", self.id, self.version).into(),
                 jurisdictions,
                 unmet: unmet.map(|rule| rule.cloned().map(Box::new)),
             });
@@ -333,7 +333,7 @@ impl Reason {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refused {
     /// Id and version of the policy.
-    pub(crate) policy: String,
+    pub(crate) policy: Box<str>,
     pub(crate) jurisdictions: Jurisdictions,
     unmet: [Option<Box<Rule>>; 3],
 }
