@@ -530,8 +530,9 @@ export const ACTIONS = Object.freeze({
   "message.too.long": "fix",
   "method.not.allowed": "fix",
   "missing.permissions": "authenticate",
+  "not.delivered": "report",
   "not.found": "end",
-  "not.sent": "retry",
+  "not.sent": "reconnect",
   "origin.not.allowed": "fix",
   "queue.timeout": "report",
   "refresh.token.reused": "end",
@@ -1041,6 +1042,13 @@ class Outbox {
     if (message === undefined || message.state === state) return null;
     message.state = state;
     return { id, state, stored: this.#store() };
+  }
+
+  /** Records that the message did not leave the gateway, so that it is sent again. Returns the change as `advance` does. */
+  requeue(id) {
+    if (!this.#messages.has(id)) return null;
+    this.#messages.get(id).epoch = null;
+    return this.advance(id, "queued");
   }
 
   /** Removes an acknowledged message. Returns whether the acknowledgement was awaited. */
@@ -1554,6 +1562,8 @@ export class GuestConversation extends EventTarget {
         this.#end("session-ended", frame.reason);
         break;
       case "session.moved":
+        // a message that is still undecided was not taken
+        if (this.#state === "open") for (const id of this.#outbox.ids) this.#report(this.#outbox.requeue(id));
         this.#onDisconnect(true, null);
         break;
       case "replay.incomplete":
@@ -1599,13 +1609,18 @@ export class GuestConversation extends EventTarget {
     if (state === "sent" && !isOwn && !isKnown && isNew && text !== undefined) {
       this.#emit("message", { type: "message", sequence, id: messageId ?? id, text, from: { kind: "guest" }, timestamp });
     } else if (state === "sent") this.#acknowledge(id, { id, state, timestamp });
+    // the gateway closes the socket, and the next one sends it
+    else if (state === "failed" && code === "not.sent") this.#report(this.#outbox.requeue(id));
     else if (state === "failed" || state === "unknown") this.#acknowledge(id, { id, state, code, message });
     else if (state === "queued" || state === "sending") this.#progress(id, state);
   }
 
   /** Reports a changed state of a message without an acknowledgement. */
   #progress(id, state) {
-    const change = this.#outbox.advance(id, state);
+    this.#report(this.#outbox.advance(id, state));
+  }
+
+  #report(change) {
     if (change !== null) this.#emit("delivery", change);
   }
 

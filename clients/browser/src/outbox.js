@@ -74,6 +74,13 @@ class Outbox {
     return { id, state, stored: this.#store() };
   }
 
+  /** Records that the message did not leave the gateway, so that it is sent again. Returns the change as `advance` does. */
+  requeue(id) {
+    if (!this.#messages.has(id)) return null;
+    this.#messages.get(id).epoch = null;
+    return this.advance(id, "queued");
+  }
+
   /** Removes an acknowledged message. Returns whether the acknowledgement was awaited. */
   acknowledge(id, state) {
     const isLate = state === "sent" && this.#unresolved.delete(id);

@@ -64,6 +64,26 @@ test("message that waits at the gateway is queued until it is forwarded", async 
   assert.deepEqual(deliveries(events), ["sending", "queued", "sending", "sent"]);
 });
 
+test("messages that a stopping gateway did not take are sent by the next socket, also in another epoch", async () => {
+  const epochs = ["e-1", "e-2"];
+  const { clock, sockets, conversation, events } = start((socket) => socket.accept(epochs.shift()));
+  conversation.connect();
+  await settle();
+  const [id, untaken, doubtful] = ["a", "b", "c"].map((text) => conversation.send(text));
+  sockets[0].receive({ type: "delivery", id, state: "failed", code: "not.sent", message: "x" });
+  await settle();
+  assert.equal(messages(sockets).length, 3);
+  sockets[0].receive({ type: "delivery", id: doubtful, state: "unknown", code: "in.doubt", message: "x" });
+  sockets[0].receive({ type: "session.moved" });
+  sockets[0].drop(1001);
+  await clock.advance(SECOND);
+  assert.deepEqual(messages(sockets.slice(1)).map(({ id }) => id), [id, untaken]);
+  sockets[1].receive({ type: "delivery", id, state: "sent", sequence: 1, timestamp: "2026-01-01T00:00:00Z" });
+  const states = (id) => events.filter(([name, detail]) => name === "delivery" && detail.id === id).map(([, { state }]) => state);
+  assert.deepEqual(states(id), ["sending", "queued", "sending", "sent"]);
+  assert.deepEqual(states(untaken), ["sending", "queued", "sending"]);
+});
+
 test("message of another page is shown once, and an own one never", async () => {
   const { sockets, conversation, events } = start((socket) => socket.accept());
   conversation.connect();

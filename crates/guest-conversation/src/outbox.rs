@@ -240,6 +240,15 @@ impl Outbox {
         })
     }
 
+    /// The peer did not take a sent message. It is held until [`requeue_all`](Self::requeue_all). Returns whether that is to be
+    /// reported.
+    pub(crate) fn hold_untaken(&mut self, id: MessageId) -> bool {
+        if let Some(message) = self.sent(id) {
+            message.after = None;
+        }
+        self.hold(id)
+    }
+
     /// The service forwards a sent message. Returns whether that is to be reported.
     pub(crate) fn forward(&mut self, id: MessageId, pings: u64) -> bool {
         self.sent(id).is_some_and(|message| {
@@ -286,6 +295,14 @@ impl Outbox {
     /// Requeues all sent messages, where a contract drops duplicates by their id.
     pub(crate) fn requeue_all(&mut self) {
         for message in self.queue.iter_mut().filter(|message| message.is_sent()) {
+            message.step = Step::Waiting;
+        }
+    }
+
+    /// Requeues all sent messages, which the peer did not take.
+    pub(crate) fn requeue_untaken(&mut self) {
+        for message in self.queue.iter_mut().filter(|message| message.is_sent()) {
+            message.after = None;
             message.step = Step::Waiting;
         }
     }
@@ -355,10 +372,13 @@ impl Outbox {
         message.map(|message| message.step = Step::Unresolved).is_some()
     }
 
-    /// Makes the delivery of all sent messages unknown.
+    /// Makes the delivery of all sent messages unknown. Those that certainly did not arrive wait.
     pub(crate) fn mark_sent_unknown(&mut self) {
         for message in self.queue.iter_mut().filter(|message| message.is_sent()) {
-            message.step = Step::Unresolved;
+            message.step = match message.after {
+                Some(_) => Step::Unresolved,
+                None => Step::Waiting,
+            };
         }
     }
 

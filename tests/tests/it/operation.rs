@@ -22,7 +22,7 @@ use crate::proxy::ClosedPort;
 use crate::world::{ORIGIN, World};
 
 /// Repetitions of a test, of which the environment may have more.
-fn repetitions(variable: &str, default: u32) -> u32 {
+pub(crate) fn repetitions(variable: &str, default: u32) -> u32 {
     let set = std::env::var(variable).ok();
     set.and_then(|text| text.parse().ok()).unwrap_or(default)
 }

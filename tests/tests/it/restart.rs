@@ -14,12 +14,14 @@ use guest_suite::audit::files::verify_file;
 use guest_suite::conversation::{ConnectionEvent, Event};
 use guest_suite::metrics::Snapshot;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::api::{Api, guest};
 use crate::conversation::world_at;
 use crate::crm::{Crm, subscription};
 use crate::genesys::Genesys;
-use crate::guests::{newcomer, next, page_origin, talk, until};
+use crate::guests::{answered, newcomer, next, page_origin, talk, until};
+use crate::operation::repetitions;
 use crate::page::{Page, Received, handshake, soon, upgrade};
 use crate::proxy::ClosedPort;
 use crate::world::{CLIENT, World};
@@ -74,6 +76,50 @@ async fn conversation_continues_after_a_gateway_restart() {
     assert_eq!((counters.sessions, counters.guest_messages), (1, 2));
     assert!(verified(&world, "after.jsonl").await > entries);
     session.end().await.unwrap();
+    world.stop().await;
+}
+
+/// Guests who talk while the gateway restarts, with their replies on the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn restarts_lose_and_double_no_message_of_guests_who_talk() {
+    let guests = repetitions("GUEST_SUITE_GUESTS", 8);
+    let rounds = repetitions("GUEST_SUITE_RESTARTS", 3);
+    let unlimited = "[genesys]\nconnections_per_minute = 1_000_000\n";
+    let mut world = World::configured(genesys_sim::Rules::default(), |toml| {
+        let toml = toml.replace("[listen]\n", "[listen]\nrequests_per_minute = 1_000_000\n");
+        toml.replace("[genesys]\n", unlimited)
+    })
+    .await;
+    let suite = world.suite();
+    let mut sessions = Vec::new();
+    for _ in 0..guests {
+        let mut session = suite.create(newcomer(&world.clock)).await.unwrap();
+        soon(session.connect(page_origin())).await.unwrap();
+        sessions.push(session);
+    }
+    for round in 0..rounds {
+        let mut talks = JoinSet::new();
+        for mut session in sessions.drain(..) {
+            let text = format!("hello in round {round}");
+            let id = session.send(&text).unwrap();
+            talks.spawn(async move {
+                answered(&mut session, id, &text).await;
+                talk(&mut session, "and again").await;
+                session
+            });
+        }
+        world = world.restart().await;
+        sessions = talks.join_all().await;
+    }
+    let sent = u64::from(guests) * u64::from(rounds) * 2;
+    let counters = world.simulator.counters();
+    assert_eq!(
+        (counters.sessions, counters.guest_messages),
+        (guests.into(), sent)
+    );
+    for mut session in sessions {
+        session.end().await.unwrap();
+    }
     world.stop().await;
 }
 

@@ -70,6 +70,14 @@ impl Engine {
         }
     }
 
+    /// The peer did not take a message. The next connection sends it again, after [`Self::resend_all`].
+    pub fn handle_untaken(&mut self, id: MessageId) {
+        if self.outbox.hold_untaken(id) {
+            let status = DeliveryStatus::Queued;
+            self.emit(Event::Delivery { id, status });
+        }
+    }
+
     /// The peer forwards a message.
     pub fn handle_forwarded(&mut self, id: MessageId) {
         let pings = self.pings();
@@ -188,14 +196,19 @@ impl Engine {
 
     /// Decides the delivery of all messages: the waiting ones fail, the status of the sent ones is unknown.
     pub fn abandon_messages(&mut self) {
-        self.fail_waiting(&FailureReason::Ended);
         self.outbox.mark_sent_unknown();
+        self.fail_waiting(&FailureReason::Ended);
         self.report_unknown();
     }
 
     /// Sends all unacknowledged messages again, where a contract drops duplicates by their id.
     pub fn resend_all(&mut self) {
         self.outbox.requeue_all();
+    }
+
+    /// The peer took none of the messages whose delivery it did not report. The next connection sends them again.
+    pub fn resend_untaken(&mut self) {
+        self.outbox.requeue_untaken();
     }
 
     /// The messages that were sent are not sent again: the service would not recognize them. [`Self::report_unknown`]

@@ -41,7 +41,7 @@ impl Relay {
 
     /// Answers a message of the guest that a relay without a conversation cannot send.
     pub fn handle_unsendable(&mut self, socket: SocketId, id: MessageId) {
-        let text = "the conversation stopped before it was sent: send it again";
+        let text = "the conversation stopped before it was sent: reconnect and send it again";
         let failed = failed(id, ErrorCode::NotSent, text);
         self.subscribers.reply(socket, self.replay.last, failed);
     }
@@ -99,6 +99,14 @@ impl Relay {
         self.subscribers.broadcast(self.replay.last, &frame);
         // a message can be sent in an outage, before the handshake is answered
         self.subscribers.notify(&frame);
+    }
+
+    /// Reports messages of unknown delivery before a stop: one that is not reported by then was not taken.
+    pub(super) fn report_unresolved(&mut self) {
+        for (id, _) in std::mem::take(&mut self.unresolved).0 {
+            let frame = delivery(id, &DeliveryStatus::Unknown, 0, None).to_json().into();
+            self.subscribers.broadcast(self.replay.last, &frame);
+        }
     }
 
     /// The time from the acceptance of a message to its acknowledgement, once after each event that acknowledges one.

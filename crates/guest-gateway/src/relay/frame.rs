@@ -64,6 +64,7 @@ fn failure_code(reason: &FailureReason) -> ErrorCode {
         FailureReason::ReadOnly => ErrorCode::ConversationReadOnly,
         FailureReason::Refused(_) => ErrorCode::MessageRefused,
         FailureReason::NotSentInTime { .. } => ErrorCode::QueueTimeout,
+        FailureReason::NotDelivered => ErrorCode::NotDelivered,
         _ => ErrorCode::NotSent,
     }
 }

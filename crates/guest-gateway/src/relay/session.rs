@@ -441,6 +441,7 @@ impl Relay {
         }
         let (code, reason) = match stop {
             Stop::Shutdown => {
+                self.report_unresolved();
                 self.broadcast(&ServerFrame::SessionMoved {}.to_json().into());
                 (1001, "the gateway shuts down")
             }

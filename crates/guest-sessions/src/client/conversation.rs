@@ -246,8 +246,16 @@ impl GatewayConversation {
                     },
                 });
             }
-            // the gateway closes the socket, and the backoff spreads the reconnects of its sessions
-            ServerFrame::SessionMoved {} | ServerFrame::Pong { .. } => {}
+            ServerFrame::SessionMoved {} => {
+                // before the handshake is accepted, what was reported meanwhile is not known here
+                if self.engine.is_ready() {
+                    self.engine.resend_untaken();
+                }
+                // the backoff spreads the reconnects of the sessions of a gateway
+                let moved = CloseInfo::with_code(1001, "the gateway is about to stop");
+                self.engine.disconnect(Loss::Closed(moved));
+            }
+            ServerFrame::Pong { .. } => {}
         }
     }
 }

@@ -74,9 +74,11 @@ pub enum ErrorCode {
     MethodNotAllowed,
     /// The token lacks the scope that the details name.
     MissingPermissions,
+    /// The message was sent and did not arrive: the guest can send it again.
+    NotDelivered,
     /// The resource does not exist, or belongs to another API client.
     NotFound,
-    /// The message did not leave the gateway.
+    /// The message did not leave the gateway, which stops the conversation and closes the socket. After the next handshake it can be sent again under its id, also in another epoch.
     NotSent,
     /// The Origin is missing, repeated, malformed or not allowed.
     OriginNotAllowed,
@@ -162,6 +164,7 @@ impl ErrorCode {
             "message.too.long" => Self::MessageTooLong,
             "method.not.allowed" => Self::MethodNotAllowed,
             "missing.permissions" => Self::MissingPermissions,
+            "not.delivered" => Self::NotDelivered,
             "not.found" => Self::NotFound,
             "not.sent" => Self::NotSent,
             "origin.not.allowed" => Self::OriginNotAllowed,
@@ -228,6 +231,7 @@ impl ErrorCode {
             Self::MessageTooLong => "message.too.long",
             Self::MethodNotAllowed => "method.not.allowed",
             Self::MissingPermissions => "missing.permissions",
+            Self::NotDelivered => "not.delivered",
             Self::NotFound => "not.found",
             Self::NotSent => "not.sent",
             Self::OriginNotAllowed => "origin.not.allowed",

@@ -10,7 +10,7 @@ use guest_conversation::{
 use proptest::prelude::*;
 use ws_transport::Transmit;
 
-use crate::peer::{VirtualPeer, handshake_accepted, id, session};
+use crate::peer::{VirtualPeer, handshake_accepted, id, not_sent, session};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -19,6 +19,7 @@ enum Step {
     EchoOldest,
     EchoTwice,
     EndWithin(u64),
+    LeaveOldest,
     Pass(u64),
     RefuseOldest,
     Send,
@@ -32,6 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::EchoOldest),
         1 => Just(Step::EchoTwice),
         1 => (0_u64..10_000).prop_map(Step::EndWithin),
+        1 => Just(Step::LeaveOldest),
         8 => (1_u64..40_000).prop_map(Step::Pass),
         1 => Just(Step::RefuseOldest),
         12 => Just(Step::Send),
@@ -165,6 +167,10 @@ impl Scenario {
                     self.settle();
                     self.peer.pass(Duration::ZERO);
                 }
+            }
+            (Step::LeaveOldest, Some(n)) => {
+                self.ledger.in_flight.remove(0);
+                self.peer.receive(&not_sent(n));
             }
             (Step::Pass(millis), _) => self.pass(Duration::from_millis(*millis)),
             (Step::RefuseOldest, Some(n)) => {

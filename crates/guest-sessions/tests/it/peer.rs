@@ -144,3 +144,8 @@ pub(crate) fn handshake_accepted(sequence: u64) -> Value {
     json!({"type": "handshake.accepted", "guestSessionId": "gs-1", "newSession": false, "readOnly": false,
         "epoch": "e-1", "sequence": sequence})
 }
+
+/// The answer of a gateway that stops before it sends a message.
+pub(crate) fn not_sent(n: u128) -> Value {
+    json!({"type": "delivery", "state": "failed", "id": id(n).to_string(), "code": "not.sent", "message": "x"})
+}

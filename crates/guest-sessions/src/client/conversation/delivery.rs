@@ -8,7 +8,7 @@ use guest_conversation::{
 use time::OffsetDateTime;
 
 use super::{GatewayConversation, time_or_now};
-use crate::DeliveryBody;
+use crate::{DeliveryBody, ErrorCode};
 
 impl GatewayConversation {
     pub(super) fn handle_delivery(&mut self, id: MessageId, status: DeliveryBody<'_>, now: Now) {
@@ -44,6 +44,10 @@ impl GatewayConversation {
             // of another client of the session, unless it was sent by this one
             DeliveryBody::Unknown { .. } => {
                 self.engine.handle_unknown(id);
+            }
+            // the gateway closes the socket
+            DeliveryBody::Failed { code, .. } if *code == *ErrorCode::NotSent.as_str() => {
+                self.engine.handle_untaken(id);
             }
             DeliveryBody::Failed { code, message } => {
                 self.resolve_files(id, false);
