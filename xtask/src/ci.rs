@@ -4,6 +4,7 @@
 //! other value would build every dependency once more.
 
 mod changelog;
+mod contract;
 pub(crate) mod examples;
 mod leaves;
 mod npm;
@@ -175,6 +176,12 @@ const DEEP_STEPS: &[Step] = &[
             let line = "cargo test --profile simulate --package guest-payload nothing_is_switched_on";
             with_settings(root, line, &[("GUEST_PAYLOAD_CASES", "1000000")])
         },
+    },
+    Step {
+        name: "contract",
+        purpose: "schemathesis over the served document: no 5xx, no answer outside the contract, no unlisted refusal",
+        minutes: 10.0,
+        run: contract::run,
     },
     Step {
         name: "otlp",
