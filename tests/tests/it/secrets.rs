@@ -67,7 +67,8 @@ impl Seen {
     fn files(&mut self, folder: &Path) {
         for entry in folder.read_dir().unwrap() {
             let path = entry.unwrap().path();
-            if !path.ends_with("gateway.keys") {
+            // the files of the operator
+            if !path.ends_with("gateway.keys") && !path.ends_with("gateway.toml") {
                 self.keep(&path.display().to_string(), std::fs::read(&path).unwrap());
             }
         }
