@@ -86,7 +86,7 @@ impl<'p> Sample<'p> {
         let (mut labels, mut bound) = (Vec::new(), None);
         if rest.starts_with('{') {
             while !rest.starts_with('}') {
-                let (key, quoted) = rest[1..].split_once("=\"")?;
+                let (key, quoted) = rest.get(1..)?.split_once("=\"")?;
                 let (value, after) = unescape(quoted)?;
                 match key {
                     "le" => bound = value.parse().ok(),

@@ -164,7 +164,7 @@ impl Transaction<'_, '_> {
             self.reset_health(webhook.id.as_str())?;
         }
         self.turns.touch(webhook.id.as_str());
-        // of one that could not be read before, the order is set again
+        // the order of one that could not be read before is set again
         if before.map(|before| before.ordered) != Some(webhook.ordered) {
             self.set_order(webhook.id.as_str(), webhook.ordered)?;
         }

@@ -1,4 +1,6 @@
-//! The consent policy. Re-evaluation of stored decisions: after a change of the policy, as agreements expire, and before data leaves.
+//! The consent policy, and the re-evaluation of stored decisions under it.
+//!
+//! They are re-evaluated after a change of the policy, as agreements expire, and before data leaves.
 
 use std::sync::{Arc, PoisonError};
 

@@ -26,7 +26,7 @@ async fn delivery_of_another_owner_leaves_within_a_second_beside_hanging_endpoin
 
     // the paused clock does not move by itself while a blocking task runs
     let (running, end) = mpsc::channel::<()>();
-    tokio::task::spawn_blocking(move || end.recv_timeout(Duration::from_secs(60)));
+    tokio::task::spawn_blocking(move || end.recv_timeout(Duration::from_secs(240)));
     tokio::time::pause();
     for _ in 0..4 {
         suite.create(newcomer(&world.clock)).await.unwrap();
