@@ -246,7 +246,10 @@ impl Exporter {
             Ok(answer) => {
                 let answer = ExportTraceServiceResponse::decode(answer).ok();
                 let rejected = answer.and_then(|answer| answer.partial_success);
-                rejected.map_or(0, |partial| u64::try_from(partial.rejected_spans).unwrap_or(0))
+                // of a faulty collector it can be any number
+                rejected.map_or(0, |partial| {
+                    u64::try_from(partial.rejected_spans).unwrap_or(0).min(count)
+                })
             }
             Err(error) => {
                 self.problem = Some(error);
