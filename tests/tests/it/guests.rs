@@ -42,11 +42,11 @@ pub(crate) fn page_origin() -> AdmittedOrigin {
 /// Sends a message, and waits for its acknowledgement and the echo of the agent.
 pub(crate) async fn talk(session: &mut GuestSession, text: &str) {
     let id = session.send(text).unwrap();
-    answered(session, id, text).await;
+    assert!(answered(session, id, text).await, "of unknown delivery");
 }
 
-/// Waits for the acknowledgement of a message and the echo of the agent.
-pub(crate) async fn answered(session: &mut GuestSession, sent: MessageId, text: &str) {
+/// Waits for the acknowledgement of a message and the echo of the agent. Returns `false` if the delivery is unknown.
+pub(crate) async fn answered(session: &mut GuestSession, sent: MessageId, text: &str) -> bool {
     let (mut accepted, mut answered) = (false, false);
     while !(accepted && answered) {
         match next(session).await {
@@ -61,6 +61,10 @@ pub(crate) async fn answered(session: &mut GuestSession, sent: MessageId, text: 
                 assert!(!answered, "answered twice");
                 answered = true;
             }
+            Event::Delivery {
+                id,
+                status: DeliveryStatus::Unknown,
+            } if id == sent => return false,
             Event::Ended(ending) => panic!("the conversation ended: {ending}"),
             Event::Delivery {
                 status: DeliveryStatus::Failed(reason),
@@ -69,6 +73,7 @@ pub(crate) async fn answered(session: &mut GuestSession, sent: MessageId, text: 
             _ => {}
         }
     }
+    true
 }
 
 /// The next event of an open conversation.

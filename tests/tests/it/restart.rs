@@ -97,25 +97,34 @@ async fn restarts_lose_and_double_no_message_of_guests_who_talk() {
         soon(session.connect(page_origin())).await.unwrap();
         sessions.push(session);
     }
+    // Genesys may acknowledge a message too late for the stop of the gateway
+    let mut unknown = 0;
     for round in 0..rounds {
         let mut talks = JoinSet::new();
         for mut session in sessions.drain(..) {
             let text = format!("hello in round {round}");
             let id = session.send(&text).unwrap();
             talks.spawn(async move {
-                answered(&mut session, id, &text).await;
-                talk(&mut session, "and again").await;
-                session
+                let mut doubtful = u64::from(!answered(&mut session, id, &text).await);
+                let text = format!("again in round {round}");
+                let id = session.send(&text).unwrap();
+                doubtful += u64::from(!answered(&mut session, id, &text).await);
+                (session, doubtful)
             });
         }
         world = world.restart().await;
-        sessions = talks.join_all().await;
+        for (session, doubtful) in talks.join_all().await {
+            unknown += doubtful;
+            sessions.push(session);
+        }
     }
     let sent = u64::from(guests) * u64::from(rounds) * 2;
     let counters = world.simulator.counters();
-    assert_eq!(
-        (counters.sessions, counters.guest_messages),
-        (guests.into(), sent)
+    assert_eq!(counters.sessions, u64::from(guests));
+    let arrived = counters.guest_messages;
+    assert!(
+        (sent - unknown..=sent).contains(&arrived),
+        "{arrived} of {sent}, {unknown} unknown"
     );
     for mut session in sessions {
         session.end().await.unwrap();

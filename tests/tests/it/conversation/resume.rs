@@ -101,14 +101,14 @@ async fn client_reconnects_and_emits_every_event_once() {
         Event::Connection(ConnectionEvent::Reconnecting { .. })
     ));
     let sent = session.send("two").unwrap();
-    answered(&mut session, sent, "two").await;
+    assert!(answered(&mut session, sent, "two").await);
 
     // cut off between a message and its acknowledgement: it is sent again, and arrives once
     proxy.drop_replies();
     let sent = session.send("three").unwrap();
     until(async || world.simulator.counters().guest_messages == 3).await;
     proxy.cut();
-    answered(&mut session, sent, "three").await;
+    assert!(answered(&mut session, sent, "three").await);
     talk(&mut session, "four").await;
     let counters = world.simulator.counters();
     assert_eq!(
