@@ -139,6 +139,13 @@ impl Browser {
 
     /// Sends a command, and returns its result. Events until then are recorded.
     pub(crate) async fn command(&mut self, method: &str, params: Value) -> Value {
+        let mut answer = self.answer(method, params).await;
+        assert_eq!(answer["error"], Value::Null, "{method}");
+        answer["result"].take()
+    }
+
+    /// Sends a command, and returns its result or error.
+    async fn answer(&mut self, method: &str, params: Value) -> Value {
         self.next += 1;
         let mut command = json!({ "id": self.next, "method": method, "params": params });
         if !self.tab.0.is_empty() {
@@ -151,10 +158,9 @@ impl Browser {
         loop {
             let message = soon(self.socket.next()).await.unwrap().unwrap();
             let Message::Text(text) = message else { continue };
-            let mut frame: Value = serde_json::from_str(&text).unwrap();
+            let frame: Value = serde_json::from_str(&text).unwrap();
             if frame["id"] == self.next {
-                assert_eq!(frame["error"], Value::Null, "{method}");
-                return frame["result"].take();
+                return frame;
             }
             self.record(&frame);
         }
@@ -200,9 +206,10 @@ impl Browser {
     /// Waits until the expression is true in the page.
     pub(crate) async fn until(&mut self, condition: &str) {
         let holds = format!("(() => {{ try {{ return !!({condition}); }} catch {{ return false; }} }})()");
-        // the page may be replaced while it waits, so it is asked again and again
+        // the page may be replaced while it waits, also during an evaluation, so it is asked again and again
+        let params = json!({ "expression": holds, "returnByValue": true });
         let polled = async {
-            while self.evaluate(&holds).await != true {
+            while self.answer("Runtime.evaluate", params.clone()).await["result"]["result"]["value"] != true {
                 tokio::time::sleep(POLL).await;
             }
         };
