@@ -65,6 +65,13 @@ impl Transaction<'_, '_> {
         for queue in &mut queues {
             queue.stats.pending = self.head.queues.pending(queue);
         }
+        let sequence = integer(event.sequence)?;
+        let undelivered = Undelivered {
+            session: self.keys.seal.session_key(&event.session),
+            first: sequence,
+            last: sequence,
+            at: micros(event.at),
+        };
         let mut queued = 0;
         for queue in &queues {
             let id = event_id(&queue.webhook, &event.id);
@@ -73,24 +80,13 @@ impl Transaction<'_, '_> {
                 return Err(Conflict::EventIdInUse.into());
             }
             if queue.stats.pending < self.limits.webhook_queue_rows {
-                self.enqueue(queue, &id, event)?;
+                self.insert_event(queue, &id, &event.name, &undelivered)?;
                 queued += 1;
             } else {
-                self.overflow(queue, event)?;
+                self.overflow(queue, &undelivered)?;
             }
         }
         Ok((queued, queues.len() - queued))
-    }
-
-    fn enqueue(&mut self, queue: &Queue, id: &str, event: &Event) -> Result<(), SqliteError> {
-        let sequence = integer(event.sequence)?;
-        let undelivered = Undelivered {
-            session: self.keys.seal.session_key(&event.session),
-            first: sequence,
-            last: sequence,
-            at: micros(event.at),
-        };
-        self.insert_event(queue, id, &event.name, &undelivered)
     }
 
     /// Adds an event to a queue. It is due at once, or in its turn among those of its session.
@@ -162,7 +158,7 @@ impl Transaction<'_, '_> {
         self.order_all(webhook)
     }
 
-    fn overflow(&mut self, queue: &Queue, event: &Event) -> Result<(), SqliteError> {
+    fn overflow(&mut self, queue: &Queue, event: &Undelivered) -> Result<(), SqliteError> {
         let webhook = &queue.webhook;
         if queue.is_enabled && self.head.overflowing.insert(webhook.clone()) {
             tracing::warn!(
@@ -171,16 +167,9 @@ impl Transaction<'_, '_> {
                 "the queue of a webhook is full: repair its endpoint. Later events are delivered as one snapshot per session"
             );
         }
-        let sequence = integer(event.sequence)?;
-        let undelivered = Undelivered {
-            session: self.keys.seal.session_key(&event.session),
-            first: sequence,
-            last: sequence,
-            at: micros(event.at),
-        };
-        self.join_snapshot(webhook, &undelivered)?;
+        self.join_snapshot(webhook, event)?;
         if queue.is_ordered {
-            self.order(webhook, undelivered.session)?;
+            self.order(webhook, event.session)?;
         }
         self.release_if_idle(webhook)
     }
