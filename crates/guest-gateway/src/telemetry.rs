@@ -87,7 +87,7 @@ impl Telemetry {
         Ok(Some(Self {
             traces,
             metrics,
-            metrics_interval: milliseconds("OTEL_METRIC_EXPORT_INTERVAL")?.unwrap_or(WARN_INTERVAL),
+            metrics_interval: metrics_interval()?,
             timeout: milliseconds("OTEL_EXPORTER_OTLP_TIMEOUT")?.unwrap_or(Duration::from_secs(10)),
             resource: (&resource).into(),
             provider: SdkTracerProvider::builder()
@@ -103,7 +103,9 @@ impl Telemetry {
     where
         S: tracing::Subscriber + for<'s> LookupSpan<'s>,
     {
-        let is_exported = filter_fn(|metadata| metadata.is_span() && metadata.target() == "otlp");
+        let has_collector = self.traces.is_some();
+        let is_exported =
+            filter_fn(move |metadata| has_collector && metadata.is_span() && metadata.target() == "otlp");
         tracing_opentelemetry::layer()
             .with_tracer(self.provider.tracer("guest-gateway"))
             .with_location(false)
@@ -150,7 +152,7 @@ impl Exporting {
         if tokio::time::timeout(timeout, self.task).await.is_err() {
             tracing::warn!(
                 ?timeout,
-                "the last spans and metrics are lost: the collector does not answer"
+                "the last spans and metrics are lost: check the collector, or raise `drain`, which open connections used up"
             );
         }
     }
@@ -285,6 +287,20 @@ impl Exporter {
             "cannot export all spans and metrics: check the collector and OTEL_EXPORTER_OTLP_ENDPOINT"
         );
         (self.warned, self.warn_at) = (dropped, now + WARN_INTERVAL);
+    }
+}
+
+/// The time between two exports of metrics. Default: 1 minute, as that of OpenTelemetry.
+fn metrics_interval() -> Result<Duration, String> {
+    let name = "OTEL_METRIC_EXPORT_INTERVAL";
+    let interval = milliseconds(name)?.unwrap_or(Duration::from_secs(60));
+    // a task checks it at each multiple
+    match interval.as_millis() % INTERVAL.as_millis() {
+        0 if !interval.is_zero() => Ok(interval),
+        _ => Err(format!(
+            "invalid {name}: give a multiple of {}",
+            INTERVAL.as_millis()
+        )),
     }
 }
 
