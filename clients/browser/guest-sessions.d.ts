@@ -1174,7 +1174,7 @@ export interface SessionEvent {
   state: State;
 }
 
-/** The gateway is about to stop, and the session goes on elsewhere: at another gateway of the same address, or at its successor. Reconnect as after a lost connection, with a random wait, and resume. A message of this socket without a frame `delivery`, or with `queued` or `sending` as the last one, was not taken: send it again under its id, also in another epoch. The socket is closed with 1001. */
+/** The gateway is about to stop, and the session goes on elsewhere: at another gateway of the same address, or at its successor. Reconnect after a random wait of at most 0.5 s, and resume. It is no failure: the backoff starts again. A message of this socket without a frame `delivery`, or with `queued` or `sending` as the last one, was not taken: send it again under its id, also in another epoch. The socket is closed with 1001. */
 export interface SessionMoved {
   type: "session.moved";
 }

@@ -340,8 +340,11 @@ export class GuestConversation extends EventTarget {
         this.#end("session-ended", frame.reason);
         break;
       case "session.moved":
-        // a message that is still undecided was not taken
-        if (this.#state === "open") for (const id of this.#outbox.ids) this.#report(this.#outbox.requeue(id));
+        if (this.#state === "open") {
+          // a message that is still undecided was not taken
+          for (const id of this.#outbox.ids) this.#report(this.#outbox.requeue(id));
+          this.#failures = 0;
+        }
         this.#onDisconnect(true, null);
         break;
       case "replay.incomplete":

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use genesys_api::Now;
 use time::OffsetDateTime;
+use ws_transport::Backoff;
 
 use super::Engine;
 use crate::event::{DeliveryStatus, Event, FailureReason};
@@ -206,9 +207,11 @@ impl Engine {
         self.outbox.requeue_all();
     }
 
-    /// The peer took none of the messages whose delivery it did not report. The next connection sends them again.
-    pub fn resend_untaken(&mut self) {
+    /// Handles a peer that is about to stop. It took none of the messages whose delivery it did not report: the next connection
+    /// sends them again. The stop is no failure, so the backoff starts again.
+    pub fn handle_moved(&mut self) {
         self.outbox.requeue_untaken();
+        self.backoff = Backoff::default();
     }
 
     /// The messages that were sent are not sent again: the service would not recognize them. [`Self::report_unknown`]

@@ -249,9 +249,9 @@ impl GatewayConversation {
             ServerFrame::SessionMoved {} => {
                 // before the handshake is accepted, what was reported meanwhile is not known here
                 if self.engine.is_ready() {
-                    self.engine.resend_untaken();
+                    self.engine.handle_moved();
                 }
-                // the backoff spreads the reconnects of the sessions of a gateway
+                // the first wait of the backoff spreads the reconnects of the sessions of a gateway
                 let moved = CloseInfo::with_code(1001, "the gateway is about to stop");
                 self.engine.disconnect(Loss::Closed(moved));
             }
