@@ -29,7 +29,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use genesys_api::{Clock, Host};
+use genesys_api::{Clock, Host, SessionId};
 use genesys_http::server::{AboveLimit, AddressLimit};
 use guest_payload::iso27560::Controller;
 use guest_sessions::{ErrorCode, Operation, ROUTES};
@@ -48,7 +48,7 @@ use webhook::Dispatcher;
 
 pub(crate) use self::access::{Clients, open_claims, sign_claims};
 pub(crate) use self::attachments::FILE_MEMORY;
-pub(crate) use self::failures::{FailureLimiter, PrefixLimiter};
+pub(crate) use self::failures::{FailureLimiter, PrefixLimiter, SessionLimiter};
 pub(crate) use self::refusal::FaultLog;
 pub(crate) use self::refusal::{Refusal, RefusedOrigin};
 use self::request::ClientGone;
@@ -102,6 +102,18 @@ impl Parts {
     /// The settings in force.
     pub(crate) fn settings(&self) -> Arc<Settings> {
         self.current.get()
+    }
+
+    /// Counts a request of an admitted guest.
+    ///
+    /// # Errors
+    /// If the limit of the session is reached.
+    pub(crate) fn count_request(&self, session: &SessionId) -> Result<(), Refusal> {
+        let counted = self
+            .settings()
+            .session_requests
+            .count(session, self.clock.now().instant);
+        counted.map_err(Refusal::too_many_of_session)
     }
 }
 

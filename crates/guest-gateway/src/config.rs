@@ -34,8 +34,8 @@ pub use self::client::Client;
 pub(crate) use self::genesys::{Genesys, Organization};
 use self::layers::{Layers, Origins};
 use self::parse::{
-    address, at_least_one, default_connections, default_limit, default_policy, deployment, enabled, minutes,
-    origins, policy,
+    address, at_least_one, default_connections, default_limit, default_policy, default_session_requests,
+    deployment, enabled, minutes, origins, policy,
 };
 pub(crate) use self::parse::{duration, hours, networks, parsed_option};
 pub(crate) use self::spa::{Embedding, Spa};
@@ -206,6 +206,9 @@ pub(crate) struct Sessions {
         serialize_with = "show::span"
     )]
     pub(crate) retention: Duration,
+    /// Rate limit of a session, in requests of its guest per minute, of which all may come at once.
+    #[serde(default = "default_session_requests", deserialize_with = "at_least_one")]
+    pub(crate) requests_per_minute: u32,
     /// Largest number of live sessions.
     #[serde(default = "default_limit", deserialize_with = "at_least_one")]
     pub(crate) limit: usize,

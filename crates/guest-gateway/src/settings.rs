@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use ws_transport::OriginPolicy;
 
 use crate::admin::Login;
-use crate::api::{App, Clients};
+use crate::api::{App, Clients, SessionLimiter};
 use crate::audit_log::record_configuration;
 use crate::config::{Config, ConfigError};
 use crate::gateway::{StartError, admin_identity, allowed_origins, identity, warnings};
@@ -20,7 +20,7 @@ use crate::keys::Keys;
 use crate::spa::PageRules;
 
 /// The keys of the configuration that a reload changes. All others need a restart.
-const RELOADED: [&str; 21] = [
+const RELOADED: [&str; 22] = [
     "admin.certificate",
     "admin.client_ca",
     "admin.key",
@@ -36,6 +36,7 @@ const RELOADED: [&str; 21] = [
     "sessions.allowed_origins",
     "sessions.limit",
     "sessions.policy",
+    "sessions.requests_per_minute",
     "sessions.token_in_query",
     "spa.anonymous",
     "spa.assertion_key",
@@ -54,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// The rules of pages without a backend, if they are configured.
     pub(crate) pages: Option<Arc<PageRules>>,
+    /// The requests of each session.
+    pub(crate) session_requests: SessionLimiter,
 }
 
 impl Settings {
@@ -70,12 +73,14 @@ impl Settings {
                 .as_ref()
                 .map(|spa| PageRules::new(spa, public).map(Arc::new))
                 .transpose()?,
+            session_requests: SessionLimiter::new(config.sessions.requests_per_minute, config.sessions.limit),
         })
     }
 
     /// Continues the limits of the settings before a reload.
     fn continue_from(&mut self, before: &Self) {
         self.clients.continue_limits(&before.clients);
+        self.session_requests.continue_from(&before.session_requests);
         if let Some((pages, before)) = self
             .pages
             .as_mut()

@@ -231,6 +231,7 @@ impl Fixtures {
                 api.send(call.clone()).await
             }
             426 => api.send(plain.header("origin", ORIGIN)).await,
+            429 => self.limited_socket().await,
             503 => {
                 let (broken, ready) = &self.broken;
                 broken.api.send(ready["openSocket"].clone()).await

@@ -243,6 +243,66 @@ async fn requests_and_sessions_of_an_address_are_limited() {
 }
 
 #[tokio::test]
+async fn requests_of_a_session_are_limited_by_themselves() {
+    let world = World::with(genesys_sim::Rules::default(), "requests_per_minute = 3").await;
+    let api = Api::of(&world, CLIENT).await;
+    let visit = Visit::create(&api).await;
+    let fetch = || visit.call(Call::get("/spa/session"));
+    let forged = of_page(Call::get("/spa/session")).header("cookie", &format!("{}A", visit.cookie));
+    for _ in 0..5 {
+        assert_eq!(api.send(forged.clone()).await.status, StatusCode::UNAUTHORIZED);
+    }
+    let status = async |call: Call| api.send(call).await.status.as_u16();
+    let history = visit.call(Call::get(&path_of(&visit.session, "/messages")));
+    assert_eq!([status(fetch()).await, status(history.clone()).await], [200, 200]);
+    let ticket = visit.ticket(&api).await;
+    for call in [
+        fetch(),
+        history,
+        visit.call(Call::post("/spa/session/ticket")),
+        with_ticket(Call::get(&path_of(&visit.session, "/socket")), &ticket).header("origin", ORIGIN),
+    ] {
+        let limited = api.send(call).await;
+        assert_eq!(limited.status, StatusCode::TOO_MANY_REQUESTS, "{}", limited.text);
+        assert!(
+            limited.json()["message"]
+                .as_str()
+                .unwrap()
+                .contains("this session")
+        );
+        let wait: u64 = limited.header("retry-after").parse().unwrap();
+        assert!((1..=20).contains(&wait), "{wait}");
+    }
+
+    // neither another browser nor a guest with an access token is affected, and each has a limit of its own
+    let other = Visit::create(&api).await;
+    assert_eq!(status(other.call(Call::get("/spa/session"))).await, 200);
+    let session = api.create(&crate::api::guest()).await;
+    let token = session["accessToken"].as_str().unwrap();
+    let delete = || Call::new(Method::DELETE, &path_of(&session, "/attachments/none")).bearer(token);
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(status(delete()).await);
+    }
+    assert_eq!(statuses, [404, 404, 404, 429]);
+
+    // a reload keeps the counts, and another limit begins anew
+    world
+        .reload(&world.toml.replace("[spa]\n", "[spa]\nanonymous = false\n"))
+        .await
+        .unwrap();
+    assert_eq!(status(delete()).await, 429);
+    let raised = world
+        .toml
+        .replace("requests_per_minute = 3", "requests_per_minute = 4");
+    world.reload(&raised).await.unwrap();
+    assert_eq!(status(delete()).await, 404);
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(status(fetch()).await, 200);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn allowed_pages_only_may_read_the_answers() {
     let (world, api) = world_with("").await;
     let preflight = |origin: &str| {

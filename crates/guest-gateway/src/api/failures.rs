@@ -1,17 +1,18 @@
-//! The limit of failed authentications.
+//! The limits of failed authentications, and of requests by address and by session.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hash};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use genesys_api::{Gcra, Rate};
+use genesys_api::{Gcra, Rate, SessionId};
 
 /// Failures at once, and in each minute after them. Our choice.
 const FAILURES: u32 = 10;
 const PERIOD: Duration = Duration::from_secs(60);
-/// Largest number of counts of each kind. Our choice.
+/// Largest number of counts of each kind, but for those of sessions. Our choice.
 const MAX_COUNTS: usize = 16_384;
 
 /// Counts failed authentications per known client and address prefix, and per prefix. The refused codes of sign-ins are
@@ -65,6 +66,53 @@ impl PrefixLimiter {
             Some(count) => count,
             None => self.wide_prefixes.find(wide_prefix(address), now).ok_or(PERIOD)?,
         };
+        count
+            .try_acquire(now)
+            .map_err(|until| until.saturating_duration_since(now))
+    }
+}
+
+/// Counts requests per session. Clones share the counts.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionLimiter {
+    hasher: RandomState,
+    /// Requests of a session at once, and in each minute after them.
+    limit: u32,
+    /// Largest number of live sessions.
+    live: usize,
+    sessions: Arc<Mutex<Counts<u64>>>,
+}
+
+impl SessionLimiter {
+    pub(crate) fn new(limit: u32, live: usize) -> Self {
+        let counts = Counts {
+            // as many sessions may have ended in the periods of the counts
+            capacity: live.saturating_mul(2).max(MAX_COUNTS),
+            ..Counts::new(limit)
+        };
+        Self {
+            hasher: RandomState::new(),
+            limit,
+            live,
+            sessions: Arc::new(Mutex::new(counts)),
+        }
+    }
+
+    /// Continues the counts of the same limits.
+    pub(crate) fn continue_from(&mut self, before: &Self) {
+        if (self.limit, self.live) == (before.limit, before.live) {
+            *self = before.clone();
+        }
+    }
+
+    /// Counts a request of an admitted session.
+    ///
+    /// # Errors
+    /// The time to wait, if the limit is reached.
+    pub(crate) fn count(&self, session: &SessionId, now: Instant) -> Result<(), Duration> {
+        let session = self.hasher.hash_one(session.as_str());
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = sessions.find(session, now).ok_or(PERIOD)?;
         count
             .try_acquire(now)
             .map_err(|until| until.saturating_duration_since(now))
@@ -140,6 +188,8 @@ fn masked(address: IpAddr, v4: u32, v6: u32) -> IpAddr {
 struct Counts<K> {
     /// Requests at once, and in each period after them.
     limit: u32,
+    /// Largest number of counts.
+    capacity: usize,
     /// The start of the period.
     since: Option<Instant>,
     /// The counts that were used in this period.
@@ -158,6 +208,7 @@ impl<K> Counts<K> {
     fn new(limit: u32) -> Self {
         Self {
             limit,
+            capacity: MAX_COUNTS,
             since: None,
             recent: HashMap::new(),
             older: HashMap::new(),
@@ -176,7 +227,7 @@ impl<K: Copy + Eq + Hash> Counts<K> {
             }
             self.since = Some(now);
         }
-        let is_full = self.recent.len() + self.older.len() >= MAX_COUNTS;
+        let is_full = self.recent.len() + self.older.len() >= self.capacity;
         let count = match self.older.remove(&key) {
             Some(count) => count,
             None if is_full && !self.recent.contains_key(&key) => return None,

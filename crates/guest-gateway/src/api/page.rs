@@ -46,7 +46,10 @@ pub(super) fn admit(call: &Call) -> impl Future<Output = Result<Guest, Refusal>>
             Err(refusal) => Err(refusal),
         };
         match admitted {
-            Ok((admitted, origin)) => Ok(Guest { id, admitted, origin }),
+            Ok((admitted, origin)) => {
+                app.count_request(&id)?;
+                Ok(Guest { id, admitted, origin })
+            }
             Err(refusal) => {
                 app.log_auth_failure(None, refusal.code()).await?;
                 Err(refusal)

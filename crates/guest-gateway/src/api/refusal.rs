@@ -138,6 +138,11 @@ impl Refusal {
         Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
     }
 
+    pub(crate) fn too_many_of_session(wait: Duration) -> Self {
+        let message = "cannot accept the request: rate limit of this session reached, wait for the seconds in Retry-After";
+        Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
+    }
+
     pub(super) fn too_many_connections() -> Self {
         let message = "cannot accept the connection: too many connections of this address are open, close some, or have the \
                        operator raise `connections_per_address` of [listen]";

@@ -73,6 +73,7 @@ async fn upgrade(mut call: Call, id: SessionId) -> Result<Response, Refusal> {
         (by_ticket, _) => by_ticket,
     };
     if let Some(admitted) = &admitted {
+        call.app.count_request(&id)?;
         RequestLog::of(&call.request).set_session(admitted.pseudonym());
     }
     let upgrade = call.request.extensions_mut().remove::<OnUpgrade>();
@@ -195,7 +196,13 @@ impl Connection<'_> {
         let admitted = match (admitted, token) {
             (Some(admitted), None) => admitted,
             // a token in the frame replaces the one of the upgrade
-            (_, Some(token)) => self.app.direct.admit(self.id, &token).await?,
+            (_, Some(token)) => {
+                let admitted = self.app.direct.admit(self.id, &token).await?;
+                let limited =
+                    |_| CloseReason::Close(1013, "rate limit of this session reached: reconnect later");
+                self.app.count_request(self.id).map_err(limited)?;
+                admitted
+            }
             (None, None) => {
                 let text = "invalid handshake: no access token, send it as a subprotocol or as accessToken in the frame";
                 return Err(CloseReason::error(ErrorCode::AuthenticationRequired, text));

@@ -211,6 +211,10 @@ pub(super) fn default_connections() -> u32 {
     within.clamp(1, 16_384)
 }
 
+pub(super) fn default_session_requests() -> u32 {
+    300
+}
+
 pub(super) fn default_limit() -> usize {
     100_000
 }

@@ -45,6 +45,12 @@ pub(crate) struct Visitor {
 }
 
 impl Visitor {
+    /// Counts the request of an admitted browser.
+    fn counted(app: &App, page: Page, id: SessionId, admitted: Admitted) -> Result<Self, Refusal> {
+        app.count_request(&id)?;
+        Ok(Self { page, id, admitted })
+    }
+
     pub(crate) fn into_session(self) -> (SessionId, Admitted) {
         (self.id, self.admitted)
     }
@@ -93,7 +99,7 @@ pub(crate) fn admit_visitor(call: &Call) -> impl Future<Output = Result<Visitor,
             Presented::Verified(id) => {
                 let admitted = app.direct.admit_browser(&spa(&app)?.owner, &id, |_| true).await;
                 let admitted = audited(&app, admitted.map_err(refusal)).await?;
-                Ok(Visitor { page, id, admitted })
+                Visitor::counted(&app, page, id, admitted)
             }
         }?;
         log.set_session(visitor.admitted.pseudonym());
@@ -113,8 +119,7 @@ pub(super) async fn admit_credential(
         .admit_browser(&spa(app)?.owner, &credential.id, is_valid)
         .await;
     let admitted = audited(app, admitted.map_err(refusal)).await?;
-    let id = credential.id;
-    Ok(Visitor { page, id, admitted })
+    Visitor::counted(app, page, credential.id, admitted)
 }
 
 /// The presented credential of a browser.

@@ -108,7 +108,7 @@ pub enum ErrorCode {
     TooManyAttachments,
     /// Too many messages wait to be sent.
     TooManyMessages,
-    /// The API client, the address or the stream has used up its rate.
+    /// The API client, the address, the session or the stream has used up its rate.
     TooManyRequests,
     /// The media type of the body is not supported.
     UnsupportedMediaType,

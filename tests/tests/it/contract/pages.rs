@@ -4,12 +4,14 @@ use http::Method;
 use serde_json::json;
 
 use super::faults::slow;
+use super::fixture::with_upgrade;
 use super::{Fixture, Fixtures};
-use crate::api::{Answer, Call};
+use crate::api::{Answer, Api, Call, guest, path_of};
 use crate::document::DOCUMENT;
 use crate::event_stream::{EventStream, frame_call, new_stream, stream_call};
 use crate::spa::assertion::Claims;
 use crate::spa::{Visit, consent, cross_site, of_page};
+use crate::world::{CLIENT, ORIGIN, World};
 
 /// Whether a status is one of pages only.
 pub(super) fn has(operation: &str, status: u16) -> bool {
@@ -144,6 +146,21 @@ impl Fixtures {
             _ => return None,
         })
     }
+
+    /// The answer to a socket of a guest that has no requests left.
+    pub(super) async fn limited_socket(&self) -> Answer {
+        let world = World::with(genesys_sim::Rules::default(), "requests_per_minute = 1").await;
+        let api = Api::of(&world, CLIENT).await;
+        let session = api.create(&guest()).await;
+        let token = session["accessToken"].as_str().unwrap();
+        let call = Call::get(&path_of(&session, "/socket")).header("origin", ORIGIN);
+        api.send(Call::get(&path_of(&session, "/messages")).bearer(token))
+            .await;
+        let answer = api.send(with_upgrade(call, token)).await;
+        world.stop().await;
+        answer
+    }
+
     /// The answer at a route of guests to a browser whose address has no requests left.
     async fn limited_page(&self, operation: &str) -> Answer {
         let (method, template, _) = DOCUMENT.operation(operation);
