@@ -3232,19 +3232,21 @@ class Transcript {
     return note;
   }
 
-  /** A place where messages were missed: reads them from the history. */
+  /** A place where messages were missed: reads them from the history, the newest pages at once. */
   async gap({ readFrom }) {
-    const load = h("button", { type: "button", onclick: () => read() }, this.#texts.tryAgain);
+    const load = h("button", { type: "button", onclick: () => read() });
     const note = this.separate(this.#texts.gap);
+    let query = readFrom === undefined ? {} : { from: readFrom };
     const read = async () => {
       load.remove();
-      const page = await this.#read(readFrom === undefined ? {} : { from: readFrom });
+      const page = await this.#read(query);
       if (this.#view.signal.aborted) return;
-      if (page === null) note.append(load);
-      else {
-        this.#insertAll(page.messages);
-        note.remove();
-      }
+      load.textContent = page === null ? this.#texts.tryAgain : this.#texts.older;
+      if (page !== null) this.#insertAll(page.messages);
+      const isFilled = page !== null && (page.nextPage === undefined || page.messages.some(({ id }) => id === readFrom));
+      if (isFilled) note.remove();
+      else note.append(load);
+      if (page !== null) query = { page: page.nextPage };
       this.#arrange();
     };
     await read();
@@ -3277,8 +3279,9 @@ class Transcript {
   async #read(query) {
     try {
       return await this.#view.conversation.history(query);
-    } catch {
-      return null;
+    } catch (error) {
+      // the history does not have the message any more
+      return error.code === "not.found" && query.from !== undefined ? this.#read({}) : null;
     }
   }
 

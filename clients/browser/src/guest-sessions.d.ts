@@ -177,7 +177,8 @@ export class GuestConversation {
   ): string;
   /**
    * Reads the conversation: a page of at most 50 messages, newest first, or the messages from one on, oldest first, at most
-   * 200. `shown`: whether the client emitted or returned the message before.
+   * the newest 200. `nextPage` is the next older page, with `from` if older messages belong to the answer. Genesys allows ten
+   * pages in a minute: `retryAfter` of the error. `shown`: whether the client emitted or returned the message before.
    */
   history(query?: { page?: number } | { from: string }): Promise<{ messages: (HistoryMessage & { shown: boolean })[]; nextPage?: number }>;
   /**

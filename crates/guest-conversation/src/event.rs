@@ -124,6 +124,8 @@ pub enum SessionEvent {
     HistoryFailed {
         /// Reason, for people.
         reason: String,
+        /// Wait until the rate limit allows a page, if it is the reason.
+        retry_after: Option<Duration>,
     },
     /// Messages that were sent to the guest may be missing here: a recovery could not read them. It precedes the messages
     /// after the gap. Unknown deliveries stay unknown.

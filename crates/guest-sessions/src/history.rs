@@ -11,7 +11,7 @@ use crate::MessageBody;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "the parameters of the contract")]
 pub enum HistoryQuery {
-    /// The messages from the one with this id on, oldest first, at most 200.
+    /// The messages from the one with this id on, oldest first, at most the newest 200.
     From(String),
     /// A page of at most 50 messages, newest first, by its number from 1.
     Page(u32),
@@ -105,7 +105,7 @@ pub struct MessagePage<'a> {
     /// The messages, in the order of the query.
     #[serde(borrow)]
     pub messages: Vec<MessageBody<'a>>,
-    /// Number of the next older page, if there is one.
+    /// Number of the next older page, if there is one, and older messages belong to the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_page: Option<u32>,
 }

@@ -107,7 +107,7 @@ fn session_state(event: &SessionEvent, now: Now) -> Option<Line> {
         SessionEvent::Health { expires_at: Some(at) } => {
             Line::info(&format!("the service is healthy; {}", expiry(*at)))
         }
-        SessionEvent::HistoryFailed { reason } => Line::error(&format!(
+        SessionEvent::HistoryFailed { reason, .. } => Line::error(&format!(
             "cannot read the history: {reason}; /history tries again"
         )),
         SessionEvent::HistoryUnread { reason, .. } => Line::error(&format!(

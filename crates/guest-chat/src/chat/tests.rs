@@ -313,6 +313,7 @@ fn state_change_is_one_line() {
         (
             Event::Session(SessionEvent::HistoryFailed {
                 reason: "the API is silent\x07".to_owned(),
+                retry_after: None,
             }),
             r"! cannot read the history: the API is silent\u{7}; /history tries again",
         ),

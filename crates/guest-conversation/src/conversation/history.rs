@@ -126,6 +126,8 @@ pub(super) enum Next {
     Jwt,
     /// It timed out.
     TimedOut,
+    /// The rate limit allows no page for the application yet.
+    Limited { retry_after: Duration },
 }
 
 impl HistoryReader {
@@ -204,6 +206,12 @@ impl HistoryReader {
         if !matches!(reading.step, Step::Wait(until) if until <= now.instant) {
             return None;
         }
+        if reading.purpose == Purpose::Page
+            && let Err(at) = self.reads.check(now.instant)
+        {
+            let retry_after = at.saturating_duration_since(now.instant);
+            return Some(Next::Limited { retry_after });
+        }
         let valid = self
             .jwt
             .as_ref()
@@ -262,7 +270,11 @@ impl HistoryReader {
             HistoryFailure::RateLimited { retry_after } => {
                 let until = now.instant + retry_after.min(MAX_RETRY_AFTER);
                 self.reads.pause_until(until);
-                reading.step = Step::Wait(until);
+                // a page for the application fails at once
+                reading.step = Step::Wait(match reading.purpose {
+                    Purpose::Page => now.instant,
+                    Purpose::Recover { .. } => until,
+                });
                 None
             }
             HistoryFailure::Unauthorized => Some("a new token was not accepted either (401)".to_owned()),

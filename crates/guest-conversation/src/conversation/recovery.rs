@@ -130,6 +130,17 @@ impl Conversation {
         match history.advance(now) {
             None => {}
             Some(Next::TimedOut) => self.report_unread("it took more than a minute"),
+            Some(Next::Limited { retry_after }) => {
+                history.abandon();
+                self.engine.emit(SessionEvent::HistoryFailed {
+                    reason: format!(
+                        "the service allows no further page for {} s",
+                        retry_after.as_secs() + 1
+                    ),
+                    retry_after: Some(retry_after),
+                });
+                self.advance_history(now);
+            }
             Some(Next::Jwt) => match self.engine.pacing.request(now.instant) {
                 Ok(()) => self.transmit_control(ControlRequest::Jwt),
                 Err(at) => {
@@ -154,8 +165,10 @@ impl Conversation {
             None => {}
             Some(true) => self.engine.emit(SessionEvent::Recovered),
             Some(false) => {
-                let reason = stopped.to_owned();
-                self.engine.emit(SessionEvent::HistoryFailed { reason });
+                self.engine.emit(SessionEvent::HistoryFailed {
+                    reason: stopped.to_owned(),
+                    retry_after: None,
+                });
             }
         }
     }
@@ -183,8 +196,10 @@ impl Conversation {
         let is_page = !history.is_recovering();
         let (missed, deferred) = self.take_unread();
         if is_page {
-            let reason = sanitize(reason);
-            return self.engine.emit(SessionEvent::HistoryFailed { reason });
+            return self.engine.emit(SessionEvent::HistoryFailed {
+                reason: sanitize(reason),
+                retry_after: None,
+            });
         }
         self.release(missed, deferred, Vec::new(), Some(reason));
         self.engine.emit(SessionEvent::Recovered);

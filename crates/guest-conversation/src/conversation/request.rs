@@ -22,7 +22,8 @@ pub enum Request {
     /// [`SessionEvent::Cleared`](crate::SessionEvent::Cleared) and the end follow, or a refusal.
     Clear,
     /// Reads a page of the history: [`SessionEvent::History`](crate::SessionEvent::History). Up to four wait, for a
-    /// ready session, since the token is requested on the socket.
+    /// ready session, since the token is requested on the socket. None waits for the rate limit of ten pages in a minute:
+    /// [`SessionEvent::HistoryFailed`](crate::SessionEvent::HistoryFailed) has the time to wait.
     ReadHistory {
         /// Number of the page, newest first, from 1.
         page: u32,

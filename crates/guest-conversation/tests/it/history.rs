@@ -344,24 +344,39 @@ fn history_pages_are_limited_to_ten_a_minute() {
     );
     assert_eq!(peer.frames()[0]["action"], "getJwt");
     peer.receive(&jwt(&peer, 600));
-    let mut read = 0;
-    for second in 0..60 {
-        while let Some(Command::Run(_, Job::ReadHistory(call))) = peer.conversation.poll_command() {
-            read += 1;
-            answer(&mut peer, page(call.page, 9, &[entry("d", 1, "old", false)]));
-            let _ = peer
-                .conversation
-                .request(Request::ReadHistory { page: 9 }, peer.now);
+    let mut pages = Vec::new();
+    while let Some(Command::Run(_, Job::ReadHistory(call))) = peer.conversation.poll_command() {
+        pages.push(call.page);
+        answer(&mut peer, page(call.page, 9, &[entry("d", 1, "old", false)]));
+        if pages.len() < 7 {
+            peer.conversation
+                .request(Request::ReadHistory { page: 9 }, peer.now)
+                .unwrap();
         }
-        if second % 10 == 0 {
-            peer.conversation.handle_alive();
-        }
-        peer.pass(SECOND);
     }
-    assert_eq!(read, 10);
+    assert_eq!(pages, [1, 2, 3, 4, 5, 9, 9, 9, 9, 9]);
     let events = emitted(&mut peer);
-    assert_eq!(events.len(), 10);
-    assert_eq!(events[0], "page 1 of 9");
+    assert_eq!((&*events[0], &*events[9]), ("page 1 of 9", "page 9 of 9"));
+    // further ones fail at once, with the time to wait
+    assert_eq!(events[10..], ["failed page, 60 s"]);
+    peer.pass(20 * SECOND);
+    let read = |peer: &mut VirtualPeer| {
+        peer.conversation
+            .request(Request::ReadHistory { page: 2 }, peer.now)
+            .unwrap();
+    };
+    read(&mut peer);
+    assert_eq!(emitted(&mut peer), ["failed page, 40 s"]);
+    peer.pass(41 * SECOND);
+    read(&mut peer);
+    command(&mut peer);
+    // so do those that the service refuses
+    let retry_after = 7 * SECOND;
+    peer.conversation.handle_outcome(
+        JobOutcome::History(Err(HistoryFailure::RateLimited { retry_after })),
+        peer.now,
+    );
+    assert_eq!(emitted(&mut peer), ["failed page, 7 s"]);
     let mut without = VirtualPeer::web_messaging();
     assert_eq!(
         without

@@ -104,7 +104,10 @@ pub(crate) fn emitted(peer: &mut VirtualPeer) -> Vec<String> {
             let [after, before] = [after, before].map(Option::unwrap_or_default);
             Some(format!("unread {after}..{before}"))
         }
-        Event::Session(SessionEvent::HistoryFailed { .. }) => Some("failed page".to_owned()),
+        Event::Session(SessionEvent::HistoryFailed { retry_after, .. }) => {
+            let seconds = retry_after.map(|wait| format!(", {} s", wait.as_secs()));
+            Some(format!("failed page{}", seconds.unwrap_or_default()))
+        }
         Event::Session(SessionEvent::History(page)) => {
             Some(format!("page {} of {}", page.page, page.page_count))
         }

@@ -31,9 +31,11 @@ pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
             Ok(json_answer(StatusCode::OK, &MessagePage { messages, next_page }))
         }
         Some(HistoryAnswer::NotFound) => {
-            let message = "invalid from: not among the newest 200 messages, read from the newest backwards";
+            let message =
+                "invalid from: the history does not have this message, read from the newest backwards";
             Err(Refusal::new(ErrorCode::NotFound, message))
         }
+        Some(HistoryAnswer::Limited(wait)) => Err(Refusal::too_many_pages(wait)),
         Some(HistoryAnswer::Unavailable(reason)) => {
             tracing::warn!(session = %id, reason, "cannot read the history");
             let message = format!("cannot read the history from Genesys: {reason}, try again later");

@@ -143,6 +143,12 @@ impl Refusal {
         Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
     }
 
+    pub(super) fn too_many_pages(wait: Duration) -> Self {
+        let message = "cannot read the history: Genesys allows ten pages of a session in a minute, wait for the seconds in \
+                       Retry-After";
+        Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
+    }
+
     pub(super) fn too_many_connections() -> Self {
         let message = "cannot accept the connection: too many connections of this address are open, close some, or have the \
                        operator raise `connections_per_address` of [listen]";

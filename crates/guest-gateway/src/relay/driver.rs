@@ -274,7 +274,7 @@ impl Driver {
     fn read_history(&mut self, conversation: &Conversation) {
         while let Some(page) = self.relay.history.poll_page() {
             if let Err(error) = conversation.request(Request::ReadHistory { page }) {
-                self.relay.history.handle_failed(error.to_string());
+                self.relay.history.handle_failed(error.to_string(), None);
             }
         }
         while let Some((request, answer)) = self.relay.history.poll_answer() {

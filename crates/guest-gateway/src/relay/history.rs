@@ -1,6 +1,7 @@
 //! Requests of clients for the history, which are read one after the other.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use guest_conversation::Message;
 use guest_sessions::HistoryQuery;
@@ -15,11 +16,13 @@ const PAGES: u32 = 4;
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "the API handles each")]
 pub enum HistoryAnswer {
-    /// The messages in the order of the query, and the number of the next page.
+    /// The messages in the order of the query, and the number of the next older page, if older messages belong to the answer.
     Messages(Vec<Message>, Option<u32>),
-    /// The message to begin with is not among the newest 200.
+    /// The history does not have the message to begin with.
     NotFound,
-    /// Genesys cannot be reached, or refuses, or limits the rate.
+    /// Genesys allows no page for this time.
+    Limited(Duration),
+    /// Genesys cannot be reached, or refuses.
     Unavailable(String),
 }
 
@@ -101,25 +104,34 @@ impl HistoryRequests {
                 }
                 match first.messages.iter().position(|message| message.id == *from) {
                     Some(at) => {
-                        let mut messages = std::mem::take(&mut first.messages);
-                        messages.truncate(at + 1);
-                        messages.reverse();
-                        HistoryAnswer::Messages(messages, None)
+                        first.messages.truncate(at + 1);
+                        first.take(None)
                     }
-                    None if !is_last && first.page < PAGES => {
+                    None if is_last => HistoryAnswer::NotFound,
+                    None if first.page < PAGES => {
                         first.page += 1;
                         return;
                     }
-                    None => HistoryAnswer::NotFound,
+                    None => first.take(next),
                 }
             }
         };
         self.answer(answer);
     }
 
-    pub(super) fn handle_failed(&mut self, reason: String) {
+    /// A page could not be read, because of the rate limit if there is a time to wait.
+    pub(super) fn handle_failed(&mut self, reason: String, retry_after: Option<Duration>) {
         self.reading = false;
-        self.answer(HistoryAnswer::Unavailable(reason));
+        let read = self
+            .waiting
+            .front_mut()
+            .filter(|first| !first.messages.is_empty());
+        let answer = match (retry_after, read) {
+            (None, _) => HistoryAnswer::Unavailable(reason),
+            (Some(wait), None) => HistoryAnswer::Limited(wait),
+            (Some(_), Some(first)) => first.take(Some(first.page)),
+        };
+        self.answer(answer);
     }
 
     pub(super) fn poll_answer(&mut self) -> Option<(u64, HistoryAnswer)> {
@@ -130,6 +142,15 @@ impl HistoryRequests {
         if let Some(waiting) = self.waiting.pop_front() {
             self.answers.push_back((waiting.request, answer));
         }
+    }
+}
+
+impl Waiting {
+    /// The messages that were read, oldest first.
+    fn take(&mut self, next: Option<u32>) -> HistoryAnswer {
+        let mut messages = std::mem::take(&mut self.messages);
+        messages.reverse();
+        HistoryAnswer::Messages(messages, next)
     }
 }
 
@@ -203,15 +224,38 @@ mod tests {
         requests.handle_page(page(2, 9, [5, 4, 3, 2].into_iter()));
         let expected = ["3", "4", "5", "6"].map(str::to_owned).to_vec();
         assert_eq!(ids(&mut requests), (1, Some((expected, None))));
-        // neither beyond the limit nor beyond the end
-        for (pages, read) in [(9, PAGES), (2, 2)] {
+        // beyond the most pages, and beyond the end
+        let newest = ["4", "3", "2", "1"].map(str::to_owned).to_vec();
+        for (pages, read, answer) in [(9, PAGES, Some((newest, Some(5)))), (2, 2, None)] {
             requests.push(2, HistoryQuery::From("absent".to_owned()));
             for number in 1..=read {
                 assert_eq!(requests.poll_page(), Some(number));
                 requests.handle_page(page(number, pages, [number].into_iter()));
             }
-            assert_eq!(ids(&mut requests), (2, None));
+            assert_eq!(ids(&mut requests), (2, answer));
         }
+    }
+
+    #[test]
+    fn rate_limit_is_answered_with_the_time_to_wait_or_what_was_read() {
+        let (mut requests, wait) = (HistoryRequests::default(), Some(Duration::from_secs(7)));
+        for query in [HistoryQuery::Page(3), HistoryQuery::From("3".to_owned())] {
+            requests.push(1, query);
+            requests.poll_page();
+            requests.handle_failed("limited".to_owned(), wait);
+            let answer = requests.poll_answer();
+            assert!(
+                matches!(answer, Some((1, HistoryAnswer::Limited(given))) if Some(given) == wait),
+                "{answer:?}"
+            );
+        }
+        requests.push(2, HistoryQuery::From("3".to_owned()));
+        requests.poll_page();
+        requests.handle_page(page(1, 9, [6, 5].into_iter()));
+        assert_eq!(requests.poll_page(), Some(2));
+        requests.handle_failed("limited".to_owned(), wait);
+        let read = ["5", "6"].map(str::to_owned).to_vec();
+        assert_eq!(ids(&mut requests), (2, Some((read, Some(2)))));
     }
 
     #[test]
@@ -222,7 +266,7 @@ mod tests {
         }
         assert_eq!(ids(&mut requests), (WAITING as u64, None));
         assert_eq!(requests.poll_page(), Some(1));
-        requests.handle_failed("no route".to_owned());
+        requests.handle_failed("no route".to_owned(), None);
         assert_eq!(ids(&mut requests), (0, None));
         assert_eq!(requests.poll_page(), Some(1));
     }
@@ -237,7 +281,7 @@ mod tests {
         requests.retain(|request| request == 5);
         requests.push(9, HistoryQuery::Page(1));
         for answered in [0, 5, 9] {
-            requests.handle_failed("no route".to_owned());
+            requests.handle_failed("no route".to_owned(), None);
             assert_eq!(ids(&mut requests), (answered, None));
             requests.poll_page();
         }

@@ -380,7 +380,9 @@ impl Relay {
                 });
             }
             SessionEvent::History(page) => self.history.handle_page(*page),
-            SessionEvent::HistoryFailed { reason } => self.history.handle_failed(reason),
+            SessionEvent::HistoryFailed { reason, retry_after } => {
+                self.history.handle_failed(reason, retry_after)
+            }
             SessionEvent::Recovered => {
                 self.recovered = true;
                 self.decide();

@@ -1,5 +1,7 @@
 //! The history of a conversation, read by its guest.
 
+use std::time::Duration;
+
 use genesys_sim::Script;
 use guest_conversation::Direction;
 use guest_sessions::HistoryQuery;
@@ -116,6 +118,41 @@ async fn history_has_pages_newest_first() {
     assert_eq!(second.json()["nextPage"], Value::Null);
     let all = format!("?from={}", second.json()["messages"][5]["id"].as_str().unwrap());
     assert_eq!(texts(&api.send(messages(&session, &all)).await).len(), 56);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn history_of_a_long_gap_continues_and_the_eleventh_page_of_a_minute_is_refused() {
+    let world = chatty_world().await;
+    let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
+    let mut page = Page::of(&session).await;
+    page.message("first").await;
+    let first = page.until("message").await["id"].as_str().unwrap().to_owned();
+    for _ in 0..4 {
+        page.message("flood").await;
+        while page.until("message").await["text"] != "54" {}
+    }
+    // two of the beginning, and four times the question with its answers
+    let newest = api.send(messages(&session, &format!("?from={first}"))).await;
+    assert_eq!(
+        (texts(&newest).len(), &newest.json()["nextPage"]),
+        (200, &json!(5))
+    );
+    let oldest = api.send(messages(&session, "?page=5")).await;
+    assert_eq!(texts(&oldest)[24..], ["You said: first", "first"]);
+    assert_eq!(oldest.json()["messages"][24]["id"], *first);
+    let mut limited = oldest;
+    while limited.status == StatusCode::OK {
+        limited = api.send(messages(&session, "?page=5")).await;
+    }
+    assert_eq!(limited.status, StatusCode::TOO_MANY_REQUESTS, "{}", limited.text);
+    assert!(limited.json()["message"].as_str().unwrap().contains("ten pages"));
+    let wait: u64 = limited.header("retry-after").parse().unwrap();
+    world.clock.advance(Duration::from_secs(wait));
+    assert_eq!(
+        api.send(messages(&session, "?page=5")).await.status,
+        StatusCode::OK
+    );
     world.stop().await;
 }
 

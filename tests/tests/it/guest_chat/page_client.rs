@@ -178,6 +178,50 @@ async fn guest_chat_reports_each_state_once() {
 }
 
 #[tokio::test]
+async fn guest_chat_reads_a_long_gap_page_by_page() {
+    let Some(mut visit) = Visit::start("guest-chat with a long gap").await else {
+        return;
+    };
+    visit.see(".consent form").await;
+    let start = format!(
+        "(async () => {{
+            {PAGE_CLIENT}
+            const message = (id) => ({{ id, text: id, from: {{ kind: 'bot' }}, timestamp: `2026-01-01T00:00:0${{id}}Z` }});
+            const answers = [{{ messages: [message('6')], nextPage: 5 }}, null, {{ messages: [message('5'), message('4')], nextPage: 6 }}];
+            globalThis.asked = [];
+            client.history = async (query) => {{
+                asked.push(query);
+                return answers.shift() ?? Promise.reject(new Error('limited'));
+            }};
+            await document.querySelector('guest-chat').start(client);
+            emit('gap', {{ readFrom: '4' }});
+        }})()"
+    );
+    visit.browser.evaluate(&start).await;
+    for label in ["Show earlier messages", "Try again"] {
+        visit
+            .browser
+            .until(&format!(
+                "{ROOT}.querySelector('.separator button').textContent === '{label}'"
+            ))
+            .await;
+        visit.click(".separator button").await;
+    }
+    // the message before the gap ends it
+    visit
+        .browser
+        .until(&format!("{ROOT}.querySelector('.separator') === null"))
+        .await;
+    let texts = format!("[...{ROOT}.querySelectorAll('.message .text')].map((text) => text.textContent)");
+    assert_eq!(visit.browser.evaluate(&texts).await, json!(["4", "5", "6"]));
+    assert_eq!(
+        visit.browser.evaluate("asked").await,
+        json!([{ "from": "4" }, { "page": 5 }, { "page": 5 }])
+    );
+    visit.check_quiet();
+}
+
+#[tokio::test]
 async fn guest_chat_shows_only_what_belongs_to_its_conversation() {
     let Some(mut visit) = Visit::start("guest-chat with late and cleared messages").await else {
         return;

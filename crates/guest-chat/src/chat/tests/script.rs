@@ -14,6 +14,7 @@ fn script_waits_for_the_result_of_each_command() {
             "/history",
             Event::Session(SessionEvent::HistoryFailed {
                 reason: String::new(),
+                retry_after: None,
             }),
         ),
         ("/wait", message("Hello", "")),

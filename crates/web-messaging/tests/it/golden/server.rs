@@ -222,9 +222,14 @@ fn content_of_both_quick_reply_types_is_equal() {
 #[test]
 fn item_that_does_not_match_its_type_is_kept_unparsed() {
     let frame = r#"{"type":"message","class":"StructuredMessage","code":200,"body":{"type":"Structured","direction":"Outbound",
-        "content":[{"contentType":"Card","card":{"title":7}},7,{"card":{}}],"events":[{"eventType":"Typing"},"x"]}}"#;
+        "content":[{"contentType":"Card","card":{"title":7}},7,{"card":{}},{"contentType":0,"attachment":{"id":"a"}}],"events":[{"eventType":"Typing"},"x"]}}"#;
     read(frame, |message| {
-        let [Content::Other(card), Content::Other(number), Content::Other(bare)] = &message.content[..]
+        let [
+            Content::Other(card),
+            Content::Other(number),
+            Content::Other(bare),
+            Content::Other(numbered),
+        ] = &message.content[..]
         else {
             panic!("{message:?}")
         };
@@ -232,7 +237,13 @@ fn item_that_does_not_match_its_type_is_kept_unparsed() {
             (card.class(), card.as_str()),
             (Some("Card"), r#"{"contentType":"Card","card":{"title":7}}"#)
         );
-        assert_eq!((number.class(), bare.class()), (None, None));
+        assert_eq!(
+            (number.class(), bare.class(), numbered.class()),
+            (None, None, None)
+        );
+        // a page has a text in their place
+        assert!(message.content.iter().all(|item| !item.is_well_formed()));
+        assert_eq!(message.content[3].fallback_text(), "[unknown]");
         assert!(
             message
                 .events
