@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::store::PAGE;
 use crate::trail::is_since;
-use crate::{EntryQuery, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
+use crate::{CheckpointQuery, EntryQuery, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
 
 /// Signs the current head of the log and writes the log, with all its checkpoints, to the file at `path`.
 ///
@@ -92,7 +92,7 @@ impl LogPage {
         let wanted = (entries.len() + 1 + usize::from(from == 0)).min(PAGE);
         let mut checkpoints = Vec::new();
         if first <= next {
-            checkpoints = store.checkpoints(first, wanted).await?;
+            checkpoints = store.checkpoints(CheckpointQuery::From(first), wanted).await?;
         }
         if let Some(last) = checkpoints.get(PAGE - 1) {
             // there may be more of them

@@ -49,8 +49,8 @@ pub use shared_token::SharedToken;
 pub use sqlite::{Keys, Rekey, SqliteStore};
 pub use stats::{QueueStats, Stats};
 pub use store::{
-    Change, Committed, EntryQuery, Limits, SessionQuery, Store, StoreFuture, StoredCheckpoint, StoredEntry,
-    Unit,
+    Change, CheckpointQuery, Committed, EntryQuery, Limits, SessionQuery, Store, StoreFuture,
+    StoredCheckpoint, StoredEntry, Unit,
 };
 #[cfg(feature = "token-source")]
 pub use token_source::SharedTokenSource;

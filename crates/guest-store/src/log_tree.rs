@@ -7,7 +7,7 @@ use audit::proof::{ConsistencyProof, InclusionProof, consistency_subtrees, inclu
 use audit::{Hash, Tree};
 
 use crate::store::PAGE;
-use crate::{EntryQuery, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
+use crate::{CheckpointQuery, EntryQuery, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
 
 /// Leaves of a block. A power of two.
 const BLOCK: u64 = 256;
@@ -55,7 +55,11 @@ impl LogTree {
         let Some(size) = size else {
             return Ok(store.checkpoint().await?);
         };
-        let found = store.checkpoints(size, 1).await?.into_iter().next();
+        let found = store
+            .checkpoints(CheckpointQuery::From(size), 1)
+            .await?
+            .into_iter()
+            .next();
         let found = found.filter(|checkpoint| checkpoint.size == size);
         found.ok_or(ProveError::NoCheckpoint { size })
     }

@@ -3,7 +3,6 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use audit::Draft;
 use genesys_api::SessionId;
 use time::OffsetDateTime;
 
@@ -58,7 +57,7 @@ pub struct Leases {
 }
 
 impl Leased {
-    /// The settlement of this lease, without a pause and entries.
+    /// The settlement of this lease, without a pause.
     #[must_use]
     pub fn settlement(&self, settled: Settled, at: OffsetDateTime) -> Settlement {
         Settlement {
@@ -70,7 +69,6 @@ impl Leased {
             rest_until: None,
             disable_webhook: false,
             attempt: None,
-            entries: Vec::new(),
         }
     }
 }
@@ -130,8 +128,6 @@ pub struct Settlement {
     pub disable_webhook: bool,
     /// The attempt for the log of deliveries, if one was made.
     pub attempt: Option<DeliveryAttempt>,
-    /// Audit entries to log with it.
-    pub entries: Vec<Draft>,
 }
 
 /// A change of the number of deliveries to one webhook under lease at a time. The store keeps the number in memory.

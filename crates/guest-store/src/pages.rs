@@ -42,7 +42,7 @@ impl SessionQuery {
             Self::All(after) | Self::Live(after) | Self::OfGuest { after, .. } => {
                 *after = Some(last.id.clone())
             }
-            Self::EndedBefore(_) => {}
+            Self::EndedBefore(_) | Self::Id(_) => {}
         }
     }
 }

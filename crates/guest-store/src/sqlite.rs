@@ -35,14 +35,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use audit::{Signer, VerifierKey};
-use genesys_api::{IdempotencyKey, SessionId, entropy};
+use genesys_api::{IdempotencyKey, entropy};
 use rusqlite::Connection;
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
-    Committed, Delivery, DeliveryQuery, EntryQuery, Leases, Limits, SealKey, Session, SessionQuery,
-    Settlement, SharedToken, Stats, Store, StoreError, StoreErrorKind, StoreFuture, StoredCheckpoint,
+    CheckpointQuery, Committed, Delivery, DeliveryQuery, EntryQuery, Leases, Limits, SealKey, Session,
+    SessionQuery, SharedToken, Stats, Store, StoreError, StoreErrorKind, StoreFuture, StoredCheckpoint,
     StoredEntry, StoredRequest, Unit, Webhook,
 };
 use error::SqliteError;
@@ -210,11 +210,6 @@ impl Store for SqliteStore {
         self.write(move |transaction| transaction.commit(&unit))
     }
 
-    fn session(&self, id: &SessionId) -> StoreFuture<'_, Option<Session>> {
-        let id = id.clone();
-        self.read(move |reader| reader.session(&id))
-    }
-
     fn sessions(&self, query: SessionQuery, limit: usize) -> StoreFuture<'_, Vec<Session>> {
         self.read(move |reader| reader.sessions(&query, limit))
     }
@@ -245,10 +240,6 @@ impl Store for SqliteStore {
         self.write(move |transaction| transaction.lease(now, lease, limit))
     }
 
-    fn settle_delivery(&self, settlement: Settlement) -> StoreFuture<'_, ()> {
-        self.write(move |transaction| transaction.settle(&settlement))
-    }
-
     fn deliveries(&self, query: DeliveryQuery, limit: usize) -> StoreFuture<'_, Vec<Delivery>> {
         self.read(move |reader| reader.deliveries(&query, limit))
     }
@@ -257,12 +248,11 @@ impl Store for SqliteStore {
         self.read(move |reader| reader.entries(&query, limit))
     }
 
-    fn checkpoint(&self) -> StoreFuture<'_, StoredCheckpoint> {
-        self.write(|transaction| transaction.checkpoint())
-    }
-
-    fn checkpoints(&self, from: u64, limit: usize) -> StoreFuture<'_, Vec<StoredCheckpoint>> {
-        self.read(move |reader| reader.checkpoints(from, limit))
+    fn checkpoints(&self, query: CheckpointQuery, limit: usize) -> StoreFuture<'_, Vec<StoredCheckpoint>> {
+        match query {
+            CheckpointQuery::From(from) => self.read(move |reader| reader.checkpoints(from, limit)),
+            CheckpointQuery::Head => self.write(|transaction| Ok(vec![transaction.checkpoint()?])),
+        }
     }
 
     fn stats(&self) -> StoreFuture<'_, Stats> {

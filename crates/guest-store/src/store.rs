@@ -37,12 +37,6 @@ pub trait Store: Debug + Send + Sync {
     /// concern this unit, of which nothing was stored. `Unavailable` and `Poisoned` concern the store.
     fn commit(&self, unit: Unit) -> StoreFuture<'_, Committed>;
 
-    /// Returns the session with this id.
-    ///
-    /// # Errors
-    /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if its row cannot be read.
-    fn session(&self, id: &SessionId) -> StoreFuture<'_, Option<Session>>;
-
     /// Returns the first `limit` sessions of a query, at most 1,000.
     ///
     /// A session whose row cannot be read is skipped and logged as an error. It does not count toward the limit: a page
@@ -82,13 +76,6 @@ pub trait Store: Debug + Send + Sync {
     fn lease_deliveries(&self, now: OffsetDateTime, lease: Duration, limit: usize)
     -> StoreFuture<'_, Leases>;
 
-    /// Settles a delivery and logs its entries, in one transaction.
-    ///
-    /// # Errors
-    /// [`StoreErrorKind::Fenced`](crate::StoreErrorKind::Fenced) if the caller no longer holds its lease: it was leased
-    /// again or settled, its webhook or its session was removed.
-    fn settle_delivery(&self, settlement: Settlement) -> StoreFuture<'_, ()>;
-
     /// Returns the first `limit` deliveries of a query, at most 1,000. A webhook has the last
     /// [`Limits::webhook_deliveries`] attempted ones in each [`DeliveryState`](crate::DeliveryState), and all that wait.
     fn deliveries(&self, query: DeliveryQuery, limit: usize) -> StoreFuture<'_, Vec<Delivery>>;
@@ -100,17 +87,13 @@ pub trait Store: Debug + Send + Sync {
     /// was altered, removed or inserted.
     fn entries(&self, query: EntryQuery, limit: usize) -> StoreFuture<'_, Vec<StoredEntry>>;
 
-    /// Signs the current head of the log, stores the signed note and returns it. Without new entries it returns the last
-    /// note.
+    /// Returns a page of the first `limit` checkpoints of a query, at most 1,000.
     ///
-    /// The store also signs after every 256 entries.
-    fn checkpoint(&self) -> StoreFuture<'_, StoredCheckpoint>;
-
-    /// Returns a page of at most 1,000 checkpoints over at least `from` entries, smallest first.
+    /// The store signs the head of the log after every 256 entries, and for [`CheckpointQuery::Head`].
     ///
     /// # Errors
     /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if one was altered, removed or inserted.
-    fn checkpoints(&self, from: u64, limit: usize) -> StoreFuture<'_, Vec<StoredCheckpoint>>;
+    fn checkpoints(&self, query: CheckpointQuery, limit: usize) -> StoreFuture<'_, Vec<StoredCheckpoint>>;
 
     /// Returns the counts of the store's contents.
     ///
@@ -127,6 +110,22 @@ pub trait Store: Debug + Send + Sync {
 
     /// Returns the key that verifies the log.
     fn verifier_key(&self) -> &VerifierKey;
+
+    /// Returns the session with this id.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if its row cannot be read.
+    fn session<'a>(&'a self, id: &SessionId) -> StoreFuture<'a, Option<Session>> {
+        let found = self.sessions(SessionQuery::Id(id.clone()), 1);
+        Box::pin(async { Ok(found.await?.pop()) })
+    }
+
+    /// Signs the current head of the log, stores the signed note and returns it. Without new entries it returns the last
+    /// note.
+    fn checkpoint(&self) -> StoreFuture<'_, StoredCheckpoint> {
+        let signed = self.checkpoints(CheckpointQuery::Head, 1);
+        Box::pin(async { signed.await?.pop().ok_or_else(|| StoreErrorKind::Corrupt.into()) })
+    }
 }
 
 /// A unit of work: one change, its audit entries, its outgoing events, and what it adds to totals.
@@ -197,6 +196,11 @@ pub enum Change {
     },
     /// Removal of a webhook with its deliveries.
     RemoveWebhook(WebhookId),
+    /// The outcome of a leased delivery.
+    ///
+    /// The error is [`StoreErrorKind::Fenced`](crate::StoreErrorKind::Fenced) if the caller no longer holds the lease: it was leased
+    /// again or settled, its webhook or its session was removed.
+    Settle(Settlement),
     /// Repetition of deliveries of the log whose sessions are stored, with their ids. An event is queued again if the queue
     /// has room. A snapshot stands again for its range, with another id. [`Committed`] has the number of both.
     ReplayDeliveries {
@@ -231,11 +235,13 @@ pub enum SessionQuery {
     All(Option<SessionId>),
     /// Sessions that ended at this time or before, oldest end first.
     EndedBefore(OffsetDateTime),
+    /// The session with this id. A row that cannot be read is the error
+    /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt).
+    Id(SessionId),
     /// Live sessions after this one, in the same order.
     Live(Option<SessionId>),
     /// The sessions of a guest, also ended ones, in the order of [`SessionQuery::All`]. The cost grows with all sessions.
-    /// A row that cannot be read is the
-    /// error [`StoreErrorKind::Unreadable`](crate::StoreErrorKind::Unreadable).
+    /// A row that cannot be read is the error [`StoreErrorKind::Unreadable`](crate::StoreErrorKind::Unreadable).
     OfGuest {
         /// The guest.
         guest: GuestId,
@@ -244,6 +250,16 @@ pub enum SessionQuery {
         /// The session before the page.
         after: Option<SessionId>,
     },
+}
+
+/// A query of checkpoints.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum CheckpointQuery {
+    /// Those over at least this number of entries, smallest first.
+    From(u64),
+    /// The one over all entries, which is signed if it is not.
+    Head,
 }
 
 /// A query of audit entries.

@@ -6,12 +6,13 @@ mod verify;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use audit::Actor;
 use audit::files::Export;
 use clap::{Args, Subcommand};
 use genesys_api::{Clock, SessionId, error_chain};
-use guest_store::{Limits, SqliteStore, StoreErrorKind};
+use guest_store::{Limits, SqliteStore, Store, StoreErrorKind};
 use time::OffsetDateTime;
 
 use self::read::Format;
@@ -152,7 +153,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 }
 
 /// Opens the store of a stopped gateway.
-pub(super) fn open_store(config: &Path) -> Result<(Config, SqliteStore), Failure> {
+pub(super) fn open_store(config: &Path) -> Result<(Config, Arc<dyn Store>), Failure> {
     let (config, keys) = read_config(config)?;
     let path = &config.store.path;
     let name = path.display();
@@ -168,7 +169,7 @@ pub(super) fn open_store(config: &Path) -> Result<(Config, SqliteStore), Failure
         };
         Failure::usage(format!("{name}: {}{other}", error_chain(&error)))
     })?;
-    Ok((config, store))
+    Ok((config, Arc::new(store)))
 }
 
 /// The failure of a command whose file does not exist.
@@ -193,7 +194,7 @@ pub(super) fn create_export(out: &Path) -> Result<Export, Failure> {
 
 /// Records an export or another read by the operator, before anything is read.
 pub(super) async fn record_export(
-    store: &SqliteStore,
+    store: &dyn Store,
     command: &'static str,
     action: &'static str,
 ) -> Result<(), Failure> {

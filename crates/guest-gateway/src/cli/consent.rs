@@ -1,13 +1,14 @@
 //! `consent`: export of consent records, for the controller and for the guests.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Subcommand;
 use genesys_api::{Clock, SessionId};
 use guest_payload::iso27560::Record;
 use guest_sessions::ConsentRecords;
 use guest_sessions::client::{RestClient, calls};
-use guest_store::{SqliteStore, Store as _};
+use guest_store::Store;
 use guest_suite::SessionInfo;
 use guest_suite::direct::stored_sessions;
 use serde::Deserialize;
@@ -62,7 +63,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                 let found = store.session(id).await.map_err(Failure::caused_by)?;
                 found.ok_or_else(|| unknown(id))?;
             }
-            record_export(&store, "guest-gateway consent export", "consent.exported").await?;
+            record_export(&*store, "guest-gateway consent export", "consent.exported").await?;
             Records::Stopped(Box::new(config), store)
         }
         Opened::Running(client) => Records::Running(client),
@@ -96,7 +97,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 
 /// The consent records of a gateway.
 enum Records {
-    Stopped(Box<Config>, SqliteStore),
+    Stopped(Box<Config>, Arc<dyn Store>),
     Running(RestClient),
 }
 
@@ -114,7 +115,7 @@ impl Records {
             }
         };
         let now = Clock::system().now().utc;
-        let sessions = stored_sessions(store, after, now)
+        let sessions = stored_sessions(&**store, after, now)
             .await
             .map_err(Failure::caused_by)?;
         let record = |session: &SessionInfo| {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use audit::Actor;
 use clap::Subcommand;
@@ -212,7 +211,7 @@ async fn stopped(
     let (gateway, store) = open_store(config)?;
     // nothing is sent to Genesys
     let hosts = Hosts::of_domain("mypurecloud.com").map_err(Failure::failed)?;
-    let mut config = DirectConfig::with_store(hosts, Arc::new(store)).map_err(Failure::caused_by)?;
+    let mut config = DirectConfig::with_store(hosts, store).map_err(Failure::caused_by)?;
     config.policy = gateway.sessions.policy;
     let request = GuestRequest {
         guest: guest.clone(),

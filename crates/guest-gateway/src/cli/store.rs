@@ -256,7 +256,7 @@ async fn vacuum(config: &Path) -> Result<(), Failure> {
     require(path)?;
     SqliteStore::vacuum(path, &keys.for_store()).map_err(|error| unusable(path, &error))?;
     let (_, store) = open_store(config)?;
-    record_export(&store, "guest-gateway store vacuum", "store.vacuumed").await?;
+    record_export(&*store, "guest-gateway store vacuum", "store.vacuumed").await?;
     print_line(&format!("{} vacuumed.", path.display()));
     verify(path, &keys)
 }

@@ -4,7 +4,7 @@ use audit::{Entry, Pseudonym, files, leaf_hash};
 
 use super::Make;
 use super::samples::{draft, stored};
-use crate::{EntryQuery, Limits, Unit, export, verify};
+use crate::{CheckpointQuery, EntryQuery, Limits, Unit, export, verify};
 
 fn entries(subjects: impl Iterator<Item = String>) -> Unit {
     Unit {
@@ -52,7 +52,10 @@ pub(crate) async fn entries_page_by_subject(make: Make) {
 pub(crate) async fn checkpoint_follows_every_256_entries(make: Make) {
     let store = make(Limits::default());
     let sizes = async |from, limit| {
-        let found = store.checkpoints(from, limit).await.expect("readable");
+        let found = store
+            .checkpoints(CheckpointQuery::From(from), limit)
+            .await
+            .expect("readable");
         found.iter().map(|checkpoint| checkpoint.size).collect::<Vec<_>>()
     };
     let empty = store.checkpoint().await.expect("signable");

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::Make;
 use super::samples::{at, bad_draft, draft, event, events, session, store_sessions, stored, unit, webhook};
-use crate::{Change, Event, Leased, Limits, Pace, Payload, Settled, Settlement, Store, StoreErrorKind};
+use crate::{Change, Event, Leased, Limits, Pace, Payload, Settled, Settlement, Store, StoreErrorKind, Unit};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -29,12 +29,14 @@ pub(super) fn settlement(leased: &Leased, settled: Settled) -> Settlement {
         rest_until: None,
         disable_webhook: false,
         attempt: None,
-        entries: Vec::new(),
     }
 }
 
 pub(super) async fn fenced(store: &dyn Store, settlement: Settlement) {
-    let error = store.settle_delivery(settlement).await.expect_err("it is fenced");
+    let error = store
+        .commit(Change::Settle(settlement).into())
+        .await
+        .expect_err("it is fenced");
     assert_eq!(error.kind(), StoreErrorKind::Fenced);
 }
 
@@ -67,7 +69,10 @@ pub(crate) async fn lease_is_exclusive_until_it_ends(make: Make) {
     assert!(second.fence > first.fence);
     fenced(&*store, settlement(&first, Settled::Delivered)).await;
     let retry = settlement(&second, Settled::RetryAt(at(300)));
-    store.settle_delivery(retry.clone()).await.expect("settled");
+    store
+        .commit(Change::Settle(retry.clone()).into())
+        .await
+        .expect("settled");
     fenced(&*store, retry).await;
     assert!(lease(&*store, at(299), 10).await.is_empty());
     let third = lease(&*store, at(300), 10).await.remove(0);
@@ -75,7 +80,10 @@ pub(crate) async fn lease_is_exclusive_until_it_ends(make: Make) {
     assert!(third.fence > second.fence);
     // a lease that ended is still the last one
     let late = settlement(&third, Settled::Delivered);
-    store.settle_delivery(late.clone()).await.expect("settled");
+    store
+        .commit(Change::Settle(late.clone()).into())
+        .await
+        .expect("settled");
     fenced(&*store, late).await;
     assert_eq!(store.stats().await.expect("readable").outbox_pending, 0);
     let endless = store.lease_deliveries(at(0), Duration::MAX, usize::MAX).await;
@@ -128,7 +136,10 @@ pub(crate) async fn leases_are_fair(make: Make) {
         .iter()
         .find(|leased| leased.webhook.id.as_str() == "a");
     let settled = settlement(of_a.expect("there are two"), Settled::RetryAt(at(1_000)));
-    store.settle_delivery(settled).await.expect("settled");
+    store
+        .commit(Change::Settle(settled).into())
+        .await
+        .expect("settled");
     assert_eq!(count(&lease(&*store, at(4), 100).await), counts(&[("a", 1)]));
     let leased = lease(&*store, at(60), 100).await;
     assert_eq!(count(&leased), counts(&[("a", 2), ("b", 1)]));
@@ -263,7 +274,10 @@ pub(crate) async fn number_of_leases_follows_pace(make: Make) {
             pace,
             ..settlement(&under_lease.remove(0), Settled::Delivered)
         };
-        store.settle_delivery(settlement).await.expect("settled");
+        store
+            .commit(Change::Settle(settlement).into())
+            .await
+            .expect("settled");
         under_lease.extend(lease(&*store, at(0), 100).await);
         assert_eq!(under_lease.len(), count, "{pace:?}");
     }
@@ -290,7 +304,10 @@ pub(crate) async fn webhook_is_not_leased_before_rest_until(make: Make) {
             rest_until,
             ..settlement(&leased[delivery], settled)
         };
-        store.settle_delivery(settlement).await.expect("settled");
+        store
+            .commit(Change::Settle(settlement).into())
+            .await
+            .expect("settled");
         let webhook = store.webhooks().await.expect("readable").remove(0);
         assert_eq!(webhook.rest_until, Some(at(30)), "it is never shortened");
     }
@@ -319,12 +336,11 @@ pub(crate) async fn settlement_counts_failures(make: Make) {
     stored(&*store, events(many.collect())).await;
     let leased = lease(&*store, at(0), 10).await;
 
-    let mut unsealable = settlement(&leased[0], Settled::Delivered);
-    unsealable.entries = vec![draft("g"), bad_draft()];
-    let error = store
-        .settle_delivery(unsealable)
-        .await
-        .expect_err("it is refused");
+    let unsealable = Unit {
+        entries: vec![draft("g"), bad_draft()],
+        ..unit(Change::Settle(settlement(&leased[0], Settled::Delivered)))
+    };
+    let error = store.commit(unsealable).await.expect_err("it is refused");
     assert_eq!(error.kind(), StoreErrorKind::Invalid);
     let stats = store.stats().await.expect("readable");
     assert_eq!((stats.outbox_pending, stats.audit_entries), (4, 0));
@@ -339,12 +355,12 @@ pub(crate) async fn settlement_counts_failures(make: Make) {
         )
     };
     store
-        .settle_delivery(settlement(&leased[3], Settled::NotSent(at(1_000))))
+        .commit(Change::Settle(settlement(&leased[3], Settled::NotSent(at(1_000)))).into())
         .await
         .expect("settled");
     assert_eq!(health().await, (None, 0, true, 1), "nothing was sent");
     store
-        .settle_delivery(settlement(&leased[0], Settled::RetryAt(at(90))))
+        .commit(Change::Settle(settlement(&leased[0], Settled::RetryAt(at(90)))).into())
         .await
         .expect("settled");
     assert_eq!(health().await, (Some(at(30)), 1, true, 1));
@@ -352,14 +368,14 @@ pub(crate) async fn settlement_counts_failures(make: Make) {
         at: at(40),
         ..settlement(&leased[1], Settled::Dead)
     };
-    store.settle_delivery(later).await.expect("settled");
+    store.commit(Change::Settle(later).into()).await.expect("settled");
     assert_eq!(
         health().await,
         (Some(at(30)), 2, true, 1),
         "since the first failure"
     );
     store
-        .settle_delivery(settlement(&leased[2], Settled::Delivered))
+        .commit(Change::Settle(settlement(&leased[2], Settled::Delivered)).into())
         .await
         .expect("settled");
     assert_eq!(health().await, (None, 0, true, 1));
@@ -367,10 +383,13 @@ pub(crate) async fn settlement_counts_failures(make: Make) {
     let again = lease(&*store, at(90), 10).await.remove(0);
     let last = Settlement {
         disable_webhook: true,
-        entries: vec![draft("g"), draft("g")],
         ..settlement(&again, Settled::Dead)
     };
-    store.settle_delivery(last).await.expect("settled");
+    let last = Unit {
+        entries: vec![draft("g"), draft("g")],
+        ..unit(Change::Settle(last))
+    };
+    stored(&*store, last).await;
     assert_eq!(health().await, (Some(at(30)), 1, false, 2));
     let stats = store.stats().await.expect("readable");
     assert_eq!((stats.outbox_pending, stats.snapshots_pending), (2, 1));

@@ -28,7 +28,10 @@ async fn settle(store: &dyn Store, leased: &Leased, settled: Settled, attempt: D
         attempt: Some(attempt),
         ..settlement(leased, settled)
     };
-    store.settle_delivery(settlement).await.expect("settled");
+    store
+        .commit(Change::Settle(settlement).into())
+        .await
+        .expect("settled");
 }
 
 async fn select(store: &dyn Store, select: DeliverySelect, limit: usize) -> Vec<Delivery> {

@@ -163,19 +163,21 @@ async fn compare(store: &dyn Store, requests: Vec<Request>) {
                     3 => Settled::Dead,
                     _ => Settled::Unwanted,
                 };
-                let found = store
-                    .settle_delivery(Settlement {
-                        pace: Pace::Same,
-                        delivery: lease.id.clone(),
-                        fence: lease.fence,
-                        at: at(model.now),
-                        settled,
-                        rest_until: rest.map(|seconds| at(model.now + seconds)),
-                        disable_webhook: disable,
-                        attempt: Some(attempt(model.now)),
-                        entries: vec![draft("g")],
-                    })
-                    .await;
+                let settlement = Settlement {
+                    pace: Pace::Same,
+                    delivery: lease.id.clone(),
+                    fence: lease.fence,
+                    at: at(model.now),
+                    settled,
+                    rest_until: rest.map(|seconds| at(model.now + seconds)),
+                    disable_webhook: disable,
+                    attempt: Some(attempt(model.now)),
+                };
+                let unit = Unit {
+                    entries: vec![draft("g")],
+                    ..Change::Settle(settlement).into()
+                };
+                let found = store.commit(unit).await.map(drop);
                 let expected = model.settle(lease, settled, rest, disable);
                 assert_eq!(found.map_err(|error| error.kind()), expected, "{text}");
             }

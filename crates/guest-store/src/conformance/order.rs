@@ -53,7 +53,10 @@ fn names(leased: &[Leased]) -> Vec<String> {
 
 async fn settle(store: &dyn Store, leased: &Leased, settled: Settled) {
     let settlement = settlement(leased, settled);
-    store.settle_delivery(settlement).await.expect("settled");
+    store
+        .commit(Change::Settle(settlement).into())
+        .await
+        .expect("settled");
 }
 
 /// The sequence numbers of the waiting deliveries, with the id of that which each waits for.
@@ -161,7 +164,10 @@ pub(crate) async fn order_is_kept_by_what_changes_a_queue(make: Make) {
         attempt: Some(dead),
         ..settlement(&first, Settled::Dead)
     };
-    store.settle_delivery(settled).await.expect("settled");
+    store
+        .commit(Change::Settle(settled).into())
+        .await
+        .expect("settled");
     let second = due(&*store, 1).await.remove(0);
     assert_eq!(name(&second), "s-1 2");
     let replayed = Change::ReplayDeliveries {

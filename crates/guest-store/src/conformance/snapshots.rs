@@ -36,7 +36,10 @@ async fn put(store: &dyn Store, id: &str, version: u64, enabled: bool) {
 
 async fn settle(store: &dyn Store, leased: &Leased, settled: Settled) {
     let settlement = settlement(leased, settled);
-    store.settle_delivery(settlement).await.expect("settled");
+    store
+        .commit(Change::Settle(settlement).into())
+        .await
+        .expect("settled");
 }
 
 async fn stats(store: &dyn Store) -> Stats {
@@ -288,7 +291,7 @@ pub(crate) async fn disabled_webhook_keeps_what_it_misses(make: Make) {
         disable_webhook: true,
         ..settlement(&held[0], Settled::RetryAt(at(500)))
     };
-    store.settle_delivery(last).await.expect("settled");
+    store.commit(Change::Settle(last).into()).await.expect("settled");
     // one that is in flight counts
     settle(&*store, &held[1], Settled::Delivered).await;
     let queue = async || {

@@ -98,7 +98,10 @@ pub(crate) async fn webhook_put_keeps_or_resets_health(make: Make) {
                 Settled::RetryAt(at(9_000)),
             )
         };
-        store.settle_delivery(failed).await.expect("settled");
+        store
+            .commit(Change::Settle(failed).into())
+            .await
+            .expect("settled");
     };
     let failed = |second| (Some(at(second)), 1, Some(at(second + 1)));
     let reset = (None, 0, None);

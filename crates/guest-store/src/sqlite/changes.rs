@@ -57,6 +57,10 @@ impl Transaction<'_, '_> {
                 self.remove_old_deliveries(micros(*before))?;
                 Ok(None)
             }
+            Change::Settle(settlement) => {
+                self.settle(settlement)?;
+                Ok(None)
+            }
             // counted by the commit
             Change::ReplayDeliveries { .. } => Ok(None),
             Change::RemoveRequests { before } => {

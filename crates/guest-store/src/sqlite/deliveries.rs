@@ -167,7 +167,6 @@ impl Transaction<'_, '_> {
         let held = held.ok_or(StoreErrorKind::Fenced)?;
         self.turns.touch(&held.webhook);
         self.turns.set_pace(&held.webhook, settlement.pace, self.limits);
-        self.log(&settlement.entries)?;
         self.log_attempt(&held, settlement)?;
         match settlement.settled {
             Settled::RetryAt(when) | Settled::NotSent(when) => {

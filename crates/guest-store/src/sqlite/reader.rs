@@ -30,7 +30,7 @@ pub(super) struct Reader<'r, 'c> {
 }
 
 impl Reader<'_, '_> {
-    pub(super) fn session(&mut self, id: &SessionId) -> Result<Option<Session>, SqliteError> {
+    fn session(&mut self, id: &SessionId) -> Result<Option<Session>, SqliteError> {
         tracing::trace!(session = %id, "a session is read");
         let seal = &self.keys.seal;
         let sql = select_sessions!("WHERE sessions.key = ?1");
@@ -50,6 +50,7 @@ impl Reader<'_, '_> {
             None => Value::from(Vec::new()),
         };
         let (sql, params) = match query {
+            SessionQuery::Id(id) => return Ok(self.session(id)?.into_iter().collect()),
             SessionQuery::All(after) => (
                 select_sessions!("WHERE sessions.key > ?1 ORDER BY sessions.key"),
                 vec![key(after)],

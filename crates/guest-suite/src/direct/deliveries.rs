@@ -7,7 +7,7 @@ use bytes::Bytes;
 use genesys_api::{entropy, error_chain};
 use guest_sessions::{ErrorCode, SubscriptionBody, erased_event};
 use guest_store::{
-    DeliveryAttempt, Leased, Leases, Pace, Payload, Settled, Settlement, StoreErrorKind,
+    Change, DeliveryAttempt, Leased, Leases, Pace, Payload, Settled, Settlement, StoreErrorKind, Unit,
     Webhook as WebhookRow,
 };
 use secrecy::ExposeSecret as _;
@@ -60,10 +60,10 @@ impl Direct {
                 tracing::error!(webhook = %webhook.id, error, "webhook disabled, as it cannot be read: remove it and register it again");
                 let settlement = Settlement {
                     disable_webhook: true,
-                    entries: vec![failure("webhook.disabled").detail("reason", "unreadable")],
                     ..leased.settlement(Settled::NotSent(leased.at), self.clock().now().utc)
                 };
-                return self.settle(settlement, None).await;
+                let entry = failure("webhook.disabled").detail("reason", "unreadable");
+                return self.settle(settlement, vec![entry], None).await;
             }
         };
         let (id, body, mut disclosure) = match self.message(&leased, &subscription).await? {
@@ -71,11 +71,11 @@ impl Direct {
             Message::Unreadable => {
                 let now = self.clock().now().utc;
                 let postponed = leased.settlement(Settled::NotSent(now + UNREADABLE_PAUSE), now);
-                return self.settle(postponed, None).await;
+                return self.settle(postponed, Vec::new(), None).await;
             }
             Message::Unwanted => {
                 let unwanted = leased.settlement(Settled::Unwanted, self.clock().now().utc);
-                return self.settle(unwanted, None).await;
+                return self.settle(unwanted, Vec::new(), None).await;
             }
         };
         let span = tracing::info_span!(
@@ -114,6 +114,7 @@ impl Direct {
             _ => Pace::Same,
         };
         settlement.attempt = Some(made);
+        let mut entries = Vec::new();
         match next_step {
             NextStep::Delivered => settlement.settled = Settled::Delivered,
             NextStep::RetryAt { at, pause_until } => {
@@ -133,17 +134,16 @@ impl Direct {
                 settlement.disable_webhook = true;
                 // it waits with the others
                 settlement.settled = Settled::RetryAt(disclosure.at);
-                let entry = failure("webhook.disabled").detail("reason", reason);
-                settlement.entries.push(entry);
+                entries.push(failure("webhook.disabled").detail("reason", reason));
             }
-            _ => settlement.entries.push(failure("webhook.dead")),
+            _ => entries.push(failure("webhook.dead")),
         }
         if next_step != NextStep::Delivered {
             disclosure.action = "webhook.attempted".into();
             disclosure = disclosure.outcome(Outcome::Error);
         }
         let disclosure = outcome.may_have_arrived().then_some(disclosure);
-        self.settle(settlement, disclosure).await
+        self.settle(settlement, entries, disclosure).await
     }
 
     /// Sends a body once, signed with all secrets that are in force.
@@ -183,17 +183,26 @@ impl Direct {
         (outcome, attempt)
     }
 
-    /// Stores the outcome of a delivery, and the entry of its disclosure if it was sent.
-    async fn settle(&self, mut settlement: Settlement, disclosure: Option<Draft>) -> Result<(), Error> {
-        settlement.entries.extend(disclosure.clone());
-        match self.store().settle_delivery(settlement).await {
+    /// Stores the outcome of a delivery, its entries, and that of its disclosure if it was sent.
+    async fn settle(
+        &self,
+        settlement: Settlement,
+        mut entries: Vec<Draft>,
+        disclosure: Option<Draft>,
+    ) -> Result<(), Error> {
+        entries.extend(disclosure.clone());
+        let unit = Unit {
+            entries,
+            ..Change::Settle(settlement).into()
+        };
+        match self.store().commit(unit).await {
             // the holder of the present lease settles it, or the webhook or the session was removed: the data was sent
             // nevertheless
             Err(error) if error.kind() == StoreErrorKind::Fenced => match disclosure {
                 Some(entry) => self.commit(entry.into()).await.map(drop),
                 None => Ok(()),
             },
-            other => Ok(other?),
+            other => Ok(other.map(drop)?),
         }
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use audit::Entry;
 use guest_store::{
-    EntryQuery, Pace, Payload, Session, SessionQuery, Settled, Settlement, SqliteStore, Stats, Store as _,
-    verify,
+    Change, EntryQuery, Pace, Payload, Session, SessionQuery, Settled, Settlement, SqliteStore, Stats,
+    Store as _, verify,
 };
 use tokio::task::JoinSet;
 
@@ -185,10 +185,9 @@ impl Outbox {
                     rest_until: None,
                     disable_webhook: false,
                     attempt: None,
-                    entries: Vec::new(),
                 };
                 let store = Arc::clone(&store);
-                settling.spawn(async move { store.settle_delivery(settlement).await });
+                settling.spawn(async move { store.commit(Change::Settle(settlement).into()).await });
             }
             while let Some(settled) = settling.join_next().await {
                 settled??;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use audit::{Actor, Draft};
 use genesys_api::{ChannelId, GuestId};
 use guest_store::{
-    Change, Event, Pace, Payload, Session, Settled, Settlement, SqliteStore, Store as _, StoreError,
-    StoreErrorKind, Unit,
+    Change, Committed, Event, Pace, Payload, Session, Settled, Settlement, SqliteStore, Store as _,
+    StoreError, StoreErrorKind, Unit,
 };
 use tokio::runtime::Runtime;
 
@@ -205,9 +205,12 @@ impl<'l> Writer<'l> {
                 rest_until: None,
                 disable_webhook: false,
                 attempt: None,
-                entries: vec![entry],
             };
-            match self.runtime.block_on(self.store.settle_delivery(settlement)) {
+            let settled = Unit {
+                entries: vec![entry],
+                ..Change::Settle(settlement).into()
+            };
+            match self.runtime.block_on(self.store.commit(settled)) {
                 // another writer removed the session
                 Err(error) if error.kind() == StoreErrorKind::Fenced => {}
                 outcome => self.print_settled(&unit, outcome)?,
@@ -216,8 +219,8 @@ impl<'l> Writer<'l> {
         Ok(())
     }
 
-    fn print_settled(&self, unit: &str, outcome: Result<(), StoreError>) -> Result<(), Error> {
+    fn print_settled(&self, unit: &str, outcome: Result<Committed, StoreError>) -> Result<(), Error> {
         self.load
-            .print(unit, outcome.map(|()| None).map_err(Refusal::from))
+            .print(unit, outcome.map(|_| None).map_err(Refusal::from))
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use genesys_api::{IdempotencyKey, entropy};
-use guest_suite::store::{DeliveryAttempt, Leased, Settled, Settlement};
+use guest_suite::store::{Change, DeliveryAttempt, Leased, Settled, Settlement};
 use http::Method;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -75,7 +75,10 @@ impl Fixture {
             .unwrap();
         let leased = leased.deliveries.into_iter().find(is_of_it).unwrap();
         let id = leased.id.clone();
-        store.settle_delivery(settlement(leased)).await.unwrap();
+        store
+            .commit(Change::Settle(settlement(leased)).into())
+            .await
+            .unwrap();
         id
     }
 

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use audit::VerifierKey;
-use genesys_api::{IdempotencyKey, SessionId};
+use genesys_api::IdempotencyKey;
 use guest_store::{
-    Change, Committed, Delivery, DeliveryQuery, EntryQuery, Leases, Session, SessionQuery, Settlement,
+    Change, CheckpointQuery, Committed, Delivery, DeliveryQuery, EntryQuery, Leases, Session, SessionQuery,
     SharedToken, Stats, StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry, StoredRequest, Unit,
     Webhook,
 };
@@ -55,10 +55,6 @@ impl Store for FaultyStore {
         self.store.commit(unit)
     }
 
-    fn session(&self, id: &SessionId) -> StoreFuture<'_, Option<Session>> {
-        self.store.session(id)
-    }
-
     fn sessions(&self, query: SessionQuery, limit: usize) -> StoreFuture<'_, Vec<Session>> {
         self.queries.fetch_add(1, Ordering::SeqCst);
         self.store.sessions(query, limit)
@@ -86,10 +82,6 @@ impl Store for FaultyStore {
         self.store.lease_deliveries(now, lease, limit)
     }
 
-    fn settle_delivery(&self, settlement: Settlement) -> StoreFuture<'_, ()> {
-        self.store.settle_delivery(settlement)
-    }
-
     fn deliveries(&self, query: DeliveryQuery, limit: usize) -> StoreFuture<'_, Vec<Delivery>> {
         self.store.deliveries(query, limit)
     }
@@ -99,13 +91,11 @@ impl Store for FaultyStore {
         self.store.entries(query, limit)
     }
 
-    fn checkpoint(&self) -> StoreFuture<'_, StoredCheckpoint> {
-        self.checkpoints.fetch_add(1, Ordering::SeqCst);
-        self.store.checkpoint()
-    }
-
-    fn checkpoints(&self, from: u64, limit: usize) -> StoreFuture<'_, Vec<StoredCheckpoint>> {
-        self.store.checkpoints(from, limit)
+    fn checkpoints(&self, query: CheckpointQuery, limit: usize) -> StoreFuture<'_, Vec<StoredCheckpoint>> {
+        let is_signed = matches!(query, CheckpointQuery::Head);
+        self.checkpoints
+            .fetch_add(usize::from(is_signed), Ordering::SeqCst);
+        self.store.checkpoints(query, limit)
     }
 
     fn stats(&self) -> StoreFuture<'_, Stats> {

@@ -2,7 +2,8 @@
 
 use genesys_api::rfc3339;
 use guest_store::{
-    Delivery, DeliveryQuery, DeliverySelect, DeliveryState, LogState, Store, StoreError, Webhook,
+    CheckpointQuery, Delivery, DeliveryQuery, DeliverySelect, DeliveryState, LogState, Store, StoreError,
+    Webhook,
 };
 use guest_suite::direct::ConsentMix;
 use serde_json::{Value, json};
@@ -17,7 +18,9 @@ pub(super) async fn read(app: &Parts) -> Result<Value, StoreError> {
     let (direct, store) = (&app.direct, &**app.direct.store());
     let stats = store.stats().await?;
     let checkpoints = stats.audit_entries.saturating_sub(CHECKPOINT_EVERY);
-    let checkpoints = store.checkpoints(checkpoints, 1_000).await?;
+    let checkpoints = store
+        .checkpoints(CheckpointQuery::From(checkpoints), 1_000)
+        .await?;
     let mut webhooks = Vec::new();
     for webhook in &store.webhooks().await? {
         let queue = stats.queues.get(&webhook.id).copied().unwrap_or_default();

@@ -1,13 +1,14 @@
 //! `audit export`, `audit tail` and `audit prove`: the log of a stopped or a running gateway.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use audit::{Entry, Line};
 use genesys_api::{Clock, parse_rfc3339, rfc3339};
 use guest_sessions::AuditLines;
 use guest_sessions::client::{RestClient, calls};
-use guest_store::{LogPage, LogTree, ProveError, SqliteStore, Store as _};
+use guest_store::{LogPage, LogTree, ProveError, Store};
 use guest_suite::AuditQuery;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -28,7 +29,7 @@ pub(super) fn time(text: &str) -> Result<OffsetDateTime, &'static str> {
 
 /// The log of a gateway.
 enum Log {
-    Stopped(SqliteStore),
+    Stopped(Arc<dyn Store>),
     Running(RestClient),
 }
 
@@ -38,7 +39,7 @@ impl Log {
         match source.open(AUDIT)? {
             Opened::Stopped(config) => {
                 let (_, store) = open_store(config)?;
-                record_export(&store, command, action).await?;
+                record_export(&*store, command, action).await?;
                 Ok(Self::Stopped(store))
             }
             Opened::Running(client) => Ok(Self::Running(client)),
@@ -60,7 +61,7 @@ impl Log {
     async fn page(&self, query: AuditQuery) -> Result<AuditLines<Vec<u8>>, Failure> {
         match self {
             Self::Stopped(store) => {
-                let page = LogPage::read(store, query.from.unwrap_or(0), query.limit);
+                let page = LogPage::read(&**store, query.from.unwrap_or(0), query.limit);
                 let page = page.await.map_err(Failure::caused_by)?;
                 Ok(AuditLines {
                     lines: page.lines(),
@@ -189,7 +190,7 @@ pub(super) async fn prove(source: &Source, subject: &Subject, size: Option<u64>)
         (Log::Running(client), None) => call(client, &calls::fetch_audit_consistency(old, size))
             .await?
             .to_string(),
-        (Log::Stopped(store), entry) => prove_stored(store, entry, old, size)
+        (Log::Stopped(store), entry) => prove_stored(&**store, entry, old, size)
             .await
             .map_err(Failure::caused_by)?,
     };
@@ -198,7 +199,7 @@ pub(super) async fn prove(source: &Source, subject: &Subject, size: Option<u64>)
 }
 
 async fn prove_stored(
-    store: &SqliteStore,
+    store: &dyn Store,
     entry: Option<u64>,
     old: u64,
     size: Option<u64>,

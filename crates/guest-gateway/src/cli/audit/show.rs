@@ -3,7 +3,7 @@
 use audit::Entry;
 use genesys_api::{SessionId, rfc3339};
 use guest_sessions::client::{RestClient, calls};
-use guest_store::{EntryQuery, SqliteStore, Store as _, StoreErrorKind};
+use guest_store::{EntryQuery, Store, StoreErrorKind};
 use guest_suite::AuditQuery;
 use serde::Serialize;
 
@@ -15,8 +15,8 @@ pub(super) async fn run(source: &Source, session: &SessionId) -> Result<(), Fail
     let mut entries = match source.open(READ)? {
         Opened::Stopped(config) => {
             let (_, store) = open_store(config)?;
-            record_export(&store, "guest-gateway audit show", "audit.read").await?;
-            stored(&store, session).await?
+            record_export(&*store, "guest-gateway audit show", "audit.read").await?;
+            stored(&*store, session).await?
         }
         Opened::Running(client) => fetched(&client, session).await?,
     };
@@ -26,7 +26,7 @@ pub(super) async fn run(source: &Source, session: &SessionId) -> Result<(), Fail
     Ok(())
 }
 
-async fn stored(store: &SqliteStore, session: &SessionId) -> Result<Vec<Entry>, Failure> {
+async fn stored(store: &dyn Store, session: &SessionId) -> Result<Vec<Entry>, Failure> {
     let row = store.session(session).await.map_err(Failure::caused_by)?;
     let row = row.ok_or_else(|| {
         Failure::failed(format!(

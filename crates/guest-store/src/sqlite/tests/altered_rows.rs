@@ -70,7 +70,7 @@ async fn fail_first_delivery(store: &SqliteStore, retry: OffsetDateTime) {
         attempt: Some(attempt),
         ..leased.settlement(Settled::RetryAt(retry), at())
     };
-    store.settle_delivery(settlement).await.unwrap();
+    store.commit(Change::Settle(settlement).into()).await.unwrap();
 }
 
 /// Changes a row of each table: a withdrawal, an erasure, a webhook, an attempt of a delivery.

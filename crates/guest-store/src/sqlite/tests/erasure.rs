@@ -158,9 +158,8 @@ async fn erased_guests_leave_no_trace_in_any_file() {
                 rest_until: None,
                 disable_webhook: false,
                 attempt: None,
-                entries: Vec::new(),
             };
-            store.settle_delivery(settlement).await.unwrap();
+            store.commit(Change::Settle(settlement).into()).await.unwrap();
             erasures += 1;
         }
     }

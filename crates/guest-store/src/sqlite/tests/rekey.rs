@@ -1,7 +1,7 @@
 //! Replacement of the seal key.
 
 use super::*;
-use crate::{KeyedRequest, Resource, SharedToken};
+use crate::{CheckpointQuery, KeyedRequest, Resource, SharedToken};
 
 fn new_key() -> SealKey {
     SealKey::new(&[7; 32])
@@ -42,11 +42,7 @@ async fn every_value_is_under_the_new_key() {
         }
         .pseudonym(&"s-1".parse().unwrap()),
     );
-    let entry = Unit {
-        entries: vec![pseudonym],
-        ..Unit::default()
-    };
-    store.commit(entry).await.unwrap();
+    store.commit(pseudonym.into()).await.unwrap();
     let checkpoint = store.checkpoint().await.unwrap();
     let erased = Change::RemoveSession {
         id: "s-3".parse().unwrap(),
@@ -103,7 +99,8 @@ async fn every_value_is_under_the_new_key() {
     );
     let in_use = refused(&store, same_guest()).await;
     assert_eq!(in_use, StoreErrorKind::Conflict(crate::Conflict::GuestInUse));
-    assert_eq!(store.checkpoints(checkpoint.size, 1).await.unwrap(), [checkpoint]);
+    let same_size = CheckpointQuery::From(checkpoint.size);
+    assert_eq!(store.checkpoints(same_size, 1).await.unwrap(), [checkpoint]);
     let query = EntryQuery::OfSubject {
         subject: session.pseudonym(),
         before: None,

@@ -8,7 +8,7 @@ use rusqlite::types::Value;
 
 use super::super::super::tests::keys;
 use super::*;
-use crate::SqliteStore;
+use crate::{CheckpointQuery, SqliteStore};
 
 /// The tables whose rows are authenticated.
 const AUTHENTICATED: [&str; 3] = ["checkpoints", "entries", "meta"];
@@ -93,7 +93,7 @@ impl Sample {
         raw.execute_batch(LOG_TRIGGERS).unwrap();
         drop(raw);
         let entries = running.entries(EntryQuery::From(0), 1_000).await;
-        let checkpoints = running.checkpoints(0, 1_000).await;
+        let checkpoints = running.checkpoints(CheckpointQuery::From(0), 1_000).await;
         // the keys are compared when a store is opened
         let is_read = !sql.contains("meta") || sql.contains("'head'");
         // rows behind the end are not read before a restart

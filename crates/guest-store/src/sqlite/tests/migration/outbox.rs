@@ -181,7 +181,7 @@ async fn outbox_of_version_2_is_kept_without_its_bodies() {
     assert_eq!(event.id, event_id("w-1", "e-1"));
     assert_eq!(event.payload, payload("s-1", 1));
     let settled = event.settlement(Settled::Delivered, at());
-    store.settle_delivery(settled).await.unwrap();
+    store.commit(Change::Settle(settled).into()).await.unwrap();
     let rest = lease(&store, "w-1")
         .await
         .into_iter()
