@@ -2257,7 +2257,7 @@ export class SpaClient {
   /** Returns the session that an earlier page of this browser created, or `null` if there is none. */
   async resume() {
     const { storage, marks } = this.#options;
-    this.#handle = this.#stored(storage);
+    this.#handle = this.#stored(storage) ?? null;
     if (this.#handle !== null) {
       try {
         return await this.#renew();
@@ -2267,7 +2267,7 @@ export class SpaClient {
         this.#drop(storage);
       }
     }
-    // without a session no request is made, whose refusal the console would show
+    // without a session no request is made, whose refusal the console would show; without a storage the gateway is asked
     if (this.#stored(marks) === null) return null;
     try {
       const session = await fetchBrowserSession(this.#call({ credentials: "include" }));
@@ -2449,11 +2449,12 @@ export class SpaClient {
     return { baseUrl: this.#gateway, fetch: this.#options.fetch, isPage: true, ...options };
   }
 
+  /** The handle or the mark of a session, null if there is none, or undefined where the browser stores none. */
   #stored(storage) {
     try {
-      return storage?.getItem(SPA_STORAGE_KEY + this.#gateway) ?? null;
+      return storage?.getItem(SPA_STORAGE_KEY + this.#gateway);
     } catch {
-      return null;
+      return undefined;
     }
   }
 
@@ -2461,7 +2462,7 @@ export class SpaClient {
     try {
       storage?.setItem(SPA_STORAGE_KEY + this.#gateway, value);
     } catch {
-      // full, or refused by the browser's settings: a reloaded page asks for consent again
+      // full, or refused by the browser's settings: a reloaded page of another site asks for consent again
     }
   }
 

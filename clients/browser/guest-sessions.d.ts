@@ -1586,7 +1586,10 @@ export interface SpaClientOptions {
   assertion?: () => Promise<string>;
   /** Keeps the resume handle of a page of another site. Default: `sessionStorage`. `null`: a reload asks for consent again. */
   storage?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | null;
-  /** Keeps the id of a session whose cookie this browser has. Default: `localStorage`. */
+  /**
+   * Keeps the id of a session whose cookie this browser has. Default: `localStorage`. `null`, or a browser that refuses it:
+   * every page asks the gateway, and a browser without a session shows the refusal in its console.
+   */
   marks?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | null;
   /** Replaces the global `fetch`. */
   fetch?: typeof globalThis.fetch;

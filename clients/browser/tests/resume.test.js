@@ -45,6 +45,21 @@ test("session of the cookie is resumed in place of a handle that is gone", async
   assert.deepEqual([storage.entries.size, marks.getItem(KEY)], [0, "a"]);
 });
 
+test("session of the cookie is resumed where the browser stores nothing", async () => {
+  const refused = {
+    getItem() {
+      throw new Error("SecurityError");
+    },
+  };
+  for (const marks of [null, refused]) {
+    const { client, requests } = start(SAME_SITE, {}, { marks });
+    assert.equal((await client.resume()).id, "a");
+    assert.deepEqual(requests, ["GET /spa/session"]);
+    const without = start({ "GET /spa/session": () => refusal(401, "session.required") }, {}, { marks });
+    assert.equal(await without.client.resume(), null);
+  }
+});
+
 test("session that is created at a switched gateway replaces the handle", async () => {
   const { client, storage, marks } = start(SAME_SITE, { storage: "handle" });
   await client.create({ analytics: true });
