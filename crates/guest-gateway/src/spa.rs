@@ -78,9 +78,8 @@ impl PageRules {
         })
     }
 
-    /// Continues the counts of the rules before a reload, and keeps their used assertions.
+    /// Continues the counts of the rules before a reload.
     pub(crate) fn continue_from(&mut self, before: &Self) {
-        self.assertions.continue_from(&before.assertions);
         self.limits.continue_from(&before.limits);
     }
 }

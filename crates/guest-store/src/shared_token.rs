@@ -1,9 +1,9 @@
-//! The access token of an API client, which processes share.
+//! The access token of an API client, or another secret, which processes share.
 
 use secrecy::SecretString;
 use time::OffsetDateTime;
 
-/// A token under its name, or the lease of the process that requests it. Sealed at rest, but for the name.
+/// A token or another secret under its name, or the lease of the process that requests it. Sealed at rest, but for the name.
 ///
 /// It changes by compare-and-swap ([`Change::PutToken`](crate::Change::PutToken)): of several processes without a valid token
 /// one writes the lease, and only that one can write the token.

@@ -1,15 +1,14 @@
 //! Assertions: the identity of a guest, which the app's backend signs (a compact JWS, RFC 7515).
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use genesys_api::{GuestId, Now};
 use guest_sessions::ErrorCode;
+use guest_suite::Error;
+use guest_suite::store::{Change, Conflict, SharedToken, Store, StoreErrorKind};
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::AssertionKey;
 use crate::api::Refusal;
@@ -20,8 +19,12 @@ const MAX_LIFETIME: i64 = 300;
 const SKEW: i64 = 30;
 /// Longest `jti`, in bytes. Our choice.
 const MAX_JTI: usize = 128;
-/// Largest number of used assertions that have not expired. Our choice.
-const MAX_USED: usize = 65_536;
+/// Characters of the hash of an assertion that name its row of the store, of which there are 4,096. Our choice.
+const ROW: usize = 2;
+/// Largest number of used assertions of a row that have not expired. Our choice.
+const MAX_USED: usize = 64;
+/// Largest number of attempts to change a row that other requests change too.
+const ATTEMPTS: usize = 16;
 
 /// The verifier of assertions.
 #[derive(Debug)]
@@ -29,15 +32,11 @@ pub(super) struct Assertions {
     keys: Vec<AssertionKey>,
     /// The public URL of the gateway.
     audience: String,
-    used: Arc<Mutex<Used>>,
 }
 
-/// The used assertions. Each is kept for the longest time for which it can be valid.
-#[derive(Debug, Default)]
-struct Used {
-    hashes: HashSet<[u8; 32]>,
-    order: VecDeque<(i64, [u8; 32])>,
-}
+/// Used assertions: the end of the longest time for which each can be valid, and the hash of its id under its key.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Used(Vec<(i64, String)>);
 
 #[derive(Deserialize)]
 struct Header {
@@ -64,28 +63,24 @@ enum Audience {
 
 impl Assertions {
     pub(super) fn new(keys: Vec<AssertionKey>, audience: String) -> Self {
-        Self {
-            keys,
-            audience,
-            used: Arc::default(),
-        }
+        Self { keys, audience }
     }
 
-    /// Shares the used assertions of a verifier with other keys, so that none is accepted again.
-    pub(super) fn continue_from(&mut self, before: &Self) {
-        self.used = Arc::clone(&before.used);
-    }
-
-    /// Verifies an assertion and uses it. Returns the id of its guest.
-    pub(super) fn accept(&self, assertion: &SecretString, now: Now) -> Result<GuestId, Refusal> {
+    /// Verifies an assertion and uses it. Returns the id of its guest. The used ones are stored, so that none is accepted again
+    /// after a restart.
+    pub(super) async fn accept(
+        &self,
+        assertion: &SecretString,
+        now: Now,
+        store: &dyn Store,
+    ) -> Result<GuestId, Refusal> {
         let refused = |reason: &str| {
             let message = format!("invalid assertion: {reason}");
             Refusal::new(ErrorCode::AssertionInvalid, message)
         };
         let at = now.utc.unix_timestamp();
         let (guest, hash) = self.verify(assertion.expose_secret(), at).map_err(refused)?;
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        match used.insert(hash, at) {
+        match use_once(store, hash, at).await? {
             Some(true) => Ok(guest),
             Some(false) => Err(refused("used before, sign a new one for each session")),
             None => Err(Refusal::unavailable(
@@ -95,7 +90,7 @@ impl Assertions {
     }
 
     /// Returns the guest, and the hash of the assertion's id under its key.
-    fn verify(&self, assertion: &str, now: i64) -> Result<(GuestId, [u8; 32]), &'static str> {
+    fn verify(&self, assertion: &str, now: i64) -> Result<(GuestId, String), &'static str> {
         const MALFORMED: &str =
             "not a compact JWS, send header, claims and signature in base64url, divided by dots";
         let mut parts = assertion.split('.');
@@ -122,9 +117,7 @@ impl Assertions {
             .map_err(|_| "its claims are not valid, send `sub`, `aud`, `exp` and `jti`")?;
         let guest = self.check(&claims, now)?;
         let id = format!("{}\0{}", key.id, claims.jti);
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest(&SHA256, id.as_bytes()).as_ref());
-        Ok((guest, hash))
+        Ok((guest, URL_SAFE_NO_PAD.encode(digest(&SHA256, id.as_bytes()))))
     }
 
     fn key(&self, id: Option<&str>) -> Result<&AssertionKey, &'static str> {
@@ -167,30 +160,53 @@ impl Assertions {
     }
 }
 
+/// Uses the assertion of a hash. Returns whether it is new, or `None` if too many were used.
+async fn use_once(store: &dyn Store, hash: String, now: i64) -> Result<Option<bool>, Error> {
+    let name = format!("used assertions {}", &hash[..ROW]);
+    for _ in 0..ATTEMPTS {
+        let stored = store.shared_token(&name).await?;
+        let (version, content) = stored.map_or((0, None), |stored| (stored.version, stored.content));
+        let used = content.map(|content| serde_json::from_str(content.expose_secret()));
+        let mut used: Used = used
+            .transpose()
+            .map_err(|_| StoreErrorKind::Corrupt)?
+            .unwrap_or_default();
+        match used.insert(&hash, now) {
+            Some(true) => {}
+            refused => return Ok(refused),
+        }
+        let content = serde_json::to_string(&used).expect("times and hashes are plain JSON");
+        let change = Change::PutToken(SharedToken {
+            name: name.clone(),
+            version,
+            content: Some(content.into()),
+            leased_until: None,
+        });
+        match store.commit(change.into()).await {
+            Err(error) if error.kind() == StoreErrorKind::Conflict(Conflict::VersionChanged) => {}
+            committed => return Ok(committed.map(|_| Some(true))?),
+        }
+    }
+    Err(StoreErrorKind::Busy.into())
+}
+
 impl Used {
     /// Whether the hash is new. `None` if there are too many.
-    fn insert(&mut self, hash: [u8; 32], now: i64) -> Option<bool> {
-        while let Some((until, hash)) = self.order.front()
-            && *until <= now
-        {
-            self.hashes.remove(hash);
-            self.order.pop_front();
-        }
-        if self.hashes.contains(&hash) {
+    fn insert(&mut self, hash: &str, now: i64) -> Option<bool> {
+        self.0.retain(|(until, _)| *until > now);
+        if self.0.iter().any(|(_, used)| used == hash) {
             return Some(false);
         }
-        if self.order.len() >= MAX_USED {
-            return None;
-        }
-        self.hashes.insert(hash);
-        self.order.push_back((now + MAX_LIFETIME + SKEW, hash));
-        Some(true)
+        (self.0.len() < MAX_USED).then(|| {
+            self.0.push((now + MAX_LIFETIME + SKEW, hash.to_owned()));
+            true
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    //! Both algorithms, one use, and the bound.
+    //! Both algorithms, and the bound of used assertions.
 
     use genesys_api::Clock;
     use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -210,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn assertion_of_each_algorithm_is_accepted_once_under_its_own_key() {
+    fn assertion_of_each_algorithm_is_valid_under_its_own_key() {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
         let public = URL_SAFE_NO_PAD.encode(pair.public_key());
         let keys = vec![
@@ -219,6 +235,7 @@ mod tests {
         ];
         let assertions = Assertions::new(keys, "https://chat.example".to_owned());
         let now = Clock::system().now();
+        let at = now.utc.unix_timestamp();
         let secret = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
         let sign = |header: Value| {
             let signed = format!("{}.{}", part(&header), part(&claims(now)));
@@ -226,42 +243,36 @@ mod tests {
                 true => pair.sign(signed.as_bytes()).as_ref().to_vec(),
                 false => ring::hmac::sign(&secret, signed.as_bytes()).as_ref().to_vec(),
             };
-            SecretString::from(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+            format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
         };
         for header in [
             json!({ "alg": "EdDSA", "kid": "ed", "typ": "JWT" }),
             json!({ "alg": "HS256", "kid": "hs" }),
         ] {
-            let assertion = sign(header);
-            assert_eq!(assertions.accept(&assertion, now).unwrap().as_str(), "g-1");
-            let replayed = assertions.accept(&assertion, now).unwrap_err();
-            assert_eq!(replayed.code(), "assertion.invalid");
+            let (guest, _) = assertions.verify(&sign(header), at).unwrap();
+            assert_eq!(guest.as_str(), "g-1");
         }
         for header in [
             json!({ "alg": "HS256", "kid": "ed" }),
             json!({ "alg": "EdDSA", "kid": "hs" }),
             json!({ "alg": "EdDSA" }),
         ] {
-            assert!(assertions.accept(&sign(header), now).is_err());
+            assert!(assertions.verify(&sign(header), at).is_err());
         }
     }
 
     #[test]
     fn number_of_used_assertions_is_bounded_until_they_expire() {
         let mut used = Used::default();
-        let hash = |number: usize| {
-            let mut hash = [0; 32];
-            hash[..8].copy_from_slice(&number.to_be_bytes());
-            hash
-        };
+        let hash = |number: usize| number.to_string();
         for number in 0..MAX_USED {
-            assert_eq!(used.insert(hash(number), 0), Some(true));
+            assert_eq!(used.insert(&hash(number), 0), Some(true));
         }
-        assert_eq!(used.insert(hash(0), 0), Some(false));
-        assert_eq!(used.insert(hash(MAX_USED), 0), None);
+        assert_eq!(used.insert(&hash(0), 0), Some(false));
+        assert_eq!(used.insert(&hash(MAX_USED), 0), None);
         let later = MAX_LIFETIME + SKEW;
-        assert_eq!(used.insert(hash(0), later - 1), Some(false));
-        assert_eq!(used.insert(hash(0), later), Some(true));
-        assert_eq!(used.order.len(), 1);
+        assert_eq!(used.insert(&hash(0), later - 1), Some(false));
+        assert_eq!(used.insert(&hash(0), later), Some(true));
+        assert_eq!(used.0.len(), 1);
     }
 }

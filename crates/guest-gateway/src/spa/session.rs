@@ -53,7 +53,11 @@ pub(crate) async fn create(mut call: Call) -> Result<Response, Refusal> {
     // the choices of a creation have the same evidence
     ensure_of_guest(&guest.consent.purpose(Purpose::Marketing).evidence, "consent.")?;
     guest.guest = match body.assertion {
-        Some(assertion) => Some(audited(&app, rules.assertions.accept(&assertion, page.now)).await?),
+        Some(assertion) => {
+            let store = &**app.direct.store();
+            let accepted = rules.assertions.accept(&assertion, page.now, store).await;
+            Some(audited(&app, accepted).await?)
+        }
         None if rules.anonymous => None,
         None => {
             let code = ErrorCode::AssertionRequired;
