@@ -1,5 +1,7 @@
 //! The browser client in a browser: headless chromium, a page that uses it, and the page's backend.
 
+mod outages;
+
 use std::convert::Infallible;
 use std::process::Stdio;
 use std::sync::Arc;
