@@ -22,7 +22,7 @@ use web_messaging::ErrorCode as GenesysCode;
 pub(crate) use self::body::FILE_MEMORY;
 use self::body::Reservation;
 use super::page::{self, Guest};
-use super::request::{Call, ClientGone};
+use super::request::{Call, ClientGone, check_whole};
 use super::{App, Refusal, json_answer};
 use crate::relay::{FileAnswer, FileError, FileHead, FileRequest, Files, Slot};
 
@@ -118,6 +118,7 @@ struct Received {
 /// The file that the head of a request announces.
 fn announced(call: &Call, body: &Body) -> Result<Announced, Refusal> {
     let headers = call.request.headers();
+    check_whole(headers)?;
     let id: Uuid = call.inner_id().parse().map_err(|_| {
         invalid(
             "attachmentId",

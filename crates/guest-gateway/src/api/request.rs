@@ -15,7 +15,7 @@ use genesys_http::server::Peer;
 use guest_payload::Signals;
 use guest_sessions::{DetailCode, ErrorCode};
 use guest_suite::store::KeyedRequest;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::LengthLimitError;
 use ipnet::IpNet;
@@ -206,6 +206,7 @@ impl Call {
 
     /// Reads the body, which must have this media type.
     pub(crate) async fn body(&mut self, media_type: &str) -> Result<Bytes, Refusal> {
+        check_whole(self.request.headers())?;
         let given = self.request.headers().get(CONTENT_TYPE);
         let given = given.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = given.split(';').next().unwrap_or_default().trim();
@@ -221,6 +222,22 @@ impl Call {
             )),
         }
     }
+}
+
+/// Refuses a body that is a part of one, or encoded (RFC 9110 sections 14.5 and 8.4).
+pub(super) fn check_whole(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.contains_key(CONTENT_RANGE) {
+        let message = "invalid Content-Range: parts of a body are not supported, send the whole one without this header";
+        let detail = DetailCode::FieldValue;
+        return Err(Refusal::new(detail.error_code(), message).detail(detail.as_str(), "Content-Range"));
+    }
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    if codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    let message =
+        "invalid Content-Encoding: no coding is supported, send the body as it is, without this header";
+    Err(Refusal::new(ErrorCode::UnsupportedMediaType, message))
 }
 
 /// See [`Call::address`].

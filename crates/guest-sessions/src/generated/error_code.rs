@@ -110,7 +110,7 @@ pub enum ErrorCode {
     TooManyMessages,
     /// The API client, the address, the session or the stream has used up its rate.
     TooManyRequests,
-    /// The media type of the body is not supported.
+    /// The media type of the body, or its content coding, is not supported.
     UnsupportedMediaType,
     /// The path accepts WebSocket handshakes only.
     UpgradeRequired,

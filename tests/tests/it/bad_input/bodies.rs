@@ -137,9 +137,24 @@ fn transport(endpoint: &Endpoint, token: &str) -> Vec<Rejection> {
             "something like JSON",
             call().body("application/jsonp", body.clone()),
         ),
+        (
+            "a coded body",
+            call()
+                .body("application/json", body.clone())
+                .header("content-encoding", "gzip"),
+        ),
     ] {
         rows.push(rejection(what, call, 415, "unsupported.media.type"));
     }
+    let part = call()
+        .body("application/json", body)
+        .header("content-range", "bytes 0-9/10");
+    rows.push(malformed(
+        "a part of a body",
+        part,
+        "Content-Range",
+        "field.value",
+    ));
     rows
 }
 

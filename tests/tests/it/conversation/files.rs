@@ -171,6 +171,14 @@ async fn file_that_the_session_does_not_take_is_refused_with_its_reason() {
     let unnamed = about_file(Method::PUT, &session, &fresh()).body("image/png", vec![1]);
     let answer = api.send(unnamed).await;
     assert_eq!(answer.json()["details"][0]["fieldName"], "Content-Disposition");
+    for (name, value, expected) in [
+        ("content-range", "bytes 0-0/2", (400, "invalid.value")),
+        ("content-encoding", "gzip", (415, "unsupported.media.type")),
+    ] {
+        let part = upload(&session, &fresh(), "a.png", "image/png", vec![1]).header(name, value);
+        let (status, code) = refused(&api.send(part).await);
+        assert_eq!((status, &*code), expected, "{name}");
+    }
     let bad_id = api
         .send(upload(&session, "7", "a.png", "image/png", vec![1]))
         .await;
