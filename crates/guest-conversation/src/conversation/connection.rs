@@ -24,8 +24,7 @@ impl Conversation {
         self.expiry.handle_lost();
         self.engine.outbox.mark_sent_unknown();
         if let Some(history) = &mut self.history {
-            history.lost_at = Some(now.instant);
-            history.handle_lost();
+            history.handle_disconnect(now.instant);
         }
         self.update_attachments(Attachments::handle_disconnected);
         self.engine.reconnect_after(loss, requested, now, random);

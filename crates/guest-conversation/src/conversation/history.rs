@@ -64,7 +64,7 @@ pub(super) struct HistoryReader {
     /// Newest time of the service, of a live message or in the history; 1970 before the first.
     pub(super) newest: OffsetDateTime,
     /// Events deferred when the connection was lost during a recovery; the next one takes them.
-    pub(super) deferred: Vec<Event>,
+    pub(super) deferred: Deferred,
     /// The time back to which a failed recovery had to read: the next one has to.
     pub(super) resume_from: Option<OffsetDateTime>,
     /// Id of the last message that was emitted.
@@ -98,7 +98,15 @@ pub(super) struct Reading {
     pub(super) oldest: Option<OffsetDateTime>,
     /// Entries that were not seen before, newest first.
     pub(super) entries: Vec<Message>,
-    pub(super) deferred: Vec<Event>,
+    pub(super) deferred: Deferred,
+}
+
+/// Live events that wait for the end of a recovery.
+#[derive(Debug, Default)]
+pub(super) struct Deferred {
+    pub(super) events: Vec<Event>,
+    /// Number of the first ones, which earlier connections brought. Messages may have been missed after them.
+    pub(super) earlier: usize,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -144,7 +152,7 @@ impl HistoryReader {
             command: None,
             lower_bound: LowerBound::Read(OffsetDateTime::UNIX_EPOCH),
             newest: OffsetDateTime::UNIX_EPOCH,
-            deferred: Vec::new(),
+            deferred: Deferred::default(),
             resume_from: None,
             last_emitted: None,
         }
@@ -172,14 +180,14 @@ impl HistoryReader {
     /// Whether a recovery defers events, and no further one.
     pub(super) fn is_full(&self) -> bool {
         let reading = self.reading.as_ref().filter(|_| self.is_recovering());
-        reading.is_some_and(|reading| reading.deferred.len() >= DEFER_LIMIT)
+        reading.is_some_and(|reading| reading.deferred.events.len() >= DEFER_LIMIT)
     }
 
     /// Defers an event during a recovery. Returns it if it need not wait.
     pub(super) fn defer(&mut self, event: Event) -> Option<Event> {
         match &mut self.reading {
             Some(reading) if reading.purpose != Purpose::Page => {
-                reading.deferred.push(event);
+                reading.deferred.events.push(event);
                 None
             }
             _ => Some(event),
@@ -336,13 +344,20 @@ impl HistoryReader {
         Some(reading)
     }
 
-    /// Restarts the reading, on the next connection if this one is lost.
+    /// Restarts the reading.
     pub(super) fn handle_lost(&mut self) {
         let Some(reading) = self.abandon() else { return };
-        if reading.purpose == Purpose::Page {
-            self.pages.push_front(reading.page);
+        match reading.purpose {
+            Purpose::Page => self.pages.push_front(reading.page),
+            Purpose::Recover { .. } => self.deferred = reading.deferred,
         }
-        self.deferred.extend(reading.deferred);
+    }
+
+    /// Handles the loss of the connection.
+    pub(super) fn handle_disconnect(&mut self, now: Instant) {
+        self.lost_at = Some(now);
+        self.handle_lost();
+        self.deferred.earlier = self.deferred.events.len();
     }
 
     /// Reads a page for the application in the conversation that follows.
@@ -362,7 +377,7 @@ impl HistoryReader {
 
     fn begin(&mut self, purpose: Purpose, page: u32, not_before: Instant, now: Now) {
         let deferred = match purpose {
-            Purpose::Page => Vec::new(),
+            Purpose::Page => Deferred::default(),
             Purpose::Recover { .. } => std::mem::take(&mut self.deferred),
         };
         let known = match purpose {

@@ -25,7 +25,7 @@ use web_messaging::rest::history::{HistoryPage, date};
 
 use super::Conversation;
 use super::frames::ControlRequest;
-use super::history::{HistoryFailure, HistoryReader, LowerBound, Next, Purpose};
+use super::history::{Deferred, HistoryFailure, HistoryReader, LowerBound, Next, Purpose};
 use crate::event::{DeliveryStatus, Event, FailureReason, SessionEvent};
 use crate::outbox::{Outbox, fingerprint};
 use crate::state::{Progress, State};
@@ -157,8 +157,7 @@ impl Conversation {
         let reading = self.history.as_ref().filter(|history| history.reading.is_some());
         let is_recovery = reading.map(|history| history.is_recovering());
         let (missed, deferred) = self.take_unread();
-        let is_message = |event: &Event| matches!(event, Event::Message(_));
-        let gap = !missed.is_empty() || deferred.iter().any(is_message);
+        let gap = !missed.is_empty() || deferred.events.iter().any(is_message);
         let stopped = "it was stopped before it was complete";
         self.release(missed, deferred, Vec::new(), gap.then_some(stopped));
         match is_recovery {
@@ -174,15 +173,17 @@ impl Conversation {
     }
 
     /// Stops the reading. Returns the missed messages that were read, and the deferred events.
-    fn take_unread(&mut self) -> (Vec<Message>, Vec<Event>) {
+    fn take_unread(&mut self) -> (Vec<Message>, Deferred) {
         let Some(history) = &mut self.history else {
             return Default::default();
         };
         let mut deferred = std::mem::take(&mut history.deferred);
         let mut entries = Vec::new();
-        if let Some(reading) = history.abandon() {
-            deferred.extend(reading.deferred);
-            entries = reading.entries;
+        if let Some(reading) = history
+            .abandon()
+            .filter(|reading| reading.purpose != Purpose::Page)
+        {
+            (deferred, entries) = (reading.deferred, reading.entries);
         }
         entries.retain(|entry| entry.direction == Direction::Outbound);
         (entries, deferred)
@@ -327,11 +328,15 @@ impl Conversation {
     }
 
     /// Emits all that arrived, in the order of the service, after the gap before it.
-    fn release(&mut self, missed: Vec<Message>, deferred: Vec<Event>, found: Vec<Event>, gap: Option<&str>) {
+    fn release(&mut self, missed: Vec<Message>, deferred: Deferred, found: Vec<Event>, gap: Option<&str>) {
         let mut all = found;
+        let (earlier, present) = deferred.events.split_at(deferred.earlier);
+        let newest = |events: &[Event]| events.iter().filter(|event| is_message(event)).map(time_of).max();
         // after an incomplete reading, older messages than these may be on their way: they come by the socket, in order
-        let is_live = |event: &&Event| gap.is_some() && matches!(event, Event::Message(_));
-        let live = deferred.iter().filter(is_live).map(time_of).max();
+        let live = gap.and_then(|_| newest(present));
+        // another gap follows what an earlier connection brought, unless the reading overlaps it
+        let mut later_gap = gap.zip(newest(earlier));
+        later_gap.take_if(|(_, newest)| missed.iter().any(|message| message.at <= *newest));
         let missed = missed
             .into_iter()
             .filter(|message| live.is_none_or(|live| message.at <= live));
@@ -342,22 +347,33 @@ impl Conversation {
                 all.push(Event::Message(Box::new(message)));
             }
         }
-        all.extend(deferred);
+        all.extend(deferred.events);
         all.sort_by_key(time_of);
-        if let (Some(reason), Some(history)) = (gap, &self.history) {
-            let mut messages = all.iter().filter_map(|event| match event {
-                Event::Message(message) => Some(message.id.clone()),
-                _ => None,
-            });
-            self.engine.emit(SessionEvent::HistoryUnread {
-                reason: sanitize(reason),
-                after: history.last_emitted.clone(),
-                before: messages.next(),
-            });
+        if let Some(reason) = gap {
+            let before = all.iter().find(|event| is_message(event)).cloned();
+            self.report_gap(reason, before.as_ref());
         }
         for event in all {
+            if let Some((reason, _)) =
+                later_gap.take_if(|(_, newest)| is_message(&event) && time_of(&event) > *newest)
+            {
+                self.report_gap(reason, Some(&event));
+            }
             self.emit(event);
         }
+    }
+
+    /// Reports messages that may be missing before this one.
+    fn report_gap(&mut self, reason: &str, before: Option<&Event>) {
+        let Some(history) = &self.history else { return };
+        self.engine.emit(SessionEvent::HistoryUnread {
+            reason: sanitize(reason),
+            after: history.last_emitted.clone(),
+            before: before.and_then(|event| match event {
+                Event::Message(message) => Some(message.id.clone()),
+                _ => None,
+            }),
+        });
     }
 }
 
@@ -397,6 +413,10 @@ fn fingerprint_of(entry: &Message) -> u64 {
         "" => fingerprint(&chosen.join(", "), attachments),
         text => fingerprint(text, attachments),
     }
+}
+
+fn is_message(event: &Event) -> bool {
+    matches!(event, Event::Message(_))
 }
 
 fn time_of(event: &Event) -> OffsetDateTime {

@@ -3,17 +3,14 @@
 use std::time::Duration;
 
 use guest_conversation::{
-    Command, DeliveryStatus, FailureReason, GuestMachine as _, HistoryFailure, Job, JobOutcome, Machine as _,
-    Request, RequestError,
+    DeliveryStatus, FailureReason, GuestMachine as _, HistoryFailure, JobOutcome, Machine as _,
 };
 use serde_json::{Value, json};
 
 use crate::history_peer::{
     answer, come_back, command, emitted, entry, jwt, page, peer, requested_call, resumed,
 };
-use crate::virtual_peer::{
-    VirtualPeer, agent_message, echo, id, refused, session_response, too_many, web_messaging,
-};
+use crate::virtual_peer::{agent_message, echo, id, session_response, too_many, web_messaging};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -259,23 +256,6 @@ fn recovery_that_more_messages_overtake_than_it_holds_ends_with_a_gap() {
 }
 
 #[test]
-fn failed_page_of_the_application_is_no_gap() {
-    let mut peer = peer();
-    peer.conversation
-        .request(Request::ReadHistory { page: 1 }, peer.now)
-        .unwrap();
-    peer.frames();
-    peer.receive(&jwt(&peer, 60));
-    command(&mut peer);
-    let reason = "no route".to_owned();
-    peer.conversation.handle_outcome(
-        JobOutcome::History(Err(HistoryFailure::Failed { reason })),
-        peer.now,
-    );
-    assert_eq!(emitted(&mut peer), ["failed page"]);
-}
-
-#[test]
 fn throttled_history_token_is_requested_again() {
     let mut peer = peer();
     come_back(&mut peer);
@@ -324,66 +304,6 @@ fn overdue_echo_is_looked_up_in_the_history() {
     command(&mut peer);
     answer(&mut peer, page(1, 1, &[entry("g", 1, "x", true)]));
     assert_eq!(emitted(&mut peer), ["accepted 1"]);
-}
-
-#[test]
-fn history_pages_are_limited_to_ten_a_minute() {
-    let mut peer = peer();
-    for number in 1..=4 {
-        peer.conversation
-            .request(Request::ReadHistory { page: number }, peer.now)
-            .unwrap();
-    }
-    peer.conversation
-        .request(Request::ReadHistory { page: 5 }, peer.now)
-        .unwrap();
-    assert_eq!(
-        peer.conversation
-            .request(Request::ReadHistory { page: 6 }, peer.now),
-        Err(RequestError::Busy { waiting: 4 })
-    );
-    assert_eq!(peer.frames()[0]["action"], "getJwt");
-    peer.receive(&jwt(&peer, 600));
-    let mut pages = Vec::new();
-    while let Some(Command::Run(_, Job::ReadHistory(call))) = peer.conversation.poll_command() {
-        pages.push(call.page);
-        answer(&mut peer, page(call.page, 9, &[entry("d", 1, "old", false)]));
-        if pages.len() < 7 {
-            peer.conversation
-                .request(Request::ReadHistory { page: 9 }, peer.now)
-                .unwrap();
-        }
-    }
-    assert_eq!(pages, [1, 2, 3, 4, 5, 9, 9, 9, 9, 9]);
-    let events = emitted(&mut peer);
-    assert_eq!((&*events[0], &*events[9]), ("page 1 of 9", "page 9 of 9"));
-    // further ones fail at once, with the time to wait
-    assert_eq!(events[10..], ["failed page, 60 s"]);
-    peer.pass(20 * SECOND);
-    let read = |peer: &mut VirtualPeer| {
-        peer.conversation
-            .request(Request::ReadHistory { page: 2 }, peer.now)
-            .unwrap();
-    };
-    read(&mut peer);
-    assert_eq!(emitted(&mut peer), ["failed page, 40 s"]);
-    peer.pass(41 * SECOND);
-    read(&mut peer);
-    command(&mut peer);
-    // so do those that the service refuses
-    let retry_after = 7 * SECOND;
-    peer.conversation.handle_outcome(
-        JobOutcome::History(Err(HistoryFailure::RateLimited { retry_after })),
-        peer.now,
-    );
-    assert_eq!(emitted(&mut peer), ["failed page, 7 s"]);
-    let mut without = VirtualPeer::web_messaging();
-    assert_eq!(
-        without
-            .conversation
-            .request(Request::ReadHistory { page: 1 }, without.now),
-        Err(RequestError::NoHistoryHost)
-    );
 }
 
 #[test]
@@ -474,22 +394,31 @@ fn incomplete_recovery_leaves_newer_messages_to_the_socket() {
 }
 
 #[test]
-fn page_of_the_application_is_read_in_the_conversation_that_follows() {
+fn gap_after_what_an_earlier_connection_brought_hides_no_newer_message() {
     let mut peer = peer();
-    peer.receive(&refused(409, None));
-    peer.events();
-    peer.conversation
-        .request(Request::ReadHistory { page: 1 }, peer.now)
-        .unwrap();
-    peer.receive(&jwt(&peer, 600));
+    peer.receive(&agent_message("a0", "before"));
+    assert_eq!(emitted(&mut peer), ["message before"]);
+    come_back(&mut peer);
+    requested_call(&mut peer);
+    peer.receive(&agent_message("b1", "deferred"));
+    // the connection is lost before the history is read
+    come_back(&mut peer);
+    peer.pass(3 * SECOND);
     command(&mut peer);
-    peer.conversation.request(Request::StartNew, peer.now).unwrap();
-    assert!(emitted(&mut peer).is_empty());
-    let mut closed = session_response(false);
-    closed["body"]["readOnly"] = true.into();
-    closed["body"]["connected"] = false.into();
-    peer.receive(&closed);
-    peer.receive(&session_response(true));
-    answer(&mut peer, page(1, 1, &[entry("a1", 1, "before", false)]));
-    assert_eq!(emitted(&mut peer), ["page 1 of 1"]);
+    answer(&mut peer, page(1, 2, &[entry("c1", 9, "missed", false)]));
+    command(&mut peer);
+    let reason = "no route".to_owned();
+    peer.conversation.handle_outcome(
+        JobOutcome::History(Err(HistoryFailure::Failed { reason })),
+        peer.now,
+    );
+    assert_eq!(
+        emitted(&mut peer),
+        [
+            "unread a0..b1",
+            "message deferred",
+            "unread b1..c1",
+            "message missed"
+        ]
+    );
 }

@@ -16,6 +16,8 @@ mod guards;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
+mod history_pages;
+#[cfg(test)]
 mod history_peer;
 #[cfg(test)]
 mod inbound;

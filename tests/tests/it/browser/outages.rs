@@ -74,6 +74,10 @@ async fn files(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infa
 }
 
 /// Accepts the handshake of the page.
+#[expect(
+    clippy::result_large_err,
+    reason = "the type of the callback is that of tungstenite"
+)]
 async fn accept(listener: &TcpListener) -> WebSocketStream<TcpStream> {
     let (stream, _) = listener.accept().await.unwrap();
     let select = |_: &server::Request, mut response: server::Response| {
@@ -112,7 +116,7 @@ async fn browser_page_reconnects_seldom_in_an_hour_of_closed_sockets_and_after_t
     let address = listener.local_addr().unwrap();
     let closing = tokio::spawn(async move {
         loop {
-            // the page is told nothing more
+            // without a close frame
             drop(accept(&listener).await);
         }
     });
