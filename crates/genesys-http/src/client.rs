@@ -86,6 +86,12 @@ impl Client {
         self
     }
 
+    /// Takes the TLS settings, the proxy, the egress policy and the time to connect of another client, for the connections
+    /// that begin after it. Requests use the pooled ones for 5 minutes at most. All clones change.
+    pub fn replace_settings(&self, other: &Self) {
+        self.shared.connector.replace(&other.shared.connector);
+    }
+
     /// Sends `request` once and reads the whole response, with any status.
     ///
     /// A pooled connection that closes before a byte of the request is written is replaced. If one closes before a byte of
@@ -130,14 +136,14 @@ impl Client {
     /// resolved now is not blocked: each connection is checked again.
     pub async fn blocks(&self, uri: &Uri) -> bool {
         match Endpoint::of_uri(uri) {
-            Ok(endpoint) => self.shared.connector.settings.blocks(&endpoint).await,
+            Ok(endpoint) => self.shared.connector.settings().blocks(&endpoint).await,
             Err(_) => false,
         }
     }
 
     /// The clock of deadlines and waits.
     pub fn clock(&self) -> &Clock {
-        &self.shared.connector.settings.clock
+        &self.shared.connector.clock
     }
 
     pub(crate) fn with_budget<T>(&self, act: impl FnOnce(&mut RetryBudget) -> T) -> T {
@@ -400,9 +406,7 @@ impl ClientBuilder {
 
     /// Builds the client, without connecting.
     pub fn build(self) -> Client {
-        let connector = Connector {
-            settings: Arc::new(self.settings),
-        };
+        let connector = Connector::new(self.settings);
         let pool = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)

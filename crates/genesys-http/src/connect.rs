@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,10 +22,11 @@ use crate::{Egress, Error, ErrorKind, Proxy, Stream, Tls, TlsFault};
 /// Time before the next address is tried as well (RFC 8305 section 8).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Opens all connections of a client. Clones share its settings.
+/// Opens all connections of a client. Clones share its settings, which are replaced as a whole.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
-    pub(crate) settings: Arc<Settings>,
+    settings: Arc<RwLock<Arc<Settings>>>,
+    pub(crate) clock: Clock,
 }
 
 /// The settings of the connections of a client.
@@ -39,14 +40,31 @@ pub(crate) struct Settings {
 }
 
 impl Connector {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            clock: settings.clock.clone(),
+            settings: Arc::new(RwLock::new(Arc::new(settings))),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the settings of another one, for the connections that begin after it.
+    pub(crate) fn replace(&self, other: &Self) {
+        let settings = other.settings();
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
     pub(crate) async fn open(&self, endpoint: &Endpoint) -> Result<Stream, Error> {
-        let Settings { timeout, clock, .. } = &*self.settings;
-        let deadline = clock.now().instant + *timeout;
-        let hop = self.settings.hop(endpoint);
+        let settings = self.settings();
+        let deadline = self.clock.now().instant + settings.timeout;
+        let hop = settings.hop(endpoint);
         tokio::select! {
             biased;
-            opened = self.settings.open(endpoint, hop.as_ref()) => opened,
-            () = clock.sleep_until(deadline) => Err(self.settings.timed_out(endpoint, hop.as_ref())),
+            opened = settings.open(endpoint, hop.as_ref()) => opened,
+            () = self.clock.sleep_until(deadline) => Err(settings.timed_out(endpoint, hop.as_ref())),
         }
     }
 }
@@ -225,7 +243,7 @@ impl tower_service::Service<Uri> for Connector {
         Box::pin(async move {
             let endpoint = Endpoint::of_uri(&uri)?;
             let stream = connector.open(&endpoint).await?;
-            let opened = connector.settings.clock.now().instant;
+            let opened = connector.clock.now().instant;
             Ok(TokioIo::new(stream.pooled(opened)))
         })
     }

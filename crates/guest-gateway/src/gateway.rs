@@ -1,6 +1,7 @@
 //! Start and shutdown of the server.
 
 mod check;
+mod http_clients;
 mod listener;
 mod simulated;
 
@@ -13,15 +14,15 @@ use std::time::Duration;
 use axum::Router;
 use genesys_api::{Clock, Host, Hosts};
 use genesys_http::server::{Server, TowerToHyperService};
-use genesys_http::{Client, ClientIdentity, Egress, RateLimiter, Tls, TlsSettings, TlsVersion, Trust};
+use genesys_http::{Client, RateLimiter};
 use guest_conversation::client::ConnectLimiter;
 use guest_store::{SqliteStore, Store};
 use guest_suite::direct::{Direct, DirectConfig, Organization};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
-use webhook::Dispatcher;
 use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
+pub(crate) use self::http_clients::{HttpClients, genesys_tls};
 use self::listener::{Listeners, public_host};
 pub(crate) use self::listener::{admin_identity, identity};
 use self::simulated::start_simulator;
@@ -29,7 +30,7 @@ use crate::admin::Admin;
 use crate::api::{self, FILE_MEMORY, FaultLog, Parts};
 use crate::audit_log::{own_name, record, record_configuration};
 use crate::checkpoints::Audit;
-use crate::config::{self, Channel, Config, ConfigError, Genesys};
+use crate::config::{self, Channel, Config, ConfigError};
 use crate::demo_page::{self, DemoPage};
 use crate::health::{Health, Part};
 use crate::input_file;
@@ -92,7 +93,8 @@ impl Gateway {
             true => Some(start_simulator(&config, &public, &clock).await?),
             false => None,
         };
-        let organizations = organizations(&config, simulator.as_ref(), &clock)?;
+        let http_clients = HttpClients::new(&config, &clock)?;
+        let organizations = organizations(&config, simulator.as_ref(), &http_clients);
         let has_demo_page = config.spa.as_ref().is_some_and(|spa| spa.demo_page);
         let of_pages = organizations.iter().find(|organization| {
             let channel = config.spa_channel();
@@ -101,14 +103,12 @@ impl Gateway {
         let of_pages = of_pages.filter(|_| has_demo_page);
         let demo_page = of_pages.map(|organization| DemoPage::new(&public, &organization.hosts));
         let settings = Settings::new(&config, &keys, &public)?;
-        let (dispatcher, archive) = http_clients(&config, &clock)?;
 
         let direct = open_direct(&config, &keys, &organizations).await?;
         record_start(&**direct.store(), &config, &keys, &clock).await?;
         let (stop, shutdown) = watch::channel(false);
         let shutdown = Shutdown(shutdown);
-        let names = organizations.iter().map(|organization| organization.name.clone());
-        let health = Health::new(direct.clone(), names.collect());
+        let health = Health::new(direct.clone(), names(&organizations));
         let hub = Hub::new(direct.clone(), health.clone(), shutdown.clone());
 
         let pages = config.spa.as_ref().zip(config.spa_channel());
@@ -120,7 +120,7 @@ impl Gateway {
             current: Current::new(settings),
             sign_in_failures: std::sync::Mutex::default(),
             clock,
-            dispatcher: dispatcher.clone(),
+            dispatcher: http_clients.dispatcher.clone(),
             controller: config.controller.clone(),
             health: health.clone(),
             fault_log: FaultLog::default(),
@@ -134,18 +134,19 @@ impl Gateway {
         });
 
         let (mut serving, mut tasks) = (JoinSet::new(), JoinSet::new());
-        let background = direct.clone();
+        let (background, dispatcher) = (direct.clone(), http_clients.dispatcher.clone());
         let background = async move { background.background_tasks(dispatcher).await };
         tasks.spawn(shutdown.clone().stopping(background));
-        let watching = health.clone().watch(organizations);
-        tasks.spawn(shutdown.clone().stopping(watching));
-        let publishing = config.audit.clone().publish(direct.store().clone(), archive);
-        tasks.spawn(shutdown.clone().stopping(publishing));
+        tasks.spawn(shutdown.clone().stopping(health.clone().watch(organizations)));
         let (audit, drain) = (config.audit.clone(), config.listen.drain);
+        let archive = http_clients.archive.clone();
+        let publishing = audit.clone().publish(direct.store().clone(), archive);
+        tasks.spawn(shutdown.clone().stopping(publishing));
         let reloader = Arc::new(Reloader {
             app: app.clone(),
             keys,
             identity,
+            http_clients,
             admin: admin
                 .as_ref()
                 .map(|admin| (admin.identity.clone(), admin.login.clone())),
@@ -323,12 +324,10 @@ async fn open_direct(
 fn organizations(
     config: &Config,
     simulator: Option<&Simulator>,
-    clock: &Clock,
-) -> Result<Vec<Organization>, StartError> {
-    let organization = |configured: config::Organization<'_>| {
+    http_clients: &HttpClients,
+) -> Vec<Organization> {
+    let organization = |(configured, http): (config::Organization<'_>, &Client)| {
         let genesys = configured.genesys;
-        let client = Client::builder(genesys_tls(&configured)?).clock(clock.clone());
-        let http = client.proxy(genesys.proxy()?).build();
         let hosts = genesys
             .hosts()
             .or(simulator.map(|simulator| Hosts::single(simulator.host())));
@@ -338,18 +337,27 @@ fn organizations(
             let deployment = channel.deployment.as_ref().or(simulated)?;
             Some((channel.id.clone(), deployment.clone()))
         };
-        Ok(Organization {
+        Organization {
             name: configured.name.to_owned(),
-            http: http.with_rate_limiter(RateLimiter::of_organization()),
+            http: http.clone().with_rate_limiter(RateLimiter::of_organization()),
             hosts: hosts.expect("an organization without hosts has the simulator"),
             origin: genesys.origin.as_ref().map(own_origin),
             deployments: channels.filter_map(deployment).collect(),
             connections_per_minute: genesys
                 .connections_per_minute
                 .unwrap_or(ConnectLimiter::PER_MINUTE),
-        })
+        }
     };
-    config.organizations().into_iter().map(organization).collect()
+    let configured = config.organizations().into_iter();
+    configured
+        .zip(&http_clients.organizations)
+        .map(organization)
+        .collect()
+}
+
+fn names(organizations: &[Organization]) -> Vec<String> {
+    let names = organizations.iter().map(|organization| &organization.name);
+    names.cloned().collect()
 }
 
 /// Serves these routes until shutdown begins.
@@ -389,58 +397,6 @@ async fn record_start(
 fn own_origin(origin: &Origin) -> AdmittedOrigin {
     let policy = OriginPolicy::new([origin.to_string()]).expect("an origin is a valid entry");
     policy.admit_own(origin).expect("the policy allows this origin")
-}
-
-/// The clients of webhooks and of the archive of checkpoints.
-fn http_clients(config: &Config, clock: &Clock) -> Result<(Dispatcher, Client), StartError> {
-    let other_tls = other_tls(config)?;
-    let egress = Egress::PublicOnly {
-        allow: config.webhooks.allow_networks.clone(),
-    };
-    let webhooks = Client::builder(other_tls.clone()).clock(clock.clone());
-    let archive = Client::builder(other_tls).clock(clock.clone());
-    Ok((
-        Dispatcher::new(webhooks.egress(egress)).with_schedule(config.webhooks.retries.clone()),
-        archive.proxy(config.genesys.proxy()?).build(),
-    ))
-}
-
-/// The TLS settings of connections to an organization of Genesys.
-pub(crate) fn genesys_tls(organization: &config::Organization<'_>) -> Result<Tls, StartError> {
-    let genesys = organization.genesys;
-    let identity = match (&genesys.client_certificate, &genesys.client_key) {
-        (Some(certificate), Some(key)) => {
-            let identity = ClientIdentity::from_pem(&read(certificate)?, &read(key)?);
-            let table = &organization.table;
-            let start_error =
-                StartError::to(format!("use `client_certificate` and `client_key` of [{table}]"));
-            Some(identity.map_err(start_error)?)
-        }
-        _ => None,
-    };
-    tls(genesys, identity, genesys.min_tls_version)
-}
-
-/// The TLS settings of webhooks and of the archive of checkpoints, which do not get the client certificate.
-fn other_tls(config: &Config) -> Result<Tls, StartError> {
-    tls(&config.genesys, None, TlsVersion::default())
-}
-
-fn tls(
-    genesys: &Genesys,
-    identity: Option<ClientIdentity>,
-    min_version: TlsVersion,
-) -> Result<Tls, StartError> {
-    let trust = match &genesys.extra_ca {
-        Some(path) => Trust::SystemAnd(read(path)?),
-        None => Trust::System,
-    };
-    let settings = TlsSettings {
-        trust,
-        identity,
-        min_version,
-    };
-    Tls::new(settings).map_err(StartError::to("load the certificate authorities"))
 }
 
 fn open_keys(config: &Config) -> Result<Keys, StartError> {

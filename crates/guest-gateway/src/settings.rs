@@ -15,12 +15,12 @@ use crate::admin::Login;
 use crate::api::{App, Clients, SessionLimiter};
 use crate::audit_log::record_configuration;
 use crate::config::{Config, ConfigError};
-use crate::gateway::{StartError, admin_identity, allowed_origins, identity, warnings};
+use crate::gateway::{HttpClients, StartError, admin_identity, allowed_origins, identity, warnings};
 use crate::keys::Keys;
 use crate::spa::PageRules;
 
 /// The keys of the configuration that a reload changes. All others need a restart.
-const RELOADED: [&str; 22] = [
+const RELOADED: [&str; 27] = [
     "admin.certificate",
     "admin.client_ca",
     "admin.key",
@@ -28,6 +28,11 @@ const RELOADED: [&str; 22] = [
     "admin.token_env",
     "admin.token_file",
     "client",
+    "genesys.client_certificate",
+    "genesys.client_key",
+    "genesys.extra_ca",
+    "genesys.min_tls_version",
+    "genesys.proxy",
     "listen.certificate",
     "listen.connections_per_address",
     "listen.key",
@@ -44,6 +49,17 @@ const RELOADED: [&str; 22] = [
     "spa.requests_per_minute",
     "spa.sessions_per_minute",
 ];
+
+/// Whether a reload changes the value of a key, which each organization has as `[genesys]` does.
+fn is_reloaded(key: &str) -> bool {
+    let of_organization = key
+        .strip_prefix("organizations.")
+        .and_then(|path| path.rsplit_once('.'));
+    match of_organization {
+        Some((_, key)) => RELOADED.contains(&&*format!("genesys.{key}")),
+        None => RELOADED.contains(&key),
+    }
+}
 
 /// The settings that a reload replaces as a whole.
 #[derive(Debug)]
@@ -116,6 +132,7 @@ pub(crate) struct Reloader {
     pub(crate) app: App,
     pub(crate) keys: Keys,
     pub(crate) identity: Option<Identity>,
+    pub(crate) http_clients: HttpClients,
     pub(crate) admin: Option<(Option<Identity>, Arc<Login>)>,
     /// The configuration in force.
     pub(crate) config: Mutex<Config>,
@@ -147,11 +164,7 @@ impl Reloader {
         let config = running.reread()?;
         config.check_environment()?;
         let changed = running.changed(&config);
-        let fixed: Vec<_> = changed
-            .iter()
-            .filter(|key| !RELOADED.contains(&key.as_str()))
-            .cloned()
-            .collect();
+        let fixed: Vec<_> = changed.iter().filter(|key| !is_reloaded(key)).cloned().collect();
         if !fixed.is_empty() {
             return Err(ReloadError(format!(
                 "a change of {} needs a restart of the gateway: nothing was applied",
@@ -161,6 +174,7 @@ impl Reloader {
         let app = &self.app;
         let mut settings = Settings::new(&config, &self.keys, &app.public)?;
         settings.continue_from(&app.settings());
+        let http_clients = HttpClients::new(&config, &app.clock)?;
         let mut identities = vec![(self.identity.as_ref(), identity(&config)?, "[listen]")];
         let mut token = None;
         if let (Some((running, login)), Some(admin)) = (&self.admin, &config.admin) {
@@ -183,6 +197,7 @@ impl Reloader {
                 running.replace(&new);
             }
         }
+        self.http_clients.replace(&http_clients);
         if let Some((login, token)) = token {
             login.set_token(token);
         }

@@ -38,6 +38,11 @@ impl Dispatcher {
         Self { schedule, ..self }
     }
 
+    /// Takes the settings of the client of another dispatcher: see [`Client::replace_settings`]. All clones change.
+    pub fn replace_settings(&self, other: &Self) {
+        self.client.replace_settings(&other.client);
+    }
+
     /// The schedule of its deliveries, for [`EndpointHealth::handle_outcome`](crate::EndpointHealth::handle_outcome).
     #[must_use]
     pub fn schedule(&self) -> &Schedule {

@@ -20,6 +20,7 @@ use crate::crm::Crm;
 use crate::guests::until;
 use crate::page::Page;
 use crate::process::run;
+use crate::proxy::ClosedPort;
 use crate::world::{CHANNEL, CLIENT, NEIGHBOR, READER, World};
 
 const TOKEN: &str = "token-of-operators-0123456789";
@@ -251,6 +252,54 @@ async fn outage_of_one_organization_leaves_the_other_in_service() {
     page.message("hello").await;
     page.delivery("sent").await;
     drop(page);
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn reload_replaces_the_proxy_and_reads_the_certificates_of_one_organization() {
+    let mut two = Two::start().await;
+    // a host that only a proxy would resolve
+    let toml = fs::read_to_string(&two.path).unwrap();
+    let toml = toml.replace(&two.emea.host().to_string(), "https://genesys.test");
+    let write = |setting: &str| {
+        let emea = "[organizations.emea]\n";
+        fs::write(&two.path, toml.replace(emea, &format!("{emea}{setting}\n"))).unwrap();
+    };
+    let proxies = [ClosedPort::reserve(), ClosedPort::reserve()];
+    let [first, second] = proxies.each_ref().map(|proxy| proxy.address().to_string());
+    let setting = |proxy: &str| format!("proxy = \"http://{proxy}\"");
+    write(&setting(&first));
+    two.gateway.stop().await;
+    let config = Config::read(&two.path).unwrap();
+    two.gateway = Gateway::start(config, two.clock.clone()).await.unwrap();
+    let unreachable_by = async |proxy: &str| {
+        two.clock.advance(Duration::from_secs(5));
+        let ready = two.readiness().await.1.to_string();
+        ready.contains(&format!("cannot connect to the proxy {proxy}"))
+    };
+    until(async || unreachable_by(&first).await).await;
+
+    write(&setting(&second));
+    let reloaded = two.gateway.reload().await.unwrap();
+    assert!(reloaded.changed.into_iter().eq(["organizations.emea.proxy"]));
+    until(async || unreachable_by(&second).await).await;
+
+    let no_pem = two.path.display();
+    let certificate = format!("client_certificate = \"{no_pem}\"\nclient_key = \"{no_pem}\"");
+    for (refused, reason) in [
+        (
+            &*certificate,
+            "`client_certificate` and `client_key` of [organizations.emea]",
+        ),
+        (
+            "connections_per_minute = 21",
+            "organizations.emea.connections_per_minute needs a restart",
+        ),
+    ] {
+        write(&format!("{}\n{refused}", setting(&first)));
+        let error = two.gateway.reload().await.unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
     two.stop().await;
 }
 

@@ -33,6 +33,10 @@ async fn fault(tls: &Tls, config: ServerConfig) -> TlsFault {
 
 /// Sends a request to a server that accepts one connection.
 async fn sent(tls: &Tls, config: ServerConfig) -> Result<(), Error> {
+    sent_by(&Client::builder(tls.clone()).build(), config).await
+}
+
+async fn sent_by(client: &Client, config: ServerConfig) -> Result<(), Error> {
     let server = Raw::bind().await;
     let host: Host = format!("https://{}", server.listener.local_addr().unwrap())
         .parse()
@@ -55,7 +59,6 @@ async fn sent(tls: &Tls, config: ServerConfig) -> Result<(), Error> {
             }
         }
     });
-    let client = Client::builder(tls.clone()).build();
     let response = client.send(get(&host, "/")).await;
     serving.await.unwrap();
     response.map(drop)
@@ -297,14 +300,20 @@ async fn demanded_client_certificate_is_reported_and_sent_if_configured() {
         let absent = fault(&tls(None), config()).await;
         assert_eq!(absent, TlsFault::ClientCertificateRequired, "{version:?}");
         let untrusted = identity(&Authority::named("another CA"));
-        let refused = fault(&tls(Some(untrusted)), config()).await;
+        let untrusted = tls(Some(untrusted));
+        let refused = fault(&untrusted, config()).await;
         let alert = "UnknownCA".to_owned();
         assert_eq!(
             refused,
             TlsFault::ClientCertificateRefused { alert },
             "{version:?}"
         );
-        sent(&tls(Some(identity(&authority))), config()).await.unwrap();
+        let trusted = tls(Some(identity(&authority)));
+        sent(&trusted, config()).await.unwrap();
+        let client = Client::builder(untrusted).build();
+        let clone = client.clone();
+        client.replace_settings(&Client::builder(trusted).build());
+        sent_by(&clone, config()).await.unwrap();
     }
 }
 

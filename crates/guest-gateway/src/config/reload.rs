@@ -1,11 +1,12 @@
 //! The configuration of a running gateway: read again, and the time to drain.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::Error as _;
 use serde::{Deserialize as _, Deserializer};
+use serde_json::value::RawValue;
 
 use super::{Config, ConfigError, hours};
 
@@ -21,12 +22,32 @@ impl Config {
 
     /// Returns the keys whose values differ.
     pub(crate) fn changed(&self, other: &Self) -> BTreeSet<String> {
+        let [one, other] = [self, other].map(Self::values_by_key);
         let differs = |key: &&String| {
-            let [one, other] = [self, other].map(|config| config.values.get(*key));
+            let [one, other] = [&one, &other].map(|values| values.get(*key));
             one.map(SecretString::expose_secret) != other.map(SecretString::expose_secret)
         };
-        let keys = self.values.keys().chain(other.values.keys());
-        keys.filter(differs).cloned().collect()
+        one.keys().chain(other.keys()).filter(differs).cloned().collect()
+    }
+
+    /// The values, with those of an organization by its keys, such as `organizations.emea.proxy`.
+    fn values_by_key(&self) -> BTreeMap<String, SecretString> {
+        let mut values = BTreeMap::new();
+        for (path, value) in &self.values {
+            let table: Option<BTreeMap<String, &RawValue>> = path
+                .starts_with("organizations.")
+                .then(|| serde_json::from_str(value.expose_secret()).ok())
+                .flatten();
+            match table {
+                Some(table) => values.extend(
+                    table
+                        .into_iter()
+                        .map(|(key, value)| (format!("{path}.{key}"), value.get().into())),
+                ),
+                None => drop(values.insert(path.clone(), value.clone())),
+            }
+        }
+        values
     }
 }
 

@@ -7,8 +7,9 @@ use genesys_api::{Host, error_chain};
 use nix::unistd::{AccessFlags, access};
 use time::OffsetDateTime;
 
+use super::http_clients::{genesys_tls, other_tls};
 use super::listener::{admin_host, admin_identity, identity, public_host};
-use super::{StartError, genesys_tls, other_tls, read_action};
+use super::{StartError, read_action};
 use crate::config::{Config, ConfigError};
 use crate::keys::Keys;
 use crate::resources::{needed_files, open_files};
