@@ -152,7 +152,7 @@ impl Exporting {
         if tokio::time::timeout(timeout, self.task).await.is_err() {
             tracing::warn!(
                 ?timeout,
-                "the last spans and metrics are lost: check the collector, or raise `drain`, which open connections used up"
+                "the last spans and metrics are lost: check the collector"
             );
         }
     }

@@ -2,6 +2,8 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
+#[cfg(feature = "otlp")]
+use std::time::Duration;
 
 use clap::Args;
 use genesys_api::{Clock, error_chain};
@@ -86,6 +88,10 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     }
 }
 
+/// The shortest time to send the last spans and metrics, also after a drain that was used up. Our choice.
+#[cfg(feature = "otlp")]
+const LAST_EXPORT: Duration = Duration::from_secs(2);
+
 /// Stops the gateway, and sends the last spans and metrics within what is left of the drain.
 #[cfg(feature = "otlp")]
 async fn stop(gateway: Gateway, exporting: Option<Exporting>) {
@@ -95,7 +101,8 @@ async fn stop(gateway: Gateway, exporting: Option<Exporting>) {
     gateway.stop().await;
     if let Some(exporting) = exporting {
         let passed = clock.now().instant.saturating_duration_since(began);
-        exporting.finish(page, drain.saturating_sub(passed)).await;
+        let left = drain.saturating_sub(passed).max(LAST_EXPORT);
+        exporting.finish(page, left).await;
     }
 }
 
