@@ -447,13 +447,17 @@ impl Outbox {
     }
 
     /// The message of unknown delivery that an entry of the history is, whose time is no later than `latest`: the
-    /// oldest unresolved one, or the oldest given up, whichever was sent later.
+    /// oldest unresolved one, or the oldest given up, whichever was sent later. None is the given up one of a text while
+    /// the echo of an equal message is awaited, whose entry it can be.
     pub(crate) fn match_unresolved(&self, fingerprint: u64, latest: OffsetDateTime) -> Option<MessageId> {
         let fits = |known: u64, after: Option<OffsetDateTime>| {
             known == fingerprint && after.is_some_and(|after| after <= latest)
         };
         let unresolved = self.unresolved().find(|it| fits(it.fingerprint, it.after));
-        let unknown = self.unknown.iter().find(|it| fits(it.fingerprint, it.after));
+        let mut sent = self.queue.iter().filter(|message| message.is_sent());
+        let is_awaited = sent.any(|message| message.fingerprint == fingerprint);
+        let mut unknown = self.unknown.iter().filter(|_| !is_awaited);
+        let unknown = unknown.find(|it| fits(it.fingerprint, it.after));
         let unresolved = unresolved.map(|message| (message.after, message.id));
         let unknown = unknown.map(|message| (message.after, message.id));
         let found = unknown.into_iter().chain(unresolved);

@@ -121,6 +121,22 @@ fn unknown_delivery_is_resolved_once() {
 }
 
 #[test]
+fn entry_is_not_a_given_up_message_while_an_equal_one_is_awaited() {
+    let mut outbox = Outbox::default();
+    let fingerprint = fingerprint("x", std::iter::empty());
+    outbox.push(id(1), OutgoingMessage::new("x"), None).unwrap();
+    outbox.next(3, EPOCH).unwrap();
+    assert!(outbox.mark_unknown(id(1)));
+    assert_eq!(outbox.give_up_unresolved(), [id(1)]);
+    outbox.push(id(2), OutgoingMessage::new("x"), None).unwrap();
+    assert_eq!(outbox.match_unresolved(fingerprint, EPOCH), Some(id(1)));
+    outbox.next(3, EPOCH).unwrap();
+    assert_eq!(outbox.match_unresolved(fingerprint, EPOCH), None);
+    assert!(outbox.resolve(id(2), DELIVERED));
+    assert_eq!(outbox.match_unresolved(fingerprint, EPOCH), Some(id(1)));
+}
+
+#[test]
 fn outbox_drops_the_oldest_decision_at_capacity() {
     let mut outbox = Outbox::default();
     for n in 0..513 {
