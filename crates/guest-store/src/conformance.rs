@@ -32,8 +32,8 @@ pub(crate) use delivery_log::{
 };
 pub(crate) use model::store_behaves_like_model;
 pub(crate) use order::{
-    events_of_a_session_are_due_in_order, order_is_kept_by_what_changes_a_queue,
-    snapshot_waits_for_earlier_events,
+    events_of_a_session_are_due_in_order, failed_delivery_keeps_its_time_in_order,
+    order_is_kept_by_what_changes_a_queue, snapshot_waits_for_earlier_events,
 };
 pub(crate) use requests::{
     request_is_stored_with_its_creation, request_of_removed_resource_has_no_link,
@@ -108,6 +108,7 @@ macro_rules! conformance_tests {
             concurrent_units_are_each_stored_once
             event_reaches_subscribed_webhooks
             events_of_a_session_are_due_in_order
+            failed_delivery_keeps_its_time_in_order
             order_is_kept_by_what_changes_a_queue
             snapshot_waits_for_earlier_events
             leases_are_fair

@@ -87,7 +87,7 @@ struct Delivery {
     kind: Kind,
     range: (u64, u64),
     at: i64,
-    /// `None` while it waits for a success, or an event of its session.
+    /// `None` of what waits for a success, and of an event that waits for another one.
     due: Option<i64>,
     /// Whether it waits for an event of its session.
     waits: bool,
@@ -380,7 +380,7 @@ impl Model {
     fn next_due(&self) -> Option<i64> {
         let due = self.outbox.iter().filter_map(|delivery| {
             let webhook = self.webhooks.get(&delivery.webhook)?;
-            let due = delivery.due.filter(|_| webhook.is_on)?;
+            let due = delivery.due.filter(|_| webhook.is_on && !delivery.waits)?;
             Some(webhook.rest_until.map_or(due, |until| due.max(until)))
         });
         due.min()

@@ -200,3 +200,44 @@ pub(crate) async fn order_is_kept_by_what_changes_a_queue(make: Make) {
     assert_eq!(names(&due(&*store, 101).await), ["s-1 6", "s-1 7"]);
     store.verify_rows().await.expect("the sums are right");
 }
+
+/// A change of the order, or a wait for other events, leaves a failed delivery the time of its retry.
+pub(crate) async fn failed_delivery_keeps_its_time_in_order(make: Make) {
+    let store = make(Limits {
+        webhook_queue_rows: 3,
+        ..Limits::default()
+    });
+    store_sessions(&*store, &["s-1"]).await;
+    put(&*store, 0, true, false).await;
+    commit(&*store, &[("s-1", 1), ("s-1", 2), ("s-1", 3)]).await;
+    let failed = lease(&*store, at(0), 2).await;
+    settle(&*store, &failed[0], Settled::RetryAt(at(300))).await;
+    settle(&*store, &failed[1], Settled::RetryAt(at(200))).await;
+    put(&*store, 1, true, true).await;
+    assert!(due(&*store, 199).await.is_empty());
+    let second = due(&*store, 200).await;
+    assert_eq!(names(&second), ["s-1 2"]);
+    settle(&*store, &second[0], Settled::Delivered).await;
+    put(&*store, 2, true, false).await;
+    assert_eq!(names(&due(&*store, 200).await), ["s-1 3"]);
+    put(&*store, 3, true, true).await;
+    assert!(due(&*store, 259).await.is_empty());
+    let third = due(&*store, 260).await;
+    settle(&*store, &third[0], Settled::Dead).await;
+    let first = due(&*store, 300).await;
+    assert_eq!(names(&first), ["s-1 1"], "the snapshot ends later");
+    settle(&*store, &first[0], Settled::Delivered).await;
+
+    let snapshot = due(&*store, 300).await;
+    assert_eq!(names(&snapshot), ["s-1 3..=3"]);
+    commit(&*store, &[("s-1", 4), ("s-1", 5), ("s-1", 6), ("s-1", 7)]).await;
+    settle(&*store, &snapshot[0], Settled::RetryAt(at(500))).await;
+    for number in 4..=6 {
+        let next = due(&*store, 301).await;
+        assert_eq!(names(&next), [format!("s-1 {number}")]);
+        settle(&*store, &next[0], Settled::Delivered).await;
+    }
+    assert!(due(&*store, 499).await.is_empty());
+    assert_eq!(names(&due(&*store, 500).await), ["s-1 3..=7"]);
+    store.verify_rows().await.expect("the sums are right");
+}

@@ -125,8 +125,9 @@ impl Transaction<'_, '_> {
                  SELECT position FROM outbox WHERE session = ?1 AND webhook = ?2 AND waits = 1 AND kind = 0
                  ORDER BY first LIMIT 1)
              AND NOT EXISTS (SELECT 1 FROM outbox WHERE session = ?1 AND webhook = ?2 AND waits = 0 AND kind = 0)",
-            "UPDATE outbox SET waits = NOT waits, due_at = NULL
-             WHERE session = ?1 AND webhook = ?2 AND kind = 1 AND leased = 0 AND waits <> EXISTS (
+            "UPDATE outbox SET waits = CASE WHEN waits > 0 THEN 0 WHEN due_at > at THEN due_at ELSE 1 END,
+             due_at = CASE WHEN waits > 1 THEN waits END
+             WHERE session = ?1 AND webhook = ?2 AND kind = 1 AND leased = 0 AND (waits > 0) <> EXISTS (
                  SELECT 1 FROM outbox AS event WHERE session = ?1 AND webhook = ?2 AND waits IN (0, 1)
                  AND event.first < outbox.last AND event.kind = 0)",
         ] {
@@ -137,23 +138,25 @@ impl Transaction<'_, '_> {
 
     /// As [`Transaction::order`], for each session with an event in the queue of an ordered webhook.
     pub(super) fn order_all(&mut self, webhook: &str) -> Result<(), SqliteError> {
-        let sql = "SELECT DISTINCT session FROM outbox WHERE webhook = ?1 AND (kind = 0 OR waits = 1)";
+        let sql = "SELECT DISTINCT session FROM outbox WHERE webhook = ?1 AND (kind = 0 OR waits > 0)";
         for session in self.prepared.rows(sql, [webhook], |row| Ok(row.get(0)?))? {
             self.order(webhook, session)?;
         }
         Ok(())
     }
 
-    /// Begins or ends the order of the events of each session. What is under lease stays so.
+    /// Begins or ends the order of the events of each session. Those that were attempted keep their time: they may have
+    /// arrived.
     pub(super) fn set_order(&mut self, webhook: &str, is_ordered: bool) -> Result<(), SqliteError> {
         self.turns.touch(webhook);
         if !is_ordered {
-            let sql = "UPDATE outbox SET waits = 0, due_at = CASE kind WHEN 0 THEN at END
-                       WHERE webhook = ?1 AND waits = 1";
+            let sql = "UPDATE outbox SET waits = 0, due_at = CASE WHEN kind = 0 THEN at WHEN waits > 1 THEN waits END
+                       WHERE webhook = ?1 AND waits > 0";
             self.prepared.execute(sql, [webhook])?;
             return Ok(());
         }
-        let sql = "UPDATE outbox SET waits = 1, due_at = NULL WHERE webhook = ?1 AND kind = 0 AND leased = 0";
+        let sql =
+            "UPDATE outbox SET waits = 1, due_at = NULL WHERE webhook = ?1 AND kind = 0 AND attempts = 0";
         self.prepared.execute(sql, [webhook])?;
         self.order_all(webhook)
     }
@@ -200,8 +203,8 @@ impl Transaction<'_, '_> {
         for sql in [
             "UPDATE outbox SET due_at = at, attempts = 0
              WHERE webhook = ?1 AND kind = 0 AND leased = 0 AND waits = 0",
-            "UPDATE outbox SET due_at = NULL, attempts = 0
-             WHERE webhook = ?1 AND kind > 0 AND leased = 0 AND due_at IS NOT NULL",
+            "UPDATE outbox SET due_at = NULL, attempts = 0, waits = min(waits, 1)
+             WHERE webhook = ?1 AND kind > 0 AND leased = 0 AND (due_at IS NOT NULL OR waits > 1)",
         ] {
             self.prepared.execute(sql, [webhook])?;
         }

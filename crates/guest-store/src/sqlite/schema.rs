@@ -175,7 +175,7 @@ pub(super) const OUTBOX: &str = "
 ";
 
 /// The order of the events of a session, since version 7. A row that `waits` has no `due_at` until an earlier event of its
-/// session is settled.
+/// session is settled. `waits` is 0 or 1, or the time of its retry if a snapshot has failed.
 pub(super) const ORDER: &str = "
     ALTER TABLE webhooks ADD COLUMN ordered INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE outbox ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;

@@ -73,11 +73,10 @@ impl Model {
 
     /// Makes all that waits for a webhook due that is enabled again.
     pub(super) fn resume(&mut self, webhook: u8) {
-        let waits =
-            |delivery: &&mut Delivery| delivery.webhook == webhook && !delivery.is_leased && !delivery.waits;
-        for delivery in self.outbox.iter_mut().filter(waits) {
+        let is_free = |delivery: &&mut Delivery| delivery.webhook == webhook && !delivery.is_leased;
+        for delivery in self.outbox.iter_mut().filter(is_free) {
             if delivery.kind == Kind::Event {
-                (delivery.due, delivery.attempt) = (Some(delivery.at), 0);
+                (delivery.due, delivery.attempt) = ((!delivery.waits).then_some(delivery.at), 0);
             } else if delivery.due.take().is_some() {
                 delivery.attempt = 0;
             }
@@ -105,7 +104,8 @@ impl Model {
                 .first()
                 .is_some_and(|event| event.range < (snapshot.range.1, 0));
             if waits != snapshot.waits {
-                (snapshot.waits, snapshot.due) = (waits, None);
+                snapshot.waits = waits;
+                snapshot.due = snapshot.due.filter(|due| *due > snapshot.at);
             }
         }
     }
@@ -120,10 +120,11 @@ impl Model {
             .filter(|delivery| delivery.webhook == webhook)
         {
             let is_event = delivery.kind == Kind::Event;
-            if is_ordered && is_event && !delivery.is_leased {
+            if is_ordered && is_event && delivery.attempt == 0 {
                 (delivery.waits, delivery.due) = (true, None);
             } else if !is_ordered && delivery.waits {
-                (delivery.waits, delivery.due) = (false, is_event.then_some(delivery.at));
+                delivery.waits = false;
+                delivery.due = if is_event { Some(delivery.at) } else { delivery.due };
             }
             sessions.push(delivery.session.clone());
         }
@@ -228,7 +229,9 @@ impl Model {
             let of_it = || self.outbox.iter().filter(|delivery| delivery.webhook == *id);
             let under_lease = of_it().filter(|delivery| delivery.is_leased && delivery.due > Some(now));
             *of_owners.entry(owner(*id)).or_default() += under_lease.clone().count();
-            let due = of_it().filter_map(|delivery| delivery.due);
+            let due = of_it()
+                .filter(|delivery| !delivery.waits)
+                .filter_map(|delivery| delivery.due);
             let due: Vec<_> = due.filter(|due| *due <= now).collect();
             let is_awake = webhook.is_on && webhook.rest_until.is_none_or(|until| until <= now);
             if let (true, Some(oldest)) = (is_awake, due.iter().min()) {
@@ -251,7 +254,7 @@ impl Model {
         assert_eq!(expected.values().sum::<usize>(), leased.len());
         for (webhook, count) in expected {
             let is_due = |delivery: &&mut Delivery| {
-                delivery.webhook == webhook && delivery.due.is_some_and(|due| due <= now)
+                delivery.webhook == webhook && !delivery.waits && delivery.due.is_some_and(|due| due <= now)
             };
             let mut due: Vec<_> = self.outbox.iter_mut().filter(is_due).collect();
             due.sort_by_key(|delivery| delivery.due);
