@@ -281,10 +281,13 @@ fn line(webhook: &Webhook) -> String {
 fn lines(status: &WebhookStatus) -> Vec<String> {
     let events = counted(status.waiting, "event", "events");
     let snapshots = counted(status.snapshots, "snapshot or erasure", "snapshots and erasures");
-    let mut lines = vec![format!(
-        "  waiting: {events}, {snapshots}, the oldest for {} s",
-        status.lag_seconds
-    )];
+    let mut lines = match status.waiting + status.snapshots {
+        0 => vec!["  waiting: none".to_owned()],
+        _ => vec![format!(
+            "  waiting: {events}, {snapshots}, the oldest for {} s",
+            status.lag_seconds
+        )],
+    };
     if let Some(since) = status.failing_since {
         let failures = counted(status.failures, "failure", "failures");
         lines.push(format!("  failing since {}, {failures}", rfc3339(since)));

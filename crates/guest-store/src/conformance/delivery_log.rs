@@ -85,6 +85,7 @@ pub(crate) async fn attempts_are_logged_by_state(make: Make) {
         .find(|waiting| waiting.kind == DeliveryKind::Snapshot)
         .expect("it waits");
     assert!(snapshot.attempts.is_empty());
+    assert!(snapshot.id.starts_with("msg_"), "{}", snapshot.id);
     let delivered = in_state(&*store, DeliveryState::Delivered).await.remove(0);
     assert_eq!(
         (&delivered.id, &delivered.attempts[..]),

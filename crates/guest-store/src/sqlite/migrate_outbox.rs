@@ -45,7 +45,7 @@ pub(super) fn from_1(connection: &Connection, seal: &SealKey) -> Result<(), Sqli
     connection.execute_batch(
         "DELETE FROM outbox_1 WHERE place IN (SELECT position FROM outbox);
          INSERT INTO outbox (id, webhook, session, kind, first, last, at, grown)
-             SELECT hex(randomblob(16)), webhooks.id, sessions.key, 1, 1, sessions.version, sessions.created_at, 1
+             SELECT 'msg_' || lower(hex(randomblob(16))), webhooks.id, sessions.key, 1, 1, sessions.version, sessions.created_at, 1
              FROM webhooks JOIN sessions USING (owner)
              WHERE NOT enabled OR webhooks.id IN (SELECT webhook FROM outbox_1)
              ORDER BY sessions.key;

@@ -191,7 +191,7 @@ impl Transaction<'_, '_> {
         }
         self.prepared.execute(
             "INSERT INTO outbox (id, webhook, session, kind, first, last, at, grown)
-             VALUES (hex(randomblob(16)), ?1, ?2, 1, ?3, ?4, ?5, 1)",
+             VALUES ('msg_' || lower(hex(randomblob(16))), ?1, ?2, 1, ?3, ?4, ?5, 1)",
             params,
         )?;
         self.count(webhook, 0, 1);
@@ -217,7 +217,7 @@ impl Transaction<'_, '_> {
         for sql in [
             "DELETE FROM deliveries WHERE webhook = ?1 AND state = 0 AND kind = 0 AND at < ?2",
             "INSERT INTO outbox (id, webhook, session, kind, first, last, at, grown)
-             SELECT hex(randomblob(16)), webhook, session, 1, min(first), max(last), min(at), 1 FROM outbox
+             SELECT 'msg_' || lower(hex(randomblob(16))), webhook, session, 1, min(first), max(last), min(at), 1 FROM outbox
              WHERE webhook = ?1 AND kind = 0 AND leased = 0 AND at < ?2 GROUP BY session ORDER BY min(position)
              ON CONFLICT (webhook, session) WHERE kind > 0 DO UPDATE SET
              grown = grown OR first > excluded.first OR last < excluded.last,

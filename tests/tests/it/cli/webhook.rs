@@ -47,6 +47,8 @@ async fn webhook_is_found_by_name_or_id_and_gets_a_new_secret() {
         assert_eq!(ended.code, Some(0), "{arguments:?}: {}", ended.err);
         ended.out
     };
+    let idle = succeeds(&["webhook", "show", id]).await;
+    assert!(idle.contains("\n  waiting: none\n"), "{idle}");
     succeeds(&["webhook", "pause", id]).await;
     let session = serving.session().await;
     let session_id = session["id"].as_str().unwrap();
