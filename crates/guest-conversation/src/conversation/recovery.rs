@@ -361,6 +361,9 @@ impl Conversation {
             }
             self.emit(event);
         }
+        if let Some((reason, _)) = later_gap {
+            self.report_gap(reason, None);
+        }
     }
 
     /// Reports messages that may be missing before this one.

@@ -422,3 +422,26 @@ fn gap_after_what_an_earlier_connection_brought_hides_no_newer_message() {
         ]
     );
 }
+
+#[test]
+fn gap_after_what_an_earlier_connection_brought_is_reported_without_a_newer_message() {
+    let mut peer = peer();
+    peer.receive(&agent_message("a0", "before"));
+    assert_eq!(emitted(&mut peer), ["message before"]);
+    come_back(&mut peer);
+    requested_call(&mut peer);
+    peer.receive(&agent_message("b1", "deferred"));
+    // the connection is lost before the history is read
+    come_back(&mut peer);
+    peer.pass(3 * SECOND);
+    command(&mut peer);
+    let reason = "no route".to_owned();
+    peer.conversation.handle_outcome(
+        JobOutcome::History(Err(HistoryFailure::Failed { reason })),
+        peer.now,
+    );
+    assert_eq!(
+        emitted(&mut peer),
+        ["unread a0..b1", "message deferred", "unread b1.."]
+    );
+}
