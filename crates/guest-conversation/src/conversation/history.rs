@@ -105,8 +105,8 @@ pub(super) struct Reading {
 #[derive(Debug, Default)]
 pub(super) struct Deferred {
     pub(super) events: Vec<Event>,
-    /// Number of the first ones, which earlier connections brought. Messages may have been missed after them.
-    pub(super) earlier: usize,
+    /// Number of events at the loss of each earlier connection that brought some. Messages may have been missed there.
+    pub(super) losses: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -357,7 +357,10 @@ impl HistoryReader {
     pub(super) fn handle_disconnect(&mut self, now: Instant) {
         self.lost_at = Some(now);
         self.handle_lost();
-        self.deferred.earlier = self.deferred.events.len();
+        let events = self.deferred.events.len();
+        if events > self.deferred.losses.last().copied().unwrap_or(0) {
+            self.deferred.losses.push(events);
+        }
     }
 
     /// Reads a page for the application in the conversation that follows.

@@ -330,13 +330,16 @@ impl Conversation {
     /// Emits all that arrived, in the order of the service, after the gap before it.
     fn release(&mut self, missed: Vec<Message>, deferred: Deferred, found: Vec<Event>, gap: Option<&str>) {
         let mut all = found;
-        let (earlier, present) = deferred.events.split_at(deferred.earlier);
         let newest = |events: &[Event]| events.iter().filter(|event| is_message(event)).map(time_of).max();
         // after an incomplete reading, older messages than these may be on their way: they come by the socket, in order
-        let live = gap.and_then(|_| newest(present));
-        // another gap follows what an earlier connection brought, unless the reading overlaps it
-        let mut later_gap = gap.zip(newest(earlier));
-        later_gap.take_if(|(_, newest)| missed.iter().any(|message| message.at <= *newest));
+        let earlier = deferred.losses.last().copied().unwrap_or(0);
+        let live = gap.and_then(|_| newest(&deferred.events[earlier..]));
+        // another gap follows what each earlier connection brought, unless the reading overlaps it
+        let oldest = missed.iter().map(|message| message.at).min();
+        let losses = deferred.losses.iter().filter(|_| gap.is_some());
+        let losses = losses.filter_map(|events| newest(&deferred.events[..*events]));
+        let losses = losses.filter(|newest| oldest.is_none_or(|oldest| oldest > *newest));
+        let mut losses = losses.collect::<Vec<_>>().into_iter().peekable();
         let missed = missed
             .into_iter()
             .filter(|message| live.is_none_or(|live| message.at <= live));
@@ -353,15 +356,16 @@ impl Conversation {
             let before = all.iter().find(|event| is_message(event)).cloned();
             self.report_gap(reason, before.as_ref());
         }
+        let reason = gap.unwrap_or_default();
         for event in all {
-            if let Some((reason, _)) =
-                later_gap.take_if(|(_, newest)| is_message(&event) && time_of(&event) > *newest)
-            {
+            let is_passed = |newest: &OffsetDateTime| is_message(&event) && time_of(&event) > *newest;
+            if losses.next_if(is_passed).is_some() {
+                while losses.next_if(is_passed).is_some() {}
                 self.report_gap(reason, Some(&event));
             }
             self.emit(event);
         }
-        if let Some((reason, _)) = later_gap {
+        if losses.next().is_some() {
             self.report_gap(reason, None);
         }
     }

@@ -445,3 +445,34 @@ fn gap_after_what_an_earlier_connection_brought_is_reported_without_a_newer_mess
         ["unread a0..b1", "message deferred", "unread b1.."]
     );
 }
+
+#[test]
+fn gap_follows_what_each_earlier_connection_brought() {
+    let mut peer = peer();
+    come_back(&mut peer);
+    requested_call(&mut peer);
+    // each connection is lost before the history is read
+    for (name, text) in [("b1", "first"), ("b2", "second")] {
+        let mut message = agent_message(name, text);
+        message["body"]["channel"]["time"] = format!("2026-11-22T12:00:0{}.000Z", &name[1..]).into();
+        peer.receive(&message);
+        come_back(&mut peer);
+        peer.pass(3 * SECOND);
+        command(&mut peer);
+    }
+    let reason = "no route".to_owned();
+    peer.conversation.handle_outcome(
+        JobOutcome::History(Err(HistoryFailure::Failed { reason })),
+        peer.now,
+    );
+    assert_eq!(
+        emitted(&mut peer),
+        [
+            "unread ..b1",
+            "message first",
+            "unread b1..b2",
+            "message second",
+            "unread b2.."
+        ]
+    );
+}
