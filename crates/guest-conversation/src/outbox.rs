@@ -318,8 +318,7 @@ impl Outbox {
 
     /// Whether nothing waits and nothing is unacknowledged.
     pub(crate) fn is_idle(&self) -> bool {
-        let mut queue = self.queue.iter();
-        queue.all(|message| message.step == Step::Unresolved)
+        self.queue.iter().all(|it| it.step == Step::Unresolved)
     }
 
     /// Removes the waiting messages, which were not delivered, and returns their ids.
@@ -411,8 +410,7 @@ impl Outbox {
     }
 
     fn unresolved(&self) -> impl Iterator<Item = &Outgoing> {
-        let queue = self.queue.iter();
-        queue.filter(|message| message.step == Step::Unresolved)
+        self.queue.iter().filter(|it| it.step == Step::Unresolved)
     }
 
     /// Newest time of the service when the first unresolved message was sent.
@@ -462,6 +460,12 @@ impl Outbox {
         let unknown = unknown.map(|message| (message.after, message.id));
         let found = unknown.into_iter().chain(unresolved);
         found.max_by_key(|(after, _)| *after).map(|(_, id)| id)
+    }
+
+    /// Whether a message of the queue was sent that an entry of the history can be.
+    pub(crate) fn was_sent(&self, fingerprint: u64) -> bool {
+        let mut queue = self.queue.iter().filter(|it| it.after.is_some() || it.resent);
+        queue.any(|message| message.fingerprint == fingerprint)
     }
 
     /// The unresolved messages certainly did not arrive: they are sent again in their position, if anything may be

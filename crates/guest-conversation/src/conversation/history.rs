@@ -8,6 +8,7 @@ use genesys_api::{Host, Now};
 use secrecy::SecretString;
 use time::OffsetDateTime;
 
+use crate::recent_ids::RecentIds;
 use crate::sliding_window::SlidingWindow;
 use crate::{Event, Message};
 use web_messaging::rest::history::{History, HistoryPage};
@@ -69,6 +70,8 @@ pub(super) struct HistoryReader {
     pub(super) resume_from: Option<OffsetDateTime>,
     /// Id of the last message that was emitted.
     pub(super) last_emitted: Option<String>,
+    /// Ids of entries of the guest that match no message that was sent before they were read.
+    pub(super) foreign: RecentIds,
 }
 
 /// The time before which no message was missed, by the service's clock.
@@ -155,6 +158,7 @@ impl HistoryReader {
             deferred: Deferred::default(),
             resume_from: None,
             last_emitted: None,
+            foreign: RecentIds::default(),
         }
     }
 

@@ -28,6 +28,7 @@ use super::frames::ControlRequest;
 use super::history::{Deferred, HistoryFailure, HistoryReader, LowerBound, Next, Purpose};
 use crate::event::{DeliveryStatus, Event, FailureReason, SessionEvent};
 use crate::outbox::{Outbox, fingerprint};
+use crate::recent_ids::RecentIds;
 use crate::state::{Progress, State};
 use crate::timeline::{REQUEST_LIMIT, TimelineEvent};
 use crate::{Content, Direction, Message, MessageId};
@@ -315,11 +316,19 @@ impl Conversation {
 
     /// Matches a message of the guest, in the history or from another socket, with one of unknown delivery.
     pub(super) fn match_entry(&mut self, entry: &Message) -> Option<MessageId> {
-        let latest = entry.at.saturating_add(SLACK);
-        let id = self
-            .engine
-            .outbox
-            .match_unresolved(fingerprint_of(entry), latest)?;
+        let foreign = self.history.as_mut().map(|history| &mut history.foreign);
+        let is_foreign = |foreign: &&mut RecentIds| foreign.contains(&entry.id);
+        if foreign.as_ref().is_some_and(is_foreign) {
+            return None;
+        }
+        let outbox = &self.engine.outbox;
+        let (fingerprint, latest) = (fingerprint_of(entry), entry.at.saturating_add(SLACK));
+        let Some(id) = outbox.match_unresolved(fingerprint, latest) else {
+            if let Some(foreign) = foreign.filter(|_| !outbox.was_sent(fingerprint)) {
+                foreign.insert(&entry.id);
+            }
+            return None;
+        };
         self.engine.handle_delivered(id, entry.at, None);
         self.engine.recent.insert(&entry.id);
         self.attributes.handle_delivered(id);

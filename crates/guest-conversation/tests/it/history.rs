@@ -476,3 +476,21 @@ fn gap_follows_what_each_earlier_connection_brought() {
         ]
     );
 }
+
+#[test]
+fn entry_of_an_earlier_process_is_no_message_that_is_sent_after_it_was_read() {
+    let mut peer = resumed(web_messaging());
+    peer.receive(&jwt(&peer, 60));
+    command(&mut peer);
+    answer(&mut peer, page(1, 1, &[entry("a1", 1, "ok", true)]));
+    assert!(emitted(&mut peer).is_empty());
+    peer.send(1, "ok");
+    peer.frames();
+    come_back(&mut peer);
+    peer.pass(3 * SECOND);
+    command(&mut peer);
+    answer(&mut peer, page(1, 1, &[entry("a1", 1, "ok", true)]));
+    assert!(emitted(&mut peer).is_empty());
+    // it certainly did not arrive, and is sent again
+    assert_eq!(peer.frames()[0]["message"]["text"], "ok");
+}
