@@ -34,6 +34,11 @@ fn agent(run: &Run, page: &Page, reordered: bool) -> Result<(), String> {
         if is_gap(event) {
             gaps.push((newest, None));
         } else if let Event::Message(message) = event {
+            // a client of another epoch takes all that follow: a killed gateway replays from its stored read marker on, which
+            // may be older than the first handshake of this page
+            if run.gateway.starts > 1 && page.ready_at.is_some_and(|ready| message.at < ready) {
+                continue;
+            }
             let at = Some(message.at);
             let fills =
                 |(after, before): &(_, Option<_>)| *after <= at && before.is_none_or(|before| at <= before);
