@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use genesys_http::{Client, Tls};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -124,6 +124,36 @@ async fn context_id_of_an_error_is_in_the_log_with_its_request() {
     for message in ["started", "stopping", "stopped"] {
         assert!(lines.iter().any(|line| line["message"] == message), "{message}");
     }
+}
+
+#[tokio::test]
+async fn requests_of_a_guest_are_logged_with_the_session_also_above_its_limit() {
+    let mut example = Example::new();
+    example.change(
+        "queue_timeout = \"10m\"",
+        "requests_per_minute = 1\nqueue_timeout = \"10m\"",
+    );
+    let config = example.write();
+    let arguments = ["serve", "--json", "--log-format", "json", "--config", &config];
+    let serving = Example::serve_by(command(arguments)).await;
+    let api = serving.api(Tls::system().unwrap()).await;
+    let session = api.create(&example_guest()).await;
+    let token = session["accessToken"].as_str().unwrap();
+    let call = Call::new(Method::DELETE, &path_of(&session, "/attachments/none")).bearer(token);
+    for status in [404, 429] {
+        assert_eq!(api.send(call.clone()).await.status, status);
+    }
+    let ended = serving.process.interrupt().await;
+    let lines = ended.err.lines();
+    let lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines: Vec<_> = lines.filter(|line| line["method"] == "DELETE").collect();
+    assert_eq!(lines.len(), 2, "{}", ended.err);
+    assert_eq!(
+        (&lines[0]["status"], &lines[1]["status"]),
+        (&json!(404), &json!(429))
+    );
+    assert!(lines[0]["pseudonym"].is_string(), "{}", lines[0]);
+    assert_eq!(lines[0]["pseudonym"], lines[1]["pseudonym"]);
 }
 
 /// Reloads a served example by its admin listener.

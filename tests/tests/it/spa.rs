@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::api::{Answer, Api, Call, path_of};
-use crate::page::{Page, upgrade_with};
+use crate::page::{Page, handshake, upgrade, upgrade_with};
 use crate::sensitive::DIAGNOSIS;
 use crate::world::{CLIENT, ORIGIN, World};
 
@@ -285,6 +285,20 @@ async fn requests_of_a_session_are_limited_by_themselves() {
         statuses.push(status(delete()).await);
     }
     assert_eq!(statuses, [404, 404, 404, 429]);
+
+    // so are sockets, whose token is in the handshake frame
+    let session = api.create(&crate::api::guest()).await;
+    let url = session["websocketUrl"].as_str().unwrap();
+    for is_limited in [false, false, false, true] {
+        let mut page = Page::open(upgrade(url)).await.unwrap();
+        page.send_frame(&handshake(&session)).await;
+        if is_limited {
+            assert_eq!(page.closed().await, Some(1013));
+        } else {
+            page.until("handshake.accepted").await;
+            page.leave().await;
+        }
+    }
 
     // a reload keeps the counts, and another limit begins anew
     world

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use ws_transport::AdmittedOrigin;
 
 use super::request::{Call, bearer_token};
+use super::request_log::RequestLog;
 use super::{App, Refusal};
 use crate::spa;
 
@@ -26,6 +27,7 @@ pub(super) struct Guest {
 pub(super) fn admit(call: &Call) -> impl Future<Output = Result<Guest, Refusal>> + Send + use<> {
     let browser = spa::is_of_browser(call).then(|| (spa::admit_visitor(call), page_origin(call)));
     let (app, id, presented) = (call.app.clone(), call.id::<SessionId>(), present(call));
+    let log = RequestLog::of(&call.request);
     // without a borrow of the request, whose body is not `Sync`
     async move {
         let id = id?;
@@ -47,6 +49,7 @@ pub(super) fn admit(call: &Call) -> impl Future<Output = Result<Guest, Refusal>>
         };
         match admitted {
             Ok((admitted, origin)) => {
+                log.set_session(admitted.pseudonym());
                 app.count_request(&id)?;
                 Ok(Guest { id, admitted, origin })
             }

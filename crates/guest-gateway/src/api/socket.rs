@@ -73,8 +73,8 @@ async fn upgrade(mut call: Call, id: SessionId) -> Result<Response, Refusal> {
         (by_ticket, _) => by_ticket,
     };
     if let Some(admitted) = &admitted {
-        call.app.count_request(&id)?;
         RequestLog::of(&call.request).set_session(admitted.pseudonym());
+        call.app.count_request(&id)?;
     }
     let upgrade = call.request.extensions_mut().remove::<OnUpgrade>();
     let upgrade =
@@ -195,12 +195,14 @@ impl Connection<'_> {
         }
         let admitted = match (admitted, token) {
             (Some(admitted), None) => admitted,
-            // a token in the frame replaces the one of the upgrade
-            (_, Some(token)) => {
+            // a token in the frame replaces the one of the upgrade, which was counted
+            (of_upgrade, Some(token)) => {
                 let admitted = self.app.direct.admit(self.id, &token).await?;
-                let limited =
-                    |_| CloseReason::Close(1013, "rate limit of this session reached: reconnect later");
-                self.app.count_request(self.id).map_err(limited)?;
+                if of_upgrade.is_none() {
+                    let limited =
+                        |_| CloseReason::Close(1013, "rate limit of this session reached: reconnect later");
+                    self.app.count_request(self.id).map_err(limited)?;
+                }
                 admitted
             }
             (None, None) => {

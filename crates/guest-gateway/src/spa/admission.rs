@@ -45,12 +45,6 @@ pub(crate) struct Visitor {
 }
 
 impl Visitor {
-    /// Counts the request of an admitted browser.
-    fn counted(app: &App, page: Page, id: SessionId, admitted: Admitted) -> Result<Self, Refusal> {
-        app.count_request(&id)?;
-        Ok(Self { page, id, admitted })
-    }
-
     pub(crate) fn into_session(self) -> (SessionId, Admitted) {
         (self.id, self.admitted)
     }
@@ -94,36 +88,31 @@ pub(crate) fn admit_visitor(call: &Call) -> impl Future<Output = Result<Visitor,
     let log = RequestLog::of(&call.request);
     async move {
         let (page, presented) = audited(&app, checked).await?;
-        let visitor = match presented {
-            Presented::Credential(credential) => admit_credential(&app, page, credential).await,
-            Presented::Verified(id) => {
-                let admitted = app.direct.admit_browser(&spa(&app)?.owner, &id, |_| true).await;
-                let admitted = audited(&app, admitted.map_err(refusal)).await?;
-                Visitor::counted(&app, page, id, admitted)
-            }
-        }?;
-        log.set_session(visitor.admitted.pseudonym());
-        Ok(visitor)
+        admit_browser(&app, &log, page, presented).await
     }
 }
 
-/// Admits a page with a credential of a live session. A refusal is audited.
-pub(super) async fn admit_credential(
+/// Admits a page of the browser of a live session, and counts the request. A refusal is audited.
+pub(super) async fn admit_browser(
     app: &App,
+    log: &RequestLog,
     page: Page,
-    credential: Credential,
+    presented: Presented,
 ) -> Result<Visitor, Refusal> {
-    let is_valid = |key: &[u8; 32]| credential.is_valid(key);
-    let admitted = app
-        .direct
-        .admit_browser(&spa(app)?.owner, &credential.id, is_valid)
-        .await;
+    let (id, credential) = match presented {
+        Presented::Credential(credential) => (credential.id.clone(), Some(credential)),
+        Presented::Verified(id) => (id, None),
+    };
+    let is_valid = |key: &[u8; 32]| credential.is_none_or(|credential| credential.is_valid(key));
+    let admitted = app.direct.admit_browser(&spa(app)?.owner, &id, is_valid).await;
     let admitted = audited(app, admitted.map_err(refusal)).await?;
-    Visitor::counted(app, page, credential.id, admitted)
+    log.set_session(admitted.pseudonym());
+    app.count_request(&id)?;
+    Ok(Visitor { page, id, admitted })
 }
 
 /// The presented credential of a browser.
-enum Presented {
+pub(super) enum Presented {
     /// To be verified with the key of its session.
     Credential(Credential),
     /// The session of a valid access token.

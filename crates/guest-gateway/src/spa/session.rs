@@ -17,11 +17,13 @@ use session_metrics::EndReason;
 use time::OffsetDateTime;
 use ws_transport::AdmittedOrigin;
 
-use super::admission::{Page, admit_credential, admit_page, admit_visitor, audited, refusal, rules, spa};
+use super::admission::{
+    Page, Presented, admit_browser, admit_page, admit_visitor, audited, refusal, rules, spa,
+};
 use super::credential::{Binding, Credential, remove_cookie, set_cookie};
 use super::ticket::LIFETIME;
 use super::{Spa, access_token};
-use crate::api::{App, Call, Caller, Refusal, json_answer, socket_url};
+use crate::api::{App, Call, Caller, Refusal, RequestLog, json_answer, socket_url};
 
 /// Fewest characters of the key of a creation: 128 random bits in base64.
 const MIN_KEY: usize = 22;
@@ -121,7 +123,8 @@ pub(crate) async fn resume(mut call: Call) -> Result<Response, Refusal> {
     let handle = ResumeBrowserSessionBody::parse(&body)?.resume_handle;
     let credential = Credential::of_handle(handle.expose_secret(), page.origin()?.clone());
     let credential = audited(&app, credential).await?;
-    let visitor = admit_credential(&app, page, credential).await?;
+    let presented = Presented::Credential(credential);
+    let visitor = admit_browser(&app, &RequestLog::of(&call.request), page, presented).await?;
     let access = access(spa, &visitor.id, visitor.page.origin()?, visitor.page.now, None);
     let session = visitor.admitted.info();
     Ok(answer(&app, StatusCode::OK, session, Some(access)))
