@@ -51,10 +51,13 @@ impl Connector {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the settings of another one, for the connections that begin after it.
+    /// Takes the settings of another one but its clock, for the connections that begin after it.
     pub(crate) fn replace(&self, other: &Self) {
-        let settings = other.settings();
-        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        let settings = Settings {
+            clock: self.clock.clone(),
+            ..Settings::clone(&other.settings())
+        };
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
     pub(crate) async fn open(&self, endpoint: &Endpoint) -> Result<Stream, Error> {
