@@ -8,9 +8,9 @@ use guest_conversation::{
 use serde_json::{Value, json};
 
 use crate::history_peer::{
-    answer, come_back, command, emitted, entry, jwt, page, peer, requested_call, resumed,
+    answer, come_back, command, emitted, entry, fail_read, jwt, page, peer, requested_call, resumed,
 };
-use crate::virtual_peer::{agent_message, echo, id, session_response, too_many, web_messaging};
+use crate::virtual_peer::{VirtualPeer, agent_message, echo, id, session_response, too_many, web_messaging};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -200,11 +200,7 @@ fn unread_history_leaves_deliveries_unknown() {
     come_back(&mut peer);
     requested_call(&mut peer);
     peer.receive(&agent_message("a1", "deferred"));
-    let reason = "no route".to_owned();
-    peer.conversation.handle_outcome(
-        JobOutcome::History(Err(HistoryFailure::Failed { reason })),
-        peer.now,
-    );
+    fail_read(&mut peer);
     assert_eq!(
         emitted(&mut peer),
         ["unread ..a1", "message deferred", "unknown 1"]
@@ -393,8 +389,8 @@ fn incomplete_recovery_leaves_newer_messages_to_the_socket() {
     );
 }
 
-#[test]
-fn gap_after_what_an_earlier_connection_brought_hides_no_newer_message() {
+/// Has received "before", and "deferred" on a connection that was lost before the history was read. The next one reads it.
+fn interrupted_recovery() -> VirtualPeer {
     let mut peer = peer();
     peer.receive(&agent_message("a0", "before"));
     assert_eq!(emitted(&mut peer), ["message before"]);
@@ -405,13 +401,15 @@ fn gap_after_what_an_earlier_connection_brought_hides_no_newer_message() {
     come_back(&mut peer);
     peer.pass(3 * SECOND);
     command(&mut peer);
+    peer
+}
+
+#[test]
+fn gap_after_what_an_earlier_connection_brought_hides_no_newer_message() {
+    let mut peer = interrupted_recovery();
     answer(&mut peer, page(1, 2, &[entry("c1", 9, "missed", false)]));
     command(&mut peer);
-    let reason = "no route".to_owned();
-    peer.conversation.handle_outcome(
-        JobOutcome::History(Err(HistoryFailure::Failed { reason })),
-        peer.now,
-    );
+    fail_read(&mut peer);
     assert_eq!(
         emitted(&mut peer),
         [
@@ -425,21 +423,8 @@ fn gap_after_what_an_earlier_connection_brought_hides_no_newer_message() {
 
 #[test]
 fn gap_after_what_an_earlier_connection_brought_is_reported_without_a_newer_message() {
-    let mut peer = peer();
-    peer.receive(&agent_message("a0", "before"));
-    assert_eq!(emitted(&mut peer), ["message before"]);
-    come_back(&mut peer);
-    requested_call(&mut peer);
-    peer.receive(&agent_message("b1", "deferred"));
-    // the connection is lost before the history is read
-    come_back(&mut peer);
-    peer.pass(3 * SECOND);
-    command(&mut peer);
-    let reason = "no route".to_owned();
-    peer.conversation.handle_outcome(
-        JobOutcome::History(Err(HistoryFailure::Failed { reason })),
-        peer.now,
-    );
+    let mut peer = interrupted_recovery();
+    fail_read(&mut peer);
     assert_eq!(
         emitted(&mut peer),
         ["unread a0..b1", "message deferred", "unread b1.."]
@@ -460,11 +445,7 @@ fn gap_follows_what_each_earlier_connection_brought() {
         peer.pass(3 * SECOND);
         command(&mut peer);
     }
-    let reason = "no route".to_owned();
-    peer.conversation.handle_outcome(
-        JobOutcome::History(Err(HistoryFailure::Failed { reason })),
-        peer.now,
-    );
+    fail_read(&mut peer);
     assert_eq!(
         emitted(&mut peer),
         [

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use guest_conversation::{Command, HistoryFailure, Job, JobOutcome, Machine as _, Request, RequestError};
 
-use crate::history_peer::{answer, command, emitted, entry, jwt, page, peer};
+use crate::history_peer::{answer, command, emitted, entry, fail_read, jwt, page, peer};
 use crate::virtual_peer::{VirtualPeer, refused, session_response};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -18,11 +18,7 @@ fn failed_page_of_the_application_is_no_gap() {
     peer.frames();
     peer.receive(&jwt(&peer, 60));
     command(&mut peer);
-    let reason = "no route".to_owned();
-    peer.conversation.handle_outcome(
-        JobOutcome::History(Err(HistoryFailure::Failed { reason })),
-        peer.now,
-    );
+    fail_read(&mut peer);
     assert_eq!(emitted(&mut peer), ["failed page"]);
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use genesys_api::Call;
 use guest_conversation::{
-    Command, ConnectionEvent, DeliveryStatus, Event, Job, JobOutcome, Machine as _, SessionEvent,
-    WebMessaging,
+    Command, ConnectionEvent, DeliveryStatus, Event, HistoryFailure, Job, JobOutcome, Machine as _,
+    SessionEvent, WebMessaging,
 };
 use serde_json::{Value, json};
 use web_messaging::rest::history::{History, HistoryPage};
@@ -46,6 +46,14 @@ pub(crate) fn command(peer: &mut VirtualPeer) -> Box<History> {
         Some(Command::Run(_, Job::ReadHistory(history))) => history,
         other => panic!("{other:?}"),
     }
+}
+
+/// The call of the history fails for good.
+pub(crate) fn fail_read(peer: &mut VirtualPeer) {
+    let reason = "no route".to_owned();
+    let failed = HistoryFailure::Failed { reason };
+    peer.conversation
+        .handle_outcome(JobOutcome::History(Err(failed)), peer.now);
 }
 
 pub(crate) fn entry(name: &str, second: u32, text: &str, inbound: bool) -> Value {
