@@ -12,6 +12,7 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its figures on stdout")]
 
 mod gateway;
+mod guests;
 mod process;
 
 use std::collections::BTreeMap;
@@ -26,20 +27,18 @@ use audit::Signer;
 use genesys_api::{Clock, DeploymentId, Host, Hosts, entropy};
 use genesys_http::{Client, Tls};
 use genesys_sim::{LOOPBACK, Limits, Pki, Simulator, throwaway_ca};
-use guest_conversation::{DeliveryStatus, Event, SessionEvent};
 use guest_payload::Policy;
 use guest_store::{Keys, SealKey, SqliteStore};
+use guest_suite::GuestSessions;
 use guest_suite::direct::{DirectConfig, Organization};
-use guest_suite::{GuestSession, GuestSessions};
 use token_window::{
     DriverLimits, ExposeSecret as _, Jitter, Refresh, RefreshDriver, RefreshError, RefreshRequest, Tokens,
     Window,
 };
 use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
-use ws_transport::{AdmittedOrigin, OriginPolicy};
 
-use self::gateway::{CHANNEL, Gateway, ORIGIN, guest, suite};
+use self::gateway::{CHANNEL, Gateway, suite};
+use self::guests::open_sessions;
 use self::process::{Outcome, Process, answer};
 
 /// Sessions opened before the measurement. They fill bounded caches: the two page
@@ -51,10 +50,6 @@ const SIZES: [usize; 2] = [500, 1_000];
 const TOKENS: [usize; 2] = [50_000, 100_000];
 /// Allowed difference of the two sizes, in percent.
 const MAX_DIFFERENCE: f64 = 5.0;
-/// Sessions that are opened at once.
-const AT_ONCE: usize = 8;
-/// Longest wait for one guest's conversation.
-const DEADLINE: Duration = Duration::from_secs(20);
 /// The argument that makes this program the process that holds the conversations itself.
 const DIRECT: &str = "direct";
 /// The argument that makes this program the process that manages tokens.
@@ -237,40 +232,4 @@ fn run_managed(runtime: &Runtime) -> Outcome<()> {
         }
         Ok("done".to_owned())
     })
-}
-
-/// Opens sessions until there are `count`.
-async fn open_sessions(suite: &GuestSessions, guests: &mut Vec<GuestSession>, count: usize) -> Outcome<()> {
-    let page = OriginPolicy::new([ORIGIN])?.admit_own(&ORIGIN.parse()?)?;
-    let mut opening = JoinSet::new();
-    while guests.len() < count {
-        while opening.len() < AT_ONCE.min(count - guests.len()) {
-            let session = open_session(suite.clone(), page.clone());
-            opening.spawn(tokio::time::timeout(DEADLINE, session));
-        }
-        if let Some(opened) = opening.join_next().await {
-            guests.push(opened???);
-        }
-    }
-    Ok(())
-}
-
-/// One guest, who sends a message and reads the reply.
-async fn open_session(suite: GuestSessions, page: AdmittedOrigin) -> Outcome<GuestSession> {
-    let mut session = suite.create(guest()?).await?;
-    session.connect(page).await?;
-    session.send("Is the blue one back in stock?")?;
-    let (mut accepted, mut answered) = (false, false);
-    while !(accepted && answered) {
-        match session.next_event().await {
-            Some(Event::Delivery {
-                status: DeliveryStatus::Delivered { .. },
-                ..
-            }) => accepted = true,
-            Some(Event::Message(_)) => answered = true,
-            Some(Event::Session(SessionEvent::Typing { .. })) => {}
-            other => return Err(format!("expected an answer, got {other:?}").into()),
-        }
-    }
-    Ok(session)
 }
