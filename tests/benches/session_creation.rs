@@ -62,7 +62,8 @@ fn main() -> Outcome<()> {
 fn bench(runtime: &Runtime) -> Outcome<()> {
     let pki = throwaway_ca(&LOOPBACK)?;
     // creating a session needs no Genesys, so there is no listener
-    let (genesys, deployment) = ("https://127.0.0.1:9".parse()?, "none".parse()?);
+    let genesys = "https://127.0.0.1:9".parse()?;
+    let deployment = "00000000-0000-0000-0000-000000000000".parse()?;
     let gateway = Gateway::start(&pki, &genesys, &deployment)?;
     let mut earlier = match Gateway::start_earlier(&pki, &genesys, &deployment)? {
         Some(gateway) => {
