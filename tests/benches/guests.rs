@@ -1,7 +1,8 @@
-//! Guests of the measured process, who talk to a simulated agent.
+//! Guests of the measured process, and the simulated agent that they talk to.
 
 use std::time::Duration;
 
+use genesys_sim::{Config, Limits, Pki, Simulator, Tls};
 use guest_conversation::{DeliveryStatus, Event, SessionEvent};
 use guest_suite::{GuestSession, GuestSessions};
 use tokio::task::JoinSet;
@@ -14,6 +15,16 @@ use crate::process::Outcome;
 const AT_ONCE: usize = 8;
 /// Longest wait for one guest's conversation.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Starts a simulator without Genesys' limits, which would delay the load.
+pub(crate) async fn unlimited_simulator(pki: &Pki) -> Outcome<Simulator> {
+    let mut config = Config {
+        tls: Tls::Given(pki.clone()),
+        ..Config::default()
+    };
+    config.rules.limits = Limits::none();
+    Ok(Simulator::start(config).await?)
+}
 
 /// Opens sessions until there are `count`.
 pub(crate) async fn open_sessions(

@@ -26,7 +26,7 @@ use std::time::Duration;
 use audit::Signer;
 use genesys_api::{Clock, DeploymentId, Host, Hosts, entropy};
 use genesys_http::{Client, Tls};
-use genesys_sim::{LOOPBACK, Limits, Pki, Simulator, throwaway_ca};
+use genesys_sim::{LOOPBACK, Pki, Simulator, throwaway_ca};
 use guest_payload::Policy;
 use guest_store::{Keys, SealKey, SqliteStore};
 use guest_suite::GuestSessions;
@@ -38,7 +38,7 @@ use token_window::{
 use tokio::runtime::Runtime;
 
 use self::gateway::{CHANNEL, Gateway, suite};
-use self::guests::open_sessions;
+use self::guests::{open_sessions, unlimited_simulator};
 use self::process::{Outcome, Process, answer};
 
 /// Sessions opened before the measurement. They fill bounded caches: the two page
@@ -72,12 +72,7 @@ fn main() -> Outcome<()> {
 
 fn bench(runtime: &Runtime) -> Outcome<()> {
     let pki = throwaway_ca(&LOOPBACK)?;
-    let mut simulated = genesys_sim::Config {
-        tls: genesys_sim::Tls::Given(pki.clone()),
-        ..genesys_sim::Config::default()
-    };
-    simulated.rules.limits = Limits::none();
-    let simulator = runtime.block_on(Simulator::start(simulated))?;
+    let simulator = runtime.block_on(unlimited_simulator(&pki))?;
 
     println!("KiB resident per idle guest session, after one message and its reply, all over TLS:\n");
     println!("{:44}{:>10}{:>10}", "", SIZES[0], SIZES[1]);

@@ -1,7 +1,7 @@
 //! CPU time of the gateway for a guest's message: page, gateway, Genesys, the reply, and back to the page. All over TLS.
 //!
-//! Simulator and guests are one process, the gateway is another. All guests send at once, then all wait for their replies.
-//! Gateways are measured in turn, and of each the median of the rounds is printed.
+//! Simulator and guests are one process, the gateway is another. All guests talk at once, and each waits for
+//! a reply before its next message. Gateways are measured in turn, and of each the median of the rounds is printed.
 //!
 //! ```sh
 //! cargo bench -p end-to-end --bench messages
@@ -16,14 +16,14 @@ mod guests;
 #[expect(dead_code, reason = "its processes get no requests")]
 mod process;
 
-use genesys_sim::{LOOPBACK, Limits, Simulator, throwaway_ca};
+use genesys_sim::{LOOPBACK, throwaway_ca};
 use guest_suite::GuestSession;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use self::cpu::{Row, cpu_per_request};
 use self::gateway::{Gateway, suite};
-use self::guests::{exchange, open_sessions};
+use self::guests::{exchange, open_sessions, unlimited_simulator};
 use self::process::Outcome;
 
 /// Guests of a gateway.
@@ -36,12 +36,7 @@ const ROUNDS: usize = 9;
 fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let pki = throwaway_ca(&LOOPBACK)?;
-    let mut simulated = genesys_sim::Config {
-        tls: genesys_sim::Tls::Given(pki.clone()),
-        ..genesys_sim::Config::default()
-    };
-    simulated.rules.limits = Limits::none();
-    let simulator = runtime.block_on(Simulator::start(simulated))?;
+    let simulator = runtime.block_on(unlimited_simulator(&pki))?;
     let (genesys, deployment) = (simulator.host(), simulator.deployment_id());
     let mut measured = vec![(
         Row::new("guest-gateway"),
@@ -71,7 +66,7 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// Each guest sends its messages, one after the other.
+/// Each guest sends its messages and waits for each reply.
 fn talk(runtime: &Runtime, guests: &mut Vec<GuestSession>) -> Outcome<()> {
     runtime.block_on(async {
         let mut talking = JoinSet::new();
