@@ -13,15 +13,11 @@ use super::{Outgoing, Position, SocketId};
 const SOCKETS: usize = genesys_api::limits::CONNECTIONS_PER_SESSION as usize;
 /// Time without progress after which a socket with waiting frames is dropped. Our choice.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Period in which a socket that always has waiting frames takes at least [`PACE_BYTES`]. A slower one is dropped while it
-/// delays the other sockets. Our choice.
-const PACE_PERIOD: Duration = Duration::from_secs(30);
-/// Least bytes of a [`PACE_PERIOD`]: a full replay buffer.
-const PACE_BYTES: usize = super::replay::BYTES;
 /// Most frames without a number that wait for one socket.
 const UNNUMBERED: usize = 256;
 
 /// The subscribed sockets, oldest first. Each takes the numbered frames from the replay buffer as fast as its guest reads.
+/// The fastest one paces the conversation. One that is behind by more than the buffer holds is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers(Vec<Subscriber>);
 
@@ -38,15 +34,6 @@ pub(super) struct Subscriber {
     closing: Option<(u16, &'static str)>,
     /// Time since which it takes nothing although frames wait.
     blocked_since: Option<Instant>,
-    /// `None` if no frame waits.
-    pace: Option<Pace>,
-}
-
-/// The bytes that a socket took since a time, all of it with waiting frames.
-#[derive(Debug)]
-struct Pace {
-    since: Instant,
-    bytes: usize,
 }
 
 /// The progress of a subscription.
@@ -84,28 +71,16 @@ impl Subscriber {
         next.is_some_and(|(after, _)| *after <= self.cursor)
     }
 
+    fn stalls_at(&self) -> Option<Instant> {
+        self.blocked_since.map(|since| since + STALL_TIMEOUT)
+    }
+
     fn is_live(&self) -> bool {
         matches!(self.stage, Stage::Live)
     }
 
-    /// Whether the replay buffer is full and this socket needs its oldest frame.
-    fn holds(&self, replay: &Replay) -> bool {
-        replay.is_full() && self.is_live() && self.cursor < replay.first()
-    }
-
-    /// Takes the next output and counts it.
-    fn take_output(&mut self, replay: &Replay) -> Option<Outgoing> {
-        self.blocked_since = None;
-        let output = self.poll_output(replay);
-        if !self.has_output(replay) {
-            self.pace = None;
-        } else if let (Some(pace), Some(Outgoing::Frame(frame))) = (&mut self.pace, &output) {
-            pace.bytes = pace.bytes.saturating_add(frame.len());
-        }
-        output
-    }
-
     fn poll_output(&mut self, replay: &Replay) -> Option<Outgoing> {
+        self.blocked_since = None;
         if let Some(until) = self.extend.take() {
             return Some(Outgoing::Extend(until));
         }
@@ -148,7 +123,6 @@ impl Subscribers {
             extend: None,
             closing: None,
             blocked_since: None,
-            pace: None,
         });
     }
 
@@ -164,13 +138,25 @@ impl Subscribers {
         self.0.iter().any(|subscriber| subscriber.socket == socket)
     }
 
-    /// The number after which a socket needs the numbered frames. `None` if no socket does.
+    /// The number after which numbered frames are needed: by a socket from another epoch, else by the fastest one. `None`
+    /// if there is none.
     pub(super) fn needed_after(&self) -> Option<u64> {
-        let waiting = self
-            .0
-            .iter()
-            .filter(|it| !matches!(it.stage, Stage::Handshake(_)));
-        waiting.map(|subscriber| subscriber.cursor).min()
+        if self.has_unresolved() {
+            return Some(0);
+        }
+        let open = self.0.iter().filter(|it| it.is_live() && it.closing.is_none());
+        open.map(|subscriber| subscriber.cursor).max()
+    }
+
+    /// Drops the sockets whose next frame is not in the buffer any more. Returns their number.
+    pub(super) fn drop_behind(&mut self, replay: &Replay) -> usize {
+        self.drop_where(|it| it.is_live() && it.cursor.saturating_add(1) < replay.first())
+    }
+
+    fn drop_where(&mut self, is_slow: impl Fn(&Subscriber) -> bool) -> usize {
+        let before = self.0.len();
+        self.0.retain(|subscriber| !is_slow(subscriber));
+        before - self.0.len()
     }
 
     pub(super) fn has_unresolved(&self) -> bool {
@@ -227,7 +213,7 @@ impl Subscribers {
     pub(super) fn poll_output(&mut self, socket: SocketId, replay: &Replay) -> Option<Outgoing> {
         let mut subscribers = self.0.iter_mut();
         let subscriber = subscribers.find(|subscriber| subscriber.socket == socket)?;
-        let output = subscriber.take_output(replay);
+        let output = subscriber.poll_output(replay);
         if matches!(output, Some(Outgoing::Close(..))) {
             self.detach(socket);
         }
@@ -239,40 +225,16 @@ impl Subscribers {
         let mut subscribers = self.0.iter_mut();
         if let Some(subscriber) = subscribers.find(|subscriber| subscriber.socket == socket) {
             subscriber.blocked_since.get_or_insert(now);
-            subscriber.pace.get_or_insert(Pace { since: now, bytes: 0 });
         }
     }
 
-    /// Drops the sockets that made no progress for too long, and those that take too little while another one that has
-    /// taken all frames waits for them. Returns their number.
-    pub(super) fn handle_timeout(&mut self, now: Instant, replay: &Replay) -> usize {
-        let others_wait = self
-            .0
-            .iter()
-            .any(|it| it.is_live() && it.cursor >= replay.last && it.closing.is_none());
-        let before = self.0.len();
-        self.0.retain_mut(|subscriber| {
-            let is_stalled = |since: Instant| since + STALL_TIMEOUT <= now;
-            let holds = subscriber.holds(replay);
-            let mut is_slow = false;
-            if let Some(pace) = &mut subscriber.pace
-                && pace.since + PACE_PERIOD <= now
-            {
-                is_slow = pace.bytes < PACE_BYTES;
-                *pace = Pace { since: now, bytes: 0 };
-            }
-            !(subscriber.blocked_since.is_some_and(is_stalled) || is_slow && holds && others_wait)
-        });
-        before - self.0.len()
+    /// Drops the sockets that made no progress for too long. Returns their number.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> usize {
+        self.drop_where(|it| it.stalls_at().is_some_and(|at| at <= now))
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let deadlines = self.0.iter().flat_map(|subscriber| {
-            let stalls_at = subscriber.blocked_since.map(|since| since + STALL_TIMEOUT);
-            let judged_at = subscriber.pace.as_ref().map(|pace| pace.since + PACE_PERIOD);
-            [stalls_at, judged_at]
-        });
-        deadlines.flatten().min()
+        self.0.iter().filter_map(Subscriber::stalls_at).min()
     }
 }
 
@@ -340,12 +302,11 @@ mod tests {
         subscribers.handle_blocked(SOCKET, start + STALL_TIMEOUT / 2);
         assert_eq!(subscribers.poll_timeout(), Some(start + STALL_TIMEOUT));
         assert!(subscribers.poll_output(SOCKET, &replay).is_some());
-        let judged_at = Some(start + PACE_PERIOD);
-        assert_eq!(subscribers.poll_timeout(), judged_at, "it made progress");
+        assert_eq!(subscribers.poll_timeout(), None, "it made progress");
         subscribers.handle_blocked(SOCKET, start + STALL_TIMEOUT);
-        subscribers.handle_timeout(start + STALL_TIMEOUT + STALL_TIMEOUT / 2, &replay);
+        subscribers.handle_timeout(start + STALL_TIMEOUT + STALL_TIMEOUT / 2);
         assert!(subscribers.contains(SOCKET));
-        subscribers.handle_timeout(start + 2 * STALL_TIMEOUT, &replay);
+        subscribers.handle_timeout(start + 2 * STALL_TIMEOUT);
         assert!(!subscribers.contains(SOCKET));
     }
 
