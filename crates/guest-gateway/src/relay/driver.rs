@@ -1,7 +1,7 @@
 //! The driver of a relay: its conversation with Genesys Cloud, its commands, and the channels of its sockets.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::pin::Pin;
 use std::task::Poll;
 
@@ -146,23 +146,20 @@ impl Driver {
             let stalls_at = self.relay.poll_timeout();
             let (has_room, accepts_events) = (upstream.has_room(), self.relay.accepts_events());
             tokio::select! {
-                next = upstream.next(), if accepts_events => match next {
-                    Next::Event(event) => {
-                        self.counted.handle_event(&event);
-                        self.handle_files(&event, upstream);
-                        self.health.handle_event(&event);
-                        let now = clock.now();
-                        let stop = self.relay.handle_event(event, now);
-                        if let Some(time) = self.relay.poll_delivery_time() {
-                            self.direct.counters().record_delivery(time, now.instant);
-                        }
-                        if let Some(stop) = stop {
+                next = upstream.next(), if accepts_events => {
+                    // events that arrived together leave together
+                    let mut next = Some(next);
+                    while let Some(output) = next {
+                        if let Some(stop) = self.handle_next(output, upstream) {
                             return stop;
                         }
+                        next = tokio::select! {
+                            biased;
+                            next = upstream.next(), if self.relay.accepts_events() => Some(next),
+                            () = ready(()) => None,
+                        };
                     }
-                    Next::Opened(conversation) => self.open(conversation, upstream),
-                    Next::Stop(stop) => return stop,
-                },
+                }
                 // the hub holds a sender while this runs
                 Some(command) = commands.recv(), if has_room => self.handle_command(command, upstream),
                 () = any_has_room(&blocked), if !blocked.is_empty() => {}
@@ -170,6 +167,27 @@ impl Driver {
                     self.relay.handle_timeout(clock.now());
                 }
             }
+        }
+    }
+
+    fn handle_next(&mut self, next: Next, upstream: &mut Upstream) -> Option<Stop> {
+        match next {
+            Next::Event(event) => {
+                self.counted.handle_event(&event);
+                self.handle_files(&event, upstream);
+                self.health.handle_event(&event);
+                let now = self.direct.clock().now();
+                let stop = self.relay.handle_event(event, now);
+                if let Some(time) = self.relay.poll_delivery_time() {
+                    self.direct.counters().record_delivery(time, now.instant);
+                }
+                stop
+            }
+            Next::Opened(conversation) => {
+                self.open(conversation, upstream);
+                None
+            }
+            Next::Stop(stop) => Some(stop),
         }
     }
 

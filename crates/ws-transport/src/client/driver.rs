@@ -1,7 +1,7 @@
 //! The task that moves bytes and time between a state machine and its socket.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -204,13 +204,8 @@ struct Task<M: Machine> {
 impl<M: Machine> Task<M> {
     async fn run(mut self) {
         while let Some(reading) = self.run_commands() {
-            self.shared.to_application.notify_one();
             tokio::select! {
-                event = self.link.next(reading) => self.handle_event(event),
-                outcome = next_outcome(&mut self.jobs) => {
-                    let now = self.shared.clock.now();
-                    self.shared.lock().handle_outcome(outcome, now);
-                }
+                biased;
                 () = self.timer.elapsed() => {
                     let mut machine = self.shared.lock();
                     if !reading {
@@ -219,7 +214,14 @@ impl<M: Machine> Task<M> {
                     }
                     machine.handle_timeout(self.shared.clock.now());
                 }
+                event = self.link.next(reading) => self.handle_event(event),
+                outcome = next_outcome(&mut self.jobs) => {
+                    let now = self.shared.clock.now();
+                    self.shared.lock().handle_outcome(outcome, now);
+                }
                 () = self.shared.to_task.notified() => {}
+                // polled last: the application takes the events of frames that arrive together at once
+                () = wake(&self.shared.to_application) => {}
             }
         }
         if let Link::Open(socket) = &mut self.link {
@@ -310,6 +312,12 @@ impl<M: Machine> Drop for Task<M> {
         self.shared.stopped.store(true, Ordering::Release);
         self.shared.to_application.notify_one();
     }
+}
+
+/// Wakes the other side when it is polled; never resolves.
+async fn wake(other: &Notify) {
+    other.notify_one();
+    pending().await
 }
 
 /// Waits for the next result; never resolves without a job. Cancel safe: no result is lost.
