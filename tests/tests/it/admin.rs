@@ -5,13 +5,13 @@ use guest_suite::audit::Entry;
 use guest_suite::store::EntryQuery;
 use http::header::{COOKIE, HOST, SET_COOKIE};
 use http::{Method, StatusCode};
-use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::api::{Answer, Call};
 use crate::guests::until;
+use crate::mutual_tls::{issue, issuer};
 use crate::page::soon;
 use crate::world::World;
 
@@ -191,16 +191,6 @@ async fn admin_listener_refuses_a_rebound_host_and_sends_strict_headers() {
 #[tokio::test]
 async fn client_certificate_is_a_login() {
     let folder = tempfile::tempdir().unwrap();
-    let issuer = || {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-    };
-    let issue = |issuer: &CertifiedIssuer<'_, KeyPair>| {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-        (params.signed_by(&key, issuer).unwrap().pem(), key.serialize_pem())
-    };
     let (authority, other) = (issuer(), issuer());
     let (certificate, key) = issue(&authority);
     let write = |name: &str, text: &str| {

@@ -63,6 +63,8 @@ mod idempotency;
 #[cfg(test)]
 mod left_out;
 #[cfg(test)]
+mod mutual_tls;
+#[cfg(test)]
 mod npm_package;
 #[cfg(test)]
 mod operation;

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use crate::api::{Api, Call, ERASURES, QUERY, SESSIONS, WEBHOOKS, guest, path_of};
 use crate::crm::Crm;
 use crate::guests::until;
+use crate::mutual_tls::{MutualTls, issue, issuer};
 use crate::page::Page;
 use crate::process::run;
 use crate::proxy::ClosedPort;
@@ -65,6 +66,16 @@ impl Two {
             http,
             path,
             _folder: folder,
+        }
+    }
+
+    /// Stops the gateway, and starts it with the configuration in its file.
+    async fn restart(self) -> Self {
+        self.gateway.stop().await;
+        let config = Config::read(&self.path).unwrap();
+        Self {
+            gateway: Gateway::start(config, self.clock.clone()).await.unwrap(),
+            ..self
         }
     }
 
@@ -257,21 +268,20 @@ async fn outage_of_one_organization_leaves_the_other_in_service() {
 
 #[tokio::test]
 async fn reload_replaces_the_proxy_and_reads_the_certificates_of_one_organization() {
-    let mut two = Two::start().await;
+    let two = Two::start().await;
     // a host that only a proxy would resolve
     let toml = fs::read_to_string(&two.path).unwrap();
     let toml = toml.replace(&two.emea.host().to_string(), "https://genesys.test");
+    let path = two.path.clone();
     let write = |setting: &str| {
         let emea = "[organizations.emea]\n";
-        fs::write(&two.path, toml.replace(emea, &format!("{emea}{setting}\n"))).unwrap();
+        fs::write(&path, toml.replace(emea, &format!("{emea}{setting}\n"))).unwrap();
     };
     let proxies = [ClosedPort::reserve(), ClosedPort::reserve()];
     let [first, second] = proxies.each_ref().map(|proxy| proxy.address().to_string());
     let setting = |proxy: &str| format!("proxy = \"http://{proxy}\"");
     write(&setting(&first));
-    two.gateway.stop().await;
-    let config = Config::read(&two.path).unwrap();
-    two.gateway = Gateway::start(config, two.clock.clone()).await.unwrap();
+    let two = two.restart().await;
     let unreachable_by = async |proxy: &str| {
         two.clock.advance(Duration::from_secs(5));
         let ready = two.readiness().await.1.to_string();
@@ -300,6 +310,46 @@ async fn reload_replaces_the_proxy_and_reads_the_certificates_of_one_organizatio
         let error = two.gateway.reload().await.unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
     }
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn renewed_client_certificate_of_an_organization_is_used_after_a_reload() {
+    let two = Two::start().await;
+    let (authority, folder) = (issuer(), two.path.parent().unwrap());
+    let [ca, certificate, key] = ["ca.pem", "client.pem", "client.key"].map(|name| folder.join(name));
+    let install = |(chain, secret): &(String, String)| {
+        fs::write(&certificate, chain).unwrap();
+        fs::write(&key, secret).unwrap();
+    };
+    let [first, renewed] = [issue(&authority), issue(&authority)];
+    fs::write(&ca, authority.pem()).unwrap();
+    install(&first);
+    let genesys = two.emea.host().to_string();
+    let front = MutualTls::start(&authority, genesys.replace("http://", "")).await;
+    let host = format!(
+        "host = \"https://{}\"\nextra_ca = {ca:?}\nclient_certificate = {certificate:?}\nclient_key = {key:?}\n",
+        front.address
+    );
+    let toml = fs::read_to_string(&two.path).unwrap();
+    fs::write(&two.path, toml.replace(&format!("host = \"{genesys}\"\n"), &host)).unwrap();
+    let two = two.restart().await;
+    let converse = async || {
+        let mut page = Page::of(&two.api(CLIENT).await.create(&guest()).await).await;
+        page.message("hello").await;
+        page.delivery("sent").await;
+        page
+    };
+    let mut before = converse().await;
+    assert!(front.has_seen(&first.0));
+
+    install(&renewed);
+    two.gateway.reload().await.unwrap();
+    drop(converse().await);
+    assert!(front.has_seen(&renewed.0));
+    before.message("hello again").await;
+    before.delivery("sent").await;
+    drop(before);
     two.stop().await;
 }
 
