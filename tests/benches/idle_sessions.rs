@@ -27,10 +27,9 @@ use audit::Signer;
 use genesys_api::{Clock, DeploymentId, Host, Hosts, entropy};
 use genesys_http::{Client, Tls};
 use genesys_sim::{LOOPBACK, Pki, Simulator, throwaway_ca};
-use guest_payload::Policy;
 use guest_store::{Keys, SealKey, SqliteStore};
 use guest_suite::GuestSessions;
-use guest_suite::direct::{DirectConfig, Organization};
+use guest_suite::direct::{DirectConfig, Organization, Rules};
 use token_window::{
     DriverLimits, ExposeSecret as _, Jitter, Refresh, RefreshDriver, RefreshError, RefreshRequest, Tokens,
     Window,
@@ -179,12 +178,11 @@ fn run_direct(runtime: &Runtime, genesys: &Host, deployment: DeploymentId, folde
             store: Arc::new(store),
             organization,
             further: Vec::new(),
-            policy: Policy::find("tutorial-strict")?.into(),
+            rules: Rules::default(),
             access_token_lifetime: Duration::from_secs(3_600),
             idle_timeout: Duration::from_secs(86_400),
             queue_timeout: guest_suite::conversation::QUEUE_TIMEOUT,
             retention: Duration::from_secs(86_400),
-            limit: 100_000,
         },
         "bench",
     ))?;

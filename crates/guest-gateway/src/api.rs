@@ -77,7 +77,6 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     /// The settings that a reload changes.
     pub(crate) current: Current,
-    /// The origin of connections to Genesys, in place of the page's own.
     /// The sender of webhooks, with the networks that they may reach.
     pub(crate) dispatcher: Dispatcher,
     /// The controller of consent records.

@@ -307,17 +307,14 @@ async fn open_direct(
         store: open_store(config, keys).await?,
         organization: organization.clone(),
         further: further.to_vec(),
-        policy: config.sessions.policy.clone(),
+        rules: config.rules(),
         access_token_lifetime: config.sessions.access_token_lifetime,
         idle_timeout: config.sessions.idle_timeout,
         queue_timeout: config.sessions.queue_timeout,
         retention: config.sessions.retention,
-        limit: config.sessions.limit,
     })
     .await;
-    let direct = opened.map_err(StartError::to("load the sessions of the store"))?;
-    direct.set_memberships(config.memberships());
-    Ok(direct)
+    opened.map_err(StartError::to("load the sessions of the store"))
 }
 
 /// The organizations of Genesys Cloud, of which each has an HTTP client of its own.

@@ -203,14 +203,12 @@ impl Reloader {
         }
         let mut warnings = warnings(&config, &app.public, now);
         let (limit, open) = (config.sessions.limit, direct.counters().open());
-        direct.set_limit(limit);
         if changed.contains("sessions.limit") && usize::try_from(open).is_ok_and(|open| open > limit) {
             warnings.push(format!(
                 "{open} sessions are live, more than `limit` {limit} of [sessions]: they go on, and new ones are refused until \
                  fewer are live"
             ));
         }
-        direct.set_memberships(config.memberships());
         let listen = &config.listen;
         let limit = listen.connections_per_address;
         let above = app.address_limit.replace(limit, listen.trusted_proxies.clone());
@@ -221,9 +219,7 @@ impl Reloader {
             ));
         }
         let has_policy = config.sessions.policy != running.sessions.policy;
-        if has_policy {
-            direct.set_policy(Arc::clone(&config.sessions.policy));
-        }
+        direct.set_rules(config.rules());
         app.current.replace(settings);
         *running = config;
         Ok(Reloaded {

@@ -16,6 +16,7 @@ mod party;
 mod redact;
 mod reevaluation;
 mod requests;
+mod rules;
 mod session_row;
 mod sign_in;
 mod signing_keys;
@@ -25,8 +26,7 @@ mod tokens;
 mod update;
 mod webhooks;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -35,7 +35,6 @@ use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, MAX_DURATION, SessionId
 use genesys_http::{Client, RateLimiter, Tls, TlsError};
 use guest_conversation::QUEUE_TIMEOUT;
 use guest_conversation::client::{LiveGuard, LiveSessions};
-use guest_payload::Policy;
 use guest_sessions::ErrorCode;
 use guest_store::{AuditLog, SessionPages, SessionQuery, Store, Unit};
 #[cfg(feature = "sqlite")]
@@ -51,6 +50,7 @@ pub use self::guests::GuestRequest;
 pub use self::lifecycle::Created;
 pub use self::organization::Organization;
 pub use self::party::Party;
+pub use self::rules::Rules;
 pub use self::webhooks::Registered;
 
 use self::deadlines::Deadlines;
@@ -71,8 +71,8 @@ pub struct DirectConfig {
     pub organization: Organization,
     /// Further organizations. Names and channels of all differ.
     pub further: Vec<Organization>,
-    /// The consent policy. Default: `tutorial-strict`.
-    pub policy: Arc<Policy>,
+    /// The rules until [`Direct::set_rules`].
+    pub rules: Rules,
     /// Lifetime of an access token. Default: 1 hour.
     pub access_token_lifetime: Duration,
     /// Time without a refresh of its tokens after which a session ends. Default: 1 day.
@@ -81,8 +81,6 @@ pub struct DirectConfig {
     pub retention: Duration,
     /// Longest time for which a message of a guest waits to be sent. Default: 10 minutes.
     pub queue_timeout: Duration,
-    /// Largest number of live sessions. Default: 100,000.
-    pub limit: usize,
 }
 
 impl DirectConfig {
@@ -116,12 +114,11 @@ impl DirectConfig {
             store,
             organization: Organization::new(http, hosts),
             further: Vec::new(),
-            policy: Policy::tutorial_strict().into(),
+            rules: Rules::default(),
             access_token_lifetime: Duration::from_secs(3_600),
             idle_timeout: Duration::from_secs(86_400),
             retention: Duration::from_secs(30 * 86_400),
             queue_timeout: QUEUE_TIMEOUT,
-            limit: 100_000,
         })
     }
 
@@ -146,12 +143,8 @@ pub struct Direct {
 #[derive(Debug)]
 struct Shared {
     config: DirectConfig,
-    /// Largest number of live sessions.
-    limit: AtomicUsize,
-    policy: RwLock<Arc<Policy>>,
+    rules: RwLock<Arc<Rules>>,
     organizations: Vec<Services>,
-    /// The names of the organizations of each owner.
-    memberships: RwLock<Option<BTreeMap<String, BTreeSet<String>>>>,
     deadlines: Deadlines,
     metrics: Metrics,
     /// Notified when events were stored.
@@ -199,12 +192,10 @@ impl Direct {
         Ok(Self {
             shared: Arc::new(Shared {
                 organizations: organizations.map(services).collect(),
-                memberships: RwLock::default(),
                 live: sessions,
                 deadlines: Deadlines::new(config.clock().now().instant),
                 log: AuditLog::new(Arc::clone(&config.store), config.clock().clone()),
-                limit: AtomicUsize::new(config.limit),
-                policy: RwLock::new(Arc::clone(&config.policy)),
+                rules: RwLock::new(Arc::new(config.rules.clone())),
                 config,
                 metrics: Metrics::restore(totals),
                 events: Notify::new(),
@@ -213,11 +204,6 @@ impl Direct {
                 retrying: tokio::sync::Mutex::default(),
             }),
         })
-    }
-
-    /// Changes the largest number of live sessions. Sessions above it continue.
-    pub fn set_limit(&self, limit: usize) {
-        self.shared.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Returns the funnel, the drop-off and the durations of all sessions of the store.

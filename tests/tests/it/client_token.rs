@@ -6,6 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use genesys_api::Clock;
 use guest_suite::store::EntryQuery;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::api::{Answer, Api, Call};
 use crate::page::soon;
@@ -223,5 +225,31 @@ async fn old_secret_is_valid_until_its_end() {
     world.clock.advance(Duration::from_secs(3_601));
     assert_eq!(status("before-rotation").await, 401);
     assert_eq!(status(NEIGHBOR.1).await, 200);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn reload_during_a_request_applies_to_the_next_one() {
+    let world = World::start().await;
+    let body = format!("{GRANT}&client_id={}&client_secret={}", NEIGHBOR.0, NEIGHBOR.1);
+    let mut stream = TcpStream::connect(world.gateway.address()).await.unwrap();
+    let mut send_until = async |text: &str, expected: &str| {
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = vec![0; expected.len()];
+        soon(stream.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), expected);
+    };
+    let length = body.len();
+    let head = format!(
+        "POST /oauth/token HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+         content-length: {length}\r\nexpect: 100-continue\r\n\r\n"
+    );
+    // sent when the gateway reads the body
+    send_until(&head, "HTTP/1.1 100 Continue\r\n\r\n").await;
+    let rotated = world.toml.replace(NEIGHBOR.1, "secret-after-rotation");
+    world.reload(&rotated).await.unwrap();
+    send_until(&body, "HTTP/1.1 200").await;
+    let old = api(&world).send(form(NEIGHBOR.0, NEIGHBOR.1)).await;
+    assert_eq!(old.status, 401, "{}", old.text);
     world.stop().await;
 }

@@ -18,7 +18,7 @@ use genesys_http::{Client, Egress, Tls};
 use genesys_sim::Simulator;
 use guest_store::{Keys, Limits, SealKey, SqliteStore, Store};
 use guest_suite::conversation::{ConnectionEvent, DeliveryStatus, Ending, Event};
-use guest_suite::direct::{Direct, DirectConfig};
+use guest_suite::direct::{Direct, DirectConfig, Rules};
 use guest_suite::metrics::{EndReason, SessionStage};
 use guest_suite::payload::{Choice, ConsentChange, Evidence, Policy, Purpose, Signals};
 use guest_suite::token_window::TokenError;
@@ -52,6 +52,13 @@ fn config(clock: &Clock, hosts: Hosts, deployment: &str) -> DirectConfig {
         .clock(clock.clone())
         .build();
     config.with_channel(CHANNEL.parse().unwrap(), deployment.parse().unwrap())
+}
+
+fn rules_of(policy: impl Into<Arc<Policy>>) -> Rules {
+    Rules {
+        policy: policy.into(),
+        ..Rules::default()
+    }
 }
 
 async fn scenario(store: Arc<dyn Store>) {
@@ -222,7 +229,7 @@ async fn conversation_in(
     let (genesys, clock) = (Genesys::start().await, Clock::system());
     let config = DirectConfig {
         store,
-        policy: Policy::purpose_scoped().into(),
+        rules: rules_of(Policy::purpose_scoped()),
         ..config(&clock, Hosts::single(&genesys.host()), "d-1")
     };
     let direct = Direct::open(config).await.unwrap();

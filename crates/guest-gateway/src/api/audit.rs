@@ -77,7 +77,7 @@ pub(super) async fn consent_records(call: Call) -> Result<Response, Refusal> {
         }
     }
     let (direct, controller) = (&call.app.direct, &call.app.controller);
-    let policy = &direct.policy();
+    let policy = &direct.rules().policy;
     let entry = Draft::new(caller.now.utc, Actor::client(caller.client), "consent.exported");
     let logged = direct.audit_log().log_repeated(entry).await;
     logged.map_err(Error::from)?;

@@ -31,8 +31,7 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
         return Err(refused("unsupported_grant_type", text));
     }
     let credentials = credentials(call.request.headers(), &form).map_err(invalid_request)?;
-    let settings = call.app.settings();
-    let clients = &settings.clients;
+    let clients = &call.settings.clients;
     let now = call.app.clock.now();
     let Some(credentials) = credentials else {
         call.app.log_auth_failure_later(None, NO_CREDENTIALS);

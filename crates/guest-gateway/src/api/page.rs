@@ -8,9 +8,9 @@ use http::header::ORIGIN;
 use secrecy::SecretString;
 use ws_transport::AdmittedOrigin;
 
+use super::Refusal;
 use super::request::{Call, bearer_token};
 use super::request_log::RequestLog;
-use super::{App, Refusal};
 use crate::spa;
 
 /// The guest of an admitted request.
@@ -69,27 +69,21 @@ fn of_guest(refusal: Refusal) -> Refusal {
     }
 }
 
-fn page_origin(call: &Call) -> Result<AdmittedOrigin, Refusal> {
-    origin(&call.app, call.request.headers())
-}
-
 fn present(call: &Call) -> Result<(SecretString, AdmittedOrigin), Refusal> {
     let headers = call.request.headers();
     Ok((bearer_token(headers)?.into(), page_origin(call)?))
 }
 
 /// The origin of the conversation, if this request opens it. A page of the gateway's own origin sends none.
-pub(super) fn origin(app: &App, headers: &http::HeaderMap) -> Result<AdmittedOrigin, Refusal> {
-    let refused = |error| Refusal::origin(&error);
-    let settings = app.settings();
-    let allowed = settings.origins.origins();
-    let public = app.public.to_string();
+fn page_origin(call: &Call) -> Result<AdmittedOrigin, Refusal> {
+    let (headers, origins) = (call.request.headers(), &call.settings.origins);
+    let (allowed, public) = (origins.origins(), call.app.public.to_string());
     let own = allowed.iter().find(|origin| origin.to_string() == public);
     // a backend has none either
     let own = own.or(allowed.first()).filter(|_| !headers.contains_key(ORIGIN));
     let admitted = match own {
-        Some(own) => settings.origins.admit_own(own),
-        None => settings.origins.admit(headers.get_all(ORIGIN).iter()),
+        Some(own) => origins.admit_own(own),
+        None => origins.admit(headers.get_all(ORIGIN).iter()),
     };
-    admitted.map_err(refused)
+    admitted.map_err(|error| Refusal::origin(&error))
 }

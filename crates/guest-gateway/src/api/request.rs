@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::RequestExt as _;
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 
 use super::access::BadToken;
 use super::{App, Refusal, RequestLog};
+use crate::settings::Settings;
 
 /// Largest body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -35,6 +37,8 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) app: App,
+    /// The settings at the start of the request, also if a reload replaces them meanwhile.
+    pub(crate) settings: Arc<Settings>,
     pub(crate) request: Request,
     /// The ids in the path. Empty if one is not UTF-8, which no id is.
     ids: Vec<String>,
@@ -59,8 +63,10 @@ where
 
     async fn from_request(mut request: Request, state: &S) -> Result<Self, Infallible> {
         let ids = request.extract_parts::<Path<Vec<String>>>().await;
+        let app = App::from_ref(state);
         Ok(Self {
-            app: App::from_ref(state),
+            settings: app.settings(),
+            app,
             request,
             ids: ids.map(|Path(ids)| ids).unwrap_or_default(),
         })
@@ -89,19 +95,19 @@ impl Call {
     /// Returns the address of the client: the last one in `X-Forwarded-For` that is not of a trusted proxy, if a trusted
     /// proxy sent the request.
     pub(crate) fn address(&self) -> IpAddr {
-        address_of(&self.request, &self.app.settings().trusted_proxies)
+        address_of(&self.request, &self.settings.trusted_proxies)
     }
 
     /// Whether the bearer token was issued to an API client.
     pub(super) fn has_client_token(&self) -> bool {
         let now = self.app.clock.now().utc;
         let token = bearer_token(self.request.headers());
-        token.is_ok_and(|token| self.app.settings().clients.verify(token, now) != Err(BadToken::Unknown))
+        token.is_ok_and(|token| self.settings.clients.verify(token, now) != Err(BadToken::Unknown))
     }
 
     /// Checks the credentials, the scope and the rate limit. Failures of the first two are audited.
     pub(crate) fn admit(&self, scope: &'static str) -> impl Future<Output = Result<Caller, Refusal>> + use<> {
-        let (app, now) = (self.app.clone(), self.app.clock.now());
+        let (app, settings, now) = (self.app.clone(), self.settings.clone(), self.app.clock.now());
         let authorized = self.authorize(scope, now);
         let log = RequestLog::of(&self.request);
         match &authorized {
@@ -117,10 +123,8 @@ impl Call {
                     return Err(refusal);
                 }
             };
-            app.settings()
-                .clients
-                .admit(&client, now)
-                .map_err(Refusal::too_many)?;
+            let admitted = settings.clients.admit(&client, now);
+            admitted.map_err(Refusal::too_many)?;
             Ok(Caller {
                 client: client.as_str().to_owned(),
                 now,
@@ -134,7 +138,7 @@ impl Call {
     /// The client, if the token shows it, and the refusal.
     fn authorize(&self, scope: &'static str, now: Now) -> Result<ClientId, (Option<ClientId>, Refusal)> {
         let token = bearer_token(self.request.headers()).map_err(|refusal| (None, refusal))?;
-        let verified = self.app.settings().clients.verify(token, now.utc);
+        let verified = self.settings.clients.verify(token, now.utc);
         let (client, scopes) = verified.map_err(|error| match error {
             BadToken::Expired(client) => {
                 let message = "invalid bearer token: expired, fetch a new one from /oauth/token";

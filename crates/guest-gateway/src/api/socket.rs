@@ -43,7 +43,7 @@ pub(super) async fn open(call: Call) -> Result<Response, Refusal> {
 
 async fn upgrade(mut call: Call, id: SessionId) -> Result<Response, Refusal> {
     let origins = call.request.headers().get_all(ORIGIN).iter();
-    let origin = call.app.settings().origins.admit(origins).map_err(|error| {
+    let origin = call.settings.origins.admit(origins).map_err(|error| {
         tracing::info!(session = %id, %error, "socket refused for its origin");
         Refusal::origin(&error)
     })?;
@@ -58,7 +58,7 @@ async fn upgrade(mut call: Call, id: SessionId) -> Result<Response, Refusal> {
         .any(|protocol| protocol == PROTOCOL)
         .then_some(PROTOCOL);
     let queried = query_token(call.request.uri());
-    if queried.is_some() && !call.app.settings().token_in_query {
+    if queried.is_some() && !call.settings.token_in_query {
         return Err(Refusal::bad_request(
             "invalid query: no token is accepted in it, offer the token as a subprotocol or send it in the handshake frame",
         ));

@@ -212,7 +212,7 @@ async fn stopped(
     // nothing is sent to Genesys
     let hosts = Hosts::of_domain("mypurecloud.com").map_err(Failure::failed)?;
     let mut config = DirectConfig::with_store(hosts, store).map_err(Failure::caused_by)?;
-    config.policy = gateway.sessions.policy;
+    config.rules.policy = gateway.sessions.policy;
     let request = GuestRequest {
         guest: guest.clone(),
         owner: None,

@@ -1,11 +1,12 @@
 //! The connection to Genesys.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use genesys_api::{Host, Hosts, Region};
 use genesys_http::{Proxy, TlsVersion};
+use guest_suite::direct::Rules;
 use secrecy::ExposeSecret as _;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -94,13 +95,18 @@ impl Config {
         }
     }
 
-    /// Returns the organizations of each API client, or `None` if each has the only one.
-    pub(crate) fn memberships(&self) -> Option<BTreeMap<String, BTreeSet<String>>> {
+    /// Returns the rules of sessions, with the organizations of each API client, unless each has the only one.
+    pub(crate) fn rules(&self) -> Rules {
         let of_client = |client: &Client| {
             let organizations = client.organizations.iter().cloned().collect();
             (client.id.as_str().to_owned(), organizations)
         };
-        (!self.organizations.is_empty()).then(|| self.client.iter().map(of_client).collect())
+        let has_several = !self.organizations.is_empty();
+        Rules {
+            policy: Arc::clone(&self.sessions.policy),
+            limit: self.sessions.limit,
+            memberships: has_several.then(|| self.client.iter().map(of_client).collect()),
+        }
     }
 }
 

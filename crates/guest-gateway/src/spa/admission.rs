@@ -66,9 +66,9 @@ pub(super) fn spa(app: &App) -> Result<&Spa, Refusal> {
     app.spa.as_ref().ok_or_else(Refusal::not_found)
 }
 
-/// The rules in force.
-pub(super) fn rules(app: &App) -> Result<Arc<PageRules>, Refusal> {
-    app.settings().pages.clone().ok_or_else(Refusal::not_found)
+/// The rules of a request.
+pub(super) fn rules(call: &Call) -> Result<Arc<PageRules>, Refusal> {
+    call.settings.pages.clone().ok_or_else(Refusal::not_found)
 }
 
 /// Admits a request of an allowed page. A refusal is audited.
@@ -155,16 +155,14 @@ pub(crate) async fn audited<T>(app: &App, result: Result<T, Refusal>) -> Result<
 
 fn check_page(call: &Call) -> Result<Page, Refusal> {
     let (spa, now) = (spa(&call.app)?, call.app.clock.now());
-    let limited = rules(&call.app)?
-        .limits
-        .count_request(call.address(), now.instant);
+    let limited = rules(call)?.limits.count_request(call.address(), now.instant);
     limited.map_err(Refusal::too_many_of_address)?;
     let headers = call.request.headers();
     let is_read = matches!(*call.request.method(), Method::GET | Method::HEAD);
     let origin = match is_read && !headers.contains_key(ORIGIN) {
         true => None,
         false => {
-            let admitted = call.app.settings().origins.admit(headers.get_all(ORIGIN).iter());
+            let admitted = call.settings.origins.admit(headers.get_all(ORIGIN).iter());
             let admitted = admitted.map_err(|error| Refusal::origin(&error))?;
             Some(admitted.origin().clone())
         }

@@ -31,7 +31,7 @@ const MIN_KEY: usize = 22;
 pub(crate) async fn create(mut call: Call) -> Result<Response, Refusal> {
     let app = call.app.clone();
     let page = admit_page(&call).await?;
-    let (spa, rules, address) = (spa(&app)?, rules(&app)?, call.address());
+    let (spa, rules, address) = (spa(&app)?, rules(&call)?, call.address());
     let signals = Signals::from_headers(call.request.headers());
     let body = call.body("application/json").await?;
     // the keys of pages are apart from those of the API client, whose id has no space
@@ -138,7 +138,7 @@ pub(crate) async fn fetch_settings(call: Call) -> Result<Response, Refusal> {
         true => "same-site",
         false => "cross-site",
     };
-    let settings = json!({ "embedding": embedding, "anonymous": rules(&app)?.anonymous });
+    let settings = json!({ "embedding": embedding, "anonymous": rules(&call)?.anonymous });
     Ok(json_answer(StatusCode::OK, &settings))
 }
 

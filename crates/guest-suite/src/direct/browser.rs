@@ -174,7 +174,7 @@ mod tests {
     #[tokio::test]
     async fn join_of_child_switches_off_what_an_adult_granted() {
         let mut config = config();
-        config.policy = Policy::purpose_scoped().into();
+        config.rules.policy = Policy::purpose_scoped().into();
         let direct = Direct::open(config).await.unwrap();
         let now = direct.clock().now().utc;
         let consents = [
@@ -199,7 +199,7 @@ mod tests {
     #[tokio::test]
     async fn join_from_another_place_is_under_the_rules_of_both() {
         let mut config = config();
-        config.policy = Policy::purpose_scoped().into();
+        config.rules.policy = Policy::purpose_scoped().into();
         let direct = Direct::open(config).await.unwrap();
         let now = direct.clock().now().utc;
         let mut reasons = Vec::new();

@@ -1,7 +1,7 @@
 //! Operations on stored sessions: creation, consent, end, erasure.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use audit::{Actor, Draft, Outcome};
 use genesys_api::{Now, SessionId, entropy};
@@ -99,13 +99,14 @@ impl Direct {
     ) -> Result<Created, Error> {
         let config = &self.shared.config;
         let (services, _) = self.channel_of(party.owner(), &guest.channel)?;
-        let limit = self.shared.limit.load(Ordering::Relaxed);
+        let rules = self.rules();
+        let limit = rules.limit;
         if usize::try_from(self.shared.metrics.open()).map_or(true, |open| open >= limit) {
             return Err(Error::Full { limit });
         }
         let now = self.clock().now();
         let id = guest.guest.get_or_insert_with(|| entropy::uuid().into()).clone();
-        let policy = self.policy();
+        let policy = Arc::clone(&rules.policy);
         let new = guest
             .decide(&policy, now.utc)
             .map_err(|refused| Error::ConsentRequired(Box::new(refused)))?;

@@ -1,8 +1,7 @@
 //! The organizations of Genesys Cloud, each with its channels.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::PoisonError;
 
 use genesys_api::{ChannelId, DeploymentId, Hosts, SessionId};
 use genesys_http::Client;
@@ -82,14 +81,6 @@ impl Services {
 }
 
 impl Direct {
-    /// Sets the names of the organizations whose channels each owner may use, also for sessions that exist: those of other
-    /// organizations are unknown to their owner, and only their `erased` events are sent to its webhooks. They expire and are
-    /// erased as before, and open conversations go on. With `None`, as at first, every owner may use all.
-    pub fn set_memberships(&self, memberships: Option<BTreeMap<String, BTreeSet<String>>>) {
-        let held = &self.shared.memberships;
-        *held.write().unwrap_or_else(PoisonError::into_inner) = memberships;
-    }
-
     /// The number of sockets to Genesys that wait for the limit of their deployment, with the name of its organization.
     pub fn waiting_connections(&self) -> impl Iterator<Item = (&str, &DeploymentId, usize)> {
         self.shared.organizations.iter().flat_map(|services| {
@@ -137,9 +128,7 @@ impl Direct {
 
     /// Whether an owner may use this organization, or one that is not known.
     fn is_member(&self, owner: &str, organization: Option<&str>) -> bool {
-        let memberships = self.shared.memberships.read();
-        let memberships = memberships.unwrap_or_else(PoisonError::into_inner);
-        memberships.as_ref().is_none_or(|memberships| {
+        self.rules().memberships.as_ref().is_none_or(|memberships| {
             let of_owner = memberships.get(owner).zip(organization);
             of_owner.is_some_and(|(organizations, name)| organizations.contains(name))
         })
@@ -164,12 +153,25 @@ fn unknown(channel: &ChannelId) -> Error {
 mod tests {
     //! Owners and their organizations.
 
+    use std::collections::BTreeSet;
+
     use guest_payload::NewGuest;
     use guest_sessions::ErrorCode;
     use ws_transport::OriginPolicy;
 
     use super::*;
-    use crate::direct::DirectConfig;
+    use crate::direct::{DirectConfig, Rules};
+
+    /// The rules with an owner and its only organization, if any.
+    fn of_member(member: Option<(&str, &str)>) -> Rules {
+        let of_owner = |(owner, name): (&str, &str)| {
+            BTreeMap::from([(owner.to_owned(), BTreeSet::from([name.to_owned()]))])
+        };
+        Rules {
+            memberships: member.map(of_owner),
+            ..Rules::default()
+        }
+    }
 
     #[tokio::test]
     async fn session_of_an_owner_who_left_the_organization_opens_no_conversation() {
@@ -177,8 +179,7 @@ mod tests {
         let config = config.with_channel("shop-chat".parse().unwrap(), "d-1".parse().unwrap());
         let direct = Direct::open(config).await.unwrap();
         let set = |owner: &str| {
-            let organizations = BTreeSet::from(["default".to_owned()]);
-            direct.set_memberships(Some(BTreeMap::from([(owner.to_owned(), organizations)])));
+            direct.set_rules(of_member(Some((owner, "default"))));
         };
         set("shop");
         let body = br#"{"channelConfigurationId": "shop-chat", "guestAttributes": {"region": "EU"},
@@ -204,16 +205,13 @@ mod tests {
                 ..Organization::new(http.clone(), Hosts::of_domain("mypurecloud.de").unwrap())
             });
             let config = DirectConfig {
+                rules: of_member(of_owner.map(|name| ("shop", name))),
                 store: store.clone(),
                 organization: organizations.next().unwrap(),
                 further: organizations.collect(),
                 ..config()
             };
-            let direct = Direct::open(config).await.unwrap();
-            direct.set_memberships(
-                of_owner.map(|name| BTreeMap::from([("shop".to_owned(), BTreeSet::from([name.to_owned()]))])),
-            );
-            direct
+            Direct::open(config).await.unwrap()
         };
         let both = [("emea", "paris"), ("americas", "austin")];
         let direct = open(&both, Some("americas")).await;

@@ -1,35 +1,17 @@
-//! The consent policy, and the re-evaluation of stored decisions under it.
+//! The re-evaluation of stored decisions under the consent policy.
 //!
 //! They are re-evaluated after a change of the policy, as agreements expire, and before data leaves.
 
-use std::sync::{Arc, PoisonError};
-
 use audit::Actor;
 use genesys_api::Now;
-use guest_payload::{ConsentUpdate, Policy};
+use guest_payload::ConsentUpdate;
 
+use super::Direct;
 use super::session_row::SessionRow;
 use super::update::Mutation;
-use super::{Direct, Shared};
 use crate::Error;
 
 impl Direct {
-    /// The consent policy in force.
-    #[must_use]
-    pub fn policy(&self) -> Arc<Policy> {
-        self.shared.policy()
-    }
-
-    /// Changes the consent policy. The background tasks re-evaluate the live sessions whose decision it changes, as a start
-    /// with it does. Data that leaves meanwhile is of a decision under it.
-    pub fn set_policy(&self, policy: Arc<Policy>) {
-        let held = &self.shared.policy;
-        *held.write().unwrap_or_else(PoisonError::into_inner) = policy;
-        self.shared.deadlines.refill();
-        // wakes the background tasks
-        self.shared.events.notify_one();
-    }
-
     /// Returns the session with the decision that the policy makes now. A decision that differs is stored and audited
     /// first, conversations drop the attributes of purposes that are off, and webhooks get an event if a purpose differs.
     ///
@@ -64,20 +46,16 @@ impl Direct {
     }
 }
 
-impl Shared {
-    pub(super) fn policy(&self) -> Arc<Policy> {
-        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 #[cfg(test)]
 #[cfg(feature = "sqlite")]
 mod tests {
+    use std::sync::Arc;
+
     use genesys_api::Hosts;
-    use guest_payload::NewGuest;
+    use guest_payload::{NewGuest, Policy};
 
     use super::*;
-    use crate::direct::DirectConfig;
+    use crate::direct::{DirectConfig, Rules};
 
     #[tokio::test]
     async fn decision_that_is_stored_after_a_change_of_the_policy_is_due_at_once() {
@@ -100,7 +78,10 @@ mod tests {
         };
         store(&before).await;
         assert!(!is_due());
-        direct.set_policy(Policy::purpose_scoped().into());
+        direct.set_rules(Rules {
+            policy: Policy::purpose_scoped().into(),
+            ..Rules::default()
+        });
         direct.expire_idle().await.unwrap();
         assert_eq!(
             direct.session("shop", &id).await.unwrap().consent.policy,

@@ -179,7 +179,7 @@ impl Direct {
             }
             if let Some(Deadline { id, at, policy }) = deadline {
                 // replaced after this read, it finds the session in the store
-                let is_in_force = Arc::ptr_eq(&policy, &shared.policy());
+                let is_in_force = Arc::ptr_eq(&policy, &shared.rules().policy);
                 shared
                     .deadlines
                     .set(&id, if is_in_force { at } else { now.utc }, now);

@@ -23,7 +23,7 @@ async fn consent_mix_follows_changes_of_consent_and_policy() {
         let policy = Policy::parse(&policy(version, rule)).unwrap();
         let config = DirectConfig {
             store: Arc::clone(store),
-            policy: Arc::new(policy),
+            rules: rules_of(policy),
             ..config(
                 &clock,
                 Hosts::single(&"https://genesys.invalid".parse().unwrap()),

@@ -14,7 +14,7 @@ async fn stored_decision_is_reevaluated_before_data_leaves() {
         let policy = Policy::parse(&policy(version, rule)).unwrap();
         let config = DirectConfig {
             store: Arc::clone(&store),
-            policy: Arc::new(policy),
+            rules: rules_of(policy),
             ..config(&clock, Hosts::single(&genesys.host()), "d-1")
         };
         Direct::open(config).await.unwrap()
