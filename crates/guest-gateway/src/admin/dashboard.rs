@@ -47,7 +47,7 @@ pub(super) fn routes() -> Router<Admin> {
 async fn watch(State(admin): State<Admin>, headers: HeaderMap) -> Result<Response, Refusal> {
     let slot = Arc::clone(&admin.watchers).try_acquire_owned().map_err(|_| {
         Refusal::unavailable(format!(
-            "cannot watch: {WATCHERS} pages watch already, close one of them"
+            "cannot open a stream: {WATCHERS} pages have one, close a page"
         ))
     })?;
     let (events, body) = mpsc::channel(1);

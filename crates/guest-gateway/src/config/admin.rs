@@ -55,7 +55,7 @@ impl Admin {
         match token.expose_secret().len() {
             MIN_TOKEN.. => Ok(Some(token)),
             _ => Err(fail(format!(
-                "the token has less than {MIN_TOKEN} bytes, use a random one"
+                "the token has fewer than {MIN_TOKEN} bytes, use a random one"
             ))),
         }
     }

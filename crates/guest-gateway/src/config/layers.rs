@@ -125,7 +125,11 @@ impl Layers {
             let origin = Origin::Variable(name);
             match value.into_string() {
                 Ok(value) => self.add(origin, keys, &value)?,
-                Err(_) => return Err(self.origins.error_at(Some(&origin), "invalid value: not UTF-8")),
+                Err(_) => {
+                    return Err(self
+                        .origins
+                        .error_at(Some(&origin), "invalid value: not UTF-8, correct the variable"));
+                }
             }
         }
         Ok(())
@@ -203,7 +207,7 @@ impl Layers {
         for setting in &self.settings {
             insert(merged.get_mut(), &setting.keys, setting.value()).map_err(|key| {
                 let what =
-                    format!("cannot set a value in `{key}`: it is no section and no list with that index");
+                    format!("cannot set a value in `{key}`: neither a section nor a list with that index, correct the name");
                 self.origins.error_at(Some(&setting.origin), what)
             })?;
         }

@@ -84,7 +84,7 @@ fn check_listen(listen: &Listen) -> Result<(), Conflict> {
 
 fn check_tables(config: &Config) -> Result<(), Conflict> {
     let sessions = &config.sessions;
-    let none = "invalid configuration: a session needs at least one [[client]] and one [[channel]]";
+    let none = "invalid configuration: a session needs at least one [[client]] and one [[channel]], add them";
     let has_demo_page = config.spa.as_ref().is_some_and(|spa| spa.demo_page);
     let conflicts = [
         (

@@ -101,13 +101,13 @@ impl KeyConfig {
         let fail = |what: String| ConfigError(format!("invalid [[spa.assertion_key]] {}: {what}", self.id));
         if let Some(public_key) = &self.public_key {
             let key = AssertionKey::public(self.id.clone(), public_key);
-            let what = "`public_key` is not one of Ed25519, give its 32 bytes in base64";
+            let what = "`public_key` is not a key of Ed25519, give its 32 bytes in base64";
             return key.ok_or_else(|| fail(what.to_owned()));
         }
         let sources = (&self.secret, &self.secret_file, &self.secret_env);
         let secret = read_secret("secret", sources).map_err(fail)?;
         let key = AssertionKey::secret(self.id.clone(), &secret);
-        key.ok_or_else(|| fail("the secret has less than 32 bytes, use a random one".to_owned()))
+        key.ok_or_else(|| fail("the secret has fewer than 32 bytes, use a random one".to_owned()))
     }
 }
 

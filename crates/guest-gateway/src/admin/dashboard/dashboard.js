@@ -296,7 +296,8 @@ events.addEventListener("error", () => {
 
 element("verify").addEventListener("click", async () => {
   const answer = await fetch("/dashboard/verify", { method: "POST", headers: CSRF }).catch(() => null);
-  const text = answer?.ok ? "Requested: it starts within a minute of the last one." : "The gateway did not accept it.";
+  const refused = "The verification was not requested. Reload the page, and try again.";
+  const text = answer?.ok ? "Requested. It starts a minute after the last verification at the earliest." : refused;
   writeState(element("audit-state"), text, "");
 });
 
@@ -348,7 +349,7 @@ element("search").addEventListener("submit", async (event) => {
     if (request.ok) return showSession(answer);
     write(problem, answer.message);
   } catch {
-    write(problem, "The gateway does not answer.");
+    write(problem, "The gateway does not answer. Check that it runs.");
   }
   element("found").hidden = true;
 });

@@ -19,7 +19,7 @@ form.addEventListener("submit", async (event) => {
     }
     problem.textContent = (await answer.json()).message;
   } catch {
-    problem.textContent = "The gateway does not answer.";
+    problem.textContent = "The gateway does not answer. Check that it runs.";
   }
   token.select();
 });
