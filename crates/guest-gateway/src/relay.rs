@@ -101,17 +101,18 @@ impl Shutdown {
     }
 }
 
-/// A command of a socket, or of the gateway, to a relay.
+/// A command of a socket, or of the gateway, to a relay. A channel allocates 32 at once, so that the rare large ones are
+/// boxed.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Subscribe a guest's socket to the events after a position.
     Attach {
         socket: SocketId,
         outgoing: mpsc::Sender<Outgoing>,
-        position: Option<Position>,
+        position: Option<Box<Position>>,
     },
     /// Handle a file of the guest.
-    File(FileRequest),
+    File(Box<FileRequest>),
     /// Read a part of the history.
     History {
         query: HistoryQuery,
@@ -212,7 +213,7 @@ impl Files {
         request: impl FnOnce(oneshot::Sender<T>) -> FileRequest,
     ) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(Command::File(request(reply))).await.ok()?;
+        self.0.send(Command::File(Box::new(request(reply)))).await.ok()?;
         answer.await.ok()
     }
 }
@@ -245,7 +246,7 @@ impl Hub {
         let attach = Command::Attach {
             socket,
             outgoing: queue,
-            position,
+            position: position.map(Box::new),
         };
         SocketHandle {
             commands: self.send(admitted, id, origin, attach).await,
@@ -266,7 +267,7 @@ impl Hub {
     ) -> (Option<T>, Files) {
         let (reply, answer) = oneshot::channel();
         let commands = self
-            .send(admitted, id, origin, Command::File(request(reply)))
+            .send(admitted, id, origin, Command::File(Box::new(request(reply))))
             .await;
         (answer.await.ok(), Files(commands))
     }
@@ -310,7 +311,7 @@ impl Hub {
                             Driver::new(direct, &admitted, id.clone(), origin, budget, health, counted);
                         let session = admitted.pseudonym();
                         let span = tracing::info_span!(target: "otlp", "conversation", %session);
-                        let running = self.clone().run(driver, id.clone(), admitted, received);
+                        let running = self.clone().run(Box::new(driver), id.clone(), admitted, received);
                         tokio::spawn(running.instrument(span));
                         return commands;
                     }
@@ -371,7 +372,13 @@ impl Hub {
     }
 
     /// Runs a relay and removes it at its end.
-    async fn run(self, driver: Driver, id: SessionId, admitted: Admitted, commands: mpsc::Receiver<Command>) {
+    async fn run(
+        self,
+        driver: Box<Driver>,
+        id: SessionId,
+        admitted: Admitted,
+        commands: mpsc::Receiver<Command>,
+    ) {
         let timeline = driver.run(admitted, commands, self.shutdown.clone()).await;
         if let Some(timeline) = timeline {
             self.keep_timeline(&id, timeline);

@@ -161,7 +161,8 @@ struct Shared {
 /// A session that a guest may connect to: its row, and a guard that observes its end.
 #[derive(Debug)]
 pub struct Admitted {
-    record: SessionRow,
+    // boxed: futures hold several copies of an argument
+    record: Box<SessionRow>,
     guard: LiveGuard,
     at: OffsetDateTime,
 }
@@ -244,7 +245,7 @@ impl Direct {
         if !self.is_known(&record.row) {
             return Err(ErrorCode::NotFound.into());
         }
-        let record = self.use_access(record, access).await?;
+        let record = Box::new(self.use_access(record, access).await?);
         let at = self.clock().now().utc;
         Ok(Admitted { record, guard, at })
     }

@@ -112,7 +112,7 @@ async fn serve(
         tracing::error!(session = %id, %error, "cannot log the end of a socket, trying again");
     }
     tokio::select! {
-        () = close(reason, connection.socket) => {}
+        () = Box::pin(close(reason, connection.socket)) => {}
         () = app.hub.shutdown.close_deadline() => {}
     }
 }

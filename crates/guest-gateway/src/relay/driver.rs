@@ -71,7 +71,7 @@ impl Driver {
 
     /// Runs the relay to its end. Returns the timeline of its conversation, if it was opened.
     pub(super) async fn run(
-        mut self,
+        mut self: Box<Self>,
         admitted: Admitted,
         mut commands: mpsc::Receiver<Command>,
         shutdown: Shutdown,
@@ -113,7 +113,7 @@ impl Driver {
                     socket,
                     outgoing,
                     position,
-                } => self.attach(socket, outgoing, position),
+                } => self.attach(socket, outgoing, position.map(|position| *position)),
                 Command::Send { id, socket, .. } => self.relay.handle_unsendable(socket, id),
                 Command::Request { socket, .. } => {
                     let text = "cannot make the request: the conversation stopped before it, make it again";
@@ -223,7 +223,7 @@ impl Driver {
                 socket,
                 outgoing,
                 position,
-            } => return self.attach(socket, outgoing, position),
+            } => return self.attach(socket, outgoing, position.map(|position| *position)),
             Command::Extend(until) => return self.relay.handle_extend(until),
             Command::Timeline(reply) => {
                 let timeline = match upstream {
@@ -258,7 +258,7 @@ impl Driver {
                 self.relay.handle_request(socket, request, machine, now);
             }),
             Command::Typing => conversation.typing(),
-            Command::File(request) => self.files.handle_request(request, conversation),
+            Command::File(request) => self.files.handle_request(*request, conversation),
             Command::History { query, reply } => self.queue_history(query, reply),
             Command::Attach { .. } | Command::Extend(_) | Command::Timeline(_) => {}
         }

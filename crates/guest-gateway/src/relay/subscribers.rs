@@ -115,6 +115,8 @@ impl Subscribers {
             oldest.cursor = u64::MAX;
             oldest.closing = Some((1008, "the session has newer sockets"));
         }
+        // most sessions have one
+        self.0.reserve_exact(1);
         self.0.push(Subscriber {
             socket,
             stage: Stage::Handshake(position),

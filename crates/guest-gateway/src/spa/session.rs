@@ -235,7 +235,8 @@ pub(crate) async fn admit_by_ticket(
 pub(crate) async fn extend(app: &App, id: &SessionId) -> Result<OffsetDateTime, Error> {
     let rules = app.settings().pages.clone();
     let (spa, rules) = app.spa.as_ref().zip(rules).ok_or(ErrorCode::NotFound)?;
-    app.direct.extend_browser(&spa.owner, id, rules.lifetime).await
+    // boxed: an idle socket or stream would use the memory of a large future
+    Box::pin(app.direct.extend_browser(&spa.owner, id, rules.lifetime)).await
 }
 
 /// The credentials of a page of another site.

@@ -111,7 +111,7 @@ impl Direct {
         }
         let now = self.clock().now();
         record.ensure_live(now)?;
-        let at = now.utc;
+        let (record, at) = (Box::new(record), now.utc);
         Ok(Admitted { record, guard, at })
     }
 

@@ -50,7 +50,7 @@ impl Direct {
         origin: AdmittedOrigin,
     ) -> Result<Conversation, Error> {
         let Admitted { record, guard, .. } = admitted;
-        self.open_conversation(record, guard, origin, true).await
+        self.open_conversation(*record, guard, origin, true).await
     }
 
     async fn open_conversation(
