@@ -152,9 +152,9 @@ fn ready(gateway: &Gateway, as_json: bool) -> String {
     }
     let genesys = match simulator {
         Some(url) => {
-            format!("Connected to a SIMULATED Genesys Cloud at {url}: no message leaves this machine.")
+            format!("It uses a SIMULATED Genesys Cloud at {url}: no message leaves this machine.")
         }
-        None => "Connected to Genesys Cloud.".to_owned(),
+        None => "It uses Genesys Cloud. The path /health/ready reports the connection.".to_owned(),
     };
     let shop = demo_page.map_or_else(String::new, |url| format!("\nOpen the demo shop: {url}"));
     let admin = gateway
