@@ -1,7 +1,5 @@
 //! Statements of units of work and of the log.
 
-use rusqlite::params;
-
 use super::error::SqliteError;
 use super::rows::{integer, micros, write_session, write_webhook};
 use super::writer::Transaction;
@@ -31,13 +29,13 @@ impl Transaction<'_, '_> {
             deliveries += queued;
             overflowed += joined;
         }
-        for (name, addition) in &unit.totals {
-            let sql = "INSERT INTO counts VALUES ('total ' || ?1, ?2)
-                       ON CONFLICT (name) DO UPDATE SET value = value + ?2";
-            self.prepared.execute(sql, params![name, integer(*addition)?])?;
-        }
         let first = self.head.log.tree.size();
         self.log(&unit.entries)?;
+        // nothing of the unit can fail after this
+        for (name, addition) in &unit.totals {
+            let total = self.totals.entry(name.clone()).or_default();
+            *total = total.saturating_add(*addition);
+        }
         Ok(Committed {
             version,
             entries: first..self.head.log.tree.size(),

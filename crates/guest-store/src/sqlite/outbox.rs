@@ -321,6 +321,12 @@ impl Transaction<'_, '_> {
         for (webhook, (rows, snapshots)) in std::mem::take(&mut self.head.queues.0) {
             self.prepared.execute(sql, params![webhook, rows, snapshots])?;
         }
+        let sql = "INSERT INTO counts VALUES ('total ' || ?1, ?2)
+                   ON CONFLICT (name) DO UPDATE SET value = value + ?2";
+        for (name, addition) in std::mem::take(&mut self.totals) {
+            let addition = i64::try_from(addition).unwrap_or(i64::MAX);
+            self.prepared.execute(sql, params![name, addition])?;
+        }
         Ok(())
     }
 

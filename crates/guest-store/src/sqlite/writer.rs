@@ -1,6 +1,6 @@
 //! The thread that writes: group commit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -167,6 +167,7 @@ impl Writer {
             rows: &self.rows,
             guests: &mut self.guests,
             turns: &mut self.turns,
+            totals: BTreeMap::new(),
             erased: false,
             failed: None,
             fault: &mut self.fault,
@@ -347,6 +348,8 @@ pub(super) struct Transaction<'t, 'c> {
     pub(super) rows: &'t Rows,
     pub(super) guests: &'t mut LiveGuests,
     pub(super) turns: &'t mut Turns,
+    /// Additions to totals that are not written yet. They are written once a transaction.
+    pub(super) totals: BTreeMap<String, u64>,
     /// Whether a session was erased.
     pub(super) erased: bool,
     /// The error of a unit because of which the transaction must be rolled back.
