@@ -74,7 +74,7 @@ export interface Attempt {
   error?: "blocked" | "closed" | "connect" | "protocol" | "timeout" | "tls";
   /** Time from sending to the outcome. */
   milliseconds: number;
-  /** The first 4 KiB of the response. `[sent]` stands for values of the delivery, `[hidden]` for addresses with `@`, words with six digits or more, and long words that mix letters and digits. A list has none. */
+  /** The words of error messages and the names of sent fields in the first 4 KiB of the response, unless a sent value contains them. `…` stands for the rest. A list has none. */
   response?: string;
   /** HTTP status, if the receiver answered. */
   status?: number;

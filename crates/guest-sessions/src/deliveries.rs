@@ -105,7 +105,7 @@ pub struct AttemptInfo {
     /// Name of the failure, if it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The first 4 KiB of the response, without what looks like personal data or a secret.
+    /// The known words of the first 4 KiB of the response: those of error messages, and names of sent fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<String>,
 }

@@ -18,7 +18,7 @@ use webhook::{
 };
 
 use super::Direct;
-use super::redact::{redact, texts};
+use super::redact::redact;
 use super::session_row::SessionRow;
 use super::signing_keys::SigningKeys;
 use super::update::Mutation;
@@ -155,12 +155,6 @@ impl Direct {
         id: &MessageId,
         body: Bytes,
     ) -> (webhook::Outcome, DeliveryAttempt) {
-        let mut hidden: Vec<String> = subscription
-            .headers
-            .iter()
-            .map(|(_, value)| value.to_owned())
-            .collect();
-        hidden.extend(serde_json::from_slice(&body).iter().flat_map(texts));
         let sent = self.clock().now();
         let (outcome, response) = dispatcher
             .deliver_and_read(&Attempt {
@@ -169,16 +163,17 @@ impl Direct {
                 headers: &subscription.headers,
                 secret: &keys.current,
                 old_secrets: &keys.old_at(sent.utc),
-                body,
+                body: body.clone(),
             })
             .await;
         let ended = self.clock().now();
+        let headers = subscription.headers.iter();
         let attempt = DeliveryAttempt {
             at: ended.utc,
             latency: ended.instant.saturating_duration_since(sent.instant),
             status: outcome.status(),
             error: outcome.failure().map(str::to_owned),
-            response: redact(&response, &hidden).into(),
+            response: redact(&response, &body, headers.map(|(_, value)| value)).into(),
         };
         (outcome, attempt)
     }
