@@ -7,8 +7,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 
 use crate::CloseInfo;
 
-/// A small read buffer, which an idle socket keeps: the default one of 128 KiB is zero-filled at every read. The write buffer grows with the queued
-/// frames, so that a batch is one write.
+/// A small read buffer, which an idle socket keeps: the default one of 128 KiB is zero-filled at every read. The write
+/// buffer grows with the queued frames, so that a batch is one write.
 pub(crate) fn config(message_limit: usize, write_limit: usize) -> WebSocketConfig {
     const READ_BUFFER: usize = 1024;
     const WRITE_BUFFER: usize = 16 * 1024;
