@@ -190,6 +190,12 @@ const DEEP_STEPS: &[Step] = &[
         run: |root| shell(root, "cargo test --package guest-gateway --features otlp otlp"),
     },
     Step {
+        name: "container",
+        purpose: "the Containerfile builds an image whose program runs, where buildah and debootstrap are installed",
+        minutes: 10.0,
+        run: |root| shell(root, "bash xtask/src/ci/container.sh"),
+    },
+    Step {
         name: "faults",
         purpose: "the store and the file log: each write, sync and open fails once, and a full disk recovers",
         minutes: 15.0,
