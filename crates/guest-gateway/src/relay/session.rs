@@ -172,7 +172,7 @@ impl Relay {
         }
     }
 
-    /// Whether events may be handled: as long as the fastest socket would not miss the oldest frame for it.
+    /// Whether events may be handled: as long as no socket that others wait for would miss the oldest frame.
     #[must_use]
     pub fn accepts_events(&self) -> bool {
         !self.replay.is_full() || self.subscribers.has_unresolved() || {
@@ -203,7 +203,7 @@ impl Relay {
         self.subscribers.handle_blocked(socket, now);
     }
 
-    /// Drops the sockets that made no progress for 10 s. Reports the start or the end of an outage.
+    /// Waits no longer for the sockets that made no progress for 1 s. Drops those that made none for 10 s. Reports the start or the end of an outage.
     pub fn handle_timeout(&mut self, now: Now) {
         let dropped = self.subscribers.handle_timeout(now.instant);
         self.log_dropped(dropped);
@@ -660,22 +660,48 @@ mod tests {
     }
 
     #[test]
-    fn full_buffer_delays_events_only_until_the_fastest_socket_has_taken_the_oldest_frame() {
+    fn full_buffer_delays_events_until_the_slower_socket_has_taken_the_oldest_frame() {
         let now = Clock::system().now();
         let mut relay = relay_of_two(now);
         let limit = feed(&mut relay, None, now);
-        assert_eq!(relay.replay.first(), 1, "both need it");
-        assert!(relay.poll_output(SLOW).is_some());
-        assert_eq!(feed(&mut relay, None, now), 1);
-        assert!(relay.is_attached(SLOW), "it is the faster one");
-        assert!(!relay.is_attached(PROMPT), "its next frame is dropped");
         assert!(limit > 50, "{limit}");
+        for taken in [PROMPT, SLOW] {
+            assert_eq!((relay.replay.first(), relay.accepts_events()), (1, false));
+            assert!(relay.poll_output(taken).is_some());
+        }
+        assert_eq!(feed(&mut relay, None, now), 1);
+        assert!(relay.is_attached(PROMPT) && relay.is_attached(SLOW));
     }
 
     #[test]
-    fn socket_that_takes_nothing_delays_no_frame_of_another_one() {
-        let now = Clock::system().now();
+    fn socket_that_takes_some_frames_each_second_gets_all_of_a_long_burst() {
+        let mut now = Clock::system().now();
         let mut relay = relay_of_two(now);
+        let (mut events, mut taken) = (0, 0);
+        while events < 1000 {
+            events += feed(&mut relay, Some(PROMPT), now);
+            relay.handle_blocked(SLOW, now.instant);
+            now.instant += Duration::from_millis(999);
+            relay.handle_timeout(now);
+            let outputs = std::iter::from_fn(|| relay.poll_output(SLOW));
+            taken += outputs.take(64).count();
+            assert!(relay.is_attached(SLOW), "after {taken} frames");
+        }
+        taken += frames(&mut relay, SLOW).len();
+        assert_eq!(taken, events);
+    }
+
+    #[test]
+    fn socket_that_takes_nothing_delays_the_frames_of_another_one_once_by_one_second() {
+        let mut now = Clock::system().now();
+        let mut relay = relay_of_two(now);
+        relay.handle_event(message("m", "x"), now);
+        relay.handle_blocked(SLOW, now.instant);
+        let grace = Duration::from_secs(1);
+        assert_eq!(relay.stalls_at(), Some(now.instant + grace));
+        assert!(feed(&mut relay, Some(PROMPT), now) < 1000);
+        now.instant += grace;
+        relay.handle_timeout(now);
         assert_eq!(feed(&mut relay, Some(PROMPT), now), 1000);
         assert!(
             !relay.is_attached(SLOW),

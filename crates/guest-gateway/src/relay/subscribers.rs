@@ -13,11 +13,14 @@ use super::{Outgoing, Position, SocketId};
 const SOCKETS: usize = genesys_api::limits::CONNECTIONS_PER_SESSION as usize;
 /// Time without progress after which a socket with waiting frames is dropped. Our choice.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time without progress after which the other sockets no longer wait for one. Our choice.
+const STALL_GRACE: Duration = Duration::from_secs(1);
 /// Most frames without a number that wait for one socket.
 const UNNUMBERED: usize = 256;
 
 /// The subscribed sockets, oldest first. Each takes the numbered frames from the replay buffer as fast as its guest reads.
-/// The fastest one paces the conversation. One that is behind by more than the buffer holds is dropped.
+/// The slowest one that made progress within the last second paces the conversation. One without progress for so long is
+/// dropped when more waits for it than the buffer holds.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers(Vec<Subscriber>);
 
@@ -32,8 +35,18 @@ pub(super) struct Subscriber {
     extend: Option<OffsetDateTime>,
     /// Code and reason with which it is closed after its last frame.
     closing: Option<(u16, &'static str)>,
-    /// Time since which it takes nothing although frames wait.
-    blocked_since: Option<Instant>,
+    progress: Progress,
+}
+
+/// The pace at which a socket takes its frames.
+#[derive(Clone, Copy, Debug)]
+enum Progress {
+    /// It takes all that waits.
+    Prompt,
+    /// It takes nothing since this time although frames wait. The other sockets wait for it.
+    Blocked(Instant),
+    /// It takes nothing since this time, for longer than [`STALL_GRACE`].
+    Stalled(Instant),
 }
 
 /// The progress of a subscription.
@@ -71,8 +84,16 @@ impl Subscriber {
         next.is_some_and(|(after, _)| *after <= self.cursor)
     }
 
-    fn stalls_at(&self) -> Option<Instant> {
-        self.blocked_since.map(|since| since + STALL_TIMEOUT)
+    fn is_stalled(&self) -> bool {
+        matches!(self.progress, Progress::Stalled(_))
+    }
+
+    fn timeout(&self) -> Option<Instant> {
+        match self.progress {
+            Progress::Prompt => None,
+            Progress::Blocked(since) => Some(since + STALL_GRACE),
+            Progress::Stalled(since) => Some(since + STALL_TIMEOUT),
+        }
     }
 
     fn is_live(&self) -> bool {
@@ -80,7 +101,7 @@ impl Subscriber {
     }
 
     fn poll_output(&mut self, replay: &Replay) -> Option<Outgoing> {
-        self.blocked_since = None;
+        self.progress = Progress::Prompt;
         if let Some(until) = self.extend.take() {
             return Some(Outgoing::Extend(until));
         }
@@ -103,7 +124,7 @@ impl Subscribers {
     /// Adds a socket. At the limit the oldest one is closed.
     pub(super) fn attach(&mut self, socket: SocketId, position: Option<Position>) {
         self.0
-            .retain(|subscriber| subscriber.closing.is_none() || subscriber.blocked_since.is_none());
+            .retain(|subscriber| subscriber.closing.is_none() || subscriber.timeout().is_none());
         let mut open = self
             .0
             .iter_mut()
@@ -124,7 +145,7 @@ impl Subscribers {
             unnumbered: VecDeque::new(),
             extend: None,
             closing: None,
-            blocked_since: None,
+            progress: Progress::Prompt,
         });
     }
 
@@ -140,14 +161,16 @@ impl Subscribers {
         self.0.iter().any(|subscriber| subscriber.socket == socket)
     }
 
-    /// The number after which numbered frames are needed: by a socket from another epoch, else by the fastest one. `None`
-    /// if there is none.
+    /// The number after which numbered frames are needed: by a socket from another epoch, else by the slowest one that is
+    /// not stalled, else by the fastest one. `None` if there is none.
     pub(super) fn needed_after(&self) -> Option<u64> {
         if self.has_unresolved() {
             return Some(0);
         }
         let open = self.0.iter().filter(|it| it.is_live() && it.closing.is_none());
-        open.map(|subscriber| subscriber.cursor).max()
+        let prompt = open.clone().filter(|it| !it.is_stalled());
+        let slowest = prompt.map(|it| it.cursor).min();
+        slowest.or_else(|| open.map(|it| it.cursor).max())
     }
 
     /// Drops the sockets whose next frame is not in the buffer any more. Returns their number.
@@ -225,18 +248,28 @@ impl Subscribers {
     /// A socket takes nothing now.
     pub(super) fn handle_blocked(&mut self, socket: SocketId, now: Instant) {
         let mut subscribers = self.0.iter_mut();
-        if let Some(subscriber) = subscribers.find(|subscriber| subscriber.socket == socket) {
-            subscriber.blocked_since.get_or_insert(now);
+        if let Some(subscriber) = subscribers.find(|subscriber| subscriber.socket == socket)
+            && subscriber.timeout().is_none()
+        {
+            subscriber.progress = Progress::Blocked(now);
         }
     }
 
-    /// Drops the sockets that made no progress for too long. Returns their number.
+    /// Lets the others wait no longer for the sockets that made no progress for [`STALL_GRACE`], and drops those that made
+    /// none for [`STALL_TIMEOUT`]. Returns their number.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> usize {
-        self.drop_where(|it| it.stalls_at().is_some_and(|at| at <= now))
+        for subscriber in &mut self.0 {
+            if let Progress::Blocked(since) = subscriber.progress
+                && since + STALL_GRACE <= now
+            {
+                subscriber.progress = Progress::Stalled(since);
+            }
+        }
+        self.drop_where(|it| it.is_stalled() && it.timeout().is_some_and(|at| at <= now))
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.0.iter().filter_map(Subscriber::stalls_at).min()
+        self.0.iter().filter_map(Subscriber::timeout).min()
     }
 }
 
@@ -302,6 +335,8 @@ mod tests {
         let start = now();
         subscribers.handle_blocked(SOCKET, start);
         subscribers.handle_blocked(SOCKET, start + STALL_TIMEOUT / 2);
+        assert_eq!(subscribers.poll_timeout(), Some(start + STALL_GRACE));
+        subscribers.handle_timeout(start + STALL_GRACE);
         assert_eq!(subscribers.poll_timeout(), Some(start + STALL_TIMEOUT));
         assert!(subscribers.poll_output(SOCKET, &replay).is_some());
         assert_eq!(subscribers.poll_timeout(), None, "it made progress");
