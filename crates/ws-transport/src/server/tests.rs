@@ -5,6 +5,36 @@ use tokio::time::Instant;
 
 use super::*;
 
+/// The lengths of the writes to a socket.
+#[derive(Default)]
+struct Writes(Vec<usize>);
+
+impl AsyncWrite for Writes {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.push(bytes.len());
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn frames_that_are_sent_together_leave_in_one_write() {
+    let stream = tokio::io::join(tokio::io::empty(), Writes::default());
+    let mut socket = accept(stream, Limits::default()).await;
+    socket.send_all(["a delivery", "the reply"]).await.unwrap();
+    socket.send("alone").await.unwrap();
+    let writes = &socket.stream.get_ref().stream.writer().0;
+    // a header has two bytes
+    assert_eq!(writes[..], [2 + 10 + 2 + 9, 2 + 5]);
+}
+
 /// A server's socket, and tungstenite's client.
 async fn pair() -> (ServerSocket<DuplexStream>, WebSocketStream<DuplexStream>) {
     let (near, far) = tokio::io::duplex(64 * 1024);
