@@ -67,6 +67,11 @@ impl Api {
 
     /// Sends a call as it is. The answer must be one that the contract has for it.
     pub(crate) async fn send(&self, call: Call) -> Answer {
+        self.try_send(call).await.unwrap()
+    }
+
+    /// As [`Self::send`], also where no answer arrives.
+    pub(crate) async fn try_send(&self, call: Call) -> Result<Answer, genesys_http::Error> {
         let request = call.request();
         let mut parts = Request::builder()
             .method(request.method())
@@ -74,7 +79,7 @@ impl Api {
             .body(request.body().clone())
             .unwrap();
         *parts.headers_mut() = request.headers().clone();
-        let response = self.http.send(parts).await.unwrap();
+        let response = self.http.send(parts).await?;
         let (head, body) = response.into_parts();
         let answer = Answer {
             status: head.status,
@@ -82,7 +87,7 @@ impl Api {
             text: String::from_utf8(body.to_vec()).unwrap(),
         };
         call.check(&answer);
-        answer
+        Ok(answer)
     }
 
     /// Sends a call with this client's token, which must succeed, and gives the answer's body.

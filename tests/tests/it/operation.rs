@@ -1,23 +1,23 @@
-//! A gateway in operation: readiness, logs, reload, and restarts with the socket of systemd.
+//! A gateway in operation: readiness, logs, reload, and the messages to systemd.
 
-use std::process::Stdio;
+use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use genesys_api::error_chain;
 use genesys_http::{Client, Tls};
 use http::{Method, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixDatagram};
-use tokio::process::Command;
 
 use crate::api::{Api, Call, SESSIONS, path_of};
 use crate::cli::{EXAMPLE_CHANNEL, EXAMPLE_CLIENT, Example, Serving};
 use crate::guests::until;
 use crate::page::{Page, soon};
-use crate::process::{Process, command, program};
+use crate::process::command;
 use crate::proxy::ClosedPort;
 use crate::world::{ORIGIN, World};
 
@@ -294,24 +294,30 @@ async fn reload_changes_the_limit_of_connections_of_an_address() {
 }
 
 /// Requests of several tasks until it is stopped. Each must succeed.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
     tasks: tokio::task::JoinSet<()>,
 }
 
 impl Load {
-    fn start(url: &str, token: &str, path: &str) -> Self {
+    /// Sends this `GET`. With `refusable`, a connection may be refused.
+    pub(crate) fn start(url: &str, token: &str, path: &str, refusable: bool) -> Self {
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..4 {
-            let mut api = Api::without_token(http(), url.to_owned());
-            token.clone_into(&mut api.token);
-            let (stop, sent, path) = (stop.clone(), sent.clone(), path.to_owned());
+            let api = Api::without_token(http(), url.to_owned());
+            let call = Call::get(path).bearer(token);
+            let (stop, sent) = (stop.clone(), sent.clone());
             tasks.spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
-                    api.ask(Call::get(&path)).await;
-                    sent.fetch_add(1, Ordering::Relaxed);
+                    match api.try_send(call.clone()).await {
+                        Ok(answer) => {
+                            assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+                            sent.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(error) => assert!(refusable && is_refused(&error), "{}", error_chain(&error)),
+                    }
                 }
             });
         }
@@ -319,17 +325,26 @@ impl Load {
     }
 
     /// Waits until some more requests have succeeded.
-    async fn progress(&self) {
+    pub(crate) async fn progress(&self) {
         let before = self.sent.load(Ordering::Relaxed);
         until(async || self.sent.load(Ordering::Relaxed) > before + 4).await;
     }
 
-    async fn stop(mut self) {
+    /// Returns the number of requests that succeeded.
+    pub(crate) async fn stop(mut self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = self.tasks.join_next().await {
             ended.unwrap();
         }
+        self.sent.load(Ordering::Relaxed)
     }
+}
+
+/// Whether nothing listens at the address.
+fn is_refused(error: &genesys_http::Error) -> bool {
+    let sources = std::iter::successors(error.source(), |&error| error.source());
+    let mut refusals = sources.filter_map(|error| error.downcast_ref::<std::io::Error>());
+    refusals.any(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -341,7 +356,7 @@ async fn reloads_under_load_drop_no_connection_and_fail_no_request() {
     let api = serving.api(Tls::system().unwrap()).await;
     let session = api.create(&example_guest()).await;
     let mut page = Page::of(&session).await;
-    let load = Load::start(&serving.url, &api.token, &path_of(&session, ""));
+    let load = Load::start(&serving.url, &api.token, &path_of(&session, ""), false);
     for _ in 0..repetitions("GUEST_SUITE_RELOADS", 20) {
         let (status, answer) = reload(&serving).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
@@ -351,50 +366,6 @@ async fn reloads_under_load_drop_no_connection_and_fail_no_request() {
     page.until("message").await;
     load.stop().await;
     assert_eq!(serving.process.interrupt().await.code, Some(0));
-}
-
-/// The program with this listening socket, as systemd starts it.
-fn activated(listener: &std::net::TcpListener, config: &str) -> Command {
-    let mut command = Command::new("sh");
-    let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
-    command
-        .args(["-c", script, "sh"])
-        .arg(program())
-        .args(["serve", "--json", "--config", config])
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::from(std::os::fd::OwnedFd::from(
-            listener.try_clone().unwrap(),
-        )));
-    command
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn restarts_with_socket_activation_fail_no_request() {
-    let mut example = Example::new();
-    example.change("# requests_per_minute = 3000 ", "requests_per_minute = 1000000 ");
-    let config = example.write();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let start = async || {
-        let mut process = Process::start(activated(&listener, &config));
-        let ready = process.json().await;
-        (process, ready)
-    };
-    let (mut process, ready) = start().await;
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    assert_eq!(ready["http"], url);
-    let api = Api::at(http(), url.clone(), EXAMPLE_CLIENT).await;
-    let session = api.create(&example_guest()).await;
-    let load = Load::start(&url, &api.token, &path_of(&session, ""));
-    for _ in 0..repetitions("GUEST_SUITE_RESTARTS", 3) {
-        load.progress().await;
-        process.signal("TERM");
-        let ended = process.ended().await;
-        assert_eq!(ended.code, Some(0), "{}", ended.err);
-        (process, _) = start().await;
-    }
-    load.progress().await;
-    load.stop().await;
-    assert_eq!(process.interrupt().await.code, Some(0));
 }
 
 #[tokio::test]

@@ -32,8 +32,9 @@ pub(crate) fn program() -> &'static Path {
             let mut build = std::process::Command::new(cargo);
             build.args(["build", "--quiet", "--package", "guest-gateway", "--target-dir"]);
             build.arg(folder.parent().unwrap());
-            if folder.ends_with("release") {
-                build.arg("--release");
+            let profile = folder.file_name().unwrap();
+            if profile != "debug" {
+                build.arg("--profile").arg(profile);
             }
             assert!(build.status().unwrap().success(), "guest-gateway cannot be built");
         }

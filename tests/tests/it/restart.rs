@@ -2,11 +2,15 @@
 
 use std::error::Error as _;
 use std::fs::Permissions;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use genesys_api::Clock;
+use genesys_http::{Client, Tls};
 use guest_gateway::config::Config;
 use guest_gateway::{Gateway, StartError};
 use guest_store::{StoreError, StoreErrorKind};
@@ -14,17 +18,19 @@ use guest_suite::audit::files::verify_file;
 use guest_suite::conversation::{ConnectionEvent, Event};
 use guest_suite::metrics::Snapshot;
 use serde_json::{Value, json};
+use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use crate::api::{Api, guest};
+use crate::api::{Api, SESSIONS, guest};
 use crate::conversation::world_at;
 use crate::crm::{Crm, subscription};
 use crate::genesys::Genesys;
 use crate::guests::{answered, newcomer, next, page_origin, talk, until};
-use crate::operation::repetitions;
+use crate::operation::{Load, repetitions};
 use crate::page::{Page, Received, handshake, soon, upgrade};
+use crate::process::{Process, command, program};
 use crate::proxy::ClosedPort;
-use crate::world::{CLIENT, World};
+use crate::world::{CLIENT, World, configuration, remote, simulator};
 
 fn counts(snapshot: &Snapshot) -> (u64, u64, u64, Vec<u64>) {
     let reached = snapshot.stages.iter().map(|stage| stage.reached).collect();
@@ -79,57 +85,129 @@ async fn conversation_continues_after_a_gateway_restart() {
     world.stop().await;
 }
 
-/// Guests who talk while the gateway restarts, with their replies on the way.
-#[tokio::test(flavor = "multi_thread")]
-async fn restarts_lose_and_double_no_message_of_guests_who_talk() {
+/// The program with this listening socket, as systemd starts it.
+fn activated(listener: &TcpListener, config: &Path) -> Command {
+    let mut command = Command::new("sh");
+    let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
+    command
+        .args(["-c", script, "sh"])
+        .arg(program())
+        .args(["serve", "--json", "--config"])
+        .arg(config)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::from(OwnedFd::from(listener.try_clone().unwrap())));
+    command
+}
+
+/// Restarts the program while guests talk, with their replies on the way, and a client sends requests. No message is lost or
+/// doubled. No request fails, or with a socket of the program's own none but those whose connection is refused.
+async fn restart_under_load(is_activated: bool) {
     let guests = repetitions("GUEST_SUITE_GUESTS", 8);
     let rounds = repetitions("GUEST_SUITE_RESTARTS", 3);
-    let unlimited = "[genesys]\nconnections_per_minute = 1_000_000\n";
-    let mut world = World::configured(genesys_sim::Rules::default(), |toml| {
-        let toml = toml.replace("[listen]\n", "[listen]\nrequests_per_minute = 1_000_000\n");
-        toml.replace("[genesys]\n", unlimited)
-    })
-    .await;
-    let suite = world.suite();
+    let rules = genesys_sim::Rules {
+        limits: genesys_sim::Limits::none(),
+        ..Default::default()
+    };
+    let simulator = simulator(rules).await;
+    let folder = tempfile::tempdir().unwrap();
+    // no other test takes a port of this address meanwhile
+    let listener = TcpListener::bind("127.0.0.3:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = is_activated.then_some(listener);
+    let toml = configuration(&folder, &simulator)
+        .replace("127.0.0.1:0", &address.to_string())
+        .replace("[listen]\n", "[listen]\nrequests_per_minute = 1_000_000\n")
+        .replace("[genesys]\n", "[genesys]\nconnections_per_minute = 1_000_000\n");
+    let config = folder.path().join("gateway.toml");
+    std::fs::write(&config, toml).unwrap();
+    let start = async || {
+        let command = match &listener {
+            Some(listener) => activated(listener, &config),
+            None => command([
+                "serve".as_ref(),
+                "--json".as_ref(),
+                "--config".as_ref(),
+                config.as_os_str(),
+            ]),
+        };
+        let mut process = Process::start(command);
+        assert_eq!(process.json().await["event"], "ready");
+        process
+    };
+    let stop = async |process: Process| {
+        process.signal("TERM");
+        let ended = process.ended().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+    };
+    let mut process = start().await;
+    let (url, clock) = (format!("http://{address}"), Clock::system());
+    let http = Client::builder(Tls::system().unwrap()).build();
     let mut sessions = Vec::new();
     for _ in 0..guests {
-        let mut session = suite.create(newcomer(&world.clock)).await.unwrap();
+        // one suite would open 915 connections a minute
+        let suite = remote(http.clone(), url.parse().unwrap());
+        let mut session = suite.create(newcomer(&clock)).await.unwrap();
         soon(session.connect(page_origin())).await.unwrap();
         sessions.push(session);
     }
+    let api = Api::at(http, url.clone(), CLIENT).await;
+    let path = format!("{SESSIONS}/{}", sessions[0].id());
+    let load = Load::start(&url, &api.token, &path, !is_activated);
     // Genesys may acknowledge a message too late for the stop of the gateway
     let mut unknown = 0;
     for round in 0..rounds {
+        load.progress().await;
         let mut talks = JoinSet::new();
         for mut session in sessions.drain(..) {
-            let text = format!("hello in round {round}");
-            let id = session.send(&text).unwrap();
             talks.spawn(async move {
-                let mut doubtful = u64::from(!answered(&mut session, id, &text).await);
-                let text = format!("again in round {round}");
-                let id = session.send(&text).unwrap();
-                doubtful += u64::from(!answered(&mut session, id, &text).await);
+                let mut doubtful = 0;
+                for text in [
+                    format!("hello in round {round}"),
+                    format!("again in round {round}"),
+                ] {
+                    let id = session.send(&text).unwrap();
+                    doubtful += u64::from(!answered(&mut session, id, &text).await);
+                }
                 (session, doubtful)
             });
         }
-        world = world.restart().await;
+        stop(process).await;
+        process = start().await;
         for (session, doubtful) in talks.join_all().await {
             unknown += doubtful;
             sessions.push(session);
         }
     }
+    load.progress().await;
+    let requests = load.stop().await;
     let sent = u64::from(guests) * u64::from(rounds) * 2;
-    let counters = world.simulator.counters();
+    let counters = simulator.counters();
     assert_eq!(counters.sessions, u64::from(guests));
     let arrived = counters.guest_messages;
     assert!(
         (sent - unknown..=sent).contains(&arrived),
         "{arrived} of {sent}, {unknown} unknown"
     );
+    println!(
+        "{rounds} restarts, {arrived} of {sent} messages arrived, {unknown} unknown, {requests} requests"
+    );
     for mut session in sessions {
         session.end().await.unwrap();
     }
-    world.stop().await;
+    stop(process).await;
+    let violations = simulator.violations();
+    assert!(violations.is_empty(), "{violations:?}");
+    simulator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restarts_lose_no_message_and_refuse_connections_at_most() {
+    restart_under_load(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restarts_with_socket_activation_lose_no_message_and_fail_no_request() {
+    restart_under_load(true).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A simulator and a gateway in front of it, on loopback, with one clock for both.
 
-use genesys_api::Clock;
+use genesys_api::{Clock, Host};
 use genesys_auth::Credentials;
 use genesys_http::{Client, Tls};
 use genesys_sim::Simulator;
@@ -119,12 +119,7 @@ impl World {
 
     /// The suite as a remote client with every scope.
     pub(crate) fn suite(&self) -> GuestSessions {
-        let (id, secret) = CLIENT;
-        GuestSessions::remote(RemoteConfig {
-            http: self.http(),
-            host: self.gateway.host().clone(),
-            credentials: Credentials::new(id.parse().unwrap(), secret.into()).unwrap(),
-        })
+        remote(self.http(), self.gateway.host().clone())
     }
 
     /// Stops everything, and checks that the simulator recorded no violation.
@@ -139,6 +134,16 @@ impl World {
     }
 }
 
+/// The suite as a remote client of a gateway, with every scope.
+pub(crate) fn remote(http: Client, host: Host) -> GuestSessions {
+    let (id, secret) = CLIENT;
+    GuestSessions::remote(RemoteConfig {
+        http,
+        host,
+        credentials: Credentials::new(id.parse().unwrap(), secret.into()).unwrap(),
+    })
+}
+
 /// Writes a configuration, and reads its file.
 fn read(folder: &TempDir, toml: &str) -> Config {
     let path = folder.path().join("gateway.toml");
@@ -146,7 +151,8 @@ fn read(folder: &TempDir, toml: &str) -> Config {
     Config::read(&path).unwrap()
 }
 
-fn configuration(folder: &TempDir, simulator: &Simulator) -> String {
+/// The configuration of a gateway in front of a simulator.
+pub(crate) fn configuration(folder: &TempDir, simulator: &Simulator) -> String {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let every_scope = "\"webmessaging:guest\", \"webmessaging:guest:write\", \"webhooks:readwrite\", \"audit:read\", \"guests:manage\"";
     let client = |(id, secret): (&str, &str), scopes: &str| {
