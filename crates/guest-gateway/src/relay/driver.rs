@@ -17,7 +17,9 @@ use super::activity::Counted;
 use super::files::FileRequests;
 use super::replay::ReplayBudget;
 use super::upstream::{Next, Upstream};
-use super::{Command, HistoryAnswer, LastDelivered, Outgoing, Position, Relay, Shutdown, SocketId, Stop};
+use super::{
+    Command, HistoryAnswer, LastDelivered, Outgoing, Position, Relay, SOCKET_QUEUE, Shutdown, SocketId, Stop,
+};
 use crate::health::Health;
 
 pub(super) struct Driver {
@@ -148,14 +150,16 @@ impl Driver {
             tokio::select! {
                 next = upstream.next(), if accepts_events => {
                     // events that arrived together leave together
-                    let mut next = Some(next);
+                    let (mut next, mut handled) = (Some(next), 0);
                     while let Some(output) = next {
+                        handled += 1;
                         if let Some(stop) = self.handle_next(output, upstream) {
                             return stop;
                         }
                         next = tokio::select! {
                             biased;
-                            next = upstream.next(), if self.relay.accepts_events() => Some(next),
+                            // the sockets and the commands wait for no endless stream of events
+                            next = upstream.next(), if handled < SOCKET_QUEUE && self.relay.accepts_events() => Some(next),
                             () = ready(()) => None,
                         };
                     }
