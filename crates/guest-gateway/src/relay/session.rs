@@ -172,13 +172,18 @@ impl Relay {
         }
     }
 
-    /// Whether events may be handled: as long as no socket that others wait for would miss the oldest frame.
+    /// Whether events may be handled: as long as no socket that others wait for would miss the oldest frame or be closed
+    /// for the frames without a number that wait for it.
     #[must_use]
     pub fn accepts_events(&self) -> bool {
-        !self.replay.is_full() || self.subscribers.has_unresolved() || {
-            let needed = self.subscribers.needed_after();
-            needed.is_none_or(|needed| needed >= self.replay.first())
+        if self.subscribers.has_unresolved() {
+            return true;
         }
+        !self.subscribers.has_backlog()
+            && (!self.replay.is_full() || {
+                let needed = self.subscribers.needed_after();
+                needed.is_none_or(|needed| needed >= self.replay.first())
+            })
     }
 
     /// Whether a socket is subscribed. One that is not any more is to be dropped.
@@ -203,7 +208,8 @@ impl Relay {
         self.subscribers.handle_blocked(socket, now);
     }
 
-    /// Waits no longer for the sockets that made no progress for 1 s. Drops those that made none for 10 s. Reports the start or the end of an outage.
+    /// Waits no longer for the sockets that made no progress for 1 s. Drops those that made none for 10 s. Reports the start
+    /// or the end of an outage.
     pub fn handle_timeout(&mut self, now: Now) {
         let dropped = self.subscribers.handle_timeout(now.instant);
         self.log_dropped(dropped);
@@ -680,6 +686,33 @@ mod tests {
         let (mut events, mut taken) = (0, 0);
         while events < 1000 {
             events += feed(&mut relay, Some(PROMPT), now);
+            relay.handle_blocked(SLOW, now.instant);
+            now.instant += Duration::from_millis(999);
+            relay.handle_timeout(now);
+            let outputs = std::iter::from_fn(|| relay.poll_output(SLOW));
+            taken += outputs.take(64).count();
+            assert!(relay.is_attached(SLOW), "after {taken} frames");
+        }
+        taken += frames(&mut relay, SLOW).len();
+        assert_eq!(taken, events);
+    }
+
+    #[test]
+    fn socket_that_takes_some_frames_each_second_gets_all_of_a_long_burst_of_typing() {
+        let mut now = Clock::system().now();
+        let mut relay = relay_of_two(now);
+        let (mut events, mut taken) = (0, 0);
+        while events < 1000 {
+            while relay.accepts_events() && events < 1000 {
+                let from = Author {
+                    kind: AuthorKind::Human,
+                    name: None,
+                };
+                let during = Duration::from_secs(5);
+                relay.handle_event(Event::Session(SessionEvent::Typing { from, during }), now);
+                events += 1;
+                frames(&mut relay, PROMPT);
+            }
             relay.handle_blocked(SLOW, now.instant);
             now.instant += Duration::from_millis(999);
             relay.handle_timeout(now);

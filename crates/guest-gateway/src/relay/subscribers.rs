@@ -15,7 +15,7 @@ const SOCKETS: usize = genesys_api::limits::CONNECTIONS_PER_SESSION as usize;
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time without progress after which the other sockets no longer wait for one. Our choice.
 const STALL_GRACE: Duration = Duration::from_secs(1);
-/// Most frames without a number that wait for one socket.
+/// Most frames without a number that wait for one socket. At half of them the conversation waits for it.
 const UNNUMBERED: usize = 256;
 
 /// The subscribed sockets, oldest first. Each takes the numbered frames from the replay buffer as fast as its guest reads.
@@ -173,6 +173,15 @@ impl Subscribers {
         slowest.or_else(|| open.map(|it| it.cursor).max())
     }
 
+    /// Whether many frames without a number wait for a socket that is not stalled.
+    pub(super) fn has_backlog(&self) -> bool {
+        let mut waited_for = self
+            .0
+            .iter()
+            .filter(|it| it.closing.is_none() && !it.is_stalled());
+        waited_for.any(|it| it.unnumbered.len() >= UNNUMBERED / 2)
+    }
+
     /// Drops the sockets whose next frame is not in the buffer any more. Returns their number.
     pub(super) fn drop_behind(&mut self, replay: &Replay) -> usize {
         self.drop_where(|it| it.is_live() && it.cursor.saturating_add(1) < replay.first())
@@ -249,7 +258,7 @@ impl Subscribers {
     pub(super) fn handle_blocked(&mut self, socket: SocketId, now: Instant) {
         let mut subscribers = self.0.iter_mut();
         if let Some(subscriber) = subscribers.find(|subscriber| subscriber.socket == socket)
-            && subscriber.timeout().is_none()
+            && matches!(subscriber.progress, Progress::Prompt)
         {
             subscriber.progress = Progress::Blocked(now);
         }
