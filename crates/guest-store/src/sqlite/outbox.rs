@@ -24,6 +24,21 @@ pub(super) const ERASED: &str = "outbox/erased";
 /// failed. Our choice: each success makes the next ones due, so an endpoint that fails again costs few attempts.
 const RELEASED: i64 = 4;
 
+/// Makes the next event of a session due, if none is.
+const NEXT_EVENT: &str = "UPDATE outbox SET waits = 0, due_at = at WHERE position = (
+        SELECT position FROM outbox WHERE session = ?1 AND webhook = ?2 AND waits = 1 AND kind = 0
+        ORDER BY first LIMIT 1)
+    AND NOT EXISTS (SELECT 1 FROM outbox WHERE session = ?1 AND webhook = ?2 AND waits = 0 AND kind = 0)";
+
+/// Makes the snapshot of a session wait or end its wait. `kind > 0` is the condition of its index: an erasure has no
+/// session.
+const NEXT_SNAPSHOT: &str = "UPDATE outbox SET
+    waits = CASE WHEN waits > 0 THEN 0 WHEN due_at > at THEN due_at ELSE 1 END,
+    due_at = CASE WHEN waits > 1 THEN waits END
+    WHERE session = ?1 AND webhook = ?2 AND kind > 0 AND leased = 0 AND (waits > 0) <> EXISTS (
+        SELECT 1 FROM outbox AS event WHERE session = ?1 AND webhook = ?2 AND waits IN (0, 1)
+        AND event.first < outbox.last AND event.kind = 0)";
+
 /// The queue of a webhook.
 pub(super) struct Queue {
     webhook: String,
@@ -120,17 +135,7 @@ impl Transaction<'_, '_> {
     /// Makes the next event of a session due, if none is, and its snapshot if no event is queued that is before the end of
     /// its range.
     pub(super) fn order(&mut self, webhook: &str, session: LookupHash) -> Result<(), SqliteError> {
-        for sql in [
-            "UPDATE outbox SET waits = 0, due_at = at WHERE position = (
-                 SELECT position FROM outbox WHERE session = ?1 AND webhook = ?2 AND waits = 1 AND kind = 0
-                 ORDER BY first LIMIT 1)
-             AND NOT EXISTS (SELECT 1 FROM outbox WHERE session = ?1 AND webhook = ?2 AND waits = 0 AND kind = 0)",
-            "UPDATE outbox SET waits = CASE WHEN waits > 0 THEN 0 WHEN due_at > at THEN due_at ELSE 1 END,
-             due_at = CASE WHEN waits > 1 THEN waits END
-             WHERE session = ?1 AND webhook = ?2 AND kind = 1 AND leased = 0 AND (waits > 0) <> EXISTS (
-                 SELECT 1 FROM outbox AS event WHERE session = ?1 AND webhook = ?2 AND waits IN (0, 1)
-                 AND event.first < outbox.last AND event.kind = 0)",
-        ] {
+        for sql in [NEXT_EVENT, NEXT_SNAPSHOT] {
             self.prepared.execute(sql, params![session, webhook])?;
         }
         Ok(())
@@ -388,4 +393,33 @@ fn queue(row: &rusqlite::Row<'_>) -> Result<Queue, SqliteError> {
             oldest: None,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema;
+    use super::*;
+
+    #[test]
+    fn order_reads_no_other_rows_of_its_session() {
+        let connection = schema::open_in_memory().unwrap();
+        schema::create_tables(&connection).unwrap();
+        for sql in [NEXT_EVENT, NEXT_SNAPSHOT] {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let plan: Vec<String> = statement
+                .query_map(params!["s", "w"], |row| row.get(3))
+                .unwrap()
+                .map(Result::unwrap)
+                .filter(|step: &String| step.starts_with("SEARCH") || step.starts_with("SCAN"))
+                .collect();
+            let reads = [
+                "INTEGER PRIMARY KEY (rowid=?)",
+                "INDEX outbox_session (session=? AND webhook=? AND waits=?",
+                "INDEX outbox_snapshot (webhook=? AND session=?)",
+            ];
+            for step in &plan {
+                assert!(reads.iter().any(|read| step.contains(read)), "{plan:?}");
+            }
+        }
+    }
 }
