@@ -30,7 +30,7 @@ Tasks of the workspace, with their times on 2 cores:
   cargo xtask ci                   the gate: everything that .ci/run calls, up to the first failure      under 30 min
   cargo xtask ci --deep            longer checks, for a release or once a night
   cargo xtask ci steps             lists the steps of both, with their minutes
-  cargo xtask ci STEP              runs one step
+  cargo xtask ci STEP...           runs one step, or several in turn
   cargo xtask ci examples CRATE    checks the first example of one README
   cargo xtask release              dry run of a release: stages, packages, builds examples; publishes nothing
 ";
@@ -61,7 +61,7 @@ fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
             Ok(())
         }
         ["ci", "examples", package] => ci::run_example(root, package),
-        ["ci", step] => ci::run_one(root, step),
+        ["ci", steps @ ..] => steps.iter().try_for_each(|step| ci::run_one(root, step)),
         ["codegen"] => codegen::write(root),
         ["codegen", "--check"] => codegen::check(root),
         ["release"] => release::run(root),
