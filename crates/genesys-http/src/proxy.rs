@@ -34,7 +34,7 @@ impl Proxy {
     /// # Errors
     /// If `url` is not the URL of a proxy.
     pub fn new(url: &SecretString, except: &str) -> Result<Self, ProxyError> {
-        let url = checked("the proxy", url.expose_secret())?;
+        let url = checked(None, url.expose_secret())?;
         Ok(Self {
             rules: Arc::new(Matcher::builder().all(url).no(except).build()),
         })
@@ -58,7 +58,7 @@ impl Proxy {
             })
         };
         let url = |names| match read(names) {
-            Some((name, value)) => checked(name, &value).map(str::to_owned),
+            Some((name, value)) => checked(Some(name), &value).map(str::to_owned),
             None => Ok(String::new()),
         };
         let https = url(["https_proxy", "HTTPS_PROXY"])?;
@@ -112,14 +112,14 @@ impl Hop {
 
 /// An invalid proxy. The message does not repeat its URL, which may contain a password.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("invalid proxy in {variable}: {reason}")]
+#[error("invalid proxy{}: {reason}", variable.map_or_else(String::new, |name| format!(" in {name}")))]
 pub struct ProxyError {
-    /// Name of the variable or setting.
-    variable: &'static str,
+    /// Name of the environment variable, if it is of one.
+    variable: Option<&'static str>,
     reason: &'static str,
 }
 
-fn checked<'u>(variable: &'static str, url: &'u str) -> Result<&'u str, ProxyError> {
+fn checked<'u>(variable: Option<&'static str>, url: &'u str) -> Result<&'u str, ProxyError> {
     let invalid = |reason| ProxyError { variable, reason };
     let unreadable = invalid(
         "give http://host:port, or http://user:password@host:port with special characters percent-encoded",

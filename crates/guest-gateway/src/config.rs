@@ -371,6 +371,17 @@ impl Config {
         })
     }
 
+    /// Returns a warning if each client is a trusted proxy.
+    pub(crate) fn unlimited_trust(&self) -> Option<String> {
+        let mut networks = self.listen.trusted_proxies.iter();
+        let all = networks.find(|network| network.prefix_len() == 0)?;
+        let what = format!(
+            "`trusted_proxies` of [listen] has {all}: clients choose the address that limits and logs name, and have no limit of \
+             connections; give the networks of the proxies alone"
+        );
+        Some(self.error("listen.trusted_proxies", what).0)
+    }
+
     /// Checks that checkpoints can be appended to the file of `[audit]`.
     pub(crate) fn check_checkpoint_file(&self) -> Result<(), ConfigError> {
         let checked = self.audit.check_file(&self.store);

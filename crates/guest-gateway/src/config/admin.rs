@@ -44,7 +44,7 @@ impl Admin {
     /// Reads the token, if the login has one.
     ///
     /// # Errors
-    /// If it is missing or too short.
+    /// If it is missing, too short, or cannot stand in a header.
     pub(crate) fn token(&self) -> Result<Option<SecretString>, ConfigError> {
         if self.tokens() == 0 {
             return Ok(None);
@@ -52,7 +52,12 @@ impl Admin {
         let fail = |what: String| ConfigError(format!("invalid [admin]: {what}"));
         let sources = (&self.token, &self.token_file, &self.token_env);
         let token = read_secret("token", sources).map_err(fail)?;
-        match token.expose_secret().len() {
+        let text = token.expose_secret();
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let what = "the token cannot be sent in a header: use visible ASCII characters, without spaces and line breaks";
+            return Err(fail(what.to_owned()));
+        }
+        match text.len() {
             MIN_TOKEN.. => Ok(Some(token)),
             _ => Err(fail(format!(
                 "the token has fewer than {MIN_TOKEN} bytes, use a random one"

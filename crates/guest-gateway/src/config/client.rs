@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use genesys_auth::{ClientId, Scopes};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -52,21 +52,23 @@ impl Client {
     /// Reads the secret.
     ///
     /// # Errors
-    /// If it is missing or empty.
+    /// If it is missing, or no client can send it.
     pub fn secret(&self) -> Result<SecretString, ConfigError> {
         read_secret("secret", (&self.secret, &self.secret_file, &self.secret_env))
+            .and_then(sendable)
             .map_err(|reason| self.invalid(&reason))
     }
 
     /// Reads the old secret, with the end of its validity.
     ///
     /// # Errors
-    /// If it is empty, or its file or variable is missing.
+    /// If no client can send it, or its file or variable is missing.
     pub(crate) fn old_secret(&self) -> Result<Option<(SecretString, OffsetDateTime)>, ConfigError> {
         let Some(old) = &self.old_secret else {
             return Ok(None);
         };
         read_secret("secret", (&old.secret, &old.secret_file, &old.secret_env))
+            .and_then(sendable)
             .map(|secret| Some((secret, old.until)))
             .map_err(|reason| self.invalid(&format!("old_secret: {reason}")))
     }
@@ -95,6 +97,17 @@ impl Client {
     pub(super) fn has_one_secret(&self) -> bool {
         let (secret, file, env) = (&self.secret, &self.secret_file, &self.secret_env);
         u8::from(secret.is_some()) + u8::from(file.is_some()) + u8::from(env.is_some()) == 1
+    }
+}
+
+/// Checks that a client can send `secret`: the characters of RFC 6749 appendix A.2.
+fn sendable(secret: SecretString) -> Result<SecretString, String> {
+    let is_sendable = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    match secret.expose_secret().bytes().all(is_sendable) {
+        true => Ok(secret),
+        false => {
+            Err("the secret cannot be sent by a client: use ASCII characters without line breaks".to_owned())
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use guest_suite::direct::Rules;
 use secrecy::ExposeSecret as _;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use ws_transport::Origin;
+use ws_transport::{Origin, ParseOriginError};
 
 use super::parse::{parsed_option, region, secret};
 use super::{Channel, Client, Config, ConfigError, show};
@@ -28,7 +28,7 @@ pub(crate) struct Genesys {
     #[serde(deserialize_with = "parsed_option", serialize_with = "show::text_option")]
     pub(crate) host: Option<Host>,
     /// The origin of connections to Genesys. The deployment must allow it.
-    #[serde(deserialize_with = "parsed_option", serialize_with = "show::text_option")]
+    #[serde(deserialize_with = "own_origin", serialize_with = "show::text_option")]
     pub(crate) origin: Option<Origin>,
     /// PEM file of an additional CA.
     pub(crate) extra_ca: Option<PathBuf>,
@@ -179,6 +179,17 @@ impl Genesys {
             ProxySetting::Explicit { proxy, .. } => Ok(Some(proxy.clone())),
         }
     }
+}
+
+fn own_origin<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Origin>, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map(Some).map_err(|problem| {
+        let shown = match problem {
+            ParseOriginError::Credentials => String::new(),
+            _ => format!(" {text:?}"),
+        };
+        D::Error::custom(format!("invalid origin{shown}: {problem}"))
+    })
 }
 
 /// Parses a proxy. Its URL may hold a password, so no error repeats it.

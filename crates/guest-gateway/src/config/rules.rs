@@ -1,9 +1,12 @@
 //! Constraints between the values of a configuration.
 
+use std::net::SocketAddr;
+use std::path::Path;
+
 use genesys_api::Host;
 
 use super::suggestion::did_you_mean;
-use super::{Admin, Channel, Client, Config, Listen, Organization, PlainHttp};
+use super::{Channel, Client, Config, Listen, Organization, PlainHttp};
 use crate::simulator::NOT_BUILT_IN;
 
 pub(super) const ONE_SECRET: &str = "give exactly one of `secret`, `secret_file` and `secret_env`";
@@ -86,12 +89,28 @@ fn check_tables(config: &Config) -> Result<(), Conflict> {
     let sessions = &config.sessions;
     let none = "invalid configuration: a session needs at least one [[client]] and one [[channel]], add them";
     let has_demo_page = config.spa.as_ref().is_some_and(|spa| spa.demo_page);
+    let is_file = |path: &Path| path.file_name().is_some();
     let conflicts = [
         (
             sessions.allowed_origins.origins().is_empty() && !has_demo_page,
             ("sessions", "allowed_origins"),
             "invalid [sessions] `allowed_origins`: empty, so that no page can connect: give the origins of the pages, such as \
              \"https://shop.example\"",
+        ),
+        (
+            !is_file(&config.store.path),
+            ("store", "path"),
+            "invalid [store] `path`: names no file, give one such as \"guest-gateway.db\"",
+        ),
+        (
+            config.store.path == Path::new(":memory:"),
+            ("store", "path"),
+            "invalid [store] `path` \":memory:\": the end of the process would erase the sessions and the audit log, name a file",
+        ),
+        (
+            !is_file(&config.store.keys),
+            ("store", "keys"),
+            "invalid [store] `keys`: names no file, give one such as \"guest-gateway.keys\"",
         ),
         (
             config.store.path == config.store.keys,
@@ -272,13 +291,30 @@ fn check_spa(config: &Config) -> Result<(), Conflict> {
 }
 
 fn check_admin(config: &Config) -> Result<(), Conflict> {
-    let conflict = config.admin.as_ref().and_then(Admin::conflict);
-    conflict.map_or(Ok(()), |(key, what)| {
-        Err(Conflict {
-            path: format!("admin.{key}"),
-            what: what.to_owned(),
-        })
-    })
+    let Some(admin) = &config.admin else { return Ok(()) };
+    let conflict = |key: &str, what: String| Conflict {
+        path: format!("admin.{key}"),
+        what,
+    };
+    if let Some((key, what)) = admin.conflict() {
+        return Err(conflict(key, what.to_owned()));
+    }
+    if overlap(config.listen.address, admin.address) {
+        let what = format!(
+            "invalid [admin] `address` {}: taken by [listen], give each its own port",
+            admin.address
+        );
+        return Err(conflict("address", what));
+    }
+    Ok(())
+}
+
+/// Whether two listeners cannot have these addresses. Those of all interfaces have each address of their port.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let (is_fixed, has_all) = (one.port() != 0, |address: SocketAddr| {
+        address.ip().is_unspecified()
+    });
+    is_fixed && one.port() == other.port() && (one.ip() == other.ip() || has_all(one) || has_all(other))
 }
 
 /// Checks the tables of an array, whose ids must differ.

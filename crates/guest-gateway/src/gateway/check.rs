@@ -46,13 +46,14 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     check_open_files(config)
 }
 
-/// Returns what works, but is probably not meant: secrets that others can read, old secrets whose time has ended, and pages
-/// of another site than the gateway at `public`.
+/// Returns what works, but is probably not meant: secrets that others can read, old secrets whose time has ended, pages of
+/// another site than the gateway at `public`, and trust in every address.
 pub(crate) fn warnings(config: &Config, public: &Host, now: OffsetDateTime) -> Vec<String> {
     let exposed = config.exposed_secrets();
     let warnings = exposed
         .chain(config.ended_secrets(now))
-        .chain(config.pages_of_other_sites(public));
+        .chain(config.pages_of_other_sites(public))
+        .chain(config.unlimited_trust());
     warnings.collect()
 }
 
@@ -73,6 +74,7 @@ fn check_folder(config: &Config, key: &str, file: &Path) -> Result<(), ConfigErr
     let what = match folder.metadata() {
         Err(error) => format!("cannot find the folder {name}: {error}; create it, or correct the path"),
         Ok(found) if !found.is_dir() => format!("{name} is not a folder, correct the path"),
+        Ok(_) if file.is_dir() => "it is a folder, name a file in it".to_owned(),
         Ok(_) => match access(folder, AccessFlags::W_OK | AccessFlags::X_OK) {
             Ok(()) => return Ok(()),
             Err(error) => {

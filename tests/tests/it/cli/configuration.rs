@@ -194,6 +194,30 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "simulator = true",
+        "simulator = true\nproxy = \"https://proxy.example\"",
+        "proxy = \"https",
+        "invalid proxy: only plain HTTP",
+    ),
+    (
+        "\norigin = \"https://yourdomain.com\"",
+        "\norigin = \"yourdomain.com\"",
+        "origin = \"yourdomain",
+        "invalid origin \"yourdomain.com\": it has no scheme",
+    ),
+    (
+        "token = \"your_admin_token_of_20_bytes_or_more\"",
+        "token = \"your admin token of 20 bytes or more\"",
+        "[admin]",
+        "the token cannot be sent in a header",
+    ),
+    (
+        "secret = \"your_service_account_client_secret\"",
+        "secret = \"a line\\nand another\"",
+        "[[client]]",
+        "the secret cannot be sent by a client",
+    ),
+    (
+        "simulator = true",
         "simulator = true\nmessaging = \"https://ws.example\"",
         "messaging = \"",
         "region",

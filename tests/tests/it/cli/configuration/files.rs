@@ -225,6 +225,41 @@ async fn store_needs_a_folder() {
 }
 
 #[tokio::test]
+async fn store_without_a_file_and_listeners_of_one_address_are_refused() {
+    let example = Example::new();
+    let config = example.write();
+    let folder = format!("store.path={}", example.folder.path().display());
+    for (flags, expected) in [
+        (["--set", "store.path="].as_slice(), "`path`: names no file"),
+        (&["--set", "store.path=/"], "`path`: names no file"),
+        (&["--set", "store.path=:memory:"], "would erase the sessions"),
+        (&["--set", &folder], "it is a folder, name a file in it"),
+        (&["--set", "store.keys="], "`keys`: names no file"),
+        (
+            &["--listen", "127.0.0.2:9", "--set", "admin.address=127.0.0.2:9"],
+            "`address` 127.0.0.2:9: taken by [listen]",
+        ),
+    ] {
+        for command in [&["config", "check"][..], &["serve"]] {
+            let ended = run([command, &["--config", &config], flags].concat()).await;
+            assert_eq!(ended.code, Some(2), "{flags:?}: {}", ended.err);
+            assert!(ended.error_line().contains(expected), "{}", ended.error_line());
+        }
+    }
+}
+
+#[tokio::test]
+async fn trust_in_each_address_is_named() {
+    let example = Example::new();
+    for (network, is_named) in [("0.0.0.0/0", true), ("::/0", true), ("10.0.0.0/8", false)] {
+        let proxies = format!("listen.trusted_proxies=[\"192.0.2.1/32\", {network:?}]");
+        let ended = run(["config", "check", "--config", &example.write(), "--set", &proxies]).await;
+        let expected = format!("`trusted_proxies` of [listen] has {network}");
+        assert_eq!(ended.out.contains(&expected), is_named, "{}", ended.out);
+    }
+}
+
+#[tokio::test]
 async fn second_gateway_on_the_same_store_or_port_is_refused() {
     let first = Example::new();
     let serving = first.serve().await;
