@@ -158,6 +158,9 @@ pub enum Conflict {
     /// A request of the owner with this idempotency key is stored.
     #[error("a request of the owner with this idempotency key is stored; read what it created")]
     KeyInUse,
+    /// The shared token was written since it was read.
+    #[error("the token changed since it was read; read it again and repeat the change")]
+    TokenChanged,
     /// The session or webhook was written since it was read.
     #[error("the version changed since it was read; read it again and repeat the change")]
     VersionChanged,

@@ -128,9 +128,11 @@ pub trait Store: Debug + Send + Sync {
     }
 }
 
-/// A unit of work: one change, its audit entries, its outgoing events, and what it adds to totals.
+/// A unit of work: a shared token, one change, its audit entries, its outgoing events, and what it adds to totals.
 #[derive(Clone, Debug, Default)]
 pub struct Unit {
+    /// A changed token that processes share, or its lease.
+    pub token: Option<SharedToken>,
     /// The change, if there is one.
     pub change: Option<Change>,
     /// The request that led to the change, a new session or webhook. Its key must be new.
@@ -147,6 +149,15 @@ impl From<Change> for Unit {
     fn from(change: Change) -> Self {
         Self {
             change: Some(change),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<SharedToken> for Unit {
+    fn from(token: SharedToken) -> Self {
+        Self {
+            token: Some(token),
             ..Self::default()
         }
     }
@@ -171,8 +182,6 @@ pub enum Change {
     /// it is enabled, with a schedule of its own. Its health is not read from here: the store keeps it, and resets it if the
     /// webhook is enabled by this change or its document changed.
     PutWebhook(Webhook),
-    /// A changed token that processes share, or its lease.
-    PutToken(SharedToken),
     /// Removal of deliveries from the log, at most 10,000. The older events of disabled webhooks join the snapshots of their
     /// sessions.
     RemoveOldDeliveries {

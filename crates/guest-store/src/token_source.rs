@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{Change, SharedToken, Store, StoreError, StoreErrorKind};
+use crate::{SharedToken, Store, StoreError, StoreErrorKind};
 
 /// Longest time for which one process requests the token while the others wait. Our choice: twice the deadline of a call.
 const LEASE: Duration = Duration::from_secs(60);
@@ -72,8 +72,9 @@ impl SharedTokenSource {
 
     /// Returns the new version, or `None` if another process was first.
     async fn put(&self, token: SharedToken) -> Result<Option<u64>, StoreError> {
-        match self.store.commit(Change::PutToken(token).into()).await {
-            Ok(committed) => Ok(committed.version),
+        let version = token.version + 1;
+        match self.store.commit(token.into()).await {
+            Ok(_) => Ok(Some(version)),
             Err(error) if matches!(error.kind(), StoreErrorKind::Conflict(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -376,7 +377,7 @@ mod tests {
             content: None,
             leased_until: Some(clock.now().utc + LEASE),
         };
-        store.commit(Change::PutToken(lease).into()).await.unwrap();
+        store.commit(lease.into()).await.unwrap();
     }
 
     #[tokio::test]

@@ -126,7 +126,7 @@ impl Error {
             Self::Send(error) => error.into(),
             Self::Store(error) => match error.kind() {
                 StoreErrorKind::Busy
-                | StoreErrorKind::Conflict(Conflict::VersionChanged)
+                | StoreErrorKind::Conflict(Conflict::TokenChanged | Conflict::VersionChanged)
                 | StoreErrorKind::Full
                 | StoreErrorKind::Unavailable => ErrorKind::Unavailable,
                 _ => ErrorKind::Other,
@@ -234,6 +234,10 @@ mod tests {
             (store(StoreErrorKind::Busy), ErrorKind::Unavailable),
             (store(StoreErrorKind::Full), ErrorKind::Unavailable),
             (store(StoreErrorKind::Unavailable), ErrorKind::Unavailable),
+            (
+                store(StoreErrorKind::Conflict(Conflict::TokenChanged)),
+                ErrorKind::Unavailable,
+            ),
             (
                 store(StoreErrorKind::Conflict(Conflict::VersionChanged)),
                 ErrorKind::Unavailable,

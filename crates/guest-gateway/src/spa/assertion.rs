@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use genesys_api::{GuestId, Now};
 use guest_sessions::ErrorCode;
 use guest_suite::Error;
-use guest_suite::store::{Change, Conflict, SharedToken, Store, StoreErrorKind};
+use guest_suite::store::{SharedToken, Store, StoreErrorKind};
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -23,8 +23,6 @@ const MAX_JTI: usize = 128;
 const ROW: usize = 2;
 /// Largest number of used assertions of a row that have not expired. Our choice.
 const MAX_USED: usize = 64;
-/// Largest number of attempts to change a row that other requests change too.
-const ATTEMPTS: usize = 16;
 
 /// The verifier of assertions.
 #[derive(Debug)]
@@ -66,22 +64,28 @@ impl Assertions {
         Self { keys, audience }
     }
 
-    /// Verifies an assertion and uses it. Returns the id of its guest. The used ones are stored, so that none is accepted again
-    /// after a restart.
+    /// Verifies an unused assertion. Returns the id of its guest, and the row that records its use. Once that row is
+    /// stored, the assertion is refused, also after a restart.
     pub(super) async fn accept(
         &self,
         assertion: &SecretString,
         now: Now,
         store: &dyn Store,
-    ) -> Result<GuestId, Refusal> {
+    ) -> Result<(GuestId, SharedToken), Refusal> {
         let refused = |reason: &str| {
             let message = format!("invalid assertion: {reason}");
             Refusal::new(ErrorCode::AssertionInvalid, message)
         };
         let at = now.utc.unix_timestamp();
         let (guest, hash) = self.verify(assertion.expose_secret(), at).map_err(refused)?;
-        match use_once(store, hash, at).await? {
-            Some(true) => Ok(guest),
+        let name = format!("used assertions {}", &hash[..ROW]);
+        let stored = store.shared_token(&name).await.map_err(Error::from)?;
+        let (version, mut used) = match stored {
+            Some(stored) => (stored.version, Used::parse(stored.content)?),
+            None => (0, Used::default()),
+        };
+        match used.insert(&hash, at) {
+            Some(true) => Ok((guest, used.into_row(name, version))),
             Some(false) => Err(refused("used before, sign a new one for each session")),
             None => Err(Refusal::unavailable(
                 "cannot accept the assertion: too many were used in the last minutes, try again later",
@@ -160,37 +164,23 @@ impl Assertions {
     }
 }
 
-/// Uses the assertion of a hash. Returns whether it is new, or `None` if too many were used.
-async fn use_once(store: &dyn Store, hash: String, now: i64) -> Result<Option<bool>, Error> {
-    let name = format!("used assertions {}", &hash[..ROW]);
-    for _ in 0..ATTEMPTS {
-        let stored = store.shared_token(&name).await?;
-        let (version, content) = stored.map_or((0, None), |stored| (stored.version, stored.content));
+impl Used {
+    fn parse(content: Option<SecretString>) -> Result<Self, Error> {
         let used = content.map(|content| serde_json::from_str(content.expose_secret()));
-        let mut used: Used = used
-            .transpose()
-            .map_err(|_| StoreErrorKind::Corrupt)?
-            .unwrap_or_default();
-        match used.insert(&hash, now) {
-            Some(true) => {}
-            refused => return Ok(refused),
-        }
-        let content = serde_json::to_string(&used).expect("times and hashes are plain JSON");
-        let change = Change::PutToken(SharedToken {
-            name: name.clone(),
+        let used = used.transpose().map_err(|_| StoreErrorKind::Corrupt)?;
+        Ok(used.unwrap_or_default())
+    }
+
+    fn into_row(self, name: String, version: u64) -> SharedToken {
+        let content = serde_json::to_string(&self).expect("times and hashes are plain JSON");
+        SharedToken {
+            name,
             version,
             content: Some(content.into()),
             leased_until: None,
-        });
-        match store.commit(change.into()).await {
-            Err(error) if error.kind() == StoreErrorKind::Conflict(Conflict::VersionChanged) => {}
-            committed => return Ok(committed.map(|_| Some(true))?),
         }
     }
-    Err(StoreErrorKind::Busy.into())
-}
 
-impl Used {
     /// Whether the hash is new. `None` if there are too many.
     fn insert(&mut self, hash: &str, now: i64) -> Option<bool> {
         self.0.retain(|(until, _)| *until > now);

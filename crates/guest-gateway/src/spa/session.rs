@@ -2,12 +2,13 @@
 
 use axum::response::{IntoResponse as _, Response};
 use genesys_api::{IdempotencyKey, Now, Origin, SessionId};
-use guest_payload::{Actor, Evidence, Purpose, Signals};
+use guest_payload::{Actor, Evidence, NewGuest, Purpose, Signals};
 use guest_sessions::{
     BrowserAccess, BrowserSession, ConsentChangeBody, CreateBrowserSessionBody, DetailCode, ErrorCode,
     ResumeBrowserSessionBody, Ticket,
 };
 use guest_suite::direct::Admitted;
+use guest_suite::store::{Conflict, KeyedRequest, StoreErrorKind};
 use guest_suite::{Error, SessionInfo};
 use http::StatusCode;
 use http::header::SET_COOKIE;
@@ -22,11 +23,13 @@ use super::admission::{
 };
 use super::credential::{Binding, Credential, remove_cookie, set_cookie};
 use super::ticket::LIFETIME;
-use super::{Spa, access_token};
+use super::{PageRules, Spa, access_token};
 use crate::api::{App, Call, Caller, Refusal, RequestLog, json_answer, socket_url};
 
 /// Fewest characters of the key of a creation: 128 random bits in base64.
 const MIN_KEY: usize = 22;
+/// Largest number of attempts to store the use of an assertion, which other requests can change meanwhile. Our choice.
+const ATTEMPTS: usize = 16;
 
 pub(crate) async fn create(mut call: Call) -> Result<Response, Refusal> {
     let app = call.app.clone();
@@ -51,27 +54,51 @@ pub(crate) async fn create(mut call: Call) -> Result<Response, Refusal> {
     let body = CreateBrowserSessionBody::parse(&body, spa.channel.clone(), signals, page.now.utc)?;
     let limited = rules.limits.count_session(address, page.now.instant);
     limited.map_err(Refusal::too_many_of_address)?;
-    let mut guest = body.guest;
+    let guest = body.guest;
     // the choices of a creation have the same evidence
     ensure_of_guest(&guest.consent.purpose(Purpose::Marketing).evidence, "consent.")?;
-    guest.guest = match body.assertion {
-        Some(assertion) => {
-            let store = &**app.direct.store();
-            let accepted = rules.assertions.accept(&assertion, page.now, store).await;
-            Some(audited(&app, accepted).await?)
+    let (session, is_new) = match body.assertion {
+        Some(assertion) => create_proven(&app, &rules, &page, &assertion, guest, request).await?,
+        None if rules.anonymous => {
+            let created = app.direct.create_or_join(&spa.owner, guest, request, None);
+            created.await?
         }
-        None if rules.anonymous => None,
         None => {
             let code = ErrorCode::AssertionRequired;
             return audited(&app, Err(Refusal::new(code, code.message()))).await;
         }
     };
-    let (session, is_new) = app.direct.create_or_join(&spa.owner, guest, request).await?;
     let status = match is_new {
         true => StatusCode::CREATED,
         false => StatusCode::OK,
     };
     credentials(&app, &page, status, session).await
+}
+
+/// Creates or joins the session of the guest that an assertion names. The assertion is used only if that is stored.
+async fn create_proven(
+    app: &App,
+    rules: &PageRules,
+    page: &Page,
+    assertion: &SecretString,
+    mut guest: NewGuest,
+    request: Option<KeyedRequest>,
+) -> Result<(SessionInfo, bool), Refusal> {
+    let (owner, store) = (&spa(app)?.owner, &**app.direct.store());
+    for _ in 0..ATTEMPTS {
+        let accepted = rules.assertions.accept(assertion, page.now, store).await;
+        let (id, used) = audited(app, accepted).await?;
+        guest.guest = Some(id);
+        let created = app
+            .direct
+            .create_or_join(owner, guest.clone(), request.clone(), Some(used));
+        match created.await {
+            // by this assertion, or by another one of the same row
+            Err(Error::Store(error)) if error.kind() == StoreErrorKind::Conflict(Conflict::TokenChanged) => {}
+            created => return Ok(created?),
+        }
+    }
+    Err(Error::from(StoreErrorKind::Busy).into())
 }
 
 /// Refuses a key that another guest's page may choose too: it brings the credential of a session.

@@ -4,7 +4,9 @@ use genesys_api::IdempotencyKey;
 
 use super::Make;
 use super::samples::{at, refused, removal, session, stored, unit, webhook};
-use crate::{Change, Conflict, KeyedRequest, Limits, Resource, Store, StoreErrorKind, StoredRequest, Unit};
+use crate::{
+    Change, Conflict, KeyedRequest, Limits, Resource, SharedToken, Store, StoreErrorKind, StoredRequest, Unit,
+};
 
 fn key(text: &str) -> IdempotencyKey {
     text.parse().expect("a valid key")
@@ -39,8 +41,16 @@ pub(crate) async fn request_is_stored_with_its_creation(make: Make) {
     assert!(find(&*store, "other", "k").await.is_none());
 
     let in_use = StoreErrorKind::Conflict(Conflict::KeyInUse);
-    // before the guest is found to be in use
-    let again = keyed(create("s-2", "g-1"), "o", "k", 1);
+    // before the guest is found to be in use, and the token to be changed
+    let again = Unit {
+        token: Some(SharedToken {
+            name: "a".to_owned(),
+            version: 1,
+            content: None,
+            leased_until: None,
+        }),
+        ..keyed(create("s-2", "g-1"), "o", "k", 1)
+    };
     assert_eq!(refused(&*store, again).await, in_use);
     let taken = keyed(create("s-2", "g-1"), "o", "k-2", 1);
     let guest_in_use = StoreErrorKind::Conflict(Conflict::GuestInUse);

@@ -16,22 +16,34 @@ use crate::{
     verify,
 };
 
-/// Of several processes that change a shared token, one succeeds.
+/// Of several processes that change a shared token, one succeeds. The token is stored with the rest of its unit or not at all.
 pub(crate) async fn shared_token_is_swapped(make: Make) {
     let store = make(Limits::default());
     assert!(store.shared_token("a").await.expect("readable").is_none());
     let token = |name: &str, version, content: &str| {
-        unit(Change::PutToken(SharedToken {
+        Unit::from(SharedToken {
             name: name.to_owned(),
             version,
             content: Some(content.into()),
             leased_until: Some(at(7)),
-        }))
+        })
     };
     stored(&*store, token("a", 0, "canary-1")).await;
-    let changed = StoreErrorKind::Conflict(Conflict::VersionChanged);
+    let changed = StoreErrorKind::Conflict(Conflict::TokenChanged);
     assert_eq!(refused(&*store, token("a", 0, "canary-2")).await, changed);
-    stored(&*store, token("a", 1, "canary-3")).await;
+    let with_session = |version, id: &str| Unit {
+        change: Some(Change::CreateSession(session(id, "o", "g"))),
+        ..token("a", version, "canary-3")
+    };
+    assert_eq!(refused(&*store, with_session(0, "s-1")).await, changed);
+    stored(&*store, with_session(1, "s-1")).await;
+    let in_use = StoreErrorKind::Conflict(Conflict::GuestInUse);
+    assert_eq!(refused(&*store, with_session(2, "s-2")).await, in_use);
+    let live = store
+        .sessions(SessionQuery::Live(None), 10)
+        .await
+        .expect("readable");
+    assert!(live.iter().map(|session| session.id.as_str()).eq(["s-1"]));
     stored(&*store, token("b", 0, "canary-4")).await;
     let found = store.shared_token("a").await.expect("readable").expect("stored");
     let content = found.content.as_ref().map(|content| content.expose_secret());

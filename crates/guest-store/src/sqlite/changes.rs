@@ -8,11 +8,14 @@ use crate::{Change, Committed, Conflict, Session, StoreErrorKind, Unit, Webhook}
 
 impl Transaction<'_, '_> {
     pub(super) fn commit(&mut self, unit: &Unit) -> Result<Committed, SqliteError> {
-        // before the change, so that a repeated request is recognized before the guest of its session
+        // first, so that a repeated request is recognized before its token and the guest of its session
         let number = match &unit.request {
             Some(request) => self.number_request(request)?,
             None => 0,
         };
+        if let Some(token) = &unit.token {
+            self.put_token(token)?;
+        }
         let version = match &unit.change {
             Some(change) => self.change(change)?,
             None => None,
@@ -49,7 +52,6 @@ impl Transaction<'_, '_> {
         match change {
             Change::CreateSession(session) => self.put_session(session, true).map(Some),
             Change::UpdateSession(session) => self.put_session(session, false).map(Some),
-            Change::PutToken(token) => self.put_token(token).map(Some),
             Change::PutWebhook(webhook) => self.put_webhook(webhook).map(Some),
             Change::RemoveOldDeliveries { before } => {
                 self.remove_old_deliveries(micros(*before))?;

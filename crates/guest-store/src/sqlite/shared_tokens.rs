@@ -15,11 +15,10 @@ use crate::{Conflict, SealKey, SharedToken, StoreErrorKind};
 const PREFIX: &str = "token ";
 
 impl Transaction<'_, '_> {
-    /// Returns the new version.
-    pub(super) fn put_token(&mut self, token: &SharedToken) -> Result<u64, SqliteError> {
+    pub(super) fn put_token(&mut self, token: &SharedToken) -> Result<(), SqliteError> {
         let stored = self.reader().shared_token(&token.name)?;
         if stored.map_or(0, |stored| stored.version) != token.version {
-            return Err(Conflict::VersionChanged.into());
+            return Err(Conflict::TokenChanged.into());
         }
         Ok(write(self.prepared, &self.keys.seal, token)?)
     }
@@ -48,19 +47,16 @@ pub(super) fn release_leases(prepared: &mut Prepared<'_>, seal: &SealKey) -> Res
     Ok(())
 }
 
-/// Returns the new version.
-fn write(prepared: &mut Prepared<'_>, seal: &SealKey, token: &SharedToken) -> rusqlite::Result<u64> {
-    let version = token.version + 1;
+fn write(prepared: &mut Prepared<'_>, seal: &SealKey, token: &SharedToken) -> rusqlite::Result<()> {
     let value = json!({
-        "version": version,
+        "version": token.version + 1,
         "content": token.content.as_ref().map(|content| content.expose_secret()),
         "leasedUntil": token.leased_until.map(micros),
     });
     let name = row_name(&token.name);
     let sealed = seal.seal(aad(&name), value.to_string().as_bytes());
     let sql = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
-    prepared.execute(sql, params![name, sealed])?;
-    Ok(version)
+    prepared.execute(sql, params![name, sealed]).map(drop)
 }
 
 impl Reader<'_, '_> {

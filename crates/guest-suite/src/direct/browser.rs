@@ -5,7 +5,7 @@ use std::time::Duration;
 use genesys_api::{MAX_DURATION, SessionId, SessionStage};
 use guest_payload::NewGuest;
 use guest_sessions::ErrorCode;
-use guest_store::{KeyedRequest, Resource, Session, StoreErrorKind};
+use guest_store::{KeyedRequest, Resource, Session, SharedToken, StoreErrorKind};
 use time::OffsetDateTime;
 
 use super::session_row::SessionRow;
@@ -23,26 +23,29 @@ const EXTENSIONS: u32 = 24;
 impl Direct {
     /// Creates a session for a guest whose id is proven, or returns the live session of that guest, as for another browser.
     /// The guest's choices, and a lower age, are recorded there as a change of consent; attributes are not. The second value is
-    /// whether the session is new. [`Direct::created_for_browser`] finds the new session of a repeated `request`.
+    /// whether the session is new. [`Direct::created_for_browser`] finds the new session of a repeated `request`. `proof` records
+    /// that the proof of the id is used, and is stored with the session or the change.
     ///
     /// # Errors
-    /// As [`Direct::create`] and [`Direct::change_consent`].
+    /// As [`Direct::create`] and [`Direct::change_consent`]. [`Conflict::TokenChanged`](guest_store::Conflict::TokenChanged) if
+    /// `proof` was changed meanwhile: read it again.
     pub async fn create_or_join(
         &self,
         owner: &str,
         guest: NewGuest,
         request: Option<KeyedRequest>,
+        proof: Option<SharedToken>,
     ) -> Result<(SessionInfo, bool), Error> {
         let party = Party::Guest { owner };
         let Some(proven) = guest.guest.clone() else {
-            let created = self.create_allowed(party, guest, request).await;
+            let created = self.create_allowed(party, guest, request, proof).await;
             return Ok((self.audit_denial(owner, created).await?.session, true));
         };
         let change = guest.consent.to_change().with_age(guest.age);
         let change = change.with_places(guest.jurisdictions.clone());
         let signals = guest.signals;
         let channel = guest.channel.clone();
-        match self.create_allowed(party, guest, request).await {
+        match self.create_allowed(party, guest, request, proof.clone()).await {
             Err(Error::Refused(ErrorCode::GuestIdInUse)) => {}
             created => return Ok((self.audit_denial(owner, created).await?.session, true)),
         }
@@ -57,7 +60,7 @@ impl Direct {
         if joined != channel {
             return Err(ErrorCode::GuestIdInUse.into());
         }
-        match self.change_consent(party, &id, &change, signals).await {
+        match self.change_consent_by(party, &id, &change, signals, proof).await {
             Err(Error::Refused(ErrorCode::SessionEnded)) => Err(ended()),
             changed => Ok((changed?, false)),
         }
@@ -190,7 +193,7 @@ mod tests {
         });
         let mut reasons = Vec::new();
         for guest in guests {
-            let (session, _) = direct.create_or_join("shop", guest, None).await.unwrap();
+            let (session, _) = direct.create_or_join("shop", guest, None, None).await.unwrap();
             reasons.push(session.consent.purpose(Purpose::Marketing).reason);
         }
         assert_eq!(reasons, [Reason::Granted, Reason::GuardianNeeded]);
@@ -209,7 +212,7 @@ mod tests {
                 "consent": {{}}}}"#
             );
             let guest = NewGuest::parse(body.as_bytes(), Default::default(), now).unwrap();
-            let (session, _) = direct.create_or_join("shop", guest, None).await.unwrap();
+            let (session, _) = direct.create_or_join("shop", guest, None, None).await.unwrap();
             reasons.push(session.consent.purpose(Purpose::Marketing).reason);
         }
         assert_eq!(reasons, [Reason::NotObjected, Reason::NotGranted]);
@@ -222,7 +225,7 @@ mod tests {
         let body = br#"{"channelConfigurationId": "shop-chat", "guestAttributes": {"region": "EU"},
             "consent": {"marketing": true, "personalization": true, "analytics": false}}"#;
         let guest = NewGuest::parse(body, Default::default(), clock.now().utc).unwrap();
-        let (session, _) = direct.create_or_join("shop", guest, None).await.unwrap();
+        let (session, _) = direct.create_or_join("shop", guest, None, None).await.unwrap();
         let hours = |hours: u64| Duration::from_secs(hours * 3_600);
         clock.advance(hours(2));
         let next = direct

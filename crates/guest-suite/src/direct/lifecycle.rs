@@ -9,7 +9,8 @@ use guest_conversation::client::SessionUpdate;
 use guest_payload::{AttributeWarning, ConsentChange, NewGuest, Signals};
 use guest_sessions::{ErrorCode, RefreshedTokens};
 use guest_store::{
-    Change, KeyedRequest, Resource, Session, SessionPages, SessionQuery, StoredEntry, Trail, trail,
+    Change, KeyedRequest, Resource, Session, SessionPages, SessionQuery, SharedToken, StoredEntry, Trail,
+    trail,
 };
 use session_metrics::{EndReason, Journey};
 use time::OffsetDateTime;
@@ -53,7 +54,7 @@ impl Direct {
             Some(_) => return Err(ErrorCode::IdempotencyKeySpent.into()),
             None => {}
         }
-        let created = self.create_allowed(owner.into(), guest, request).await;
+        let created = self.create_allowed(owner.into(), guest, request, None).await;
         self.audit_denial(owner, created).await
     }
 
@@ -96,6 +97,7 @@ impl Direct {
         party: Party<'_>,
         mut guest: NewGuest,
         request: Option<KeyedRequest>,
+        token: Option<SharedToken>,
     ) -> Result<Created, Error> {
         let config = &self.shared.config;
         let (services, _) = self.channel_of(party.owner(), &guest.channel)?;
@@ -142,6 +144,7 @@ impl Direct {
             tracing::warn!(session = %session.id, category, "an undeclared attribute suggests sensitive data");
         }
         self.commit(Mutation {
+            token,
             entries: [entry.details(session.consent.audit_details())]
                 .into_iter()
                 .chain(guardian)
@@ -174,7 +177,19 @@ impl Direct {
         change: &ConsentChange,
         signals: Signals,
     ) -> Result<SessionInfo, Error> {
-        let party = party.into();
+        self.change_consent_by(party.into(), id, change, signals, None)
+            .await
+    }
+
+    /// As [`Direct::change_consent`], with a token that is stored with the change.
+    pub(super) async fn change_consent_by(
+        &self,
+        party: Party<'_>,
+        id: &SessionId,
+        change: &ConsentChange,
+        signals: Signals,
+        token: Option<SharedToken>,
+    ) -> Result<SessionInfo, Error> {
         self.update(party.owner(), id, |record, now| {
             let policy = self.policy();
             let update = record.document.data.change(change, signals, &policy, now.utc);
@@ -199,6 +214,7 @@ impl Direct {
             let (mut mutation, changed) = record.with_data(update, entry, true, now)?;
             mutation.entries.extend(guardian);
             mutation.deadline = Some(changed.deadline(policy, now));
+            mutation.token.clone_from(&token);
             Ok((mutation, changed.info(now.utc)))
         })
         .await

@@ -7,7 +7,7 @@ use audit::Draft;
 use genesys_api::{Now, SessionId};
 use guest_conversation::client::SessionUpdate;
 use guest_payload::Policy;
-use guest_store::{Change, Committed, Conflict, Event, KeyedRequest, StoreErrorKind, Unit};
+use guest_store::{Change, Committed, Conflict, Event, KeyedRequest, SharedToken, StoreErrorKind, Unit};
 use time::OffsetDateTime;
 
 use super::Direct;
@@ -22,6 +22,7 @@ const RETRIES: usize = 16;
 /// A unit of work and its effects in this process once it is stored.
 #[derive(Debug, Default)]
 pub(super) struct Mutation {
+    pub(super) token: Option<SharedToken>,
     pub(super) change: Option<Change>,
     pub(super) request: Option<KeyedRequest>,
     /// Entries in their order.
@@ -132,7 +133,7 @@ impl Direct {
         if let Some(entry) = mutation.repeated {
             self.audit_log().log_repeated(entry).await?;
         }
-        if mutation.change.is_none() && mutation.entries.is_empty() {
+        if mutation.token.is_none() && mutation.change.is_none() && mutation.entries.is_empty() {
             return Ok(None);
         }
         let metrics = &self.shared.metrics;
@@ -140,6 +141,7 @@ impl Direct {
             .metric
             .map(|(labels, event)| (labels.group(metrics), event));
         let unit = Unit {
+            token: mutation.token,
             change: mutation.change,
             request: mutation.request,
             entries: mutation.entries,

@@ -139,7 +139,6 @@ impl<'l> Writer<'l> {
             _ => Change::UpdateSession(session.clone()),
         };
         let committed = self.runtime.block_on(self.store.commit(Unit {
-            request: None,
             change: Some(change),
             entries: entries.collect(),
             // the store announces an erasure by itself
@@ -149,6 +148,7 @@ impl<'l> Writer<'l> {
                 vec![event]
             },
             totals: vec![("units".to_owned(), 1), (action.to_owned(), 1)],
+            ..Unit::default()
         }));
         let version = committed
             .as_ref()

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use audit::VerifierKey;
 use genesys_api::IdempotencyKey;
 use guest_store::{
-    Change, CheckpointQuery, Committed, Delivery, DeliveryQuery, EntryQuery, Leases, Session, SessionQuery,
-    SharedToken, Stats, StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry, StoredRequest, Unit,
-    Webhook,
+    Change, CheckpointQuery, Committed, Conflict, Delivery, DeliveryQuery, EntryQuery, Leases, Session,
+    SessionQuery, SharedToken, Stats, StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry,
+    StoredRequest, Unit, Webhook,
 };
 use guest_suite::contract::ErrorCode;
 use guest_suite::store::LogState;
@@ -152,6 +152,38 @@ async fn counted_refusals_survive_a_failed_commit() {
     let refusals = entries.filter(|entry| entry["action"] == "token.refused");
     let counts: Vec<Value> = refusals.map(|entry| entry["detail"]["count"].clone()).collect();
     assert_eq!(counts, [Value::Null, json!(4)]);
+}
+
+#[tokio::test]
+async fn proof_of_a_guest_is_stored_with_the_session_or_the_change_it_allows() {
+    let (clock, store) = (Clock::system(), FaultyStore::new());
+    let direct = open(&clock, store.clone()).await;
+    let mut guest = newcomer(&clock);
+    guest.guest = Some("g-1".parse().unwrap());
+    let join = async |version| {
+        let proof = SharedToken {
+            name: "used proofs".to_owned(),
+            version,
+            content: None,
+            leased_until: None,
+        };
+        let joined = direct.create_or_join("shop", guest.clone(), None, Some(proof));
+        joined
+            .await
+            .map(|(_, is_new)| is_new)
+            .map_err(|error| match error {
+                Error::Store(error) => error.kind(),
+                other => panic!("{other}"),
+            })
+    };
+    let changed = StoreErrorKind::Conflict(Conflict::TokenChanged);
+    for (version, is_new) in [(0, true), (1, false)] {
+        store.refuses_units.store(true, Ordering::SeqCst);
+        assert_eq!(join(version).await, Err(StoreErrorKind::Unavailable));
+        store.refuses_units.store(false, Ordering::SeqCst);
+        assert_eq!(join(version).await, Ok(is_new));
+        assert_eq!(join(version).await, Err(changed));
+    }
 }
 
 #[tokio::test]

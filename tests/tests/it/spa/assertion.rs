@@ -87,6 +87,42 @@ async fn assertion_of_the_backend_names_the_guest_once() {
 }
 
 #[tokio::test]
+async fn assertion_is_used_only_with_its_session() {
+    let (world, api) = world_with("anonymous = false").await;
+    let toml = world.toml.replace("\n[sessions]\n", "\n[sessions]\nlimit = 1\n");
+    world.reload(&toml).await.unwrap();
+    let create = async |assertion: &str| {
+        let mut body = consent();
+        body["assertion"] = assertion.into();
+        api.send(of_page(Call::post(CREATE).json(&body))).await
+    };
+    let [first, second] = ["guest-7", "guest-8"].map(|guest| Claims::of(&world, guest).sign());
+    // of two requests at once
+    let (one, other) = tokio::join!(create(&first), create(&first));
+    let (created, replayed) = match one.status {
+        StatusCode::CREATED => (one, other),
+        _ => (other, one),
+    };
+    assert_eq!(created.status, StatusCode::CREATED, "{}", created.text);
+    assert_eq!(replayed.json()["code"], "assertion.invalid");
+
+    let refused = create(&second).await;
+    assert_eq!(
+        refused.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "{}",
+        refused.text
+    );
+    let end = Visit::of(&created).call(Call::new(Method::DELETE, "/spa/session"));
+    assert_eq!(api.send(end).await.status, StatusCode::NO_CONTENT);
+    let again = create(&second).await;
+    assert_eq!(again.status, StatusCode::CREATED, "{}", again.text);
+    let replayed = create(&second).await;
+    assert_eq!(replayed.json()["code"], "assertion.invalid");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn guest_of_an_assertion_has_one_session_in_all_browsers() {
     let (world, api) = world_with("anonymous = false").await;
     let create = async |consent: Value| {

@@ -73,7 +73,7 @@ async fn every_value_is_under_the_new_key() {
         content: Some("t".into()),
         leased_until: None,
     };
-    store.commit(Change::PutToken(token).into()).await.unwrap();
+    store.commit(token.into()).await.unwrap();
     assert_eq!(rekey(&path), Err(StoreErrorKind::Locked));
     drop(store);
 
