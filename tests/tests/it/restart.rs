@@ -18,6 +18,7 @@ use guest_suite::audit::files::verify_file;
 use guest_suite::conversation::{ConnectionEvent, Event};
 use guest_suite::metrics::Snapshot;
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
@@ -111,7 +112,10 @@ async fn restart_under_load(is_activated: bool) {
     let simulator = simulator(rules).await;
     let folder = tempfile::tempdir().unwrap();
     // no other test takes a port of this address meanwhile
-    let listener = TcpListener::bind("127.0.0.3:0").unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.3:0".parse().unwrap()).unwrap();
+    // the backlog of systemd; that of the standard library would have all guests retry the connection
+    let listener = socket.listen(4_096).unwrap().into_std().unwrap();
     let address = listener.local_addr().unwrap();
     let listener = is_activated.then_some(listener);
     let toml = configuration(&folder, &simulator)
