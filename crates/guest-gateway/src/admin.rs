@@ -25,7 +25,7 @@ pub(crate) use self::login::Login;
 use crate::api::{self, App, Listener, Refusal};
 use crate::health::Reader;
 use crate::metrics::{self, Format};
-use crate::settings::Reloader;
+use crate::settings::{ReloadError, Reloader};
 
 /// The state of the listener for operators.
 #[derive(Clone, Debug)]
@@ -100,7 +100,10 @@ async fn ready(State(app): State<App>) -> Response {
 /// Reloads the configuration. Answers with the outcome.
 async fn reload(State(admin): State<Admin>) -> Result<Response, Refusal> {
     let reloaded = admin.reloader.reload().await;
-    let reloaded = reloaded.map_err(|error| Refusal::bad_request(error.to_string()))?;
+    let reloaded = reloaded.map_err(|error| match error {
+        ReloadError::Store(error) => guest_suite::Error::Store(error).into(),
+        invalid => Refusal::bad_request(invalid.to_string()),
+    })?;
     Ok(api::json_answer(StatusCode::OK, &reloaded))
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use genesys_api::{Host, error_chain};
 use genesys_http::server::Identity;
+use guest_store::StoreError;
 use ipnet::IpNet;
 use serde::Serialize;
 use tokio::sync::Mutex;
@@ -166,7 +167,7 @@ impl Reloader {
         let changed = running.changed(&config);
         let fixed: Vec<_> = changed.iter().filter(|key| !is_reloaded(key)).cloned().collect();
         if !fixed.is_empty() {
-            return Err(ReloadError(format!(
+            return Err(ReloadError::Invalid(format!(
                 "a change of {} needs a restart of the gateway: nothing was applied",
                 fixed.join(", ")
             )));
@@ -183,7 +184,7 @@ impl Reloader {
         }
         for (running, new, table) in &identities {
             if running.is_some() != new.is_some() {
-                return Err(ReloadError(format!(
+                return Err(ReloadError::Invalid(format!(
                     "TLS of {table} can only be switched by a restart of the gateway: nothing was applied"
                 )));
             }
@@ -191,7 +192,7 @@ impl Reloader {
         let (direct, now) = (&app.direct, app.clock.now().utc);
         let key = self.keys.for_fingerprints();
         let recorded = record_configuration(&**direct.store(), &config.values, &key, now).await;
-        recorded.map_err(|error| ReloadError(error_chain(&error)))?;
+        recorded.map_err(ReloadError::Store)?;
         for (running, new, _) in identities {
             if let (Some(running), Some(new)) = (running, new) {
                 running.replace(&new);
@@ -245,13 +246,23 @@ pub struct Reloaded {
     pub warnings: Vec<String>,
 }
 
-/// A configuration that was not reloaded. The message names the reason.
+/// The reason why a configuration was not reloaded.
 #[derive(Debug)]
-pub struct ReloadError(String);
+#[non_exhaustive]
+pub enum ReloadError {
+    /// The configuration is invalid, or it changes a value that needs a restart.
+    Invalid(String),
+    /// The audit log did not record it. A later attempt may succeed.
+    Store(StoreError),
+}
 
 impl fmt::Display for ReloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot reload the configuration: {}", self.0)
+        f.write_str("cannot reload the configuration: ")?;
+        match self {
+            Self::Invalid(reason) => f.write_str(reason),
+            Self::Store(error) => f.write_str(&error_chain(error)),
+        }
     }
 }
 
@@ -259,12 +270,12 @@ impl std::error::Error for ReloadError {}
 
 impl From<ConfigError> for ReloadError {
     fn from(error: ConfigError) -> Self {
-        Self(error.to_string())
+        Self::Invalid(error.to_string())
     }
 }
 
 impl From<StartError> for ReloadError {
     fn from(error: StartError) -> Self {
-        Self(error_chain(&error))
+        Self::Invalid(error_chain(&error))
     }
 }

@@ -223,6 +223,31 @@ async fn hangup_reloads_clients_and_keeps_sockets_open() {
 }
 
 #[tokio::test]
+async fn reload_with_a_full_store_is_refused_as_unavailable() {
+    let mut example = Example::new();
+    example.change("[store]\n", "[store]\nmax_size = \"1MiB\"\n");
+    let serving = example.serve().await;
+    let api = serving.api(Tls::system().unwrap()).await;
+    let create = Call::post(SESSIONS).json(&example_guest()).bearer(&api.token);
+    while api.send(create.clone()).await.status == StatusCode::CREATED {}
+    // a reload needs less space than a session
+    let (status, answer) = loop {
+        match reload(&serving).await {
+            (StatusCode::OK, _) => {}
+            refused => break refused,
+        }
+    };
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+    assert_eq!(answer["code"], "service.unavailable");
+    let ended = serving.process.interrupt().await;
+    assert!(
+        ended.err.contains("the configuration in force stays"),
+        "{}",
+        ended.err
+    );
+}
+
+#[tokio::test]
 async fn reload_keeps_settings_of_the_environment_and_of_flags() {
     let mut example = Example::new();
     let config = example.write();
