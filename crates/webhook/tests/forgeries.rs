@@ -218,6 +218,14 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The same bytes in base64, with a bit set that a lax decoder ignores.
+fn with_bits_after_the_last_byte(signature: &str) -> String {
+    let digits = signature.trim_end_matches('=');
+    let (start, last) = digits.split_at(digits.len() - 1);
+    let next = char::from(last.as_bytes()[0] + 1);
+    format!("{start}{next}{}", &signature[digits.len()..])
+}
+
 #[test]
 fn signatures_in_another_form_are_refused() {
     for vector in VECTORS {
@@ -255,17 +263,12 @@ fn signatures_in_another_form_are_refused() {
             forms.extend([
                 format!("{tag}{}", hex(&raw)),
                 format!("{tag}{}", STANDARD_NO_PAD.encode(&raw)),
-                // equal if the bytes need no other character
-                format!("{tag}{}!", URL_SAFE.encode(&raw)),
-                // bits after the last byte, which must be zero
-                signature
-                    .replace("OE=", "OF=")
-                    .replace("kw=", "kx=")
-                    .replace("g==", "h==")
-                    + "=",
+                format!("{tag}{}", URL_SAFE.encode(&raw)),
+                with_bits_after_the_last_byte(signature),
             ]);
         }
         for form in forms {
+            assert_ne!(form, signature);
             assert!(vector.verify_signature(&form).is_err(), "{form:?}");
         }
     }
