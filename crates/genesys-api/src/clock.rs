@@ -70,9 +70,12 @@ impl Clock {
     }
 }
 
-/// A deadline on a [`Clock`] that is kept from wait to wait, so that a loop with an unchanged deadline registers one timer.
+/// A deadline on a [`Clock`] that is kept from wait to wait. A loop that keeps its deadline, or moves it to a later time,
+/// registers one timer.
 pub struct Timer {
     clock: Clock,
+    deadline: Option<Instant>,
+    /// The registered time, which the deadline may have left for a later one.
     sleep: Option<(Instant, Sleep)>,
 }
 
@@ -82,41 +85,57 @@ impl Timer {
     /// A timer without a deadline.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock, sleep: None }
+        Self {
+            clock,
+            deadline: None,
+            sleep: None,
+        }
     }
 
     /// Sets the deadline; `None` removes it.
     pub fn set(&mut self, deadline: Option<Instant>) {
-        if self.sleep.as_ref().map(|(at, _)| *at) == deadline {
-            return;
-        }
-        self.sleep = deadline.map(|at| {
-            let clock = self.clock.clone();
-            let sleep: Sleep = Box::pin(async move { clock.sleep_until(at).await });
-            (at, sleep)
-        });
+        self.deadline = deadline;
+        self.sleep
+            .take_if(|(at, _)| deadline.is_none_or(|deadline| deadline < *at));
     }
 
     /// Waits for the deadline, which is then removed. Without one, it never resolves. Cancel safe: the deadline stays.
     pub async fn elapsed(&mut self) {
-        match &mut self.sleep {
-            Some((_, sleep)) => sleep.as_mut().await,
-            None => pending().await,
+        loop {
+            let Some(deadline) = self.deadline else {
+                return pending().await;
+            };
+            let (at, sleep) = self.sleep.get_or_insert_with(|| {
+                let clock = self.clock.clone();
+                (
+                    deadline,
+                    Box::pin(async move { clock.sleep_until(deadline).await }),
+                )
+            });
+            sleep.as_mut().await;
+            let is_due = *at == deadline;
+            self.sleep = None;
+            if is_due {
+                self.deadline = None;
+                return;
+            }
         }
-        self.sleep = None;
     }
 }
 
 impl fmt::Debug for Timer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Timer")
-            .field("deadline", &self.sleep.as_ref().map(|(at, _)| at))
+            .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -149,5 +168,20 @@ mod tests {
         assert_eq!(clock.now().instant - start, Duration::from_secs(5));
         let again = tokio::time::timeout(Duration::from_secs(600), timer.elapsed()).await;
         assert!(again.is_err(), "the deadline was removed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn timer_keeps_its_registration_for_a_later_deadline() {
+        let clock = Clock::system();
+        let start = clock.now().instant;
+        let mut timer = Timer::new(clock.clone());
+        for seconds in 5..60 {
+            timer.set(Some(start + Duration::from_secs(seconds)));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(pin!(timer.elapsed()).poll(&mut context).is_pending());
+            assert_eq!(timer.sleep.as_ref().unwrap().0, start + Duration::from_secs(5));
+        }
+        timer.elapsed().await;
+        assert_eq!(clock.now().instant - start, Duration::from_secs(59));
     }
 }
