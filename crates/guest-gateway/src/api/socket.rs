@@ -6,7 +6,7 @@ use std::time::Duration;
 use audit::Pseudonym;
 use axum::body::Body;
 use axum::response::Response;
-use genesys_api::SessionId;
+use genesys_api::{SessionId, Timer};
 use guest_sessions::{
     ClientFrame, ErrorCode, PROTOCOL, ServerFrame, offered_ticket, offered_token, query_token,
 };
@@ -223,10 +223,13 @@ impl Connection<'_> {
         let mut heartbeat = Heartbeat::new(clock.now().instant);
         let mut ends_at = clock.now().deadline(expires_at);
         let mut pace = frame_limiter();
+        let mut timer = Timer::new(clock.clone());
         let mut queued = Vec::new();
         loop {
             let now = clock.now().instant;
             let readable_at = pace.check(now).err();
+            let deadline = ends_at.min(heartbeat.poll_timeout());
+            timer.set(Some(readable_at.map_or(deadline, |at| at.min(deadline))));
             tokio::select! {
                 received = handle.outgoing.recv_many(&mut queued, SOCKET_QUEUE) => {
                     if received == 0 {
@@ -246,20 +249,19 @@ impl Connection<'_> {
                     let _ = pace.try_acquire(now);
                     self.handle_frame(&text, &handle).await?;
                 }
-                () = clock.sleep_until(readable_at.unwrap_or(now)), if readable_at.is_some() => {}
-                () = clock.sleep_until(ends_at), if self.is_browser => {
-                    let until = spa::extend(self.app, self.id).await?;
-                    ends_at = clock.now().deadline(until);
-                }
-                () = clock.sleep_until(ends_at), if !self.is_browser => {
-                    let text = "invalid access token: expired, refresh the session's tokens, then reconnect and resume";
-                    return Err(CloseReason::error(ErrorCode::CredentialsExpired, text));
-                }
-                () = clock.sleep_until(heartbeat.poll_timeout()) => {
-                    match heartbeat.handle_timeout(clock.now().instant) {
+                () = timer.elapsed() => {
+                    let now = clock.now().instant;
+                    match heartbeat.handle_timeout(now) {
                         Some(HeartbeatAction::Drop) => return Err(CloseReason::Lost),
                         Some(HeartbeatAction::Ping) => self.socket.ping().await.or(Err(CloseReason::Lost))?,
                         _ => {}
+                    }
+                    if ends_at <= now {
+                        if !self.is_browser {
+                            let text = "invalid access token: expired, refresh the session's tokens, then reconnect and resume";
+                            return Err(CloseReason::error(ErrorCode::CredentialsExpired, text));
+                        }
+                        ends_at = clock.now().deadline(spa::extend(self.app, self.id).await?);
                     }
                 }
             }

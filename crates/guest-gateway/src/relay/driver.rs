@@ -5,7 +5,7 @@ use std::future::{poll_fn, ready};
 use std::pin::Pin;
 use std::task::Poll;
 
-use genesys_api::{SessionId, entropy};
+use genesys_api::{SessionId, Timer, entropy};
 use guest_conversation::timeline::Timeline;
 use guest_conversation::{Event, GuestMachine, Request};
 use guest_sessions::HistoryQuery;
@@ -139,13 +139,14 @@ impl Driver {
 
     async fn relay(&mut self, upstream: &mut Upstream, commands: &mut mpsc::Receiver<Command>) -> Stop {
         let clock = self.direct.clock().clone();
+        let mut timer = Timer::new(clock.clone());
         loop {
             if let Upstream::Open(conversation) = upstream {
                 self.read_history(conversation);
             }
             self.counted.set(self.relay.connection());
             let blocked = self.pump();
-            let stalls_at = self.relay.poll_timeout();
+            timer.set(self.relay.poll_timeout());
             let (has_room, accepts_events) = (upstream.has_room(), self.relay.accepts_events());
             tokio::select! {
                 next = upstream.next(), if accepts_events => {
@@ -167,9 +168,7 @@ impl Driver {
                 // the hub holds a sender while this runs
                 Some(command) = commands.recv(), if has_room => self.handle_command(command, upstream),
                 () = any_has_room(&blocked), if !blocked.is_empty() => {}
-                () = clock.sleep_until(stalls_at.unwrap_or_else(|| clock.now().instant)), if stalls_at.is_some() => {
-                    self.relay.handle_timeout(clock.now());
-                }
+                () = timer.elapsed() => self.relay.handle_timeout(clock.now()),
             }
         }
     }

@@ -11,7 +11,7 @@ use audit::Pseudonym;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use genesys_api::SessionId;
+use genesys_api::{SessionId, Timer};
 use guest_sessions::{ClientFrame, DetailCode, ErrorCode};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, StatusCode};
@@ -205,9 +205,11 @@ impl Connection {
     ) -> Result<Infallible, CloseReason> {
         let clock = &self.app.clock;
         let mut ends_at = clock.now().deadline(ends_at);
+        let mut timer = Timer::new(clock.clone());
         let mut queued = Vec::new();
         loop {
             let silent_at = clock.now().instant + HEARTBEAT_INTERVAL;
+            timer.set(Some(ends_at.min(silent_at)));
             tokio::select! {
                 received = handle.outgoing.recv_many(&mut queued, SOCKET_QUEUE) => {
                     if received == 0 {
@@ -219,10 +221,10 @@ impl Connection {
                 }
                 Some(pong) = pongs.recv() => self.send(frame_event(&pong)).await?,
                 () = self.events.closed() => return Err(CloseReason::Lost),
-                () = clock.sleep_until(ends_at) => {
-                    ends_at = clock.now().deadline(extend(&self.app, &self.id).await?);
-                }
-                () = clock.sleep_until(silent_at) => self.send(HEARTBEAT).await?,
+                () = timer.elapsed() => match ends_at <= clock.now().instant {
+                    true => ends_at = clock.now().deadline(extend(&self.app, &self.id).await?),
+                    false => self.send(HEARTBEAT).await?,
+                },
             }
         }
     }
