@@ -13,7 +13,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::PublicKey;
-use crate::signature::{self, VERSION, VERSION_ASYMMETRIC};
+use crate::signature::{self, ED25519, MAC, VERSION, VERSION_ASYMMETRIC};
 use crate::verifying_key::PUBLIC_PREFIX;
 
 /// Allowed lengths of a shared secret in bytes (Standard Webhooks).
@@ -95,6 +95,15 @@ impl Secret {
             SigningKey::Shared(_) => None,
             SigningKey::Private(pair) => Some(PublicKey::of(pair)),
         }
+    }
+
+    /// Length of a signature with its version.
+    pub(crate) fn signature_length(&self) -> usize {
+        let (version, bytes) = match &self.key {
+            SigningKey::Shared(_) => (VERSION, MAC),
+            SigningKey::Private(_) => (VERSION_ASYMMETRIC, ED25519),
+        };
+        version.len() + bytes.div_ceil(3) * 4
     }
 
     /// Appends the version and the signature over `id "." timestamp "." body`.

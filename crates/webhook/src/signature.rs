@@ -21,8 +21,10 @@ pub(crate) const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("webhook
 pub(crate) const VERSION: &str = "v1,";
 /// Version tag of an Ed25519 signature, with its separator.
 pub(crate) const VERSION_ASYMMETRIC: &str = "v1a,";
-/// Length of the longest signature with version tag and separator, that of Ed25519.
-const LONGEST_SIGNATURE: usize = 93;
+/// Length of an HMAC-SHA256, in bytes.
+pub(crate) const MAC: usize = 32;
+/// Length of an Ed25519 signature, in bytes.
+pub(crate) const ED25519: usize = 64;
 
 /// Versions of the signatures of Standard Webhooks.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -86,20 +88,22 @@ pub fn sign(
     timestamp: OffsetDateTime,
     body: &[u8],
 ) -> [(HeaderName, HeaderValue); 3] {
-    let seconds = timestamp.unix_timestamp();
-    let text = seconds.to_string();
-    let mut signature = String::with_capacity((1 + old.len()) * LONGEST_SIGNATURE);
-    for secret in std::iter::once(current).chain(old) {
+    let seconds = timestamp.unix_timestamp().to_string();
+    let secrets = || std::iter::once(current).chain(old);
+    // a text of this exact length becomes a header without a copy
+    let length: usize = secrets().map(|secret| secret.signature_length() + 1).sum();
+    let mut signature = String::with_capacity(length - 1);
+    for secret in secrets() {
         if !signature.is_empty() {
             signature.push(' ');
         }
-        secret.append_signature(id.as_str(), &text, body, &mut signature);
+        secret.append_signature(id.as_str(), &seconds, body, &mut signature);
     }
-    let value = |text: &str| HeaderValue::from_str(text).expect("ids and base64 are visible ASCII");
+    let value = |text: String| HeaderValue::try_from(text).expect("ids and base64 are visible ASCII");
     [
-        (ID_HEADER, value(id.as_str())),
-        (TIMESTAMP_HEADER, seconds.into()),
-        (SIGNATURE_HEADER, value(&signature)),
+        (ID_HEADER, value(id.as_str().to_owned())),
+        (TIMESTAMP_HEADER, value(seconds)),
+        (SIGNATURE_HEADER, value(signature)),
     ]
 }
 
