@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use genesys_api::retry::retry_after;
-use genesys_api::{Clock, Gcra, Now, Rate, limits};
+use genesys_api::{Clock, Gcra, LogLimit, Now, Rate, limits};
 use http::{HeaderMap, StatusCode};
 
 /// Shortest time between two warnings. Our choice.
@@ -28,8 +28,7 @@ struct Shared {
     first: tokio::sync::Mutex<()>,
     /// Whether responses are about the same limit.
     is_of_one_token: bool,
-    /// Time of the last warning.
-    reported: Mutex<Option<Instant>>,
+    reports: LogLimit,
 }
 
 impl RateLimiter {
@@ -54,7 +53,7 @@ impl RateLimiter {
                 gcra: Mutex::new(Gcra::new(rate)),
                 first: tokio::sync::Mutex::default(),
                 is_of_one_token,
-                reported: Mutex::default(),
+                reports: LogLimit::new(REPORT_INTERVAL),
             }),
         }
     }
@@ -82,13 +81,7 @@ impl RateLimiter {
 
     /// Logs that calls wait, unless that was logged in the last minute.
     fn report(&self, wait: Duration, now: Instant) {
-        let mut reported = self
-            .shared
-            .reported
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if reported.is_none_or(|last| last + REPORT_INTERVAL <= now) {
-            *reported = Some(now);
+        if self.shared.reports.admit(now).is_some() {
             tracing::warn!(
                 ?wait,
                 "calls wait for the rate limit of Genesys Cloud: send fewer, or have the limit raised"

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use genesys_api::{Clock, LogLimit};
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -166,6 +167,7 @@ impl Server {
             ..
         } = self;
         let slots = Arc::new(Semaphore::new(limits.connections as usize));
+        let faults = LogLimit::new(FAULT_LOG_INTERVAL);
         let shared = Arc::new(Shared {
             identity,
             http: http(&limits),
@@ -179,7 +181,7 @@ impl Server {
                 biased;
                 () = &mut shutdown => break,
                 Some(ended) = connections.join_next() => report(ended),
-                (tcp, peer, slot) = accept(&listener, &slots) => {
+                (tcp, peer, slot) = accept(&listener, &slots, &faults) => {
                     let Some(address) = address_limit.open(peer.0.ip()) else { continue };
                     let slot = (slot, address);
                     let (shared, service, stopped) = (Arc::clone(&shared), service.clone(), stop.subscribe());
@@ -327,10 +329,16 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(3);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause when the system has no resources for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// Time in which one failed attempt to accept a connection is logged. Our choice.
+const FAULT_LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Upper bound of a connection's read buffer.
 const READ_BUFFER: usize = 64 * 1024;
 
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, Peer, OwnedSemaphorePermit) {
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    faults: &LogLimit,
+) -> (TcpStream, Peer, OwnedSemaphorePermit) {
     let slot = Arc::clone(slots)
         .acquire_owned()
         .await
@@ -343,7 +351,9 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, P
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot accept connections at the moment");
+                if let Some(unlogged) = faults.admit(Clock::system().now().instant) {
+                    tracing::warn!(%error, unlogged, "cannot accept connections at the moment");
+                }
                 sleep(EXHAUSTED_PAUSE).await;
             }
         }

@@ -113,8 +113,10 @@ impl Parts {
         let parts = Arc::clone(self);
         // the gateway waits for it, because the hub has a receiver of the shutdown
         tokio::spawn(async move {
-            if let Err(error) = parts.log_auth_failure(client.as_ref(), reason).await {
-                tracing::error!(%error, "cannot log a failed authentication, trying again");
+            if let Err(error) = parts.log_auth_failure(client.as_ref(), reason).await
+                && let Some(unlogged) = parts.direct.admit_fault_line()
+            {
+                tracing::error!(%error, unlogged, "cannot log a failed authentication, trying again");
             }
         });
     }

@@ -13,6 +13,7 @@
 mod activity;
 mod delivery;
 mod driver;
+mod event_log;
 mod files;
 mod frame;
 mod history;
@@ -40,8 +41,8 @@ use ws_transport::AdmittedOrigin;
 use ws_transport::server::Payload;
 
 pub(crate) use self::activity::Activity;
-use self::activity::Counted;
 use self::driver::Driver;
+use self::event_log::EventLog;
 pub(crate) use self::files::{FileAnswer, FileError, FileHead, FileRequest, Slot};
 pub use self::history::HistoryAnswer;
 pub use self::replay::ReplayBudget;
@@ -64,6 +65,7 @@ pub(crate) struct Hub {
     direct: Direct,
     relays: Arc<Mutex<Relays>>,
     budget: ReplayBudget,
+    log: EventLog,
     sockets: Arc<AtomicU64>,
     health: Health,
     activity: Arc<Activity>,
@@ -224,6 +226,7 @@ impl Hub {
             direct,
             relays: Arc::default(),
             budget: ReplayBudget::default(),
+            log: EventLog::default(),
             sockets: Arc::default(),
             health,
             activity: Arc::default(),
@@ -286,6 +289,12 @@ impl Hub {
         answer.await.ok()
     }
 
+    /// Logs a part of a session's history that could not be read, as the limit of such lines allows.
+    pub(crate) fn log_unread(&self, id: &SessionId, reason: &str) {
+        self.log
+            .record_unread(id, reason, self.direct.clock().now().instant);
+    }
+
     /// Sends a command to the session's relay, which is started if there is none. Returns its channel.
     async fn send(
         &self,
@@ -304,11 +313,7 @@ impl Hub {
                         // the channel is empty, so there is room
                         let _ = commands.try_send(command);
                         relays.insert(id.clone(), commands.clone());
-                        let budget = self.budget.clone();
-                        let (direct, health) = (self.direct.clone(), self.health.clone());
-                        let counted = Counted::new(Arc::clone(&self.activity));
-                        let driver =
-                            Driver::new(direct, &admitted, id.clone(), origin, budget, health, counted);
+                        let driver = Driver::new(self, &admitted, id.clone(), origin);
                         let session = admitted.pseudonym();
                         let span = tracing::info_span!(target: "otlp", "conversation", %session);
                         let running = self.clone().run(Box::new(driver), id.clone(), admitted, received);

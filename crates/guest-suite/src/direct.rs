@@ -31,7 +31,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use audit::Pseudonym;
-use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, MAX_DURATION, SessionId};
+use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, LogLimit, MAX_DURATION, SessionId};
 use genesys_http::{Client, RateLimiter, Tls, TlsError};
 use guest_conversation::QUEUE_TIMEOUT;
 use guest_conversation::client::{LiveGuard, LiveSessions};
@@ -61,6 +61,8 @@ use crate::{Error, SessionInfo};
 
 /// Sessions per page of a query.
 const PAGE: usize = 1_000;
+/// Time in which one fault of the store is logged. Our choice.
+const FAULT_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The configuration of direct mode. A duration of more than ten years counts as ten.
 #[derive(Debug)]
@@ -156,6 +158,7 @@ struct Shared {
     /// Held by the task that repeats its change after a conflict.
     retrying: tokio::sync::Mutex<()>,
     subscribed: Subscribed,
+    fault_log: LogLimit,
 }
 
 /// A session that a guest may connect to: its row, and a guard that observes its end.
@@ -201,6 +204,7 @@ impl Direct {
                 metrics: Metrics::restore(totals),
                 events: Notify::new(),
                 subscribed: Subscribed::default(),
+                fault_log: LogLimit::new(FAULT_LOG_INTERVAL),
                 erasing: tokio::sync::Mutex::default(),
                 retrying: tokio::sync::Mutex::default(),
             }),
@@ -254,6 +258,13 @@ impl Direct {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.shared.config.store
+    }
+
+    /// Whether a fault of the store that each message, session or request repeats is to be logged now: one in 10 seconds.
+    /// Returns the number of those since the last line that were not logged.
+    #[must_use]
+    pub fn admit_fault_line(&self) -> Option<u64> {
+        self.shared.fault_log.admit(self.clock().now().instant)
     }
 
     /// The clock of the HTTP client of the first organization.

@@ -37,7 +37,7 @@ pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
         }
         Some(HistoryAnswer::Limited(wait)) => Err(Refusal::too_many_pages(wait)),
         Some(HistoryAnswer::Unavailable(reason)) => {
-            tracing::warn!(session = %id, reason, "cannot read the history");
+            app.hub.log_unread(&id, &reason);
             let message = format!("cannot read the history from Genesys: {reason}, try again later");
             Err(Refusal::unavailable(message))
         }

@@ -108,8 +108,10 @@ async fn serve(
         None if reason.is_refusal() => app.log_refused_socket(&id, &reason.name()).await,
         None => Ok(()),
     };
-    if let Err(error) = logged {
-        tracing::error!(session = %id, %error, "cannot log the end of a socket, trying again");
+    if let Err(error) = logged
+        && let Some(unlogged) = app.direct.admit_fault_line()
+    {
+        tracing::error!(session = %id, %error, unlogged, "cannot log the end of a socket, trying again");
     }
     tokio::select! {
         () = Box::pin(close(reason, connection.socket)) => {}

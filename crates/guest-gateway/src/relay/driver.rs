@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::{poll_fn, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use genesys_api::{SessionId, Timer, entropy};
@@ -14,11 +15,12 @@ use tokio::sync::{mpsc, oneshot};
 use ws_transport::AdmittedOrigin;
 
 use super::activity::Counted;
+use super::event_log::EventLog;
 use super::files::FileRequests;
-use super::replay::ReplayBudget;
 use super::upstream::{Next, Upstream};
 use super::{
-    Command, HistoryAnswer, LastDelivered, Outgoing, Position, Relay, SOCKET_QUEUE, Shutdown, SocketId, Stop,
+    Command, HistoryAnswer, Hub, LastDelivered, Outgoing, Position, Relay, SOCKET_QUEUE, Shutdown, SocketId,
+    Stop,
 };
 use crate::health::Health;
 
@@ -34,18 +36,11 @@ pub(super) struct Driver {
     files: FileRequests,
     health: Health,
     counted: Counted,
+    log: EventLog,
 }
 
 impl Driver {
-    pub(super) fn new(
-        direct: Direct,
-        admitted: &Admitted,
-        id: SessionId,
-        origin: AdmittedOrigin,
-        budget: ReplayBudget,
-        health: Health,
-        counted: Counted,
-    ) -> Self {
+    pub(super) fn new(hub: &Hub, admitted: &Admitted, id: SessionId, origin: AdmittedOrigin) -> Self {
         let delivered = match admitted.last_message() {
             Some(message) => LastDelivered::Message(message),
             None if admitted.has_delivered() => LastDelivered::Unknown,
@@ -56,18 +51,19 @@ impl Driver {
                 id.clone(),
                 entropy::uuid().to_string(),
                 delivered,
-                budget,
-                direct.clock().now(),
+                hub.budget.clone(),
+                hub.direct.clock().now(),
             ),
-            direct,
+            direct: hub.direct.clone(),
             id,
             origin,
             sockets: Vec::new(),
             readers: HashMap::new(),
             requests: 0,
             files: FileRequests::default(),
-            health,
-            counted,
+            health: hub.health.clone(),
+            counted: Counted::new(Arc::clone(&hub.activity)),
+            log: hub.log.clone(),
         }
     }
 
@@ -90,8 +86,10 @@ impl Driver {
                 self.files.handle_ended();
                 // boxed: an idle session would use the memory of a large future
                 let end = Box::pin(self.direct.end_admitted(&self.id, *reason));
-                if let Err(error) = end.await {
-                    tracing::error!(session = %self.id, %error, "cannot store the end of the session");
+                if let Err(error) = end.await
+                    && let Some(unlogged) = self.direct.admit_fault_line()
+                {
+                    tracing::error!(session = %self.id, %error, unlogged, "cannot store the end of the session");
                 }
             }
             Stop::Failed(..) => conversation = None,
@@ -180,6 +178,7 @@ impl Driver {
                 self.handle_files(&event, upstream);
                 self.health.handle_event(&event);
                 let now = self.direct.clock().now();
+                self.log.record(&self.id, &event, now.instant);
                 let stop = self.relay.handle_event(event, now);
                 if let Some(time) = self.relay.poll_delivery_time() {
                     self.direct.counters().record_delivery(time, now.instant);

@@ -1,10 +1,11 @@
 //! A bounded buffer of numbered frames, for delivery to slow sockets and for replay after a reconnect.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use genesys_api::LogLimit;
 use guest_conversation::MessageId;
 use ws_transport::server::Payload;
 
@@ -22,14 +23,24 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 const ENTRY_BYTES: usize = 128;
 
 /// The bytes that all replay buffers of a process hold. Clones share them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ReplayBudget(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     bytes: AtomicUsize,
     sessions: AtomicUsize,
-    warned_at: Mutex<Option<Instant>>,
+    warnings: LogLimit,
+}
+
+impl Default for ReplayBudget {
+    fn default() -> Self {
+        Self(Arc::new(Shared {
+            bytes: AtomicUsize::new(0),
+            sessions: AtomicUsize::new(0),
+            warnings: LogLimit::new(WARNING_INTERVAL),
+        }))
+    }
 }
 
 impl ReplayBudget {
@@ -59,11 +70,9 @@ impl ReplayBudget {
         if limit == BYTES {
             return false;
         }
-        let mut warned_at = self.0.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned_at.is_some_and(|at| now < at + WARNING_INTERVAL) {
+        if self.0.warnings.admit(now).is_none() {
             return false;
         }
-        *warned_at = Some(now);
         let (bytes, sessions) = (self.bytes(), self.sessions());
         tracing::warn!(
             bytes,

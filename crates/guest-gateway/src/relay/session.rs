@@ -350,15 +350,6 @@ impl Relay {
                 self.session = Some(session);
                 self.answer_handshakes();
             }
-            ConnectionEvent::SignInLost { refusal } => {
-                tracing::warn!(session = %self.id, %refusal, "the sign-in of the guest is lost, waiting for another one");
-            }
-            ConnectionEvent::Reconnecting { cause, after, .. } => {
-                tracing::warn!(session = %self.id, %cause, ?after, "not connected to Genesys, trying again");
-            }
-            ConnectionEvent::Throttled { retry_after } => {
-                tracing::warn!(session = %self.id, ?retry_after, "rate limited by Genesys");
-            }
             _ => {}
         }
     }
@@ -377,12 +368,7 @@ impl Relay {
                     session.read_only |= read_only;
                 }
             }
-            SessionEvent::HistoryUnread {
-                reason,
-                after,
-                before,
-            } => {
-                tracing::warn!(session = %self.id, reason, "cannot read the missed messages");
+            SessionEvent::HistoryUnread { after, before, .. } => {
                 let after = after.or_else(|| self.last_message.clone());
                 self.publish(Subject::Other, |sequence| {
                     gap(Some(sequence), after.as_deref(), before.as_deref())
@@ -398,7 +384,6 @@ impl Relay {
             }
             SessionEvent::OwnMessage(message) => self.message(&message),
             SessionEvent::Refused { request, refusal } => {
-                tracing::warn!(session = %self.id, ?request, %refusal, "Genesys refused a frame");
                 if request == Some(RequestKind::SignIn) {
                     let text =
                         format!("cannot sign the guest in on the conversation, which goes on: {refusal}");
@@ -414,10 +399,6 @@ impl Relay {
     }
 
     fn message(&mut self, message: &Message) {
-        for item in message.content.iter().filter(|item| !item.is_well_formed()) {
-            let class = item.class().unwrap_or("unnamed");
-            tracing::warn!(session = %self.id, class, "left out content that does not have the shape of its type");
-        }
         if message.direction == Direction::Outbound {
             self.last_message = Some(message.id.clone());
         }

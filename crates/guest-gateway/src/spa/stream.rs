@@ -187,8 +187,10 @@ impl Connection {
         // frees its slot at the relay
         drop(handle);
         let closed = Some(("reason", reason.name()));
-        if let Err(error) = self.app.log_socket(self.guest, "ws.closed", closed).await {
-            tracing::error!(session = %self.id, %error, "cannot log the end of a stream, trying again");
+        if let Err(error) = self.app.log_socket(self.guest, "ws.closed", closed).await
+            && let Some(unlogged) = self.app.direct.admit_fault_line()
+        {
+            tracing::error!(session = %self.id, %error, unlogged, "cannot log the end of a stream, trying again");
         }
         tokio::select! {
             _ = tokio::time::timeout(CLOSE_TIMEOUT, self.close(reason)) => {}

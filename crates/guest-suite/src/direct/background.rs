@@ -131,15 +131,19 @@ impl Direct {
         let leases = match self.lease_due(MAX_DELIVERIES - deliveries.len()).await {
             Ok(leases) => leases,
             Err(error) => {
-                tracing::error!(%error, "cannot read deliveries from the store");
+                if let Some(unlogged) = self.admit_fault_line() {
+                    tracing::error!(%error, unlogged, "cannot read deliveries from the store");
+                }
                 return Some(earliest);
             }
         };
         for delivery in leases.deliveries {
             let (direct, dispatcher) = (self.clone(), dispatcher.clone());
             deliveries.spawn(async move {
-                if let Err(error) = direct.deliver(&dispatcher, delivery).await {
-                    tracing::error!(%error, "cannot store the outcome of a delivery, it is repeated");
+                if let Err(error) = direct.deliver(&dispatcher, delivery).await
+                    && let Some(unlogged) = direct.admit_fault_line()
+                {
+                    tracing::error!(%error, unlogged, "cannot store the outcome of a delivery, it is repeated");
                 }
             });
         }

@@ -191,7 +191,9 @@ impl Direct {
                 let direct = self.clone();
                 running.spawn(async move {
                     direct.meet_deadline(&id).await.unwrap_or_else(|error| {
-                        tracing::error!(session = %id, %error, "cannot end or re-evaluate a session, trying again in a minute");
+                        if let Some(unlogged) = direct.admit_fault_line() {
+                            tracing::error!(session = %id, %error, unlogged, "cannot end or re-evaluate a session, trying again in a minute");
+                        }
                         false
                     })
                 });

@@ -286,7 +286,11 @@ impl Direct {
                 let tombstone = Draft::new(now, Actor::system("guest-suite"), "session.erased");
                 match self.erase(&session, tombstone).await {
                     Ok(_) => erased += 1,
-                    Err(error) => tracing::error!(session = %session.id, %error, "cannot erase a session"),
+                    Err(error) => {
+                        if let Some(unlogged) = self.admit_fault_line() {
+                            tracing::error!(session = %session.id, %error, unlogged, "cannot erase a session");
+                        }
+                    }
                 }
             }
             // the next page would have the same sessions

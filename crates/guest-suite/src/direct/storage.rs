@@ -108,7 +108,9 @@ impl SessionStorage for Storage {
                 Ok(record) => Ok(record.ensure_live(direct.clock().now()).is_ok()),
                 Err(Error::Refused(ErrorCode::NotFound)) => Ok(false),
                 Err(error) => {
-                    tracing::warn!(session = %self.id, %error, "cannot read the session of a signed-in guest");
+                    if let Some(unlogged) = direct.admit_fault_line() {
+                        tracing::warn!(session = %self.id, %error, unlogged, "cannot read the session of a signed-in guest");
+                    }
                     Err(RefreshError::Transient { retry_after: None })
                 }
             }
@@ -133,8 +135,10 @@ impl SessionStorage for Storage {
                 });
                 Ok((mutation.unwrap_or_default(), ()))
             });
-            if let Err(error) = deleted.await {
-                tracing::warn!(session = %self.id, %error, "cannot delete an invalid refresh token from the store");
+            if let Err(error) = deleted.await
+                && let Some(unlogged) = direct.admit_fault_line()
+            {
+                tracing::warn!(session = %self.id, %error, unlogged, "cannot delete an invalid refresh token from the store");
             }
         })
     }
@@ -158,7 +162,9 @@ impl SessionStorage for Storage {
                 // an erased session needs no marker
                 Ok(()) | Err(Error::Refused(ErrorCode::NotFound)) => {}
                 Err(error) => {
-                    tracing::warn!(session = %self.id, %error, "cannot store the read marker: messages may be delivered twice");
+                    if let Some(unlogged) = direct.admit_fault_line() {
+                        tracing::warn!(session = %self.id, %error, unlogged, "cannot store the read marker: messages may be delivered twice");
+                    }
                 }
             }
         })
@@ -170,8 +176,11 @@ impl SessionStorage for Storage {
                 // an erased session has no events
                 Ok(()) | Err(Error::Refused(ErrorCode::NotFound)) => {}
                 Err(error) => {
-                    self.direct().iter().for_each(Direct::count_lost_event);
-                    tracing::warn!(session = %self.id, ?activity, %error, "cannot store an event for webhooks: they do not get it");
+                    let Some(direct) = self.direct() else { return };
+                    direct.count_lost_event();
+                    if let Some(unlogged) = direct.admit_fault_line() {
+                        tracing::warn!(session = %self.id, ?activity, %error, unlogged, "cannot store an event for webhooks: they do not get it");
+                    }
                 }
             }
         })
@@ -180,7 +189,9 @@ impl SessionStorage for Storage {
     fn store_stage(&self, stage: SessionStage) -> StorageFuture<'_, Option<SessionStage>> {
         Box::pin(async move {
             let stored = self.try_store_stage(stage).await.inspect_err(|error| {
-                tracing::warn!(session = %self.id, %stage, %error, "cannot store the stage of the session");
+                if let Some(unlogged) = self.direct().and_then(|direct| direct.admit_fault_line()) {
+                    tracing::warn!(session = %self.id, %stage, %error, unlogged, "cannot store the stage of the session");
+                }
             });
             stored.ok()
         })

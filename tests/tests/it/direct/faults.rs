@@ -1,9 +1,10 @@
 //! Faults of the store, and rows that cannot be parsed.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use audit::VerifierKey;
-use genesys_api::IdempotencyKey;
+use genesys_api::{IdempotencyKey, SessionId};
 use guest_store::{
     Change, CheckpointQuery, Committed, Conflict, Delivery, DeliveryQuery, EntryQuery, Leases, Session,
     SessionQuery, SharedToken, Stats, StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry,
@@ -304,8 +305,8 @@ async fn conversation_is_not_opened_without_the_entry_of_its_disclosure() {
     assert_eq!(disclosures.count(), 1);
 }
 
-#[tokio::test]
-async fn event_of_a_conversation_that_the_store_refuses_is_counted() {
+/// A session whose webhook gets the messages to the guest.
+async fn subscribed_conversation() -> (Direct, Arc<FaultyStore>, SessionId, Simulator) {
     let simulator = Simulator::start(genesys_sim::Config::plain()).await.unwrap();
     let (clock, store) = (simulator.clock().clone(), FaultyStore::new());
     let deployment = simulator.deployment_id().as_str();
@@ -320,7 +321,13 @@ async fn event_of_a_conversation_that_the_store_refuses_is_counted() {
     subscription.events = [EventName::MessageReceived].into();
     direct.ensure_webhook("shop", subscription, None).await.unwrap();
     let created = direct.create("shop", newcomer(&clock), None).await.unwrap();
-    let mut conversation = connect(&direct, &created.session.id).await;
+    (direct, store, created.session.id, simulator)
+}
+
+#[tokio::test]
+async fn event_of_a_conversation_that_the_store_refuses_is_counted() {
+    let (direct, store, id, simulator) = subscribed_conversation().await;
+    let mut conversation = connect(&direct, &id).await;
     let pending = async || store.stats().await.unwrap().outbox_pending;
     send_echoed(&mut conversation, "one").await;
     until(async || pending().await == 1).await;
@@ -331,6 +338,65 @@ async fn event_of_a_conversation_that_the_store_refuses_is_counted() {
     send_echoed(&mut conversation, "three").await;
     until(async || pending().await == 2).await;
     assert_eq!(direct.lost_events(), 1);
+    drop(conversation);
+    simulator.stop().await;
+}
+
+/// The `unlogged` of each line of this thread from the storage of a session.
+#[derive(Clone, Default)]
+struct StorageLines(Arc<Mutex<Vec<u64>>>);
+
+impl tracing::Subscriber for StorageLines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "guest_suite::direct::storage"
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+impl tracing::field::Visit for StorageLines {
+    fn record_u64(&mut self, field: &tracing::field::Field, value: u64) {
+        if field.name() == "unlogged" {
+            self.0.lock().unwrap().push(value);
+        }
+    }
+
+    fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
+}
+
+#[tokio::test]
+async fn faults_of_a_store_are_one_line_in_ten_seconds_with_their_number() {
+    let lines = StorageLines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let (direct, store, id, simulator) = subscribed_conversation().await;
+    let clock = direct.clock().clone();
+    let mut conversation = connect(&direct, &id).await;
+    send_echoed(&mut conversation, "stored").await;
+    store.refuses_units.store(true, Ordering::SeqCst);
+    for number in 1..=6 {
+        send_echoed(&mut conversation, "refused").await;
+        until(async || direct.lost_events() == number).await;
+    }
+    let logged = || lines.0.lock().unwrap().clone();
+    assert_eq!(logged(), [0]);
+    clock.advance(Duration::from_secs(10));
+    send_echoed(&mut conversation, "refused").await;
+    until(async || logged().len() == 2).await;
+    assert!(logged()[1] >= 5, "{:?}", logged());
     drop(conversation);
     simulator.stop().await;
 }
