@@ -1,5 +1,6 @@
 //! `[[client]]`: the API clients and their secrets.
 
+use std::env::VarError;
 use std::path::PathBuf;
 
 use genesys_auth::{ClientId, Scopes};
@@ -120,8 +121,13 @@ pub(super) fn read_secret(
         (Some(secret), None, None) => return Ok(secret.clone()),
         (None, Some(path), None) => input_file::read_text(path)
             .map_err(|source| format!("cannot read {name}_file {}: {source}", path.display()))?,
-        (None, None, Some(variable)) => std::env::var(variable)
-            .map_err(|_| format!("the environment variable {variable} of {name}_env is not set"))?,
+        (None, None, Some(variable)) => std::env::var(variable).map_err(|error| {
+            let fault = match error {
+                VarError::NotPresent => "is not set",
+                VarError::NotUnicode(_) => "is not UTF-8",
+            };
+            format!("the environment variable {variable} of {name}_env {fault}")
+        })?,
         _ => return Err(rules::ONE_SECRET.to_owned()),
     };
     match text.trim() {

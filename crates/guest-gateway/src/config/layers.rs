@@ -218,28 +218,19 @@ impl Layers {
     /// Returns the place of each value and table.
     fn places(&self, merged: &Spanned<DeTable<'_>>) -> Result<BTreeMap<String, Origin>, ConfigError> {
         let mut places = BTreeMap::new();
-        let mut unexpanded = None;
+        let mut first = None;
         each_value("", merged.get_ref(), &mut |path, offset, value| {
             places.insert(path.to_owned(), self.origin(offset));
-            if let Some(name) = value.as_str().and_then(variable_in) {
-                unexpanded = unexpanded
-                    .take()
-                    .or(Some((path.to_owned(), name.to_owned(), offset)));
+            if first.is_none()
+                && let Some(what) = value.as_str().and_then(|value| unusable(path, value))
+            {
+                first = Some((what, offset));
             }
         });
-        let Some((path, name, offset)) = unexpanded else {
-            return Ok(places);
-        };
-        let key = path.rsplit_once('.').map_or(&*path, |(_, key)| key);
-        let instead = match key {
-            "secret" => format!("use `secret_env = \"{name}\"`"),
-            _ => {
-                let variable = path.to_ascii_uppercase().replace('.', "__");
-                format!("set the environment variable {PREFIX}{variable}")
-            }
-        };
-        let what = format!("invalid {key} \"${{{name}}}\": variables are not replaced in values, {instead}");
-        Err(self.origins.error_at(Some(&self.origin(offset)), what))
+        match first {
+            Some((what, offset)) => Err(self.origins.error_at(Some(&self.origin(offset)), what)),
+            None => Ok(places),
+        }
     }
 
     fn error(&self, error: &toml::de::Error) -> ConfigError {
@@ -365,11 +356,45 @@ fn each_value(path: &str, table: &DeTable<'_>, visit: &mut impl FnMut(&str, usiz
     }
 }
 
-/// Returns the name in a value such as `${NAME}`.
+/// Returns the error of a text that no key can have: an empty one, or a variable in place of its value.
+fn unusable(path: &str, value: &str) -> Option<String> {
+    let key = path.rsplit_once('.').map_or(path, |(_, key)| key);
+    if value.trim().is_empty() {
+        let position = key.bytes().all(|byte| byte.is_ascii_digit());
+        return (!position).then(|| format!("invalid {key}: empty, give a value or remove the key"));
+    }
+    let name = variable_in(value)?;
+    let value = value.trim();
+    let instead = match key {
+        // it may be the secret itself
+        "secret" | "token" if !value.starts_with("${") => {
+            return Some(format!(
+                "invalid {key}: variables are not replaced in values, use `{key}_env` with the name of the variable, or \
+                 `{key}_file` if it is the {key} itself"
+            ));
+        }
+        "secret" | "token" => format!("use `{key}_env = \"{name}\"`"),
+        "secret_env" | "token_env" => format!("use `{key} = \"{name}\"`"),
+        _ => {
+            let variable = path.to_ascii_uppercase().replace('.', "__");
+            format!("set the environment variable {PREFIX}{variable}")
+        }
+    };
+    Some(format!(
+        "invalid {key} \"{value}\": variables are not replaced in values, {instead}"
+    ))
+}
+
+/// Returns the name in a value such as `${NAME}`, or `$NAME` in upper case, as a password may begin with `$`.
 fn variable_in(value: &str) -> Option<&str> {
-    let name = value.trim().strip_prefix("${")?.strip_suffix('}')?;
+    let rest = value.trim().strip_prefix('$')?;
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    (!name.is_empty() && name.bytes().all(is_name)).then_some(name)
+    let name = match rest.strip_prefix('{') {
+        Some(braced) => braced.strip_suffix('}')?,
+        None => Some(rest).filter(|name| !name.bytes().any(|byte| byte.is_ascii_lowercase()))?,
+    };
+    let is_variable = name.bytes().all(is_name) && !name.starts_with(|first: char| first.is_ascii_digit());
+    (is_variable && !name.is_empty()).then_some(name)
 }
 
 /// Returns the key in the line at an offset, if the line has one.

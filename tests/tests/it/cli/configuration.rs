@@ -126,6 +126,48 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "use `secret_env = \"MY_SECRET\"`",
     ),
     (
+        "secret = \"your_service_account_client_secret\"",
+        "secret = \"$MY_SECRET\"",
+        "secret = \"$",
+        "invalid secret: variables are not replaced in values, use `secret_env`",
+    ),
+    (
+        "secret = \"your_service_account_client_secret\"",
+        "secret_env = \"$MY_SECRET\"",
+        "secret_env =",
+        "use `secret_env = \"MY_SECRET\"`",
+    ),
+    (
+        "secret = \"your_service_account_client_secret\"",
+        "secret_env = \"\"",
+        "secret_env =",
+        "invalid secret_env: empty",
+    ),
+    (
+        "secret = \"your_service_account_client_secret\"",
+        "secret_file = \" \"",
+        "secret_file =",
+        "invalid secret_file: empty",
+    ),
+    (
+        "token = \"your_admin_token_of_20_bytes_or_more\"",
+        "token = \"$ADMIN_TOKEN\"",
+        "token = \"$",
+        "invalid token: variables are not replaced in values, use `token_env`",
+    ),
+    (
+        "token = \"your_admin_token_of_20_bytes_or_more\"",
+        "token_env = \"\"",
+        "token_env =",
+        "invalid token_env: empty",
+    ),
+    (
+        "simulator = true",
+        "simulator = true\nextra_ca = \"\"",
+        "extra_ca =",
+        "invalid extra_ca: empty",
+    ),
+    (
         "simulator = true",
         "simulator = true\nproxy = \"${PROXY}\"",
         "proxy = \"$",

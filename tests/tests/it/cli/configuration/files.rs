@@ -230,11 +230,11 @@ async fn store_without_a_file_and_listeners_of_one_address_are_refused() {
     let config = example.write();
     let folder = format!("store.path={}", example.folder.path().display());
     for (flags, expected) in [
-        (["--set", "store.path="].as_slice(), "`path`: names no file"),
+        (["--set", "store.path="].as_slice(), "invalid path: empty"),
         (&["--set", "store.path=/"], "`path`: names no file"),
         (&["--set", "store.path=:memory:"], "would erase the sessions"),
         (&["--set", &folder], "it is a folder, name a file in it"),
-        (&["--set", "store.keys="], "`keys`: names no file"),
+        (&["--set", "store.keys="], "invalid keys: empty"),
         (
             &["--listen", "127.0.0.2:9", "--set", "admin.address=127.0.0.2:9"],
             "`address` 127.0.0.2:9: taken by [listen]",
