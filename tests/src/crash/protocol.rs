@@ -1,5 +1,6 @@
 //! The lines that a child process prints.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::process::Output;
 use std::str::FromStr;
@@ -9,6 +10,8 @@ use super::{Acknowledged, Error};
 /// A line of a child.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Line {
+    /// It sends a delivery, whose content is named by webhook, session and sequence number.
+    Leased { id: String, content: String },
     /// It is about to open the files.
     Opening,
     /// It refuses a unit, or cannot open, with this kind of error.
@@ -28,6 +31,7 @@ impl Line {
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Leased { id, content } => write!(f, "leased {id} {content}"),
             Self::Opening => f.write_str("opening"),
             Self::Refused { unit, kind } => write!(f, "refused {unit} {kind}"),
             Self::Stored(Acknowledged { unit, seq: None }) => write!(f, "stored {unit}"),
@@ -44,6 +48,10 @@ impl FromStr for Line {
         let (name, unit, rest) = (words.next(), words.next(), words.next());
         match (name, unit) {
             (Some("opening"), None) => Ok(Self::Opening),
+            (Some("leased"), Some(id)) => Ok(Self::Leased {
+                id: id.to_owned(),
+                content: rest.unwrap_or_default().to_owned(),
+            }),
             (Some("refused"), Some(unit)) => Ok(Self::Refused {
                 unit: unit.to_owned(),
                 kind: rest.unwrap_or_default().to_owned(),
@@ -62,6 +70,8 @@ impl FromStr for Line {
 pub(super) struct Received {
     /// Acknowledged units.
     pub(super) stored: Vec<Acknowledged>,
+    /// The ids of the deliveries that were sent, by their content.
+    pub(super) sent: BTreeMap<String, BTreeSet<String>>,
     /// Units whose refusal says that they are not stored.
     pub(super) refused: Vec<String>,
     /// Number of refusals.
@@ -107,6 +117,9 @@ impl Received {
     /// If it is not one of a child.
     pub(super) fn add(&mut self, line: &str) -> Result<(), Error> {
         match line.parse()? {
+            Line::Leased { id, content } => {
+                self.sent.entry(content).or_default().insert(id);
+            }
             Line::Opening => (self.is_closed, self.is_refusing, self.overwritten_next) = (false, false, None),
             Line::Refused { unit, kind } => {
                 self.refusals += 1;
@@ -164,6 +177,10 @@ mod tests {
     #[test]
     fn lines_read_back() {
         for line in [
+            Line::Leased {
+                id: "msg_1".to_owned(),
+                content: "crm/s-1/1".to_owned(),
+            },
             Line::Opening,
             Line::Refused {
                 unit: "1-2-3".to_owned(),

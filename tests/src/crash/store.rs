@@ -6,7 +6,8 @@ mod writer;
 use std::path::Path;
 
 use guest_store::{
-    Change, Keys, Limits, SealKey, SessionQuery, SqliteStore, Store as _, StoreError, Webhook,
+    Change, Keys, Leased, Limits, Payload, SealKey, SessionQuery, SqliteStore, Store as _, StoreError,
+    Webhook,
 };
 use time::OffsetDateTime;
 use tokio::runtime::Runtime;
@@ -46,6 +47,16 @@ fn open(folder: &Path) -> Result<SqliteStore, Refusal> {
         signer: signer(),
     };
     Ok(SqliteStore::open(folder.join("guest.db"), keys, LIMITS)?)
+}
+
+/// The webhook, the session and the sequence number of an event: all its deliveries have the same id.
+fn content(leased: &Leased) -> Option<String> {
+    match &leased.payload {
+        Payload::Event {
+            session, sequence, ..
+        } => Some(format!("{}/{session}/{sequence}", leased.webhook.id)),
+        _ => None,
+    }
 }
 
 fn runtime() -> Result<Runtime, Error> {

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::super::history::{Described, History};
 use super::super::protocol::Received;
 use super::super::{Error, Findings};
-use super::{NOW, ORDERED, PAGE, WEBHOOKS, open, runtime};
+use super::{NOW, ORDERED, PAGE, WEBHOOKS, content, open, runtime};
 
 /// Opens and verifies the store, and compares it with its log.
 pub(in super::super) fn check(folder: &Path, received: &Received) -> Result<Findings, Error> {
@@ -39,6 +39,15 @@ pub(in super::super) fn check(folder: &Path, received: &Received) -> Result<Find
     let outbox = runtime.block_on(Outbox::drain(store.into()))?;
     outbox.compare(&history, &stats, &mut findings.incomplete);
     findings.incomplete.extend(outbox.out_of_order);
+    for (content, id) in outbox.ids {
+        let earlier = received.sent.get(&content).into_iter().flatten();
+        let others = earlier.filter(|earlier| **earlier != id);
+        let others = others.map(|other| format!("event {content} has the id {id}, and was sent as {other}"));
+        findings.incomplete.extend(others);
+    }
+    let several = received.sent.iter().filter(|(_, ids)| ids.len() > 1);
+    let several = several.map(|(content, ids)| format!("event {content} was sent as {ids:?}"));
+    findings.incomplete.extend(several);
     Ok(findings)
 }
 
@@ -132,6 +141,8 @@ async fn described(store: &SqliteStore, session: &Session) -> Result<Described, 
 struct Outbox {
     /// By webhook, session and sequence number.
     events: BTreeSet<(String, String, u64)>,
+    /// The ids of the events.
+    ids: BTreeMap<String, String>,
     snapshots: BTreeMap<(String, String), BTreeSet<u64>>,
     erasures: BTreeMap<(String, String), BTreeSet<u64>>,
     out_of_order: Vec<String>,
@@ -152,6 +163,9 @@ impl Outbox {
             }
             for delivery in leased {
                 let webhook = delivery.webhook.id.to_string();
+                outbox
+                    .ids
+                    .extend(content(&delivery).map(|content| (content, delivery.id.clone())));
                 match delivery.payload {
                     Payload::Event {
                         session, sequence, ..
@@ -294,6 +308,15 @@ mod tests {
         ),
     ];
 
+    /// An event that is pending in the file.
+    fn pending(file: &Path) -> String {
+        let copy = tempfile::tempdir().unwrap();
+        fs::copy(file, copy.path().join("guest.db")).unwrap();
+        let store = open(copy.path()).unwrap();
+        let outbox = runtime().unwrap().block_on(Outbox::drain(store.into())).unwrap();
+        outbox.ids.into_keys().next().unwrap()
+    }
+
     #[test]
     fn check_finds_each_missing_part_of_a_unit() {
         let folder = tempfile::tempdir().unwrap();
@@ -337,5 +360,21 @@ mod tests {
         let found = check(folder.path(), &received).unwrap();
         assert_eq!(found.incomplete, ["unit 0-0-1 is stored although it was refused"]);
         assert_eq!(found.lost.len(), 2, "{found:?}");
+        let pending = pending(&file);
+        let mut received = Received::default();
+        for (id, content) in [
+            ("msg_1", &*pending),
+            ("msg_1", "crm/s-1/1"),
+            ("msg_2", "crm/s-1/1"),
+        ] {
+            received.add(&format!("leased {id} {content}")).unwrap();
+        }
+        let found = check(folder.path(), &received).unwrap().incomplete;
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(
+            found[0].starts_with(&format!("event {pending} has the id "))
+                && found[0].ends_with(", and was sent as msg_1")
+        );
+        assert_eq!(found[1], r#"event crm/s-1/1 was sent as {"msg_1", "msg_2"}"#);
     }
 }

@@ -11,8 +11,9 @@ use guest_store::{
 use tokio::runtime::Runtime;
 
 use super::super::load::Refusal;
+use super::super::protocol::Line;
 use super::super::{Error, Load};
-use super::{NOW, OWNER, runtime};
+use super::{NOW, OWNER, content, runtime};
 
 /// Sessions of a writer. Fewer are created again.
 const SESSIONS: usize = 5;
@@ -172,6 +173,10 @@ impl<'l> Writer<'l> {
             }
         };
         for delivery in leased {
+            if let Some(content) = content(&delivery) {
+                let id = delivery.id.clone();
+                Line::Leased { id, content }.print();
+            }
             let (settled, outcome) = match self.random.u8(..10) {
                 0 => continue,
                 1 => (Settled::Dead, "dead"),
