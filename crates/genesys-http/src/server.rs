@@ -1,6 +1,7 @@
 //! The accept loop of a server: HTTP/1.1 with upgrades, plain or over TLS, within limits.
 
 mod addresses;
+mod client_certificate;
 mod head_timer;
 mod identity;
 
@@ -35,6 +36,7 @@ use crate::stream::Slot;
 pub use hyper_util::service::TowerToHyperService;
 
 pub use self::addresses::AddressLimit;
+pub use self::client_certificate::ClientCertificate;
 pub use self::identity::Identity;
 
 pub(crate) use self::addresses::AddressSlot;
@@ -80,10 +82,6 @@ impl Default for Limits {
 /// Address of the client, in the extensions of each request. IPv4-mapped addresses are converted to IPv4.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Peer(pub SocketAddr);
-
-/// The verified certificate of the client in DER, in the extensions of each request of a client that has one.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ClientCertificate(pub Arc<[u8]>);
 
 /// Marks the only request of a connection above [`Limits::connections_per_address`], in its extensions. The service should
 /// refuse it, for example with status 429.
@@ -262,7 +260,9 @@ impl Shared {
                 return;
             }
         };
-        let certificate = stream.client_certificate().map(ClientCertificate);
+        let identity = self.identity.clone();
+        let certificate =
+            identity.and_then(|identity| ClientCertificate::of(stream.client_chain()?, identity));
         let timer = HeadTimer::new(self.limits.header_timeout, self.limits.idle_timeout);
         let reads = timer.reads();
         let is_above = address.is_above();

@@ -14,6 +14,8 @@ use tokio::net::TcpStream;
 #[cfg(feature = "server")]
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsStream;
+#[cfg(feature = "server")]
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 /// An open connection, plain or over TLS.
 pub struct Stream {
@@ -113,14 +115,13 @@ impl Stream {
         matches!(self.transport, Transport::Tls(_))
     }
 
-    /// The certificate of the client in DER, if it has a verified one.
+    /// The certificate of the client with its intermediates, if it has a verified one.
     #[cfg(feature = "server")]
-    pub(crate) fn client_certificate(&self) -> Option<Arc<[u8]>> {
+    pub(crate) fn client_chain(&self) -> Option<Arc<[CertificateDer<'static>]>> {
         let Transport::Tls(tls) = &self.transport else {
             return None;
         };
-        let chain = tls.get_ref().1.peer_certificates()?;
-        Some(chain.first()?.as_ref().into())
+        Some(tls.get_ref().1.peer_certificates()?.into())
     }
 
     fn io(&mut self) -> Pin<&mut dyn Io> {

@@ -1,17 +1,18 @@
 //! The listener for operators: its login, and what needs one.
 
-use genesys_http::{Client, ClientIdentity, Tls, TlsSettings, Trust};
+use genesys_http::{Client, ClientIdentity, Stream, Tls, TlsSettings, Trust};
 use guest_suite::audit::Entry;
 use guest_suite::store::EntryQuery;
 use http::header::{COOKIE, HOST, SET_COOKIE};
 use http::{Method, StatusCode};
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::api::{Answer, Call};
 use crate::guests::until;
-use crate::mutual_tls::{issue, issuer};
+use crate::mutual_tls::{Authority, issue, issuer};
 use crate::page::soon;
 use crate::world::World;
 
@@ -188,11 +189,9 @@ async fn admin_listener_refuses_a_rebound_host_and_sends_strict_headers() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn client_certificate_is_a_login() {
-    let folder = tempfile::tempdir().unwrap();
-    let (authority, other) = (issuer(), issuer());
-    let (certificate, key) = issue(&authority);
+/// A gateway whose operators have certificates of this authority, which `ca.pem` in the folder names.
+async fn world_with_certificates(authority: &Authority, folder: &TempDir) -> World {
+    let (certificate, key) = issue(authority);
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -204,17 +203,97 @@ async fn client_certificate_is_a_login() {
         ("client_ca", write("ca.pem", &authority.pem())),
     ];
     let lines = paths.iter().map(|(name, path)| format!("{name} = {path:?}\n"));
-    let world = world(&lines.collect::<String>()).await;
-    let client = |identity: Option<(String, String)>| {
-        let identity =
-            identity.map(|(chain, key)| ClientIdentity::from_pem(chain.as_bytes(), key.as_bytes()).unwrap());
-        let settings = TlsSettings {
-            trust: Trust::Only(authority.pem().into_bytes()),
-            identity,
-            ..TlsSettings::default()
-        };
-        Client::builder(Tls::new(settings).unwrap()).build()
+    world(&lines.collect::<String>()).await
+}
+
+/// A client that trusts this authority, with a certificate.
+fn client_of(authority: &Authority, identity: Option<(String, String)>) -> Client {
+    let identity =
+        identity.map(|(chain, key)| ClientIdentity::from_pem(chain.as_bytes(), key.as_bytes()).unwrap());
+    let settings = TlsSettings {
+        trust: Trust::Only(authority.pem().into_bytes()),
+        identity,
+        ..TlsSettings::default()
     };
+    Client::builder(Tls::new(settings).unwrap()).build()
+}
+
+/// A connection on which a page watches the dashboard.
+struct Watcher(Stream);
+
+impl Watcher {
+    async fn start(world: &World, http: &Client, headers: &str) -> Self {
+        let host = world.gateway.admin().unwrap();
+        let mut watcher = Self(http.connect(host).await.unwrap());
+        watcher.request(world, "/dashboard/events", headers).await;
+        watcher.until("data: ").await;
+        watcher
+    }
+
+    async fn request(&mut self, world: &World, path: &str, headers: &str) {
+        let url = world.gateway.admin().unwrap().to_string();
+        let (_, host) = url.split_once("://").unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n");
+        self.0.write_all(request.as_bytes()).await.unwrap();
+    }
+
+    /// Reads until this text.
+    async fn until(&mut self, text: &str) {
+        soon(async {
+            let mut read = Vec::new();
+            while !read.ends_with(text.as_bytes()) {
+                read.push(self.0.read_u8().await.unwrap());
+            }
+        })
+        .await;
+    }
+
+    /// Reads the end of the stream.
+    async fn end(&mut self) {
+        self.until("\r\n0\r\n\r\n").await;
+    }
+}
+
+#[tokio::test]
+async fn stream_ends_with_the_token_that_opened_it() {
+    let world = world_with_token().await;
+    let headers = format!("authorization: Bearer {TOKEN}\r\n");
+    let mut watcher = Watcher::start(&world, &world.http(), &headers).await;
+    world.reload(&world.toml).await.unwrap();
+    watcher.until("data: ").await;
+    let rotated = world.toml.replace(TOKEN, "another-token-of-operators-01");
+    world.reload(&rotated).await.unwrap();
+    watcher.end().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn certificate_of_a_removed_authority_is_no_login_on_an_open_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, other) = (issuer(), issuer());
+    let world = world_with_certificates(&authority, &folder).await;
+    let http = client_of(&authority, Some(issue(&authority)));
+    let mut watcher = Watcher::start(&world, &http, "").await;
+    let reload = async |authorities: &[String]| {
+        std::fs::write(folder.path().join("ca.pem"), authorities.concat()).unwrap();
+        world.reload(&world.toml).await.unwrap();
+    };
+    reload(&[other.pem(), authority.pem()]).await;
+    watcher.until("data: ").await;
+    reload(&[other.pem()]).await;
+    watcher.end().await;
+    watcher.request(&world, "/metrics", "").await;
+    watcher.until("HTTP/1.1 401 ").await;
+    drop(watcher);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn client_certificate_is_a_login() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, other) = (issuer(), issuer());
+    let world = world_with_certificates(&authority, &folder).await;
+    let client = |identity| client_of(&authority, identity);
     let call = Call::get("/metrics");
     let answer = send_by(&client(Some(issue(&authority))), &world, call.clone()).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);

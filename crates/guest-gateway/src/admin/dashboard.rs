@@ -16,8 +16,8 @@ use guest_conversation::timeline::Timeline;
 use guest_sessions::{AuditQuery, ErrorCode};
 use guest_suite::store::StoreErrorKind;
 use guest_suite::{Error, SessionInfo};
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -44,7 +44,10 @@ pub(super) fn routes() -> Router<Admin> {
 }
 
 /// Sends a snapshot each second, until the page or the login is gone.
-async fn watch(State(admin): State<Admin>, headers: HeaderMap) -> Result<Response, Refusal> {
+async fn watch(
+    State(admin): State<Admin>,
+    Extension(operator): Extension<Operator>,
+) -> Result<Response, Refusal> {
     let slot = Arc::clone(&admin.watchers).try_acquire_owned().map_err(|_| {
         Refusal::unavailable(format!(
             "cannot open a stream: {WATCHERS} pages have one, close a page"
@@ -55,19 +58,16 @@ async fn watch(State(admin): State<Admin>, headers: HeaderMap) -> Result<Respons
         let _slot = slot;
         let shutdown = admin.app.hub.shutdown.clone();
         tokio::select! {
-            () = send_snapshots(&admin, &headers, events) => {}
+            () = send_snapshots(&admin, &operator, events) => {}
             () = shutdown.requested() => {}
         }
     });
     Ok(event_stream(body))
 }
 
-async fn send_snapshots(admin: &Admin, headers: &HeaderMap, events: mpsc::Sender<Bytes>) {
+async fn send_snapshots(admin: &Admin, operator: &Operator, events: mpsc::Sender<Bytes>) {
     let clock = &admin.app.clock;
-    // a token or a certificate has no session that can end
-    let has_session = || admin.login.has_session(headers, clock.now().instant);
-    let by_session = has_session();
-    while !by_session || has_session() {
+    while admin.login.is_in_force(operator, clock.now().instant) {
         let snapshot = match snapshot::read(&admin.app).await {
             Ok(snapshot) => snapshot,
             Err(error) => json!({ "problem": error_chain(&error) }),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use audit::{Actor, Draft, Outcome};
@@ -38,6 +38,16 @@ const TOKEN_OWNER: &str = "admin";
 #[derive(Clone, Debug)]
 pub(crate) struct Operator {
     name: String,
+    credential: Credential,
+}
+
+/// The proof of a login. It can end before the connection does.
+#[derive(Clone, Debug)]
+enum Credential {
+    Certificate(ClientCertificate),
+    Session(SessionHash),
+    /// The MAC of the token.
+    Token(hmac::Tag),
 }
 
 impl Operator {
@@ -91,9 +101,10 @@ impl Login {
         let limited = failures.check(TOKEN_OWNER, address, now.instant);
         limited.map_err(Refusal::too_many_failures)?;
         let is_valid = |tag: &hmac::Tag| hmac::verify(&self.key, token.as_bytes(), tag.as_ref()).is_ok();
-        if lock(&self.token).as_ref().is_some_and(is_valid) {
+        if let Some(tag) = (*lock(&self.token)).filter(is_valid) {
             return Ok(Operator {
                 name: TOKEN_OWNER.to_owned(),
+                credential: Credential::Token(tag),
             });
         }
         let counted = failures.count(Some(TOKEN_OWNER), address, now.instant);
@@ -118,11 +129,27 @@ impl Login {
         id.into()
     }
 
-    /// Whether the browser has an open session.
-    pub(super) fn has_session(&self, headers: &HeaderMap, now: Instant) -> bool {
-        let sessions = lock(&self.sessions);
-        self.session_cookies(headers)
-            .any(|id| sessions.get(&id).is_some_and(|expires_at| now < *expires_at))
+    /// Whether the login of an operator is still in force.
+    pub(super) fn is_in_force(&self, operator: &Operator, now: Instant) -> bool {
+        match &operator.credential {
+            Credential::Certificate(certificate) => certificate.is_trusted(),
+            Credential::Session(id) => self.is_open(id, now),
+            // of MACs under a random key a comparison shows nothing
+            Credential::Token(tag) => lock(&self.token)
+                .as_ref()
+                .is_some_and(|current| current.as_ref() == tag.as_ref()),
+        }
+    }
+
+    /// The open session of the browser.
+    fn session(&self, headers: &HeaderMap, now: Instant) -> Option<SessionHash> {
+        self.session_cookies(headers).find(|id| self.is_open(id, now))
+    }
+
+    fn is_open(&self, id: &SessionHash, now: Instant) -> bool {
+        lock(&self.sessions)
+            .get(id)
+            .is_some_and(|expires_at| now < *expires_at)
     }
 
     fn end_session(&self, headers: &HeaderMap) {
@@ -202,8 +229,12 @@ pub(super) async fn require(
 /// Whether the request is one of an operator.
 pub(super) fn is_logged_in(admin: &Admin, request: &Request) -> bool {
     let now = admin.app.clock.now().instant;
-    request.extensions().get::<ClientCertificate>().is_some()
-        || admin.login.has_session(request.headers(), now)
+    trusted_certificate(request).is_some() || admin.login.session(request.headers(), now).is_some()
+}
+
+fn trusted_certificate(request: &Request) -> Option<&ClientCertificate> {
+    let certificate = request.extensions().get::<ClientCertificate>();
+    certificate.filter(|certificate| certificate.is_trusted())
 }
 
 fn authenticate(admin: &Admin, request: &Request) -> Result<Operator, Refusal> {
@@ -215,17 +246,22 @@ fn authenticate(admin: &Admin, request: &Request) -> Result<Operator, Refusal> {
         })?;
         return login.verify(token, peer(request), now);
     }
-    let operator = match request.extensions().get::<ClientCertificate>() {
-        Some(ClientCertificate(certificate)) => Operator {
-            name: certificate_name(certificate),
+    let session = || login.session(headers, now.instant);
+    let operator = match trusted_certificate(request) {
+        Some(certificate) => Operator {
+            name: certificate_name(certificate.der()),
+            credential: Credential::Certificate(certificate.clone()),
         },
-        None if login.has_session(headers, now.instant) => Operator {
-            name: TOKEN_OWNER.to_owned(),
+        None => match session() {
+            Some(id) => Operator {
+                name: TOKEN_OWNER.to_owned(),
+                credential: Credential::Session(id),
+            },
+            None => {
+                let message = "cannot show this without a login: log in at /, or send `Authorization: Bearer` with the token of [admin]";
+                return Err(Refusal::new(ErrorCode::AuthenticationRequired, message));
+            }
         },
-        None => {
-            let message = "cannot show this without a login: log in at /, or send `Authorization: Bearer` with the token of [admin]";
-            return Err(Refusal::new(ErrorCode::AuthenticationRequired, message));
-        }
     };
     // the browser adds the cookie and the certificate to requests of other pages too
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -235,7 +271,7 @@ fn authenticate(admin: &Admin, request: &Request) -> Result<Operator, Refusal> {
 }
 
 /// The name of the owner of a certificate: the start of its SHA-256.
-fn certificate_name(certificate: &Arc<[u8]>) -> String {
+fn certificate_name(certificate: &[u8]) -> String {
     let digest = hash(certificate);
     let start = digest.iter().take(8).map(|byte| format!("{byte:02x}"));
     format!("certificate-{}", start.collect::<String>())
@@ -303,11 +339,11 @@ mod tests {
     fn session_ends_after_its_lifetime_and_by_a_logout() {
         let (login, now) = (Login::new(None, false), Clock::system().now().instant);
         let first = headers(&login.open_session(now));
-        assert!(login.has_session(&first, now));
-        assert!(!login.has_session(&first, now + LIFETIME));
+        assert!(login.session(&first, now).is_some());
+        assert!(login.session(&first, now + LIFETIME).is_none());
         let second = headers(&login.open_session(now));
         login.end_session(&second);
-        assert!(!login.has_session(&second, now) && login.has_session(&first, now));
+        assert!(login.session(&second, now).is_none() && login.session(&first, now).is_some());
     }
 
     #[test]
@@ -316,7 +352,7 @@ mod tests {
         let ids: Vec<_> = (0..=MAX_SESSIONS)
             .map(|age| headers(&login.open_session(now + Duration::from_secs(age as u64))))
             .collect();
-        let open = ids.iter().filter(|id| login.has_session(id, now)).count();
-        assert_eq!((open, login.has_session(&ids[0], now)), (MAX_SESSIONS, false));
+        let open = ids.iter().filter(|id| login.session(id, now).is_some()).count();
+        assert_eq!((open, login.session(&ids[0], now)), (MAX_SESSIONS, None));
     }
 }
