@@ -147,12 +147,17 @@ pub struct Handle<M> {
 }
 
 impl<M: Machine> Handle<M> {
-    /// Locks the machine, calls `f`, and wakes the task and the reader of events.
+    /// Locks the machine, calls `f`, and wakes the task, and the reader of events if there are some.
     pub fn with<T>(&self, f: impl FnOnce(&mut M, Now) -> T) -> T {
         let now = self.shared.clock.now();
-        let result = f(&mut self.shared.lock(), now);
+        let mut machine = self.shared.lock();
+        let result = f(&mut machine, now);
+        let has_events = machine.backlog() > 0 || machine.is_over();
+        drop(machine);
         self.shared.to_task.notify_one();
-        self.shared.to_application.notify_one();
+        if has_events {
+            self.shared.to_application.notify_one();
+        }
         result
     }
 
@@ -203,7 +208,8 @@ struct Task<M: Machine> {
 
 impl<M: Machine> Task<M> {
     async fn run(mut self) {
-        while let Some(reading) = self.run_commands() {
+        while let Some(backlog) = self.run_commands() {
+            let reading = backlog < BACKLOG;
             tokio::select! {
                 biased;
                 () = self.timer.elapsed() => {
@@ -221,7 +227,7 @@ impl<M: Machine> Task<M> {
                 }
                 () = self.shared.to_task.notified() => {}
                 // polled last: the application takes the events of frames that arrive together at once
-                () = wake(&self.shared.to_application) => {}
+                () = wake(&self.shared.to_application), if backlog > 0 => {}
             }
         }
         if let Link::Open(socket) = &mut self.link {
@@ -229,8 +235,8 @@ impl<M: Machine> Task<M> {
         }
     }
 
-    /// Runs the machine's commands and queues its frames. Returns whether to read the socket; `None` when it is over.
-    fn run_commands(&mut self) -> Option<bool> {
+    /// Runs the machine's commands and queues its frames. Returns the number of waiting events; `None` when it is over.
+    fn run_commands(&mut self) -> Option<usize> {
         let mut machine = self.shared.lock();
         let now = self.shared.clock.now();
         while let Some(command) = machine.poll_command() {
@@ -278,7 +284,7 @@ impl<M: Machine> Task<M> {
             }
         }
         self.timer.set(machine.poll_timeout().map(|(at, _)| at));
-        (!machine.is_over()).then(|| machine.backlog() < BACKLOG)
+        (!machine.is_over()).then(|| machine.backlog())
     }
 
     fn handle_event(&mut self, event: LinkEvent) {
