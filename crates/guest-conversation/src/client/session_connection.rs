@@ -1,9 +1,11 @@
 //! The conversation of a stored session: its stages, its read marker, its sign-in and its end.
 
 use std::fmt::Debug;
+use std::future::poll_fn;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use genesys_api::{Clock, EndReason, SessionStage};
@@ -162,7 +164,9 @@ impl SessionConnection {
             self.handle_token_event(&event);
             self.pending = Some(event);
         }
-        if let Some(stage) = self.pending.as_ref().and_then(Event::stage) {
+        if let Some(stage) = self.pending.as_ref().and_then(Event::stage)
+            && (stage > self.reached || self.storing.is_some())
+        {
             // boxed, since it is large and rare
             Box::pin(self.store_stage(stage)).await;
         }
@@ -172,8 +176,10 @@ impl SessionConnection {
                 let _ended = storing.await;
             }
             let storage = Arc::clone(&self.read_marker.storage);
-            let storing = tokio::spawn(async move { storage.store_activity(activity).await });
-            self.storing_activity = Some(storing);
+            let mut storing = Box::pin(async move { storage.store_activity(activity).await });
+            // most activities are of no use, which needs no task
+            let is_pending = poll_fn(|cx| Poll::Ready(storing.as_mut().poll(cx).is_pending())).await;
+            self.storing_activity = is_pending.then(|| tokio::spawn(storing));
         }
         match &self.pending {
             Some(Event::Message(message)) => self.read_marker.advance(message.at, &message.id),
