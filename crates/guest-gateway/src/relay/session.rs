@@ -312,10 +312,12 @@ impl Relay {
 
     /// Handles an event of the conversation. Returns the reason if the relay stops.
     pub fn handle_event(&mut self, event: Event, now: Now) -> Option<Stop> {
-        self.status.handle_event(&event, now);
+        let may_change = self.status.handle_event(&event, now);
         let stop = self.relay_event(event, now);
         self.replay.budget.warn(now.instant);
-        self.publish_status();
+        if may_change {
+            self.publish_status();
+        }
         stop
     }
 

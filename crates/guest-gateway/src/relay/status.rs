@@ -56,8 +56,8 @@ impl Status {
         }
     }
 
-    /// Applies an event of the conversation.
-    pub(super) fn handle_event(&mut self, event: &Event, now: Now) {
+    /// Applies an event of the conversation. Returns whether the status may have changed.
+    pub(super) fn handle_event(&mut self, event: &Event, now: Now) -> bool {
         match event {
             Event::Connection(event) => self.handle_connection_event(event, now),
             Event::Session(SessionEvent::Cleared) => self.state = ConversationState::Cleared,
@@ -70,13 +70,16 @@ impl Status {
             Event::Session(SessionEvent::Expiring { at }) => self.expires_at = *at,
             // a message extends the session, and continues a conversation that the agent has left
             event if event.stage().is_some() => {
-                self.expires_at = None;
-                if self.state == ConversationState::Ended {
+                let was_expiring = self.expires_at.take().is_some();
+                let had_ended = self.state == ConversationState::Ended;
+                if had_ended {
                     self.state = ConversationState::Open;
                 }
+                return was_expiring || had_ended;
             }
-            _ => {}
+            _ => return false,
         }
+        true
     }
 
     fn handle_connection_event(&mut self, event: &ConnectionEvent, now: Now) {
