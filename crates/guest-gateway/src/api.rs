@@ -56,6 +56,7 @@ pub(crate) use self::request::{Call, Caller, bearer_token, peer};
 pub(crate) use self::request_log::RequestLog;
 pub(crate) use self::sessions::socket_url;
 pub(crate) use self::transport::{CloseReason, GuestRequest, Outputs, frame_limiter, read_frame};
+pub(crate) use self::webhooks::{delivery_query, resume_webhook};
 use crate::checkpoints::Audit;
 use crate::demo_page::DemoPage;
 use crate::health::{Health, Reader};

@@ -49,7 +49,7 @@ pub use self::conversation::Conversation;
 pub use self::guests::GuestRequest;
 pub use self::lifecycle::Created;
 pub use self::organization::Organization;
-pub use self::party::Party;
+pub use self::party::{Party, WebhookParty};
 pub use self::rules::Rules;
 pub use self::webhooks::Registered;
 

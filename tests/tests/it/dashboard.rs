@@ -4,7 +4,7 @@ use genesys_api::SessionId;
 use guest_suite::NewGuest;
 use guest_suite::audit::{ActorKind, Draft, Entry};
 use guest_suite::payload::Choice;
-use guest_suite::store::EntryQuery;
+use guest_suite::store::{Change, EntryQuery};
 use guest_suite::webhook::EventName;
 
 use crate::admin::{TOKEN, send, world_with_token};
@@ -168,8 +168,8 @@ async fn dashboard_shows_sessions_live_and_the_timeline_of_one() {
 }
 
 #[tokio::test]
-async fn dashboard_sends_dead_deliveries_again() {
-    let Some((world, mut browser)) = open("the dashboard with a dead delivery").await else {
+async fn dashboard_manages_a_webhook() {
+    let Some((world, mut browser)) = open("the dashboard with a webhook").await else {
         return;
     };
     let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
@@ -182,24 +182,73 @@ async fn dashboard_sends_dead_deliveries_again() {
     world.clock.advance(std::time::Duration::from_secs(2));
     // both attempts and the snapshot
     crm.received(3).await;
+
     browser
-        .until("document.querySelector('#webhooks button')?.disabled === false")
+        .until("document.querySelector('#webhooks button') !== null")
         .await;
-    browser
-        .evaluate("document.querySelector('#webhooks button').focus()")
-        .await;
-    browser.press("Enter").await;
-    let sent = "1 sent again to GuestSessionCRMSync, 0 remain.";
-    shows(&mut browser, "replay-state", sent).await;
+    press(&mut browser, "#webhooks button").await;
+    shows(&mut browser, "delivery-summary", "None.").await;
+    browser.until("!document.getElementById('replay').disabled").await;
+    choose(&mut browser, "dead").await;
+    shows(&mut browser, "deliveries", "webmessaging.guestsession.created").await;
+    shows(&mut browser, "deliveries", "status 500 after").await;
+    check_looks(&mut browser, "webhook").await;
+
+    press(&mut browser, "#replay").await;
+    let sent = "GuestSessionCRMSync: 1 sent again, 0 remain.";
+    shows(&mut browser, "webhook-state", sent).await;
     let received = crm.received(4).await;
     assert_eq!(received[3].id(), received[0].id());
-    browser
-        .until("document.querySelector('#webhooks button').disabled")
-        .await;
+    browser.until("document.getElementById('replay').disabled").await;
     by_operator(&world, "webhook.replayed").await;
+    choose(&mut browser, "delivered").await;
+    shows(&mut browser, "deliveries", "status 204 after").await;
+
+    press(&mut browser, "#webhook [data-action=test]").await;
+    shows(&mut browser, "webhook-state", "Test event: status 204 after").await;
+    let test = crm.received(5).await[4].body();
+    assert_eq!(test["type"], EventName::Test.as_str());
+    by_operator(&world, "webhook.tested").await;
+
+    press(&mut browser, "#toggle").await;
+    shows(&mut browser, "webhook-state", "Paused.").await;
+    shows(&mut browser, "toggle", "Resume").await;
+    assert!(!suite.webhooks().await.unwrap()[0].subscription.enabled);
+    by_operator(&world, "webhook.updated").await;
+    press(&mut browser, "#toggle").await;
+    shows(&mut browser, "webhook-state", "Resumed.").await;
+    assert!(suite.webhooks().await.unwrap()[0].subscription.enabled);
+
+    press(&mut browser, "#rotate").await;
+    press(&mut browser, "#keep").await;
+    press(&mut browser, "#rotate").await;
+    press(&mut browser, "#confirm").await;
+    shows(&mut browser, "webhook-state", "The new secret is whsec_").await;
+    by_operator(&world, "webhook.secret_rotated").await;
+
+    let id = suite.webhooks().await.unwrap()[0].id.clone();
+    let removed = Change::RemoveWebhook(id).into();
+    world.gateway.store().commit(removed).await.unwrap();
+    browser.until("document.getElementById('webhook').hidden").await;
     browser.check_quiet();
     drop(browser);
     world.stop().await;
+}
+
+/// Presses a button with the keyboard.
+async fn press(browser: &mut Browser, selector: &str) {
+    let focus = format!("document.querySelector({selector:?}).focus()");
+    browser.evaluate(&focus).await;
+    browser.press("Enter").await;
+}
+
+/// Chooses the state of the deliveries.
+async fn choose(browser: &mut Browser, state: &str) {
+    let chosen = format!(
+        "(() => {{ const select = document.getElementById('delivery-state'); select.value = {state:?}; \
+         select.dispatchEvent(new Event('change')) }})()"
+    );
+    browser.evaluate(&chosen).await;
 }
 
 #[tokio::test]
@@ -212,13 +261,19 @@ async fn dashboard_routes_need_a_login() {
     ] {
         assert_eq!(send(&world, Call::get(path)).await.status, 401, "{path}");
     }
-    for path in ["/dashboard/verify", "/dashboard/webhooks/x/replay"] {
+    let deliveries = "/dashboard/webhooks/x/deliveries?state=dead";
+    assert_eq!(send(&world, Call::get(deliveries)).await.status, 401);
+    let actions = ["pause", "replay", "resume", "rotate", "test"];
+    let actions = actions.map(|action| format!("/dashboard/webhooks/x/{action}"));
+    for path in actions.iter().map(String::as_str).chain(["/dashboard/verify"]) {
         assert_eq!(send(&world, Call::post(path)).await.status, 401, "{path}");
     }
     for id in ["unknown", "0190f0a0-0000-7000-8000-000000000000"] {
         let session = Call::get(&format!("/dashboard/sessions/{id}"));
         let replay = Call::post(&format!("/dashboard/webhooks/{id}/replay"));
-        for call in [session, replay] {
+        let unknown = Call::post(&format!("/dashboard/webhooks/{id}/unknown"));
+        let deliveries = Call::get(&format!("/dashboard/webhooks/{id}/deliveries?state=dead"));
+        for call in [session, replay, unknown, deliveries] {
             assert_eq!(send(&world, call.bearer(TOKEN)).await.status, 404, "{id}");
         }
     }

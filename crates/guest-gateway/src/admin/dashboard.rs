@@ -1,7 +1,8 @@
-//! The dashboard: the figures of this gateway, live, and the timeline of one session.
+//! The dashboard: the figures of this gateway, live, the timeline of one session, and the webhooks.
 
 mod chart;
 mod snapshot;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use genesys_api::{EndReason, SessionId, WebhookId, error_chain, rfc3339};
+use genesys_api::{EndReason, SessionId, error_chain, rfc3339};
 use guest_conversation::timeline::Timeline;
 use guest_sessions::{AuditQuery, ErrorCode};
 use guest_suite::store::StoreErrorKind;
@@ -40,7 +41,7 @@ pub(super) fn routes() -> Router<Admin> {
         .route("/dashboard/events", get(watch))
         .route("/dashboard/sessions/{id}", get(show_session))
         .route("/dashboard/verify", post(verify))
-        .route("/dashboard/webhooks/{id}/replay", post(replay))
+        .merge(webhooks::routes())
 }
 
 /// Sends a snapshot each second, until the page or the login is gone.
@@ -108,19 +109,6 @@ async fn draw(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Re
 async fn verify(State(admin): State<Admin>) -> StatusCode {
     admin.app.direct.audit_log().monitor().verify_now();
     StatusCode::ACCEPTED
-}
-
-/// Sends the dead deliveries of a webhook again.
-async fn replay(
-    State(admin): State<Admin>,
-    Extension(operator): Extension<Operator>,
-    Path(id): Path<String>,
-) -> Result<Response, Refusal> {
-    let id: WebhookId = id
-        .parse()
-        .map_err(|_| Refusal::new(ErrorCode::NotFound, "invalid webhook id: no webhook has it"))?;
-    let replayed = admin.app.direct.operator_replay(operator.actor(), &id).await?;
-    Ok(json_answer(StatusCode::OK, &replayed))
 }
 
 /// The audit entries of a session, the events of its connection, and why it disconnected. The read is audited.

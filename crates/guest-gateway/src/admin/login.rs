@@ -55,6 +55,10 @@ impl Operator {
     pub(crate) fn actor(&self) -> Actor {
         Actor::operator(&self.name)
     }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 /// The credentials of operators.

@@ -14,7 +14,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// The files of the pages, which need no login, with their media types.
-const FILES: [(&str, &str, &str); 6] = [
+const FILES: [(&str, &str, &str); 8] = [
     (
         "/admin.css",
         "text/css; charset=utf-8",
@@ -29,6 +29,8 @@ const FILES: [(&str, &str, &str); 6] = [
     ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
     ("/login.js", SCRIPT, include_str!("page/login.js")),
     ("/logout.js", SCRIPT, include_str!("page/logout.js")),
+    ("/render.js", SCRIPT, include_str!("dashboard/render.js")),
+    ("/webhook.js", SCRIPT, include_str!("dashboard/webhook.js")),
 ];
 
 pub(super) fn routes() -> Router<Admin> {

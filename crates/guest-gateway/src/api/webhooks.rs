@@ -4,8 +4,9 @@ use axum::response::{IntoResponse, Response};
 use genesys_api::WebhookId;
 use guest_sessions::{
     DeliveryPageQuery, DeliveryState, DetailCode, PreviewBody, ReplayBody, SubscriptionBody, UnknownState,
-    WebhookList,
+    Webhook, WebhookList,
 };
+use guest_suite::direct::WebhookParty;
 use http::StatusCode;
 use url::form_urlencoded;
 use webhook::Subscription;
@@ -83,12 +84,21 @@ pub(super) async fn pause(call: Call) -> Result<Response, Refusal> {
 pub(super) async fn resume(call: Call) -> Result<Response, Refusal> {
     let caller = call.admit(WEBHOOKS).await?;
     let id = call.id()?;
-    let direct = &call.app.direct;
-    let mut wanted = direct.webhook(&caller.client, &id).await?.subscription;
-    wanted.enabled = true;
-    check_network(&call.app, &wanted).await?;
-    let resumed = direct.enable_webhook(&caller.client, &id, true).await?;
+    let party = WebhookParty::Client(&caller.client);
+    let resumed = resume_webhook(&call.app, party, &id).await?;
     Ok(json_answer(StatusCode::OK, &resumed))
+}
+
+/// Resumes a webhook, unless nothing could be delivered to it.
+pub(crate) async fn resume_webhook(
+    app: &App,
+    party: WebhookParty<'_>,
+    id: &WebhookId,
+) -> Result<Webhook, Refusal> {
+    let mut wanted = app.direct.webhook(party, id).await?.subscription;
+    wanted.enabled = true;
+    check_network(app, &wanted).await?;
+    Ok(app.direct.enable_webhook(party, id, true).await?)
 }
 
 pub(super) async fn test(call: Call) -> Result<Response, Refusal> {
@@ -113,12 +123,13 @@ pub(super) async fn preview(mut call: Call) -> Result<Response, Refusal> {
 pub(super) async fn list_deliveries(call: Call) -> Result<Response, Refusal> {
     let caller = call.admit(WEBHOOKS).await?;
     let id = call.id()?;
-    let query = page_query(call.request.uri().query().unwrap_or_default())?;
+    let query = delivery_query(call.request.uri().query().unwrap_or_default())?;
     let page = call.app.direct.deliveries(&caller.client, &id, query).await?;
     Ok(json_answer(StatusCode::OK, &page))
 }
 
-fn page_query(query: &str) -> Result<DeliveryPageQuery, Refusal> {
+/// Parses the query of a page of deliveries.
+pub(crate) fn delivery_query(query: &str) -> Result<DeliveryPageQuery, Refusal> {
     let refusal = |detail: DetailCode, name: &str, message: &str| {
         Refusal::new(detail.error_code(), message).detail(detail.as_str(), name)
     };

@@ -1,6 +1,6 @@
 //! The deliveries to webhooks as their owner sees them: state, attempts, replay, test.
 
-use audit::{Actor, Outcome};
+use audit::Outcome;
 use bytes::Bytes;
 use genesys_api::{WebhookId, entropy};
 use guest_sessions::{
@@ -16,6 +16,7 @@ use webhook::{Dispatcher, EventBody, EventName, MessageId};
 
 use super::Direct;
 use super::deliveries::parse;
+use super::party::WebhookParty;
 use super::session_row::SessionRow;
 use super::update::Mutation;
 use crate::Error;
@@ -27,11 +28,11 @@ impl Direct {
     /// [`ErrorCode::NotFound`], or the store's.
     pub async fn deliveries(
         &self,
-        owner: &str,
+        party: impl Into<WebhookParty<'_>>,
         id: &WebhookId,
         query: DeliveryPageQuery,
     ) -> Result<DeliveryPage, Error> {
-        self.stored_webhook(owner, id).await?;
+        self.stored_webhook(party.into(), id).await?;
         let state = match query.state {
             DeliveryState::Delivered => guest_store::DeliveryState::Delivered,
             DeliveryState::Dead => guest_store::DeliveryState::Dead,
@@ -51,8 +52,13 @@ impl Direct {
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`], or the store's.
-    pub async fn delivery(&self, owner: &str, id: &WebhookId, delivery: &str) -> Result<DeliveryInfo, Error> {
-        self.stored_webhook(owner, id).await?;
+    pub async fn delivery(
+        &self,
+        party: impl Into<WebhookParty<'_>>,
+        id: &WebhookId,
+        delivery: &str,
+    ) -> Result<DeliveryInfo, Error> {
+        self.stored_webhook(party.into(), id).await?;
         let found = self
             .select(id, DeliverySelect::Id(delivery.to_owned()), 1)
             .await?;
@@ -67,44 +73,42 @@ impl Direct {
     /// store's.
     pub async fn replay_delivery(
         &self,
-        owner: &str,
+        party: impl Into<WebhookParty<'_>>,
         id: &WebhookId,
         delivery: &str,
     ) -> Result<Replayed, Error> {
-        self.delivery(owner, id, delivery).await?;
+        let party = party.into();
+        self.delivery(party, id, delivery).await?;
         let replay = Replay::Id(delivery.to_owned());
-        let replayed = self.replay(Actor::client(owner), id, replay).await?;
+        let replayed = self.replay(party, id, replay).await?;
         match replayed.replayed {
             0 => Err(ErrorCode::WebhookReplayRefused.into()),
             _ => Ok(replayed),
         }
     }
 
-    /// Sends the dead deliveries of an owner's webhook again whose events occurred at `since` or later, as far as its queue
-    /// has room.
+    /// Sends the dead deliveries of a webhook again whose events occurred at `since` or later, as far as its queue has room.
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`], or the store's.
     pub async fn replay_deliveries(
         &self,
-        owner: &str,
+        party: impl Into<WebhookParty<'_>>,
         id: &WebhookId,
         since: Option<time::OffsetDateTime>,
     ) -> Result<Replayed, Error> {
-        self.stored_webhook(owner, id).await?;
-        self.replay(Actor::client(owner), id, Replay::Dead(since)).await
+        let party = party.into();
+        self.stored_webhook(party, id).await?;
+        self.replay(party, id, Replay::Dead(since)).await
     }
 
-    /// Sends all dead deliveries of any webhook again, for an operator.
-    ///
-    /// # Errors
-    /// [`ErrorCode::NotFound`], or the store's.
-    pub async fn operator_replay(&self, actor: Actor, id: &WebhookId) -> Result<Replayed, Error> {
-        self.replay(actor, id, Replay::Dead(None)).await
-    }
-
-    async fn replay(&self, actor: Actor, id: &WebhookId, replay: Replay) -> Result<Replayed, Error> {
-        let mut entry = self.webhook_draft(actor, "webhook.replayed", id);
+    async fn replay(
+        &self,
+        party: WebhookParty<'_>,
+        id: &WebhookId,
+        replay: Replay,
+    ) -> Result<Replayed, Error> {
+        let mut entry = self.webhook_draft(party.actor(), "webhook.replayed", id);
         match &replay {
             Replay::Id(delivery) => entry = entry.detail("delivery", delivery.as_str()),
             Replay::Dead(Some(since)) => entry = entry.detail("since", genesys_api::rfc3339(*since)),
@@ -131,10 +135,11 @@ impl Direct {
     pub async fn test_webhook(
         &self,
         dispatcher: &Dispatcher,
-        owner: &str,
+        party: impl Into<WebhookParty<'_>>,
         id: &WebhookId,
     ) -> Result<AttemptInfo, Error> {
-        let known = self.stored_webhook(owner, id).await?;
+        let party = party.into();
+        let known = self.stored_webhook(party, id).await?;
         let (subscription, keys) = parse(&known).map_err(|_| StoreErrorKind::Corrupt)?;
         let body = test_event(id, self.clock().now().utc);
         let message = MessageId::generate(entropy::bytes());
@@ -144,7 +149,7 @@ impl Direct {
         let is_success = outcome
             .status()
             .is_some_and(|status| (200..300).contains(&status));
-        let entry = self.webhook_draft(Actor::client(owner), "webhook.tested", id);
+        let entry = self.webhook_draft(party.actor(), "webhook.tested", id);
         let outcome = if is_success { Outcome::Ok } else { Outcome::Error };
         self.commit(entry.outcome(outcome).into()).await?;
         Ok(attempt_info(attempt, true))
@@ -161,7 +166,7 @@ impl Direct {
         id: &WebhookId,
         of: &PreviewBody,
     ) -> Result<WebhookPreview, Error> {
-        let known = self.stored_webhook(owner, id).await?;
+        let known = self.stored_webhook(owner.into(), id).await?;
         let (subscription, _) = parse(&known).map_err(|_| StoreErrorKind::Corrupt)?;
         let record = match of {
             PreviewBody::Session(session) => self.load(owner, session).await?,

@@ -1,7 +1,7 @@
-//! The party that changes a session.
+//! The parties that change sessions and webhooks.
 
 use audit::Actor;
-use guest_store::Session;
+use guest_store::{Session, Webhook};
 
 /// The party that changes a session, and the actor of the audit entry.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,45 @@ impl<'a> From<&'a str> for Party<'a> {
 
 /// An API client, by its id.
 impl<'a> From<&'a String> for Party<'a> {
+    fn from(client: &'a String) -> Self {
+        Self::Client(client)
+    }
+}
+
+/// The party that manages a webhook, and the actor of the audit entry.
+#[derive(Clone, Copy, Debug)]
+pub enum WebhookParty<'a> {
+    /// The API client that owns the webhook, by its id.
+    Client(&'a str),
+    /// An operator by name, who manages the webhooks of all API clients.
+    Operator(&'a str),
+}
+
+impl WebhookParty<'_> {
+    pub(super) fn manages(self, webhook: &Webhook) -> bool {
+        match self {
+            Self::Client(owner) => webhook.owner == owner,
+            Self::Operator(_) => true,
+        }
+    }
+
+    pub(super) fn actor(self) -> Actor {
+        match self {
+            Self::Client(owner) => Actor::client(owner),
+            Self::Operator(name) => Actor::operator(name),
+        }
+    }
+}
+
+/// An API client, by its id.
+impl<'a> From<&'a str> for WebhookParty<'a> {
+    fn from(client: &'a str) -> Self {
+        Self::Client(client)
+    }
+}
+
+/// An API client, by its id.
+impl<'a> From<&'a String> for WebhookParty<'a> {
     fn from(client: &'a String) -> Self {
         Self::Client(client)
     }

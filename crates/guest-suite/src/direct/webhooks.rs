@@ -10,6 +10,7 @@ use webhook::{Secret, Subscription};
 
 use super::Direct;
 use super::deliveries::parse;
+use super::party::WebhookParty;
 use super::signing_keys::SigningKeys;
 use super::update::{Mutation, is_conflict};
 use crate::Error;
@@ -54,7 +55,10 @@ impl Direct {
         let id = WebhookId::from(entropy::ordered_uuid(self.clock().now().utc));
         let keys = SigningKeys::new(secret.clone());
         let row = row(id, owner, &wanted, keys.to_text());
-        match self.put_webhook("webhook.registered", row, None, request).await {
+        match self
+            .put_webhook(owner.into(), "webhook.registered", row, None, request)
+            .await
+        {
             // another task registered the name first, perhaps with the same content
             Err(error @ Error::Refused(ErrorCode::WebhookNameInUse)) => {
                 self.find_webhook(owner, &wanted).await?.map(known).ok_or(error)
@@ -76,12 +80,16 @@ impl Direct {
         self.with_statuses(rows).await
     }
 
-    /// Returns a webhook of `owner` with its status, without its secret.
+    /// Returns a webhook with its status, without its secret.
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`], or the store's.
-    pub async fn webhook(&self, owner: &str, id: &WebhookId) -> Result<Webhook, Error> {
-        let row = self.stored_webhook(owner, id).await?;
+    pub async fn webhook(
+        &self,
+        party: impl Into<WebhookParty<'_>>,
+        id: &WebhookId,
+    ) -> Result<Webhook, Error> {
+        let row = self.stored_webhook(party.into(), id).await?;
         Ok(self.with_statuses(vec![row]).await?.remove(0))
     }
 
@@ -101,9 +109,15 @@ impl Direct {
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`], or the store's.
-    pub async fn enable_webhook(&self, owner: &str, id: &WebhookId, enabled: bool) -> Result<Webhook, Error> {
+    pub async fn enable_webhook(
+        &self,
+        party: impl Into<WebhookParty<'_>>,
+        id: &WebhookId,
+        enabled: bool,
+    ) -> Result<Webhook, Error> {
+        let party = party.into();
         loop {
-            let known = self.stored_webhook(owner, id).await?;
+            let known = self.stored_webhook(party, id).await?;
             let before = subscription(&known)?;
             if (known.enabled, before.enabled) == (enabled, enabled) {
                 return shown(&known);
@@ -112,10 +126,10 @@ impl Direct {
             let shown_before = shown(&known)?;
             let changed = WebhookRow {
                 version: known.version,
-                ..row(known.id, owner, &wanted, known.secrets)
+                ..row(known.id, &known.owner, &wanted, known.secrets)
             };
             match self
-                .put_webhook("webhook.updated", changed, Some(shown_before), None)
+                .put_webhook(party, "webhook.updated", changed, Some(shown_before), None)
                 .await
             {
                 Err(error) if is_conflict(&error) => {}
@@ -131,12 +145,13 @@ impl Direct {
     /// [`ErrorCode::NotFound`], [`ErrorCode::WebhookNameInUse`], [`ErrorCode::WebhookRotationLimit`], or the store's.
     pub async fn replace_webhook(
         &self,
-        owner: &str,
+        party: impl Into<WebhookParty<'_>>,
         id: &WebhookId,
         wanted: Subscription,
     ) -> Result<Webhook, Error> {
+        let party = party.into();
         loop {
-            let known = self.stored_webhook(owner, id).await?;
+            let known = self.stored_webhook(party, id).await?;
             let before = shown(&known).ok();
             let signature = before.as_ref().map(|before| before.subscription.signature);
             let is_rotated = signature.is_some_and(|signature| signature != wanted.signature);
@@ -147,9 +162,12 @@ impl Direct {
             };
             let replaced = WebhookRow {
                 version: known.version,
-                ..row(known.id, owner, &wanted, secrets)
+                ..row(known.id, &known.owner, &wanted, secrets)
             };
-            match self.put_webhook("webhook.updated", replaced, before, None).await {
+            match self
+                .put_webhook(party, "webhook.updated", replaced, before, None)
+                .await
+            {
                 // it was disabled or replaced meanwhile
                 Err(error) if is_conflict(&error) => {}
                 result => {
@@ -166,9 +184,14 @@ impl Direct {
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`], [`ErrorCode::WebhookRotationLimit`] if ten replaced secrets still sign, or the store's.
-    pub async fn rotate_webhook_secret(&self, owner: &str, id: &WebhookId) -> Result<Webhook, Error> {
+    pub async fn rotate_webhook_secret(
+        &self,
+        party: impl Into<WebhookParty<'_>>,
+        id: &WebhookId,
+    ) -> Result<Webhook, Error> {
+        let party = party.into();
         loop {
-            let known = self.stored_webhook(owner, id).await?;
+            let known = self.stored_webhook(party, id).await?;
             let signature = subscription(&known)?.signature;
             let secret = signature.generate(entropy::bytes());
             let rotated = WebhookRow {
@@ -176,7 +199,7 @@ impl Direct {
                 ..known
             };
             match self
-                .put_webhook("webhook.secret_rotated", rotated, None, None)
+                .put_webhook(party, "webhook.secret_rotated", rotated, None, None)
                 .await
             {
                 Err(error) if is_conflict(&error) => {}
@@ -234,10 +257,15 @@ impl Direct {
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`], or the store's.
-    pub async fn remove_webhook(&self, owner: &str, id: &WebhookId) -> Result<(), Error> {
-        let known = self.stored_webhook(owner, id).await?;
+    pub async fn remove_webhook(
+        &self,
+        party: impl Into<WebhookParty<'_>>,
+        id: &WebhookId,
+    ) -> Result<(), Error> {
+        let party = party.into();
+        let known = self.stored_webhook(party, id).await?;
         self.commit(Mutation {
-            entries: vec![self.webhook_draft(Actor::client(owner), "webhook.removed", id)],
+            entries: vec![self.webhook_draft(party.actor(), "webhook.removed", id)],
             ..Change::RemoveWebhook(known.id).into()
         })
         .await
@@ -260,9 +288,14 @@ impl Direct {
         Ok(Registered { webhook, is_new })
     }
 
-    pub(super) async fn stored_webhook(&self, owner: &str, id: &WebhookId) -> Result<WebhookRow, Error> {
-        let mut rows = self.rows(owner).await?.into_iter();
-        Ok(rows.find(|row| row.id == *id).ok_or(ErrorCode::NotFound)?)
+    pub(super) async fn stored_webhook(
+        &self,
+        party: WebhookParty<'_>,
+        id: &WebhookId,
+    ) -> Result<WebhookRow, Error> {
+        let mut rows = self.store().webhooks().await?.into_iter();
+        let found = rows.find(|row| row.id == *id && party.manages(row));
+        Ok(found.ok_or(ErrorCode::NotFound)?)
     }
 
     pub(super) async fn rows(&self, owner: &str) -> Result<Vec<WebhookRow>, Error> {
@@ -284,13 +317,14 @@ impl Direct {
     /// Stores a webhook in place of the one `before`, if there is one that can be read.
     async fn put_webhook(
         &self,
+        party: WebhookParty<'_>,
         action: &'static str,
         row: WebhookRow,
         before: Option<Webhook>,
         request: Option<KeyedRequest>,
     ) -> Result<Webhook, Error> {
         let stored = shown(&row)?;
-        let mut entry = self.webhook_draft(Actor::client(row.owner.as_str()), action, &row.id);
+        let mut entry = self.webhook_draft(party.actor(), action, &row.id);
         if let Some(before) = before {
             let changed = stored.subscription.changed_fields(&before.subscription);
             entry = entry.detail("changed", audit::Value::from_iter(changed));

@@ -1,6 +1,8 @@
 // Renders the snapshots of the gateway, and the timeline of a session.
 
-const CSRF = { "x-guest-sessions-csrf": "1" };
+import { CSRF, clockTime, element, make, number, write, writePairs, writeRows, writeState } from "./render.js";
+import { openWebhook, updateWebhook } from "./webhook.js";
+
 const CONNECTIONS = {
   live: "Live",
   connecting: "Connecting",
@@ -16,55 +18,8 @@ const STAGES = {
   first_guest_message: "First message of the guest",
   first_reply: "First reply",
 };
-const element = (id) => document.getElementById(id);
-const number = new Intl.NumberFormat("en");
 const rate = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const share = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
-
-/** Makes an element with a text or children. */
-function make(name, content = [], className = "") {
-  const made = document.createElement(name);
-  made.append(...[content].flat());
-  if (className) made.className = className;
-  return made;
-}
-
-/** Changes a text only if it differs, so that a screen reader announces changes alone. */
-function write(target, text) {
-  if (target.textContent !== text) target.textContent = text;
-}
-
-function writeState(target, text, kind) {
-  write(target, text);
-  target.className = `state ${kind}`;
-}
-
-/** Writes pairs into a list of terms, whose elements stay. */
-function writePairs(list, pairs) {
-  while (list.children.length > pairs.length) list.lastChild.remove();
-  pairs.forEach(([term, value], at) => {
-    const row = list.children[at] ?? list.appendChild(make("div", [make("dt"), make("dd")]));
-    write(row.firstChild, term);
-    write(row.lastChild, value);
-  });
-}
-
-/** Writes cells into a table, whose rows stay. The first cell of a row is its header. */
-function writeRows(body, rows) {
-  while (body.children.length > rows.length) body.lastChild.remove();
-  rows.forEach((cells, at) => {
-    const row = body.children[at] ?? body.appendChild(make("tr"));
-    cells.forEach(({ text, className = "" }, column) => {
-      let cell = row.children[column];
-      if (!cell) {
-        cell = row.appendChild(make(column === 0 ? "th" : "td"));
-        if (column === 0) cell.scope = "row";
-      }
-      cell.className = className;
-      if (text !== undefined) write(cell, text);
-    });
-  });
-}
 
 /** Writes a bar into a cell of a table, in place of the earlier one, and a text below it. */
 function writeBar(cell, part, whole, text) {
@@ -76,8 +31,6 @@ function writeBar(cell, part, whole, text) {
 
 const numeric = (value) => ({ text: typeof value === "number" ? number.format(value) : value, className: "number" });
 const percent = (value) => (value === null ? "–" : share.format(value));
-const clockTime = (time) => `${time.slice(0, 10)} ${time.slice(11, 19)} UTC`;
-
 /** A duration for people. */
 function span(ms) {
   if (ms < 1_000) return `${Math.round(ms)} ms`;
@@ -234,20 +187,11 @@ function renderWebhooks({ webhooks, oldestEventAt, at }) {
   );
   webhooks.forEach((webhook, at) => {
     const cell = element("webhooks").children[at].lastChild;
-    const button = cell.firstChild ?? cell.appendChild(make("button", "Replay", "plain"));
-    button.setAttribute("aria-label", `Replay the dead deliveries of ${webhook.name}`);
-    button.disabled = !webhook.hasDead;
-    button.onclick = () => replay(webhook);
+    const button = cell.firstChild ?? cell.appendChild(make("button", "Open", "plain"));
+    button.setAttribute("aria-label", `Open ${webhook.name}`);
+    button.onclick = () => openWebhook(webhook);
   });
-}
-
-/** Sends the dead deliveries of a webhook again. */
-async function replay({ id, name }) {
-  const request = { method: "POST", headers: CSRF };
-  const answer = await fetch(`/dashboard/webhooks/${encodeURIComponent(id)}/replay`, request).catch(() => null);
-  const body = answer?.ok ? await answer.json().catch(() => null) : null;
-  const sent = body && `${number.format(body.replayed)} sent again to ${name}, ${number.format(body.remaining)} remain.`;
-  write(element("replay-state"), sent ?? `The gateway did not send the deliveries of ${name} again.`);
+  updateWebhook(webhooks);
 }
 
 function renderAudit({ entries, checkpoint, state, verified }) {
