@@ -21,6 +21,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::Semaphore;
 
+use self::dashboard::Snapshots;
 pub(crate) use self::login::Login;
 use crate::api::{self, App, Listener, Refusal};
 use crate::health::Reader;
@@ -35,6 +36,7 @@ pub(crate) struct Admin {
     reloader: Arc<Reloader>,
     /// Slots of pages that watch the dashboard.
     watchers: Arc<Semaphore>,
+    snapshots: Arc<Snapshots>,
     /// The URL by which browsers reach it.
     url: Host,
 }
@@ -52,6 +54,7 @@ impl Admin {
             login,
             reloader,
             watchers: Arc::new(Semaphore::new(dashboard::WATCHERS)),
+            snapshots: Arc::default(),
             url,
         }
     }

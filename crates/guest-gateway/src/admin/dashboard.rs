@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use genesys_api::{EndReason, SessionId, error_chain, rfc3339};
+use genesys_api::{EndReason, SessionId, rfc3339};
 use guest_conversation::timeline::Timeline;
 use guest_sessions::{AuditQuery, ErrorCode};
 use guest_suite::store::StoreErrorKind;
@@ -23,14 +23,14 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+pub(super) use self::snapshot::Snapshots;
 use super::Admin;
 use super::login::Operator;
 use crate::api::{Refusal, json_answer};
-use crate::spa::{event_stream, frame_event};
+use crate::spa::event_stream;
 
-/// Pages that watch at the same time. Our choice: each reads the counters once a second.
+/// Pages that watch at the same time. Our choice.
 pub(super) const WATCHERS: usize = 16;
-const INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time for a page to take a snapshot.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -69,13 +69,9 @@ async fn watch(
 async fn send_snapshots(admin: &Admin, operator: &Operator, events: mpsc::Sender<Bytes>) {
     let clock = &admin.app.clock;
     while admin.login.is_in_force(operator, clock.now().instant) {
-        let snapshot = match snapshot::read(&admin.app).await {
-            Ok(snapshot) => snapshot,
-            Err(error) => json!({ "problem": error_chain(&error) }),
-        };
-        let sent = events.send(frame_event(&snapshot.to_string()));
+        let sent = events.send(admin.snapshots.event(&admin.app).await);
         match tokio::time::timeout(WRITE_TIMEOUT, sent).await {
-            Ok(Ok(())) => clock.sleep(INTERVAL).await,
+            Ok(Ok(())) => clock.sleep(snapshot::INTERVAL).await,
             _ => return,
         }
     }
