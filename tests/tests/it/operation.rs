@@ -17,7 +17,7 @@ use crate::api::{Api, Call, SESSIONS, path_of};
 use crate::cli::{EXAMPLE_CHANNEL, EXAMPLE_CLIENT, Example, Serving};
 use crate::guests::until;
 use crate::page::{Page, soon};
-use crate::process::command;
+use crate::process::{Process, command};
 use crate::proxy::ClosedPort;
 use crate::world::{ORIGIN, World};
 
@@ -416,6 +416,35 @@ async fn second_signal_stops_a_drain_at_once() {
         "{}",
         ended.err
     );
+}
+
+#[tokio::test]
+async fn signal_during_the_start_ends_it() {
+    let example = Example::new();
+    let config = example.write();
+    assert_eq!(example.serve().await.process.interrupt().await.code, Some(0));
+    let store = std::fs::read_dir(example.folder.path()).unwrap();
+    let mut files = store.map(|file| file.unwrap().path());
+    let path = files
+        .find(|path| path.extension().is_some_and(|name| name == "db"))
+        .unwrap();
+    // the start waits for this transaction
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let process = Process::start(command(["serve", "--config", &config]));
+    let descriptors = format!("/proc/{}/fd", process.id());
+    until(async || {
+        let open = std::fs::read_dir(&descriptors).into_iter().flatten().flatten();
+        open.filter_map(|file| file.path().read_link().ok())
+            .any(|file| file == path)
+    })
+    .await;
+    process.signal("TERM");
+    let ended = process.ended().await;
+    let is_named = ended
+        .error_line()
+        .contains("stopped by a signal before the start");
+    assert_eq!((ended.code, is_named), (Some(1), true), "{}", ended.err);
 }
 
 #[tokio::test]

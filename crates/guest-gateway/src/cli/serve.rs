@@ -46,11 +46,19 @@ impl Options {
 }
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
+    // a SIGHUP during the start reloads after it
+    let mut hangup = hangup()?;
     let config = options.sources.read()?;
-    let (mut interrupt, mut hangup) = (Interrupt::listen()?, hangup()?);
+    let mut interrupt = Interrupt::listen()?;
     raise_limits();
+    let started = tokio::select! {
+        started = Gateway::start(config, Clock::system()) => started,
+        // opening a large store can take long
+        () = interrupt.received_to_end() => {
+            return Err(Failure::failed("stopped by a signal before the start: nothing was served"));
+        }
+    };
     // a gateway that cannot start has an invalid configuration
-    let started = Gateway::start(config, Clock::system()).await;
     let gateway = started.map_err(|error| Failure::usage(error_chain(&error)))?;
     #[cfg(feature = "otlp")]
     let exporting = options
