@@ -83,6 +83,10 @@ impl Direct {
                 () = self.shared.events.notified() => deliver_at = Some(now),
                 Some(ended) = deliveries.join_next() => {
                     log_panic(ended);
+                    // one lease for all that ended: each is a transaction
+                    while let Some(ended) = deliveries.try_join_next() {
+                        log_panic(ended);
+                    }
                     deliver_at = Some(now);
                 }
                 Some(ended) = expiry.join_next() => if !matches!(ended, Ok(Ok(_))) {
