@@ -198,22 +198,32 @@ impl Simulation {
 
     /// Lets time pass as a driver does: never past a deadline.
     fn pass(&mut self, mut time: Duration) {
+        let mut handled = None;
         while !time.is_zero() {
             let due = self.peer.conversation.poll_timeout();
             let step = due.map_or(time, |(at, _)| {
                 at.saturating_duration_since(self.peer.now.instant).min(time)
             });
-            if let Some((at, reason)) = due {
-                assert!(
-                    at > self.peer.now.instant || reason == Reason::Reconnect,
-                    "{reason:?} is due and was not handled"
-                );
-            }
+            let overdue =
+                due.filter(|(at, reason)| *at <= self.peer.now.instant && *reason != Reason::Reconnect);
+            assert!(
+                overdue.is_none() || overdue != handled,
+                "{overdue:?} was not handled"
+            );
+            handled = overdue;
             self.peer.pass(step);
             time -= step;
             self.settle();
         }
     }
+}
+
+#[test]
+fn end_without_delay_closes_at_once() {
+    let mut simulation = Simulation::new();
+    simulation.input(&Input::EndWithin(0));
+    simulation.pass(Duration::from_secs(2));
+    assert!(simulation.peer.conversation.state().is_over());
 }
 
 fn windows_hold(times: &[Instant], limit: usize, period: Duration) -> bool {
