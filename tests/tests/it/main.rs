@@ -83,8 +83,6 @@ mod receivers;
 #[cfg(test)]
 mod reevaluation;
 #[cfg(test)]
-mod request_load;
-#[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod rfc6455;

@@ -1,7 +1,11 @@
 //! A gateway in operation: readiness, logs, reload, and the messages to systemd.
 
+use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use genesys_api::error_chain;
 use genesys_http::{Client, Tls};
 use http::{Method, StatusCode};
 use secrecy::ExposeSecret as _;
@@ -15,8 +19,13 @@ use crate::guests::until;
 use crate::page::{Page, soon};
 use crate::process::{Process, command};
 use crate::proxy::ClosedPort;
-use crate::request_load::{Load, repetitions};
 use crate::world::{ORIGIN, World};
+
+/// Repetitions of a test, of which the environment may have more.
+pub(crate) fn repetitions(variable: &str, default: u32) -> u32 {
+    let set = std::env::var(variable).ok();
+    set.and_then(|text| text.parse().ok()).unwrap_or(default)
+}
 
 fn http() -> Client {
     Client::builder(Tls::system().unwrap()).build()
@@ -307,6 +316,60 @@ async fn reload_changes_the_limit_of_connections_of_an_address() {
         until(async || status().await.as_deref() == Some(expected)).await;
     }
     assert_eq!(serving.process.interrupt().await.code, Some(0));
+}
+
+/// Requests of several tasks until it is stopped. Each must succeed.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+impl Load {
+    /// Sends this `GET`. With `refusable`, a connection may be refused.
+    pub(crate) fn start(url: &str, token: &str, path: &str, refusable: bool) -> Self {
+        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let api = Api::without_token(http(), url.to_owned());
+            let call = Call::get(path).bearer(token);
+            let (stop, sent) = (stop.clone(), sent.clone());
+            tasks.spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    match api.try_send(call.clone()).await {
+                        Ok(answer) => {
+                            assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+                            sent.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(error) => assert!(refusable && is_refused(&error), "{}", error_chain(&error)),
+                    }
+                }
+            });
+        }
+        Self { stop, sent, tasks }
+    }
+
+    /// Waits until some more requests have succeeded.
+    pub(crate) async fn progress(&self) {
+        let before = self.sent.load(Ordering::Relaxed);
+        until(async || self.sent.load(Ordering::Relaxed) > before + 4).await;
+    }
+
+    /// Returns the number of requests that succeeded.
+    pub(crate) async fn stop(mut self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap();
+        }
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether nothing listens at the address.
+fn is_refused(error: &genesys_http::Error) -> bool {
+    let sources = std::iter::successors(error.source(), |&error| error.source());
+    let mut refusals = sources.filter_map(|error| error.downcast_ref::<std::io::Error>());
+    refusals.any(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,10 +27,10 @@ use crate::conversation::world_at;
 use crate::crm::{Crm, subscription};
 use crate::genesys::Genesys;
 use crate::guests::{answered, newcomer, next, page_origin, talk, until};
+use crate::operation::{Load, repetitions};
 use crate::page::{Page, Received, handshake, soon, upgrade};
 use crate::process::{Process, command, program};
 use crate::proxy::ClosedPort;
-use crate::request_load::{Load, repetitions};
 use crate::world::{CLIENT, World, configuration, remote, simulator};
 
 fn counts(snapshot: &Snapshot) -> (u64, u64, u64, Vec<u64>) {
