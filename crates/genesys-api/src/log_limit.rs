@@ -1,21 +1,22 @@
 //! A limit of log lines for faults that repeat.
 
+use std::collections::HashMap;
+use std::panic::Location;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A limit of one log line in an interval, for faults that every message or request repeats. It counts those that are not
-/// logged.
+/// logged. Each place in the source has a limit of its own, so that a frequent fault hides no other one.
 #[derive(Debug)]
 pub struct LogLimit {
     interval: Duration,
-    state: Mutex<State>,
+    last: Mutex<HashMap<&'static Location<'static>, Line>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// Time of the last line.
-    last: Option<Instant>,
-    /// Faults since the last line.
+#[derive(Debug)]
+struct Line {
+    at: Instant,
+    /// Faults since then.
     unlogged: u64,
 }
 
@@ -25,21 +26,27 @@ impl LogLimit {
     pub fn new(interval: Duration) -> Self {
         Self {
             interval,
-            state: Mutex::default(),
+            last: Mutex::default(),
         }
     }
 
-    /// Returns the number of faults since the last line that were not logged, if this one is to be logged at `now`.
+    /// Returns the number of faults since the last line of the caller that were not logged, if this one is to be logged at
+    /// `now`.
     #[must_use]
+    #[track_caller]
     pub fn admit(&self, now: Instant) -> Option<u64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_early = |last| now.saturating_duration_since(last) < self.interval;
-        if state.last.is_some_and(is_early) {
-            state.unlogged = state.unlogged.saturating_add(1);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = Location::caller();
+        let line = Line { at: now, unlogged: 0 };
+        let Some(known) = last.get_mut(place) else {
+            last.insert(place, line);
+            return Some(0);
+        };
+        if now.saturating_duration_since(known.at) < self.interval {
+            known.unlogged = known.unlogged.saturating_add(1);
             return None;
         }
-        state.last = Some(now);
-        Some(std::mem::take(&mut state.unlogged))
+        Some(std::mem::replace(known, line).unlogged)
     }
 }
 
@@ -63,5 +70,6 @@ mod tests {
         assert_eq!(admit(19), None);
         assert_eq!(admit(40), Some(1));
         assert_eq!(admit(50), Some(0));
+        assert_eq!(limit.admit(start), Some(0), "another place has a line of its own");
     }
 }

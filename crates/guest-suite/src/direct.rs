@@ -260,9 +260,10 @@ impl Direct {
         &self.shared.config.store
     }
 
-    /// Whether a fault of the store that each message, session or request repeats is to be logged now: one in 10 seconds.
-    /// Returns the number of those since the last line that were not logged.
+    /// Whether a fault of the store that each message, session or request repeats is to be logged now: one in 10 seconds for
+    /// each caller. Returns the number of those since the last line that were not logged.
     #[must_use]
+    #[track_caller]
     pub fn admit_fault_line(&self) -> Option<u64> {
         self.shared.fault_log.admit(self.clock().now().instant)
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use genesys_api::{LogLimit, SessionId};
 use guest_conversation::{ConnectionEvent, Event, Message, SessionEvent};
 
-/// Time in which the faults of all conversations are one line. Our choice.
+/// Time in which the faults of one kind of all conversations are one line. Our choice.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// The limit of log lines of all conversations: an outage of Genesys repeats the same fault for each. Clones share it.
@@ -22,30 +22,29 @@ impl Default for EventLog {
 impl EventLog {
     /// Logs an event of the conversation of session `id` if it is a fault.
     pub(super) fn record(&self, id: &SessionId, event: &Event, now: Instant) {
-        let admit = || self.0.admit(now);
         match event {
             Event::Connection(ConnectionEvent::SignInLost { refusal }) => {
-                if let Some(unlogged) = admit() {
+                if let Some(unlogged) = self.0.admit(now) {
                     tracing::warn!(session = %id, %refusal, unlogged, "the sign-in of the guest is lost, waiting for another one");
                 }
             }
             Event::Connection(ConnectionEvent::Reconnecting { cause, after, .. }) => {
-                if let Some(unlogged) = admit() {
+                if let Some(unlogged) = self.0.admit(now) {
                     tracing::warn!(session = %id, %cause, ?after, unlogged, "not connected to Genesys, trying again");
                 }
             }
             Event::Connection(ConnectionEvent::Throttled { retry_after }) => {
-                if let Some(unlogged) = admit() {
+                if let Some(unlogged) = self.0.admit(now) {
                     tracing::warn!(session = %id, ?retry_after, unlogged, "rate limited by Genesys");
                 }
             }
             Event::Session(SessionEvent::HistoryUnread { reason, .. }) => {
-                if let Some(unlogged) = admit() {
+                if let Some(unlogged) = self.0.admit(now) {
                     tracing::warn!(session = %id, reason, unlogged, "cannot read the missed messages");
                 }
             }
             Event::Session(SessionEvent::Refused { request, refusal }) => {
-                if let Some(unlogged) = admit() {
+                if let Some(unlogged) = self.0.admit(now) {
                     tracing::warn!(session = %id, ?request, %refusal, unlogged, "Genesys refused a frame");
                 }
             }
