@@ -100,7 +100,7 @@ impl Verifier {
             let is_valid = match &key.0 {
                 Kind::Shared(key) => {
                     let mac = mac(key, id, written, body);
-                    decode::<MAC>(signatures, VERSION).any(|given| is_equal(&given, mac.as_ref()))
+                    decode::<MAC>(signatures, VERSION).any(|given| given.ct_eq(mac.as_ref()).into())
                 }
                 Kind::Public(key) => {
                     let given = || decode::<ED25519>(signatures, VERSION_ASYMMETRIC);
@@ -189,18 +189,6 @@ pub(crate) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'
         (Ok(text), None) => Ok(text),
         _ => Err(malformed(name.clone(), "it is repeated or not visible ASCII")),
     }
-}
-
-/// Compares in constant time, eight bytes at a time.
-fn is_equal(given: &[u8; MAC], mac: &[u8]) -> bool {
-    let words = |bytes: &[u8]| {
-        let mut words = [0; MAC / 8];
-        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
-            *word = u64::from_ne_bytes(*bytes);
-        }
-        words
-    };
-    words(given)[..].ct_eq(&words(mac)).into()
 }
 
 /// Parses decimal digits without sign, space or leading zero.
