@@ -11,6 +11,12 @@ const CONNECTIONS = {
   refused: "Refused by Genesys",
   signInLost: "Sign-in lost",
 };
+/** Whether a webhook has dead deliveries. The gateway reads those of a few webhooks at a time. */
+const DEAD = new Map([
+  [true, "Some"],
+  [false, "None"],
+  [null, "–"],
+]);
 const STAGES = {
   created: "Created",
   connected: "Connected",
@@ -178,7 +184,7 @@ function renderWebhooks({ webhooks, oldestEventAt, at }) {
       numeric(age(webhook.oldestAt)),
       numeric(webhook.pending),
       numeric(webhook.snapshots),
-      numeric(webhook.hasDead ? "Some" : "None"),
+      numeric(DEAD.get(webhook.hasDead)),
       numeric(webhook.failures),
       { text: webhook.lastError ?? "–", className: "details" },
       { text: webhook.restUntil && webhook.failingSince ? clockTime(webhook.restUntil) : "–" },

@@ -64,7 +64,7 @@ struct Deliveries {
     next: usize,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct DeliveryFigures {
     has_dead: bool,
     /// The last attempt, in words, while the webhook fails.
@@ -106,7 +106,9 @@ async fn read(app: &Parts, deliveries: &mut Deliveries) -> Result<Value, StoreEr
     deliveries.refresh(store, &stored).await?;
     for webhook in &stored {
         let queue = stats.queues.get(&webhook.id).copied().unwrap_or_default();
-        let figures = deliveries.of.get(&webhook.id).cloned().unwrap_or_default();
+        // there are none until its turn
+        let figures = deliveries.of.get(&webhook.id);
+        let last_error = figures.and_then(|figures| figures.last_error.as_deref());
         webhooks.push(json!({
             "id": webhook.id,
             "name": webhook.name,
@@ -115,10 +117,10 @@ async fn read(app: &Parts, deliveries: &mut Deliveries) -> Result<Value, StoreEr
             "oldestAt": queue.oldest.map(rfc3339),
             "pending": queue.pending,
             "snapshots": queue.snapshots,
-            "hasDead": figures.has_dead,
+            "hasDead": figures.map(|figures| figures.has_dead),
             "failures": webhook.failures,
             "failingSince": webhook.failing_since.map(rfc3339),
-            "lastError": figures.last_error.filter(|_| webhook.failing_since.is_some()),
+            "lastError": last_error.filter(|_| webhook.failing_since.is_some()),
             "restUntil": webhook.rest_until.map(rfc3339),
         }));
     }

@@ -90,7 +90,7 @@ function update({ enabled, hasDead }) {
   const toggle = element("toggle");
   toggle.dataset.action = enabled ? "pause" : "resume";
   write(toggle, enabled ? "Pause" : "Resume");
-  element("replay").disabled = !hasDead;
+  element("replay").disabled = hasDead === false;
 }
 
 /** Follows the state of the opened webhook. */
