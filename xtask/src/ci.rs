@@ -191,14 +191,14 @@ const DEEP_STEPS: &[Step] = &[
     },
     Step {
         name: "restarts",
-        purpose: "100 restarts with and without socket activation, each with 1,000 guests who talk, and 1,000 reloads",
-        minutes: 90.0,
+        purpose: "50 restarts with and 50 without socket activation, each with 1,000 guests who talk, and 1,000 reloads",
+        minutes: 120.0,
         run: |root| {
             let filter = "-- --test-threads 1 restarts_with restarts_lose reloads_under_load";
             let line = format!("cargo test --profile simulate --package end-to-end --test it {filter}");
             let settings = [
                 ("GUEST_SUITE_GUESTS", "1000"),
-                ("GUEST_SUITE_RESTARTS", "100"),
+                ("GUEST_SUITE_RESTARTS", "50"),
                 ("GUEST_SUITE_RELOADS", "1000"),
             ];
             with_settings(root, &line, &settings)
