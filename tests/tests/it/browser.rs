@@ -20,8 +20,8 @@ use tokio::sync::mpsc;
 
 use crate::api::{Api, Call, SESSIONS};
 use crate::chromium::{CHROMIUM, has_chromium};
-use crate::left_out::leave_out;
 use crate::world::{CLIENT, ORIGIN, World};
+use left_out::leave_out;
 
 const PAGE: &str = include_str!("browser/page.html");
 const MODULE: &str = include_str!("../../../clients/browser/guest-sessions.js");

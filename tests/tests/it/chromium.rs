@@ -17,8 +17,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
-use crate::left_out::Missing;
 use crate::page::soon;
+use left_out::Missing;
 
 /// Only the system's packages have it.
 pub(crate) const CHROMIUM: Missing = Missing {

@@ -7,7 +7,7 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 use crate::chromium::Browser;
-use crate::left_out::{Missing, leave_out, target};
+use left_out::{Missing, leave_out, target};
 
 /// The checks of accessibility. They are an npm package.
 const AXE: Missing = Missing {

@@ -13,9 +13,9 @@ use crate::chromium::{Browser, CHROMIUM, has_chromium};
 use crate::component::Look;
 use crate::crm::Crm;
 use crate::guests::{consenting, newcomer, page_origin, talk, until};
-use crate::left_out::{leave_out, target};
 use crate::page::soon;
 use crate::world::World;
+use left_out::{leave_out, target};
 
 /// The size of the page on a desktop.
 const DESKTOP: (u32, u32) = (1280, 2600);

@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 
 use self::visit::{DESKTOP, Visit, configuration};
 use crate::component::ROOT;
-use crate::left_out::target;
 use crate::process::{Process, command};
+use left_out::target;
 
 /// The shown messages, the oldest first.
 fn texts() -> String {

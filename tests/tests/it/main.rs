@@ -61,7 +61,6 @@ mod hostile_clients;
 #[cfg(test)]
 mod idempotency;
 #[cfg(test)]
-mod left_out;
 #[cfg(test)]
 mod mutual_tls;
 #[cfg(test)]

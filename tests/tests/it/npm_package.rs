@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::left_out::{Missing, leave_out};
+use left_out::{Missing, leave_out};
 
 /// Only the system's packages have it.
 const NODE: Missing = Missing {

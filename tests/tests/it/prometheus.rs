@@ -23,7 +23,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 
 use crate::crm::Crm;
-use crate::left_out::{Missing, leave_out};
+use left_out::{Missing, leave_out};
 
 const PROMETHEUS: Missing = Missing {
     program: "prometheus",

@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 
-use crate::left_out::{Missing, leave_out, target};
 use crate::tutorial::{python, succeeds};
+use left_out::{Missing, leave_out, target};
 
 const BODIES: usize = 1_000;
 const SEED: u64 = 1;

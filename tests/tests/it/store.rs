@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 
 use crate::api::{Api, Call, SESSIONS, guest};
 use crate::guests::{newcomer, until};
-use crate::left_out::{Missing, leave_out};
 use crate::world::{CLIENT, World};
+use left_out::{Missing, leave_out};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parallel_consent_changes_of_one_session_all_succeed() {

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::api::{Api, Call, SESSIONS, WEBHOOKS};
 use crate::cli::{Example, Serving, root};
-use crate::left_out::{Missing, leave_out, target};
 use crate::page::soon;
+use left_out::{Missing, leave_out, target};
 
 /// The one line that a person changes.
 const BASE_URL: &str = "GENESYS_BASE_URL = ";

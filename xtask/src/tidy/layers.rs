@@ -77,6 +77,7 @@ const TABLE: &[Row] = &[
         // the relay between the two sides of a simulation
         "ws-transport", "guest-gateway",
     ]),
+    row("left-out", Layer::Tooling, &[]),
     // all of its dependencies are for its examples and tests
     row("examples", Layer::Tooling, &[]),
     // its generators use the parsers that ship

@@ -20,7 +20,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
 use super::MODULE;
 use crate::chromium::{Browser, CHROMIUM, has_chromium};
-use crate::left_out::leave_out;
+use left_out::leave_out;
 
 /// A client with a clock that moves to its next timer while no socket is being opened or closed.
 const PAGE: &str = "(async () => {

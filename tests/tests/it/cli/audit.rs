@@ -8,8 +8,8 @@ use http::Method;
 
 use super::{Example, root};
 use crate::api::{Call, path_of};
-use crate::left_out::{Missing, leave_out};
 use crate::process::{Ended, run};
+use left_out::{Missing, leave_out};
 
 /// A configuration whose gateway has created and ended a session, and is stopped.
 async fn used(example: &Example) {

@@ -9,8 +9,8 @@ use tokio::process::Command;
 use super::{EXAMPLE_CHANNEL, Example};
 use crate::api::{Call, SESSIONS, guest};
 use crate::guests::until;
-use crate::left_out::{Missing, leave_out};
 use crate::process::{Ended, program, run};
+use left_out::{Missing, leave_out};
 
 async fn store(example: &Example, arguments: &[&str]) -> Ended {
     let config = example.write();

@@ -9,9 +9,9 @@ use tempfile::TempDir;
 
 use crate::chromium::{Browser, CHROMIUM, has_chromium};
 use crate::component::{Look, ROOT};
-use crate::left_out::leave_out;
 use crate::process::{Process, command};
 use crate::world::simulator;
+use left_out::leave_out;
 
 /// The size of a page on a desktop.
 pub(super) const DESKTOP: (u32, u32) = (1280, 900);

@@ -18,8 +18,8 @@ use tokio::sync::Mutex;
 use crate::api::{Api, Call, SESSIONS};
 use crate::chromium::{Browser, CHROMIUM, has_chromium};
 use crate::component::Look;
-use crate::left_out::leave_out;
 use crate::world::{CHANNEL, CLIENT, ORIGIN, World};
+use left_out::leave_out;
 
 const FILES: [(&str, &str, &str); 4] = [
     ("/", "text/html; charset=utf-8", include_str!("index.html")),

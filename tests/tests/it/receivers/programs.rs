@@ -10,7 +10,7 @@ use guest_suite::webhook::Failure;
 
 use super::sender::Expected::{self, Delivered, Failed, Paused, Retried};
 use super::sender::Sender;
-use crate::left_out::{Missing, leave_out};
+use left_out::{Missing, leave_out};
 
 /// A program that gets a SIGTERM when it is dropped: nginx has a process that would outlive a SIGKILL.
 struct Program(Child);

@@ -19,8 +19,8 @@ use serde_json::json;
 
 use crate::chromium::{Browser, CHROMIUM, has_chromium};
 use crate::component::{Look, ROOT};
-use crate::left_out::leave_out;
 use crate::world::{ORIGIN, World};
+use left_out::leave_out;
 
 /// The button that allows all purposes.
 const ALLOW_ALL: &str = ".consent button[type=button].primary";
