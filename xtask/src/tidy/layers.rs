@@ -78,14 +78,15 @@ const TABLE: &[Row] = &[
         "ws-transport", "guest-gateway",
     ]),
     row("left-out", Layer::Tooling, &[]),
+    row("test-postgres", Layer::Tooling, &["left-out"]),
     // all of its dependencies are for its examples and tests
     row("examples", Layer::Tooling, &[]),
     // its generators use the parsers that ship
     row("xtask", Layer::Tooling, &["guest-payload"]),
 ];
 
-/// Peers in tests from L2 upward: an accept loop, or the simulator.
-const PEERS_IN_TESTS: [&str; 2] = ["genesys-http", "genesys-sim"];
+/// Peers in tests from L2 upward: an accept loop, the simulator, or a server of the database.
+const PEERS_IN_TESTS: [&str; 3] = ["genesys-http", "genesys-sim", "test-postgres"];
 
 /// A dependency that only some packages may name.
 struct Guarded {
