@@ -8,7 +8,9 @@ mod contract;
 pub(crate) mod examples;
 mod leaves;
 mod npm;
+mod postgres;
 mod public_items;
+mod python;
 mod revision;
 mod spelling;
 
@@ -152,6 +154,12 @@ const DEEP_STEPS: &[Step] = &[
             let line = "cargo test --profile simulate --package guest-store every_image_verifies";
             with_settings(root, line, &[("STORE_EFFORT", "34")])
         },
+    },
+    Step {
+        name: "postgres",
+        purpose: "the tests of the store on PostgreSQL 18, where the gate uses the system's version",
+        minutes: 5.0,
+        run: postgres::run,
     },
     Step {
         name: "tokens",

@@ -5,16 +5,12 @@ use std::error::Error;
 use std::path::Path;
 use std::process::Command;
 
-use super::{shell, succeed};
+use super::{python, shell, succeed};
 
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
 pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
-    let python = root.join("target/ci/schemathesis");
-    succeed(Command::new("python3").args(["-m", "venv"]).arg(&python))?;
-    let python = python.join("bin/python");
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    succeed(Command::new(&python).args(install).arg(SCHEMATHESIS))?;
+    let python = python::install(root, "schemathesis", &[SCHEMATHESIS])?;
     shell(
         root,
         "cargo build --quiet --package guest-gateway --target-dir target",
