@@ -46,8 +46,12 @@ pub struct Client {
     pub(crate) rate_limiter: Option<RateLimiter>,
 }
 
+type Pool = legacy::Client<Connector, Full<Bytes>>;
+
 pub(crate) struct Shared {
-    pool: legacy::Client<Connector, Full<Bytes>>,
+    pool: Pool,
+    /// Holds no idle connections, so that each request opens one.
+    unpooled: Pool,
     connector: Connector,
     body_limit: usize,
     pub(crate) retry: RetryPolicy,
@@ -96,7 +100,7 @@ impl Client {
     ///
     /// A pooled connection that closes before a byte of the request is written is replaced. If one closes before a byte of
     /// the response arrives, a request with an idempotent method (RFC 9110 section 9.2.2) or an `Idempotency-Key` is sent
-    /// once more.
+    /// once more, on a new connection.
     ///
     /// # Errors
     /// See [`ErrorKind`](crate::ErrorKind). [`Error::was_sent`] returns whether the server may have acted on the request.
@@ -114,7 +118,7 @@ impl Client {
     /// malformed ends there.
     ///
     /// The request must be repeatable: if a reused connection closes before a byte of the response arrives, it is sent once
-    /// more.
+    /// more, on a new connection.
     ///
     /// # Errors
     /// As [`Self::send`], for the head of the response.
@@ -151,7 +155,7 @@ impl Client {
     }
 
     /// Sends `request`. If a reused connection closes before the first byte of the response, a `repeatable` one is sent once
-    /// more: such a connection was most likely closed as idle when the request arrived.
+    /// more: such a connection was most likely closed as idle when the request arrived. So may the others of the pool be.
     pub(crate) async fn attempt(
         &self,
         mut request: Request<Bytes>,
@@ -168,14 +172,15 @@ impl Client {
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static(PRODUCT));
         let again = repeatable.then(|| request.clone());
+        let Shared { pool, unpooled, .. } = &*self.shared;
         let result = Exchange::new(request)
-            .run(self, &endpoint, extent, deadline)
+            .run(self, pool, &endpoint, extent, deadline)
             .await;
         match (result, again) {
             (Err(failed), Some(request)) if failed.stale => {
                 tracing::debug!(%endpoint, "stale connection, sending again");
                 let result = Exchange::new(request)
-                    .run(self, &endpoint, extent, deadline)
+                    .run(self, unpooled, &endpoint, extent, deadline)
                     .await;
                 result.map_err(|failed| failed.error.after_earlier_send())
             }
@@ -219,11 +224,12 @@ impl Exchange {
     async fn run(
         mut self,
         client: &Client,
+        pool: &Pool,
         endpoint: &Endpoint,
         extent: Extent,
         deadline: Instant,
     ) -> Result<Response<Bytes>, FailedExchange> {
-        let result = self.exchange(client, endpoint, extent, deadline).await;
+        let result = self.exchange(client, pool, endpoint, extent, deadline).await;
         let usage = self.usage();
         match result {
             Ok((response, is_complete)) => {
@@ -247,6 +253,7 @@ impl Exchange {
     async fn exchange(
         &mut self,
         client: &Client,
+        pool: &Pool,
         endpoint: &Endpoint,
         extent: Extent,
         deadline: Instant,
@@ -260,7 +267,7 @@ impl Exchange {
         let request = self.request.take().unwrap_or_default();
         let response = tokio::select! {
             biased;
-            response = client.shared.pool.request(request) => {
+            response = pool.request(request) => {
                 response.map_err(|error| Error::of_exchange(error, endpoint, self.has_connection()))?
             }
             () = clock.sleep_until(deadline) => return Err(timeout(self.has_connection())),
@@ -407,16 +414,15 @@ impl ClientBuilder {
     /// Builds the client, without connecting.
     pub fn build(self) -> Client {
         let connector = Connector::new(self.settings);
-        let pool = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
+        let mut pool = legacy::Client::builder(TokioExecutor::new());
+        pool.pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_SIZE)
             .http1_max_buf_size(HEAD_LIMIT)
-            .retry_canceled_requests(true)
-            .build(connector.clone());
+            .retry_canceled_requests(true);
         Client {
             shared: Arc::new(Shared {
-                pool,
+                pool: pool.pool_max_idle_per_host(POOL_SIZE).build(connector.clone()),
+                unpooled: pool.pool_max_idle_per_host(0).build(connector.clone()),
                 connector,
                 body_limit: self.body_limit,
                 retry: self.retry,

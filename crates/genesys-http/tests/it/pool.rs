@@ -60,6 +60,37 @@ async fn repeatable_request_is_sent_once_more_if_a_reused_connection_dies() {
 }
 
 #[tokio::test]
+async fn request_is_sent_again_on_a_new_connection_if_all_pooled_ones_are_dead() {
+    let server = Raw::bind().await;
+    let client = client();
+    let send = || {
+        let (client, request) = (client.clone(), get(&server.host, "/"));
+        tokio::spawn(async move { client.send(request).await })
+    };
+    let sending = [send(), send(), send()];
+    let mut pooled = Vec::new();
+    for _ in &sending {
+        pooled.push(server.accept_request().await);
+    }
+    for tcp in &mut pooled {
+        write(tcp, EMPTY).await;
+    }
+    for sending in sending {
+        sending.await.unwrap().unwrap();
+    }
+    for mut tcp in pooled {
+        tokio::spawn(async move { read_head(&mut tcp).await });
+    }
+    let mut sending = send();
+    let mut new = tokio::select! {
+        ended = &mut sending => panic!("no new connection: {ended:?}"),
+        new = server.accept_request() => new,
+    };
+    write(&mut new, EMPTY).await;
+    assert_eq!(sending.await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn request_that_was_sent_before_the_last_failure_counts_as_sent() {
     let server = Raw::bind().await;
     let (tcp, sending) = on_reused_connection(&server, get(&server.host, "/")).await;
