@@ -95,9 +95,10 @@ pub enum StoreErrorKind {
         "cannot store the change: the session or webhook does not exist; it may have been removed, read it again"
     )]
     NotFound,
-    /// The commit failed, and so did the look-up whether it is stored. The store accepts no more units.
+    /// The commit failed, and so did the look-up whether it is stored. A `SqliteStore` accepts no more units.
     #[error(
-        "cannot determine whether the change is stored: the disk failed; repair it, restart this process, then read what it changed"
+        "cannot determine whether the change is stored: the disk or the database failed; repair it, restart this process if \
+         the store is one file, then read what the change wrote"
     )]
     OutcomeUnknown,
     /// An `fsync` failed or the file is damaged, so the store accepts no more units. Nothing of this unit was stored.
@@ -132,7 +133,8 @@ pub enum StoreErrorKind {
     },
     /// The store cannot be read or written now. Nothing of the request was stored.
     #[error(
-        "cannot read or write the store now: check the disk, the path, the permissions and the limit of the size of files (`ulimit -f`), then try again"
+        "cannot read or write the store now: check the database, or the disk, the path, the permissions and the limit of the \
+         size of files (`ulimit -f`), then try again"
     )]
     Unavailable,
     /// The store was written with other keys.

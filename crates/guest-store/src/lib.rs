@@ -8,17 +8,21 @@ mod delivery;
 mod error;
 mod export;
 mod keyed_request;
+mod keys;
 mod log;
 mod log_monitor;
 mod log_tree;
 mod opaque;
 mod outbox;
 mod pages;
-#[cfg(any(test, feature = "sqlite"))]
+#[cfg(feature = "postgres")]
+mod postgres;
 mod seal;
 mod secrets;
 mod session;
 mod shared_token;
+#[cfg(feature = "sqlite")]
+mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod stats;
@@ -34,19 +38,21 @@ pub use delivery::{
 pub use error::{Conflict, StoreError, StoreErrorKind};
 pub use export::{ExportError, LogLines, LogPage, VerifyError, export, verify};
 pub use keyed_request::{KeyedRequest, Resource, StoredRequest};
+pub use keys::Keys;
 pub use log::AuditLog;
 pub use log_monitor::{LogMonitor, LogState};
 pub use log_tree::{LogTree, ProveError};
 pub use opaque::Opaque;
 pub use outbox::{Event, Leased, Leases, Pace, Payload, Settled, Settlement};
 pub use pages::SessionPages;
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
 pub use seal::SealKey;
 pub use secrets::SessionSecrets;
 pub use session::{Session, TokenHash};
 pub use shared_token::SharedToken;
 #[cfg(feature = "sqlite")]
-pub use sqlite::{Keys, Rekey, SqliteStore};
+pub use sqlite::{Rekey, SqliteStore};
 pub use stats::{QueueStats, Stats};
 pub use store::{
     Change, CheckpointQuery, Committed, EntryQuery, Limits, SessionQuery, Store, StoreFuture,

@@ -1,78 +1,41 @@
 //! A store in one SQLite file, or in memory.
 
-mod changes;
-mod deliveries;
-mod delivery_log;
+mod database;
 mod error;
-mod keyed_requests;
-mod live_guests;
-mod log;
 mod maintenance;
 mod migrate;
 mod migrate_outbox;
-mod outbox;
-mod personal;
-mod prepared;
-mod reader;
 mod rekey;
 mod row_sums;
-mod rows;
-mod schema;
+pub(crate) mod schema;
 mod schema_check;
-mod shared_tokens;
 mod startup;
-mod subjects;
-mod turns;
+mod statements;
 mod wal;
-mod writer;
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::future::ready;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
-use audit::{Signer, VerifierKey};
-use genesys_api::{IdempotencyKey, entropy};
 use rusqlite::Connection;
-use time::OffsetDateTime;
-use tokio::sync::{Mutex, mpsc, oneshot};
 
-use crate::{
-    CheckpointQuery, Committed, Delivery, DeliveryQuery, EntryQuery, Leases, Limits, SealKey, Session,
-    SessionQuery, SharedToken, Stats, Store, StoreError, StoreErrorKind, StoreFuture, StoredCheckpoint,
-    StoredEntry, StoredRequest, Unit, Webhook,
-};
-use error::SqliteError;
-use live_guests::LiveGuests;
-use reader::Reader;
+use crate::sql::error::SqlError;
+use crate::sql::live_guests::LiveGuests;
+use crate::sql::memory::{Head, Memory};
+use crate::sql::prepared::Prepared;
+use crate::sql::threads::{Backed, Threads, read_all, unavailable};
+use crate::sql::turns::Turns;
+use crate::sql::writer::Writer;
+use crate::{Keys, Limits, StoreError, StoreErrorKind};
+use database::SqliteDatabase;
+use row_sums::Rows;
 use wal::Wal;
-use writer::{Transaction, Writer};
 
 pub use rekey::Rekey;
-
-/// The keys of a store. Keep them apart from its file and its backups.
-#[derive(Debug)]
-pub struct Keys {
-    /// Seals secrets, documents and bodies.
-    pub seal: SealKey,
-    /// Signs the log. Its name is the name of the log.
-    pub signer: Signer,
-}
-
-impl Keys {
-    /// Random keys, for a store in memory. A later process cannot open what they seal.
-    #[must_use]
-    pub fn ephemeral() -> Self {
-        Self {
-            seal: SealKey::new(&entropy::bytes()),
-            signer: Signer::from_seed("guest-store/memory", &entropy::bytes())
-                .expect("the name and the length of the seed are valid"),
-        }
-    }
-}
+pub(crate) use statements::Statements;
 
 /// A store in one SQLite file, which one process has open at a time, or in memory.
 ///
@@ -80,30 +43,16 @@ impl Keys {
 /// reads. Dropping the store joins both threads after the current transaction.
 #[derive(Debug)]
 pub struct SqliteStore {
-    keys: Arc<Keys>,
-    writer: Option<mpsc::Sender<Write>>,
-    writing: Option<JoinHandle<()>>,
-    /// `None` in memory, where only the connection of the writer sees the tables.
-    reader: Option<mpsc::Sender<Read>>,
-    reading: Option<JoinHandle<()>>,
-    /// Held while the writer compares the rows with their sums.
-    comparing: Mutex<()>,
+    threads: Threads,
     /// Held while the store is open.
     _lock: Option<[File; 2]>,
 }
 
-/// A write. It runs again if its transaction is rolled back because of another write.
-type Write = Box<dyn FnMut(Step<'_, '_, '_>) + Send>;
-
-/// A step of a write.
-enum Step<'s, 't, 'c> {
-    /// Runs in the transaction.
-    Run(&'s mut Transaction<'t, 'c>),
-    /// Replies, once the transaction is durable or rolled back.
-    Reply(Result<(), StoreErrorKind>),
+impl Backed for SqliteStore {
+    fn threads(&self) -> &Threads {
+        &self.threads
+    }
 }
-
-type Read = Box<dyn FnOnce(&mut Reader<'_, '_>) + Send>;
 
 impl SqliteStore {
     /// Opens the store in the file at `path`, or creates it. The path `:memory:` opens an empty store in memory.
@@ -120,7 +69,7 @@ impl SqliteStore {
     pub fn open(path: impl AsRef<Path>, keys: Keys, limits: Limits) -> Result<Self, StoreError> {
         let path = path.as_ref();
         if path == Path::new(":memory:") {
-            return Self::start(schema::open_in_memory()?, keys, limits);
+            return Self::start(schema::open_in_memory()?, Arc::new(keys), limits);
         }
         let path = create(path).map_err(unavailable)?;
         let lock = lock(&path)?;
@@ -130,161 +79,43 @@ impl SqliteStore {
     fn open_locked(path: &Path, lock: [File; 2], keys: Keys, limits: Limits) -> Result<Self, StoreError> {
         let connection = schema::open(path)?;
         schema::limit_size(&connection, limits.file_bytes)?;
-        let mut store = Self::start(connection, keys, limits)?;
+        let keys = Arc::new(keys);
+        let mut store = Self::start(connection, keys.clone(), limits)?;
         store._lock = Some(lock);
         let connection = schema::open_to_read(path)?;
-        let (reader, inbox) = mpsc::channel(limits.queue.max(1));
-        let keys = store.keys.clone();
-        let reading = spawn("guest-store-read", move || reader::run(&connection, &keys, inbox))?;
-        (store.reader, store.reading) = (Some(reader), Some(reading));
+        store.threads.start_to_read(limits.queue, move |inbox| {
+            read_all(Prepared::new(&connection), &keys, inbox);
+        })?;
         Ok(store)
     }
 
     /// Checks the tables and starts the thread that writes.
-    fn start(mut connection: Connection, keys: Keys, limits: Limits) -> Result<Self, StoreError> {
-        let (head, rows) = startup::prepare(&connection, &keys)?;
-        let wal = Wal::watch(&mut connection).map_err(SqliteError::from)?;
-        let guests = LiveGuests::read(&connection).map_err(SqliteError::from)?;
-        let turns = startup::turns(&connection).map_err(SqliteError::from)?;
-        let keys = Arc::new(keys);
-        let (writer, inbox) = mpsc::channel(limits.queue.max(1));
-        let thread = Writer::new(keys.clone(), limits, head, rows, guests, turns, wal);
-        let writing = spawn("guest-store-write", move || thread.run(&connection, inbox))?;
-        Ok(Self {
-            keys,
-            writer: Some(writer),
-            writing: Some(writing),
-            reader: None,
-            reading: None,
-            comparing: Mutex::default(),
-            _lock: None,
-        })
+    fn start(mut connection: Connection, keys: Arc<Keys>, limits: Limits) -> Result<Self, StoreError> {
+        let prepared = startup::prepare(&connection, &keys)?;
+        let wal = Wal::watch(&mut connection).map_err(SqlError::from)?;
+        Self::start_with(connection, prepared, keys, limits, wal)
     }
 
-    /// Runs `work` in the next transaction of the writer, and resolves when that is durable.
-    fn write<T: Send + 'static>(
-        &self,
-        mut work: impl FnMut(&mut Transaction<'_, '_>) -> Result<T, SqliteError> + Send + 'static,
-    ) -> StoreFuture<'_, T> {
-        Box::pin(async move {
-            let writer = self.writer.as_ref().ok_or(StoreErrorKind::Unavailable)?;
-            let (reply, answer) = oneshot::channel();
-            let mut reply = Some(reply);
-            let mut result = Err(StoreErrorKind::Unavailable.into());
-            let write: Write = Box::new(move |step| match step {
-                Step::Run(transaction) => result = transaction.unit(&mut work),
-                Step::Reply(outcome) => {
-                    let result = std::mem::replace(&mut result, Err(StoreErrorKind::Unavailable.into()));
-                    let result = outcome.map_err(StoreError::from).and(result);
-                    // the caller may have dropped the future
-                    if let Some(reply) = reply.take() {
-                        drop(reply.send(result));
-                    }
-                }
-            });
-            writer.send(write).await.map_err(|_| StoreErrorKind::Poisoned)?;
-            // a unit in the queue of a closed store was dropped
-            answer.await.map_err(|_| StoreErrorKind::Poisoned)?
-        })
-    }
-
-    fn read<T: Send + 'static>(
-        &self,
-        mut work: impl FnMut(&mut Reader<'_, '_>) -> Result<T, SqliteError> + Send + 'static,
-    ) -> StoreFuture<'_, T> {
-        let Some(reader) = &self.reader else {
-            return self.write(move |transaction| work(&mut transaction.reader()));
+    fn start_with(
+        connection: Connection,
+        (head, rows): (Head, Rows),
+        keys: Arc<Keys>,
+        limits: Limits,
+        wal: Wal,
+    ) -> Result<Self, StoreError> {
+        let mut prepared = Prepared::new(&connection);
+        let memory = Memory {
+            head,
+            guests: Some(LiveGuests::read(&mut prepared)?),
+            turns: Turns::read(&mut prepared)?,
+            fault: None,
         };
-        Box::pin(async move {
-            let (reply, answer) = oneshot::channel();
-            let read: Read = Box::new(move |reader| drop(reply.send(work(reader))));
-            reader.send(read).await.map_err(|_| StoreErrorKind::Unavailable)?;
-            let result = answer.await.map_err(|_| StoreErrorKind::Unavailable)?;
-            result.map_err(StoreError::from)
-        })
-    }
-}
-
-impl Store for SqliteStore {
-    fn commit(&self, unit: Unit) -> StoreFuture<'_, Committed> {
-        self.write(move |transaction| transaction.commit(&unit))
-    }
-
-    fn sessions(&self, query: SessionQuery, limit: usize) -> StoreFuture<'_, Vec<Session>> {
-        self.read(move |reader| reader.sessions(&query, limit))
-    }
-
-    fn request(&self, owner: &str, key: &IdempotencyKey) -> StoreFuture<'_, Option<StoredRequest>> {
-        let (owner, key) = (owner.to_owned(), key.clone());
-        self.read(move |reader| reader.request(&owner, &key))
-    }
-
-    fn shared_token(&self, name: &str) -> StoreFuture<'_, Option<SharedToken>> {
-        let name = name.to_owned();
-        self.read(move |reader| reader.shared_token(&name))
-    }
-
-    fn webhooks(&self) -> StoreFuture<'_, Vec<Webhook>> {
-        self.read(|reader| reader.webhooks())
-    }
-
-    fn lease_deliveries(
-        &self,
-        now: OffsetDateTime,
-        lease: Duration,
-        limit: usize,
-    ) -> StoreFuture<'_, Leases> {
-        if limit == 0 {
-            return Box::pin(ready(Ok(Leases::default())));
-        }
-        self.write(move |transaction| transaction.lease(now, lease, limit))
-    }
-
-    fn deliveries(&self, query: DeliveryQuery, limit: usize) -> StoreFuture<'_, Vec<Delivery>> {
-        self.read(move |reader| reader.deliveries(&query, limit))
-    }
-
-    fn entries(&self, query: EntryQuery, limit: usize) -> StoreFuture<'_, Vec<StoredEntry>> {
-        self.read(move |reader| reader.entries(&query, limit))
-    }
-
-    fn checkpoints(&self, query: CheckpointQuery, limit: usize) -> StoreFuture<'_, Vec<StoredCheckpoint>> {
-        match query {
-            CheckpointQuery::From(from) => self.read(move |reader| reader.checkpoints(from, limit)),
-            CheckpointQuery::Head => self.write(|transaction| Ok(vec![transaction.checkpoint()?])),
-        }
-    }
-
-    fn stats(&self) -> StoreFuture<'_, Stats> {
-        self.write(|transaction| transaction.stats())
-    }
-
-    fn verify_rows(&self) -> StoreFuture<'_, ()> {
-        Box::pin(async move {
-            let _only_one = self.comparing.lock().await;
-            let mut is_first = true;
-            while !self
-                .write(move |transaction| transaction.compare_rows(is_first))
-                .await?
-            {
-                is_first = false;
-            }
-            Ok(())
-        })
-    }
-
-    fn verifier_key(&self) -> &VerifierKey {
-        self.keys.signer.verifier_key()
-    }
-}
-
-impl Drop for SqliteStore {
-    fn drop(&mut self) {
-        // the last connection that closes checkpoints the write-ahead log into the file, which a reader cannot
-        self.reader = None;
-        let _panicked = self.reading.take().map(JoinHandle::join);
-        self.writer = None;
-        let _panicked = self.writing.take().map(JoinHandle::join);
+        drop(prepared);
+        let threads = Threads::start(keys.clone(), limits.queue, move |inbox| {
+            let database = SqliteDatabase::new(&connection, keys.clone(), rows, wal);
+            Writer::new(keys, limits, database, memory).run(Prepared::new(&connection), inbox);
+        })?;
+        Ok(Self { threads, _lock: None })
     }
 }
 
@@ -302,15 +133,6 @@ fn create(path: &Path) -> io::Result<PathBuf> {
         File::open(directory)?.sync_all()?;
     }
     Ok(path)
-}
-
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
-    let thread = thread::Builder::new().name(name.to_owned());
-    thread.spawn(run).map_err(unavailable)
-}
-
-fn unavailable(error: io::Error) -> StoreError {
-    StoreError::new(StoreErrorKind::Unavailable, error)
 }
 
 /// Locks the name of a store and its file, so that neither another name of the file nor another file of the name is used.

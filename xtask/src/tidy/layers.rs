@@ -123,6 +123,10 @@ const GUARDED: &[Guarded] = &[
         users: &["genesys-http"],
     },
     Guarded {
+        name: "tokio-postgres",
+        users: &["guest-store"],
+    },
+    Guarded {
         name: "tokio-rustls",
         users: SERVERS_AND_CLIENT,
     },

@@ -2,25 +2,10 @@
 
 use rusqlite::{ErrorCode, ffi};
 
-use crate::{Conflict, StoreError, StoreErrorKind};
+use crate::sql::error::SqlError;
+use crate::{StoreError, StoreErrorKind};
 
-/// An error inside the SQLite store. It keeps the types of `rusqlite` out of the public API.
-#[derive(Debug)]
-pub(super) struct SqliteError(StoreError);
-
-impl SqliteError {
-    pub(super) fn is_corrupt(&self) -> bool {
-        self.0.kind() == StoreErrorKind::Corrupt
-    }
-}
-
-impl From<SqliteError> for StoreError {
-    fn from(error: SqliteError) -> Self {
-        error.0
-    }
-}
-
-impl From<rusqlite::Error> for SqliteError {
+impl From<rusqlite::Error> for SqlError {
     fn from(error: rusqlite::Error) -> Self {
         let kind = match (&error, error.sqlite_error_code()) {
             (rusqlite::Error::ToSqlConversionFailure(_), _) => StoreErrorKind::Invalid,
@@ -34,12 +19,13 @@ impl From<rusqlite::Error> for SqliteError {
                 kind => kind,
             },
         };
-        Self(StoreError::new(kind, error))
+        let fault = fault(&error);
+        Self::new(StoreError::new(kind, error), fault)
     }
 }
 
 /// The kind of an error of a transaction or a checkpoint. Only a failed `fsync` and a damaged file are permanent.
-pub(super) fn fault(error: &rusqlite::Error) -> StoreErrorKind {
+fn fault(error: &rusqlite::Error) -> StoreErrorKind {
     match error.sqlite_error_code() {
         _ if is_failed_sync(error) => StoreErrorKind::Poisoned,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreErrorKind::Poisoned,
@@ -58,24 +44,6 @@ fn is_failed_sync(error: &rusqlite::Error) -> bool {
 
 fn extended_code(error: &rusqlite::Error) -> Option<i32> {
     Some(error.sqlite_error()?.extended_code)
-}
-
-impl From<StoreError> for SqliteError {
-    fn from(error: StoreError) -> Self {
-        Self(error)
-    }
-}
-
-impl From<StoreErrorKind> for SqliteError {
-    fn from(kind: StoreErrorKind) -> Self {
-        Self(kind.into())
-    }
-}
-
-impl From<Conflict> for SqliteError {
-    fn from(conflict: Conflict) -> Self {
-        Self(conflict.into())
-    }
 }
 
 #[cfg(test)]

@@ -5,20 +5,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use genesys_api::error_chain;
-use rusqlite::{Connection, Row};
+use rusqlite::Connection;
 
-use super::error::SqliteError;
 use super::migrate::VACUUM_DUE;
-use super::outbox::ERASED;
-use super::prepared::Prepared;
-use super::reader::Reader;
-use super::rows::{select_sessions, session, subject_key, webhook};
-use super::{
-    Keys, SqliteStore, delivery_log, keyed_requests, lock, lock_name, private, row_sums, schema,
-    schema_check, startup, try_lock, unavailable,
-};
+use super::{SqliteStore, lock, lock_name, private, row_sums, schema, schema_check, startup, try_lock};
 use crate::seal::Aead;
-use crate::{StoreError, StoreErrorKind};
+use crate::sql::error::SqlError;
+use crate::sql::outbox::ERASED;
+use crate::sql::prepared::Prepared;
+use crate::sql::reader::Reader;
+use crate::sql::rows::{select_sessions, session, subject_key, webhook};
+use crate::sql::threads::unavailable;
+use crate::sql::values::Row;
+use crate::sql::{delivery_log, keyed_requests};
+use crate::{Keys, StoreError, StoreErrorKind};
 
 impl SqliteStore {
     /// Copies the store at `path` to the new file `to`, which only its owner can read. Another process may have the store
@@ -118,7 +118,7 @@ impl SqliteStore {
     }
 }
 
-fn vacuum(connection: &Connection) -> Result<(), SqliteError> {
+fn vacuum(connection: &Connection) -> Result<(), SqlError> {
     // the copy need not fit into memory
     connection.execute_batch("PRAGMA temp_store=FILE; VACUUM;")?;
     truncate_log(connection)?;
@@ -142,7 +142,7 @@ fn remove_leftovers(partial: &Path) -> Result<(), StoreError> {
 }
 
 /// Moves the write-ahead log into the file and truncates it.
-pub(super) fn truncate_log(connection: &Connection) -> Result<(), SqliteError> {
+pub(super) fn truncate_log(connection: &Connection) -> Result<(), SqlError> {
     let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))?;
     if busy != 0 {
         let source = "another program reads the file: end it, then repeat the command";
@@ -158,7 +158,7 @@ fn copy(path: &Path, to: &Path) -> Result<(), StoreError> {
         .to_str()
         .ok_or_else(|| unavailable(io::ErrorKind::InvalidFilename.into()))?;
     let copied = connection.execute("VACUUM INTO ?1", [name]);
-    copied.map(drop).map_err(SqliteError::from)?;
+    copied.map(drop).map_err(SqlError::from)?;
     Ok(())
 }
 
@@ -181,7 +181,7 @@ fn fill(backup: &Path, partial: &Path, keys: &Keys) -> Result<(), StoreError> {
     // the last connection moves the log into the file
     connection
         .close()
-        .map_err(|(_, error)| SqliteError::from(error).into())
+        .map_err(|(_, error)| SqlError::from(error).into())
 }
 
 /// Moves the write-ahead log of a store into its file, so that the file is whole if it is not replaced after all. A damaged
@@ -216,37 +216,42 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 }
 
 /// Returns the faults of the file, one text each.
-pub(super) fn check(connection: &Connection, keys: &Keys) -> Result<Vec<String>, SqliteError> {
+pub(super) fn check(connection: &Connection, keys: &Keys) -> Result<Vec<String>, SqlError> {
     schema::check_is_current(connection, keys)?;
     let mut prepared = Prepared::new(connection);
     // one moment for all reads
-    prepared.execute("BEGIN", [])?;
-    let integrity = prepared.rows("PRAGMA integrity_check", [], |row| Ok(row.get::<_, String>(0)?))?;
+    prepared.execute("BEGIN", ())?;
+    let integrity = prepared.rows("PRAGMA integrity_check", (), |row| row.get::<String>(0))?;
     let mut faults: Vec<_> = integrity.into_iter().filter(|text| text != "ok").collect();
     let differences = schema_check::differences(connection)?;
     let is_readable = differences.is_empty();
     faults.extend(differences);
-    match check_rows(&mut prepared, keys, &mut faults) {
+    match check_rows(connection, &mut prepared, keys, &mut faults) {
         // of a table or column that is missing
         Err(_) if !is_readable => {}
         checked => checked?,
     }
-    prepared.execute("COMMIT", [])?;
+    prepared.execute("COMMIT", ())?;
     Ok(faults)
 }
 
-fn check_rows(prepared: &mut Prepared<'_>, keys: &Keys, faults: &mut Vec<String>) -> Result<(), SqliteError> {
+fn check_rows(
+    connection: &Connection,
+    prepared: &mut Prepared<'_>,
+    keys: &Keys,
+    faults: &mut Vec<String>,
+) -> Result<(), SqlError> {
     let seal = &keys.seal;
-    faults.extend(prepared.rows("PRAGMA foreign_key_check", [], |row| {
+    faults.extend(prepared.rows("PRAGMA foreign_key_check", (), |row| {
         let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
-        let row = row.get::<_, Option<i64>>(1)?.unwrap_or_default();
+        let row = row.get::<Option<i64>>(1)?.unwrap_or_default();
         Ok(format!(
             "row {row} of {table} refers to a missing row of {parent}"
         ))
     })?);
     let sql = "SELECT count(*) FROM sessions WHERE ended_at IS NULL";
     let live = prepared
-        .row(sql, [], |row| row.get::<_, i64>(0))?
+        .row(sql, (), |row| row.get::<i64>(0))?
         .unwrap_or_default();
     match startup::live_sessions(prepared) {
         Ok(count) if count == live.unsigned_abs() => {}
@@ -266,7 +271,7 @@ fn check_rows(prepared: &mut Prepared<'_>, keys: &Keys, faults: &mut Vec<String>
     for key in sessions {
         // the id of a session is in what cannot be read
         let sql = "SELECT rowid FROM sessions WHERE key = unhex(?1)";
-        let row = prepared.row(sql, [key], |row| row.get::<_, i64>(0))?;
+        let row = prepared.row(sql, [key], |row| row.get::<i64>(0))?;
         rows.extend(row.map(|row| row.to_string()));
     }
     add("the session in row", rows);
@@ -299,13 +304,13 @@ fn check_rows(prepared: &mut Prepared<'_>, keys: &Keys, faults: &mut Vec<String>
     }
     // a log whose head is altered is a fault already
     if let Ok(head) = reader.log_head() {
-        faults.extend(row_sums::differences(prepared.connection(), seal, &head.rows)?);
+        faults.extend(row_sums::differences(connection, seal, &head.rows)?);
     }
     Ok(())
 }
 
 /// Adds the error of a damaged row to the faults.
-fn push_corrupt(faults: &mut Vec<String>, error: SqliteError) -> Result<(), SqliteError> {
+fn push_corrupt(faults: &mut Vec<String>, error: SqlError) -> Result<(), SqlError> {
     if !error.is_corrupt() {
         return Err(error);
     }
@@ -321,11 +326,11 @@ fn push_corrupt(faults: &mut Vec<String>, error: SqliteError) -> Result<(), Sqli
 fn unreadable(
     prepared: &mut Prepared<'_>,
     sql: &'static str,
-    mut read: impl FnMut(&Row<'_>) -> Result<(), SqliteError>,
-) -> Result<Vec<String>, SqliteError> {
-    let found = prepared.rows(sql, [], |row| match read(row) {
+    mut read: impl FnMut(&Row<'_>) -> Result<(), SqlError>,
+) -> Result<Vec<String>, SqlError> {
+    let found = prepared.rows(sql, (), |row| match read(row) {
         Ok(()) => Ok(None),
-        Err(error) if error.is_corrupt() => Ok(Some(row.get::<_, String>(0)?)),
+        Err(error) if error.is_corrupt() => Ok(Some(row.get::<String>(0)?)),
         Err(error) => Err(error),
     })?;
     Ok(found.into_iter().flatten().collect())

@@ -4,21 +4,22 @@ mod log;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension};
 
-use super::Keys;
-use super::error::SqliteError;
-use super::log::{read_head, write_head};
-use super::prepared::{Prepared, each_page};
-use super::rows::{
-    aad, bound_session, number, session_columns, subject_aad, time, webhook_aads, write_session,
-};
 use super::schema::{
     COUNTS, DELIVERIES, LOG_TRIGGERS, ORDER, REQUESTS, SESSION_INDEXES, TABLES_2, VERSION, seal_aad,
 };
 use super::{migrate_outbox, row_sums};
 use crate::audit_log::LogHead;
-use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, TokenHash};
+use crate::sql::error::SqlError;
+use crate::sql::log::write_head;
+use crate::sql::prepared::{Prepared, each_page};
+use crate::sql::reader::Reader;
+use crate::sql::rows::{
+    aad, bound_session, number, session_columns, subject_aad, time, webhook_aads, write_session,
+};
+use crate::sql::values::{Row, params};
+use crate::{Keys, SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, TokenHash};
 
 /// Present in `meta` until the file has been vacuumed after its migration.
 pub(super) const VACUUM_DUE: &str = "vacuum_due";
@@ -28,7 +29,7 @@ pub(super) const VACUUM_DUE: &str = "vacuum_due";
 /// # Errors
 /// `Corrupt` if a session of version 1 cannot be read, or its audit log does not match its last checkpoint. The file is
 /// then unchanged.
-pub(super) fn from(connection: &Connection, keys: &Keys, version: i32) -> Result<(), SqliteError> {
+pub(super) fn from(connection: &Connection, keys: &Keys, version: i32) -> Result<(), SqlError> {
     let transaction = connection.unchecked_transaction()?;
     if version < 6 {
         transaction.execute_batch(DELIVERIES)?;
@@ -70,7 +71,7 @@ pub(super) fn from(connection: &Connection, keys: &Keys, version: i32) -> Result
 }
 
 /// Makes the rows of version 1, 2 or 3 those of version 4, and authenticates them.
-fn rows_to_4(transaction: &Connection, keys: &Keys, version: i32) -> Result<(), SqliteError> {
+fn rows_to_4(transaction: &Connection, keys: &Keys, version: i32) -> Result<(), SqlError> {
     if version == 1 {
         sessions_from_1(transaction, &keys.seal)?;
         migrate_outbox::from_1(transaction, &keys.seal)?;
@@ -94,7 +95,11 @@ fn rows_to_4(transaction: &Connection, keys: &Keys, version: i32) -> Result<(), 
     webhooks_from_3(transaction, &keys.seal)?;
     transaction.execute_batch(REQUESTS)?;
     let mut head = match version {
-        1 => read_head(transaction, keys)?,
+        1 => Reader {
+            prepared: &mut Prepared::new(transaction),
+            keys,
+        }
+        .read_head()?,
         _ => head_of_3(transaction, &keys.seal)?,
     };
     head.rows = row_sums::sums(transaction, &keys.seal)?;
@@ -103,7 +108,7 @@ fn rows_to_4(transaction: &Connection, keys: &Keys, version: i32) -> Result<(), 
 }
 
 /// Seals the ids of sessions and guests, which version 1 has in plain, under subject keys.
-fn sessions_from_1(connection: &Connection, seal: &SealKey) -> Result<(), SqliteError> {
+fn sessions_from_1(connection: &Connection, seal: &SealKey) -> Result<(), SqlError> {
     connection.execute_batch(
         "DROP INDEX sessions_live_guest; DROP INDEX sessions_due; DROP INDEX sessions_ended;
          ALTER TABLE sessions RENAME TO sessions_1;",
@@ -115,7 +120,7 @@ fn sessions_from_1(connection: &Connection, seal: &SealKey) -> Result<(), Sqlite
     let mut rows = sessions.query([])?;
     let mut slot = 0;
     while let Some(row) = rows.next()? {
-        let session = session_of_1(row, seal)?;
+        let session = session_of_1(&Row::Sqlite(row), seal)?;
         slot += 1;
         let key = seal.seal(subject_aad(slot), &session.secrets.subject_key);
         insert.execute("INSERT INTO subjects VALUES (?1, ?2, 0)", params![slot, key])?;
@@ -135,7 +140,7 @@ fn sessions_from_1(connection: &Connection, seal: &SealKey) -> Result<(), Sqlite
 }
 
 /// Binds the plain columns of sessions to the sealed one. A row that cannot be read stays unreadable.
-fn sessions_from_3(connection: &Connection, seal: &SealKey) -> Result<(), SqliteError> {
+fn sessions_from_3(connection: &Connection, seal: &SealKey) -> Result<(), SqlError> {
     let sql = concat!(
         "SELECT sessions.rowid, ",
         session_columns!(),
@@ -153,12 +158,12 @@ fn sessions_from_3(connection: &Connection, seal: &SealKey) -> Result<(), Sqlite
 }
 
 /// Binds what the owners of webhooks have set to the sealed columns.
-fn webhooks_from_3(connection: &Connection, seal: &SealKey) -> Result<(), SqliteError> {
+fn webhooks_from_3(connection: &Connection, seal: &SealKey) -> Result<(), SqlError> {
     let sql = "SELECT *, rowid FROM webhooks WHERE rowid > ?1 ORDER BY rowid LIMIT ?2";
     let rebound = |row: &Row<'_>, bound: Vec<u8>, column: &str, index: usize| {
         let id: String = row.get(0)?;
         let plain = seal.open(aad("webhooks", &id, column), row.get(index)?);
-        Ok::<_, SqliteError>(plain.map(|plain| seal.seal(bound, &plain)))
+        Ok::<_, SqlError>(plain.map(|plain| seal.seal(bound, &plain)))
     };
     each_page(
         &mut Prepared::new(connection),
@@ -167,7 +172,7 @@ fn webhooks_from_3(connection: &Connection, seal: &SealKey) -> Result<(), Sqlite
             let [secrets, document] = webhook_aads(row)?;
             let secrets = rebound(row, secrets, "secrets", 9)?;
             let document = rebound(row, document, "document", 10)?;
-            Ok((row.get("rowid")?, (secrets, document)))
+            Ok((row.get(15)?, (secrets, document)))
         },
         |prepared, rowid, (secrets, document)| {
             let sql = "UPDATE webhooks SET secrets = coalesce(?2, secrets), document = coalesce(?3, document)
@@ -178,23 +183,23 @@ fn webhooks_from_3(connection: &Connection, seal: &SealKey) -> Result<(), Sqlite
 }
 
 /// The head of the log of version 2 or 3.
-fn head_of_3(connection: &Connection, seal: &SealKey) -> Result<LogHead, SqliteError> {
+fn head_of_3(connection: &Connection, seal: &SealKey) -> Result<LogHead, SqlError> {
     let head = sealed_head(connection)?.and_then(|sealed| LogHead::open_3(seal, sealed));
     head.ok_or_else(|| StoreErrorKind::Corrupt.into())
 }
 
-fn sealed_head(connection: &Connection) -> Result<Option<Vec<u8>>, SqliteError> {
+fn sealed_head(connection: &Connection) -> Result<Option<Vec<u8>>, SqlError> {
     let sql = "SELECT value FROM meta WHERE name = 'head'";
     Ok(connection.query_row(sql, [], |row| row.get(0)).optional()?)
 }
 
 /// Whether the file was migrated and not vacuumed since.
-pub(super) fn vacuum_is_due(connection: &Connection) -> Result<bool, SqliteError> {
+pub(super) fn vacuum_is_due(connection: &Connection) -> Result<bool, SqlError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM meta WHERE name = ?1)";
     Ok(connection.query_row(sql, [VACUUM_DUE], |row| row.get(0))?)
 }
 
-fn session_of_1(row: &Row<'_>, seal: &SealKey) -> Result<Session, SqliteError> {
+fn session_of_1(row: &Row<'_>, seal: &SealKey) -> Result<Session, SqlError> {
     let id: String = row.get(0)?;
     let open = |column: &str, sealed| {
         let plain = seal.open(aad("sessions", &id, column), sealed);
@@ -205,22 +210,22 @@ fn session_of_1(row: &Row<'_>, seal: &SealKey) -> Result<Session, SqliteError> {
         document: open("document", row.get(14)?)?.into(),
         secrets,
         owner: row.get(1)?,
-        guest: row.get::<_, String>(2)?.parse().map_err(|_| unreadable(&id))?,
-        channel: row.get::<_, String>(3)?.parse().map_err(|_| unreadable(&id))?,
+        guest: row.get::<String>(2)?.parse().map_err(|_| unreadable(&id))?,
+        channel: row.get::<String>(3)?.parse().map_err(|_| unreadable(&id))?,
         created_at: time(row.get(4)?)?,
         expires_at: time(row.get(5)?)?,
         idle_deadline: time(row.get(6)?)?,
-        ended_at: row.get::<_, Option<i64>>(7)?.map(time).transpose()?,
+        ended_at: row.get::<Option<i64>>(7)?.map(time).transpose()?,
         access: TokenHash::from_bytes(row.get(8)?),
         refresh: TokenHash::from_bytes(row.get(9)?),
-        previous_refresh: row.get::<_, Option<[u8; 32]>>(10)?.map(TokenHash::from_bytes),
+        previous_refresh: row.get::<Option<[u8; 32]>>(10)?.map(TokenHash::from_bytes),
         generation: number(row, 11)?,
         version: number(row, 12)?,
         id: id.parse().map_err(|_| unreadable(&id))?,
     })
 }
 
-fn unreadable(id: &str) -> SqliteError {
+fn unreadable(id: &str) -> SqlError {
     let source = format!("cannot migrate session {id}: its row cannot be read");
     StoreError::new(StoreErrorKind::Corrupt, source).into()
 }

@@ -4,18 +4,18 @@ use genesys_api::entropy;
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
-use super::error::SqliteError;
-use super::outbox::{ERASED, ERASURE};
-use super::rows::{aad, subject_aad};
 use super::schema::OUTBOX;
 use crate::SealKey;
 use crate::seal::Aead;
+use crate::sql::error::SqlError;
+use crate::sql::outbox::{ERASED, ERASURE};
+use crate::sql::rows::{aad, subject_aad};
 
 /// Migrates the outbox of version 1, whose rows do not name their session, after the sessions. Keeps each pending event of a session that was not erased.
 ///
 /// A webhook that missed events gets a snapshot of every session of its owner: version 1 kept no session of a dead letter,
 /// and nothing of what a disabled webhook missed.
-pub(super) fn from_1(connection: &Connection, seal: &SealKey) -> Result<(), SqliteError> {
+pub(super) fn from_1(connection: &Connection, seal: &SealKey) -> Result<(), SqlError> {
     connection.execute_batch(
         "ALTER TABLE webhooks ADD COLUMN pending INTEGER NOT NULL DEFAULT 0;
          ALTER TABLE webhooks ADD COLUMN snapshots INTEGER NOT NULL DEFAULT 0;
@@ -63,7 +63,7 @@ pub(super) fn from_1(connection: &Connection, seal: &SealKey) -> Result<(), Sqli
 }
 
 /// Removes the bodies of the events of version 2, and seals those of its erasures under keys that go with them.
-pub(super) fn from_2(connection: &Connection, seal: &SealKey) -> Result<(), SqliteError> {
+pub(super) fn from_2(connection: &Connection, seal: &SealKey) -> Result<(), SqlError> {
     connection.execute_batch(
         "DROP INDEX sessions_live_guest;
          ALTER TABLE webhooks DROP COLUMN bytes;

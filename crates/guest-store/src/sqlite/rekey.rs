@@ -3,19 +3,23 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use super::error::SqliteError;
 use super::maintenance::{check, truncate_log};
-use super::prepared::{Prepared, each_page};
-use super::reader::Reader;
-use super::rows::{session, session_columns, subject_aad, webhook_aads};
+use super::schema::LOG_TRIGGERS;
 use super::schema::{VERSION, seal_aad};
-use super::{
-    Keys, SqliteStore, keyed_requests, lock, log, row_sums, schema, shared_tokens, startup, unavailable,
-};
+use super::{SqliteStore, lock, row_sums, schema, startup};
+use crate::audit_log::{LogHead, checkpoint_message, entry_message};
 use crate::seal::LookupHash;
-use crate::{Limits, SealKey, StoreError, StoreErrorKind};
+use crate::sql::error::SqlError;
+use crate::sql::log::{checkpoint, entry, write_head};
+use crate::sql::prepared::{Prepared, each_page};
+use crate::sql::reader::Reader;
+use crate::sql::rows::{session, session_columns, subject_aad, webhook_aads};
+use crate::sql::threads::unavailable;
+use crate::sql::values::params;
+use crate::sql::{keyed_requests, shared_tokens};
+use crate::{Keys, Limits, SealKey, StoreError, StoreErrorKind};
 
 /// The replacement of the seal key of a store, which this process alone has open until the value is dropped.
 ///
@@ -90,7 +94,7 @@ impl Rekey {
     }
 }
 
-fn rekey(connection: &Connection, keys: &Keys, to: &SealKey) -> Result<(), SqliteError> {
+fn rekey(connection: &Connection, keys: &Keys, to: &SealKey) -> Result<(), SqlError> {
     let from = &keys.seal;
     let transaction = connection.unchecked_transaction()?;
     let mut prepared = Prepared::new(connection);
@@ -110,12 +114,12 @@ fn rekey(connection: &Connection, keys: &Keys, to: &SealKey) -> Result<(), Sqlit
     rekey_subjects(&mut prepared, from, to)?;
     rekey_webhooks(&mut prepared, from, to)?;
     shared_tokens::remove_all(&mut prepared)?;
-    keyed_requests::rekey(&mut prepared, from, to)?;
+    rekey_requests(&mut prepared, from, to)?;
     let mut reader = Reader {
         prepared: &mut prepared,
         keys,
     };
-    log::rekey(&mut reader, head, to)?;
+    rekey_log(connection, &mut reader, head, to)?;
     let proof = to.seal(seal_aad(VERSION), b"");
     prepared.execute("UPDATE meta SET value = ?1 WHERE name = 'seal'", [proof])?;
     drop(prepared);
@@ -123,7 +127,7 @@ fn rekey(connection: &Connection, keys: &Keys, to: &SealKey) -> Result<(), Sqlit
 }
 
 /// Replaces the look-up hashes of sessions and guests. The personal data is sealed under the subject keys, which stay.
-fn rekey_sessions(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> Result<(), SqliteError> {
+fn rekey_sessions(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> Result<(), SqlError> {
     let sql = concat!(
         "SELECT sessions.rowid, ",
         session_columns!(),
@@ -159,7 +163,7 @@ fn rekey_sessions(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> 
     )
 }
 
-fn rekey_subjects(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> Result<(), SqliteError> {
+fn rekey_subjects(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> Result<(), SqlError> {
     let sql = "SELECT slot, key FROM subjects WHERE slot > ?1 AND free = 0 ORDER BY slot LIMIT ?2";
     each_page(
         prepared,
@@ -179,17 +183,17 @@ fn rekey_subjects(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> 
     )
 }
 
-fn rekey_webhooks(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> Result<(), SqliteError> {
+fn rekey_webhooks(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> Result<(), SqlError> {
     let sql = "SELECT *, rowid FROM webhooks WHERE rowid > ?1 ORDER BY rowid LIMIT ?2";
     each_page(
         prepared,
         sql,
         |row| {
-            let what = format!("webhook {}", row.get::<_, String>(0)?);
+            let what = format!("webhook {}", row.get::<String>(0)?);
             let [secrets, document] = webhook_aads(row)?;
             let secrets = reseal(from, to, &secrets, row.get(9)?, &what)?;
             let document = reseal(from, to, &document, row.get(10)?, &what)?;
-            Ok((row.get("rowid")?, (secrets, document)))
+            Ok((row.get(15)?, (secrets, document)))
         },
         |prepared, rowid, (secrets, document)| {
             let sql = "UPDATE webhooks SET secrets = ?2, document = ?3 WHERE rowid = ?1";
@@ -198,18 +202,91 @@ fn rekey_webhooks(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> 
     )
 }
 
+/// Replaces the look-up hashes and the sealed values.
+fn rekey_requests(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> Result<(), SqlError> {
+    let sql = "SELECT rowid, owner, key, digest FROM requests WHERE rowid > ?1 ORDER BY rowid LIMIT ?2";
+    each_page(
+        prepared,
+        sql,
+        |row| {
+            let owner: String = row.get(1)?;
+            let key = keyed_requests::key(from, row.get(2)?)?;
+            let digest = keyed_requests::digest(from, row.get(3)?)?;
+            let digest = digest.map_or_else(Vec::new, |digest| to.seal(keyed_requests::DIGEST, &digest));
+            let hash = to.request_hash(&owner, &key);
+            Ok((
+                row.get(0)?,
+                (
+                    hash,
+                    to.seal(keyed_requests::KEY, key.as_str().as_bytes()),
+                    digest,
+                ),
+            ))
+        },
+        |prepared, rowid, (hash, key, digest)| {
+            let sql = "UPDATE requests SET hash = ?2, key = ?3, digest = ?4 WHERE rowid = ?1";
+            prepared.execute(sql, params![rowid, hash, key, digest])
+        },
+    )
+}
+
+/// Authenticates the rows of a verified log and its head under another key.
+fn rekey_log(
+    connection: &Connection,
+    reader: &mut Reader<'_, '_>,
+    mut head: LogHead,
+    to: &SealKey,
+) -> Result<(), SqlError> {
+    let (prepared, from) = (&mut *reader.prepared, &reader.keys.seal);
+    connection.execute_batch("DROP TRIGGER entries_no_update; DROP TRIGGER entries_no_delete;")?;
+    let sql =
+        "SELECT seq, subject, subject_index, bytes, mac FROM entries WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    each_page(
+        prepared,
+        sql,
+        |row| {
+            let (stored, index) = entry(row, from)?;
+            let subject: Option<Vec<u8>> = row.get(1)?;
+            let mac = to.mac(&entry_message(&stored, subject.as_deref().zip(index)));
+            Ok((row.get(0)?, mac))
+        },
+        |prepared, seq, mac| {
+            prepared.execute("UPDATE entries SET mac = ?2 WHERE seq = ?1", params![seq, mac])
+        },
+    )?;
+    connection.execute_batch(LOG_TRIGGERS)?;
+    let sql = "SELECT size, previous, note, mac FROM checkpoints WHERE size > ?1 ORDER BY size LIMIT ?2";
+    each_page(
+        prepared,
+        sql,
+        |row| {
+            let (stored, previous) = checkpoint(row, from)?;
+            Ok((row.get(0)?, to.mac(&checkpoint_message(&stored, previous))))
+        },
+        |prepared, size, mac| {
+            prepared.execute(
+                "UPDATE checkpoints SET mac = ?2 WHERE size = ?1",
+                params![size, mac],
+            )
+        },
+    )?;
+    head.rows = row_sums::sums(connection, to)?;
+    write_head(prepared, &head, to)?;
+    Ok(())
+}
+
 fn reseal(
     from: &SealKey,
     to: &SealKey,
     aad: &[u8],
     sealed: Vec<u8>,
     what: &str,
-) -> Result<Vec<u8>, SqliteError> {
+) -> Result<Vec<u8>, SqlError> {
     let plain = from.open(aad, sealed).ok_or_else(|| unreadable(what))?;
     Ok(to.seal(aad, &plain))
 }
 
-fn unreadable(value: &str) -> SqliteError {
+fn unreadable(value: &str) -> SqlError {
     let source = format!("{value} cannot be read: run `guest-gateway store check`, and restore a backup");
     StoreError::new(StoreErrorKind::Corrupt, source).into()
 }

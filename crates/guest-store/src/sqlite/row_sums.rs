@@ -14,9 +14,9 @@ use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::ValueRef;
 
-use super::error::SqliteError;
-use super::writer::Transaction;
 use crate::audit_log::RowSums;
+use crate::sql::error::SqlError;
+use crate::sql::values::{Value, encode};
 use crate::{SealKey, StoreError, StoreErrorKind};
 
 /// A table whose rows change, with the name of its integer key and all its columns.
@@ -173,29 +173,34 @@ impl RowState {
     }
 }
 
-impl Transaction<'_, '_> {
+impl Rows {
     /// Compares the next page of rows with the sums: units that change rows run between two pages. Returns whether all
     /// rows are compared.
-    pub(super) fn compare_rows(&self, is_first: bool) -> Result<bool, SqliteError> {
-        let mut state = self.rows.state();
+    pub(super) fn compare(
+        &self,
+        connection: &Connection,
+        seal: &SealKey,
+        is_first: bool,
+    ) -> Result<bool, SqlError> {
+        let mut state = self.state();
         if is_first {
             state.comparison = Comparison::default();
         }
         let Comparison { table, next, sum } = state.comparison;
-        let (mac, next) = page(self.prepared.connection(), &self.keys.seal, &TABLES[table], next)?;
+        let (mac, next) = page(connection, seal, &TABLES[table], next)?;
         let sum = sum.wrapping_add(mac);
         state.comparison = match next {
             Some(next) => Comparison { table, next, sum },
             None if sum == state.sums[table] => Comparison::of(table + 1),
             None => return Err(StoreError::new(StoreErrorKind::Corrupt, changed(table)).into()),
         };
-        self.rows.restore(state);
+        self.restore(state);
         Ok(state.comparison.table == TABLES.len())
     }
 }
 
 /// The sums of all rows.
-pub(super) fn sums(connection: &Connection, seal: &SealKey) -> Result<RowSums, SqliteError> {
+pub(super) fn sums(connection: &Connection, seal: &SealKey) -> Result<RowSums, SqlError> {
     let mut sums = RowSums::default();
     for (table, sum) in TABLES.iter().zip(&mut sums) {
         *sum = table_sum(connection, seal, table)?;
@@ -203,7 +208,7 @@ pub(super) fn sums(connection: &Connection, seal: &SealKey) -> Result<RowSums, S
     Ok(sums)
 }
 
-pub(super) fn table_sum(connection: &Connection, seal: &SealKey, table: &Table) -> Result<u128, SqliteError> {
+pub(super) fn table_sum(connection: &Connection, seal: &SealKey, table: &Table) -> Result<u128, SqlError> {
     let (mut sum, mut from) = (0_u128, Some(i64::MIN));
     while let Some(key) = from {
         let (mac, next) = page(connection, seal, table, key)?;
@@ -221,7 +226,7 @@ pub(super) fn add_columns(
     sums: &mut RowSums,
     added: [&str; 2],
     sql: &str,
-) -> Result<(), SqliteError> {
+) -> Result<(), SqlError> {
     let without = |table: &Table| {
         let columns = added.iter().find_map(|column| table.columns.strip_suffix(column));
         columns.map(|columns| Table { columns, ..*table })
@@ -245,7 +250,7 @@ pub(super) fn differences(
     connection: &Connection,
     seal: &SealKey,
     head: &RowSums,
-) -> Result<Vec<String>, SqliteError> {
+) -> Result<Vec<String>, SqlError> {
     let found = sums(connection, seal)?;
     let tables = 0..TABLES.len();
     Ok(tables
@@ -267,7 +272,7 @@ fn page(
     seal: &SealKey,
     table: &Table,
     from: i64,
-) -> Result<(u128, Option<i64>), SqliteError> {
+) -> Result<(u128, Option<i64>), SqlError> {
     let Table { name, key, columns } = table;
     let sql = format!("SELECT {key}, {columns} FROM {name} WHERE {key} >= ?1 ORDER BY {key} LIMIT {PAGE}");
     let mut statement = connection.prepare(&sql)?;
@@ -285,37 +290,7 @@ fn page(
 }
 
 fn mac<'a>(key: &hmac::Key, table: &Table, columns: impl Iterator<Item = ValueRef<'a>>) -> u128 {
-    let tag = hmac::sign(key, &encode(table.name, columns));
+    let tag = hmac::sign(key, &encode(table.name, columns.map(Value::from)));
     let (mac, _) = tag.as_ref().split_first_chunk().expect("a tag has 32 bytes");
     u128::from_be_bytes(*mac)
-}
-
-/// Bytes of most rows. Our choice.
-const ENCODED: usize = 1_024;
-
-/// Values after the name of what they are, in a form that no other values have.
-pub(super) fn encode<'a>(name: &str, values: impl Iterator<Item = ValueRef<'a>>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(ENCODED);
-    bytes.extend_from_slice(name.as_bytes());
-    for value in values {
-        let (kind, value) = match value {
-            ValueRef::Null => (0, &[][..]),
-            ValueRef::Integer(number) => {
-                bytes.push(1);
-                bytes.extend_from_slice(&number.to_be_bytes());
-                continue;
-            }
-            ValueRef::Real(number) => {
-                bytes.push(2);
-                bytes.extend_from_slice(&number.to_be_bytes());
-                continue;
-            }
-            ValueRef::Text(text) => (3, text),
-            ValueRef::Blob(blob) => (4, blob),
-        };
-        bytes.push(kind);
-        bytes.extend_from_slice(&(value.len() as u64).to_be_bytes());
-        bytes.extend_from_slice(value);
-    }
-    bytes
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::error::SqliteError;
-use super::{Keys, row_sums};
+use super::row_sums;
 use crate::audit_log::LogHead;
-use crate::{SealKey, StoreError, StoreErrorKind};
+use crate::sql::error::SqlError;
+use crate::{Keys, SealKey, StoreError, StoreErrorKind};
 
 /// Marks the file as a guest store (`PRAGMA application_id`): "gst1" in ASCII.
 pub(super) const APPLICATION: i32 = 0x6773_7431;
@@ -208,7 +208,7 @@ pub(super) const DELIVERIES: &str = "
 ";
 
 /// Opens the file for writing. With WAL and `synchronous=FULL` a commit is durable before it is answered.
-pub(super) fn open(path: &Path) -> Result<Connection, SqliteError> {
+pub(super) fn open(path: &Path) -> Result<Connection, SqlError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
@@ -231,7 +231,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, SqliteError> {
 }
 
 /// Limits the size of the file. One that is larger does not grow.
-pub(super) fn limit_size(connection: &Connection, bytes: u64) -> Result<(), SqliteError> {
+pub(super) fn limit_size(connection: &Connection, bytes: u64) -> Result<(), SqlError> {
     let page: u32 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
     let pages = (bytes / u64::from(page.max(1))).clamp(1, MAX_PAGES);
     let sql = format!("PRAGMA max_page_count = {pages}");
@@ -242,13 +242,13 @@ pub(super) fn limit_size(connection: &Connection, bytes: u64) -> Result<(), Sqli
 const MAX_PAGES: u64 = 0xffff_fffe;
 
 /// Opens an empty database that only this connection sees.
-pub(super) fn open_in_memory() -> Result<Connection, SqliteError> {
+pub(crate) fn open_in_memory() -> Result<Connection, SqlError> {
     let connection = Connection::open_in_memory()?;
     connection.execute_batch("PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;")?;
     Ok(connection)
 }
 
-pub(super) fn open_to_read(path: &Path) -> Result<Connection, SqliteError> {
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, SqlError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
@@ -262,7 +262,7 @@ const JOURNAL_LIMIT: i64 = 16 * 1024 * 1024;
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// Fails unless the file is a store, of any version.
-pub(super) fn check_is_store(connection: &Connection) -> Result<(), SqliteError> {
+pub(super) fn check_is_store(connection: &Connection) -> Result<(), SqlError> {
     let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     match application {
         APPLICATION => Ok(()),
@@ -271,7 +271,7 @@ pub(super) fn check_is_store(connection: &Connection) -> Result<(), SqliteError>
 }
 
 /// Fails unless the file is a store of this version with these keys.
-pub(super) fn check_is_current(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
+pub(super) fn check_is_current(connection: &Connection, keys: &Keys) -> Result<(), SqlError> {
     check_is_store(connection)?;
     let found: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match found {
@@ -289,7 +289,7 @@ pub(super) fn check_is_current(connection: &Connection, keys: &Keys) -> Result<(
     }
 }
 
-pub(super) fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
+pub(super) fn create(connection: &Connection, keys: &Keys) -> Result<(), SqlError> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     create_tables(connection)?;
     let log = keys.signer.verifier_key().to_string().into_bytes();
@@ -307,7 +307,7 @@ pub(super) fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteE
 }
 
 /// Creates the tables, indexes and triggers.
-pub(super) fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
     [
         TABLES,
         TABLES_2,
@@ -339,15 +339,15 @@ pub(super) fn seal_aad(version: i32) -> &'static str {
 }
 
 /// Whether the file is a store of this version that `key` seals.
-pub(super) fn is_sealed_by(connection: &Connection, key: &SealKey) -> Result<bool, SqliteError> {
+pub(super) fn is_sealed_by(connection: &Connection, key: &SealKey) -> Result<bool, SqlError> {
     check_is_store(connection)?;
     let sql = "SELECT value FROM meta WHERE name = 'seal'";
     let proof = connection.query_row(sql, [], |row| row.get(0)).optional()?;
     Ok(proof.is_some_and(|proof| key.open(seal_aad(VERSION), proof).is_some()))
 }
 
-pub(super) fn check_keys(connection: &Connection, keys: &Keys, version: i32) -> Result<(), SqliteError> {
-    let meta = |name: &str| -> Result<Vec<u8>, SqliteError> {
+pub(super) fn check_keys(connection: &Connection, keys: &Keys, version: i32) -> Result<(), SqlError> {
+    let meta = |name: &str| -> Result<Vec<u8>, SqlError> {
         let sql = "SELECT value FROM meta WHERE name = ?1";
         let value = connection.query_row(sql, [name], |row| row.get(0)).optional()?;
         value.ok_or_else(|| StoreErrorKind::Corrupt.into())

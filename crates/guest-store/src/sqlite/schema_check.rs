@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
-use super::error::SqliteError;
 use super::schema;
+use crate::sql::error::SqlError;
 use crate::{StoreError, StoreErrorKind};
 
 /// Fails unless the file has the tables, indexes and triggers of this version and no others. The source names the first
 /// difference.
-pub(super) fn refuse_differences(connection: &Connection) -> Result<(), SqliteError> {
+pub(super) fn refuse_differences(connection: &Connection) -> Result<(), SqlError> {
     match differences(connection)?.into_iter().next() {
         Some(difference) => Err(StoreError::new(StoreErrorKind::SchemaDiffers, difference).into()),
         None => Ok(()),
@@ -18,7 +18,7 @@ pub(super) fn refuse_differences(connection: &Connection) -> Result<(), SqliteEr
 }
 
 /// The differences, one text each.
-pub(super) fn differences(connection: &Connection) -> Result<Vec<String>, SqliteError> {
+pub(super) fn differences(connection: &Connection) -> Result<Vec<String>, SqlError> {
     let empty = Connection::open_in_memory()?;
     schema::create_tables(&empty)?;
     let (known, found) = (objects(&empty)?, objects(connection)?);
@@ -38,7 +38,7 @@ pub(super) fn differences(connection: &Connection) -> Result<Vec<String>, Sqlite
 }
 
 /// The definitions by kind and name, such as `trigger entries_no_update`.
-fn objects(connection: &Connection) -> Result<BTreeMap<String, String>, SqliteError> {
+fn objects(connection: &Connection) -> Result<BTreeMap<String, String>, SqlError> {
     // the reserved names are of what SQLite itself makes
     let mut objects = connection.prepare(
         "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema

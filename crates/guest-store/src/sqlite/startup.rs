@@ -4,22 +4,22 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 
-use super::Keys;
-use super::error::SqliteError;
-use super::log::{read_head, write_head};
 use super::migrate;
-use super::outbox::QueueCounts;
-use super::prepared::Prepared;
 use super::row_sums::Rows;
 use super::schema::{APPLICATION, VERSION, check_keys, create};
 use super::schema_check;
-use super::shared_tokens;
-use super::turns::Turns;
-use super::writer::{Head, last_transaction};
-use crate::{StoreError, StoreErrorKind};
+use crate::sql::error::SqlError;
+use crate::sql::log::write_head;
+use crate::sql::memory::Head;
+use crate::sql::outbox::QueueCounts;
+use crate::sql::prepared::Prepared;
+use crate::sql::reader::Reader;
+use crate::sql::shared_tokens;
+use crate::sql::writer::{LIVE_SESSIONS, count, last_transaction};
+use crate::{Keys, StoreError, StoreErrorKind};
 
 /// Creates or checks the tables, reads the head of the log, and counts the rows that this connection changes.
-pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<(Head, Rows), SqliteError> {
+pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<(Head, Rows), SqlError> {
     let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -41,7 +41,11 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<(Head, Row
         _ => return Err(StoreErrorKind::Corrupt.into()),
     }
     schema_check::refuse_differences(connection)?;
-    let mut log = read_head(connection, keys)?;
+    let mut log = Reader {
+        prepared: &mut Prepared::new(connection),
+        keys,
+    }
+    .read_head()?;
     let rows = Rows::watch(connection, &keys.seal, log.rows)?;
     // this process alone has the file, so no lease is held
     let sql = "UPDATE outbox SET due_at = at, leased = 0, fence = fence + 1 WHERE leased = 1";
@@ -70,21 +74,12 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<(Head, Row
     Ok((head, rows))
 }
 
-/// The queues of all webhooks.
-pub(super) fn turns(connection: &Connection) -> rusqlite::Result<Turns> {
-    let mut statement = connection.prepare("SELECT id FROM webhooks")?;
-    let webhooks = statement.query_map([], |row| row.get(0))?;
-    Ok(Turns::of(webhooks.collect::<rusqlite::Result<Vec<String>>>()?))
-}
-
 /// The count of live sessions.
 ///
 /// # Errors
 /// `Corrupt` if it is missing.
-pub(super) fn live_sessions(prepared: &mut Prepared<'_>) -> Result<u64, SqliteError> {
-    let sql = "SELECT value FROM counts WHERE name = 'live_sessions'";
-    let count = prepared.row(sql, [], |row| row.get::<_, i64>(0))?;
-    count.map(i64::unsigned_abs).ok_or_else(|| {
+pub(super) fn live_sessions(prepared: &mut Prepared<'_>) -> Result<u64, SqlError> {
+    count(prepared, LIVE_SESSIONS)?.ok_or_else(|| {
         let source = "the row live_sessions of the table counts is missing";
         StoreError::new(StoreErrorKind::Corrupt, source).into()
     })

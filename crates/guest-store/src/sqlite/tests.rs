@@ -4,6 +4,7 @@ mod altered_rows;
 mod erasure;
 mod faults;
 mod images;
+mod log;
 mod maintenance;
 pub(in crate::sqlite) mod migration;
 mod rekey;
@@ -13,10 +14,16 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use genesys_api::parse_rfc3339;
 
+use audit::Signer;
+use time::OffsetDateTime;
+
 use super::*;
 use crate::conformance::Fixture;
 use crate::outbox::event_id;
-use crate::{Change, Event, Payload, SessionSecrets, TokenHash, export};
+use crate::{
+    Change, EntryQuery, Event, Payload, SealKey, Session, SessionQuery, SessionSecrets, Store, TokenHash,
+    Unit, Webhook, export,
+};
 
 pub(super) fn keys(seal: u8, seed: u8, name: &str) -> Keys {
     Keys {

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::error::fault;
-use super::prepared::Prepared;
 use super::schema::BUSY;
 use crate::StoreErrorKind;
+use crate::sql::error::SqlError;
+use crate::sql::prepared::Prepared;
 
 /// Pages in the log from which a checkpoint is made. Our choice: 16 MiB, which a few batches at full load reach. SQLite's
 /// own 1,000 would make one, with two calls of `fsync`, after almost every batch.
@@ -52,14 +52,19 @@ impl Wal {
     ///
     /// # Errors
     /// If the disk failed permanently.
-    pub(super) fn checkpoint_if_due(&mut self, prepared: &mut Prepared<'_>) -> Result<(), StoreErrorKind> {
+    pub(super) fn checkpoint_if_due(
+        &mut self,
+        connection: &Connection,
+        prepared: &mut Prepared<'_>,
+    ) -> Result<(), StoreErrorKind> {
         if self.truncate {
             let wait = if self.blocked { Duration::ZERO } else { WAIT };
-            let done = prepared
+            let done = connection
                 .busy_timeout(wait)
+                .map_err(SqlError::from)
                 .and_then(|()| checkpoint(prepared, "PRAGMA wal_checkpoint(TRUNCATE)"));
-            let restored = prepared.busy_timeout(BUSY).map(|()| true);
-            self.blocked = !handle(done.and_then(|done| Ok(restored? && done)))?;
+            let restored = connection.busy_timeout(BUSY).map_err(SqlError::from);
+            self.blocked = !handle(restored.and(done))?;
             self.truncate = self.blocked;
         } else if self.pages.load(Ordering::Relaxed) >= PAGES {
             handle(checkpoint(prepared, "PRAGMA wal_checkpoint(PASSIVE)"))?;
@@ -69,15 +74,15 @@ impl Wal {
 }
 
 /// Returns whether the checkpoint was completed.
-fn checkpoint(prepared: &mut Prepared<'_>, sql: &'static str) -> rusqlite::Result<bool> {
-    let busy = prepared.row(sql, [], |row| row.get::<_, i64>(0))?;
+fn checkpoint(prepared: &mut Prepared<'_>, sql: &'static str) -> Result<bool, SqlError> {
+    let busy = prepared.row(sql, (), |row| row.get::<i64>(0))?;
     Ok(busy == Some(0))
 }
 
-fn handle(done: rusqlite::Result<bool>) -> Result<bool, StoreErrorKind> {
+fn handle(done: Result<bool, SqlError>) -> Result<bool, StoreErrorKind> {
     match done {
         Ok(done) => Ok(done),
-        Err(error) if fault(&error) == StoreErrorKind::Poisoned => {
+        Err(error) if error.fault() == StoreErrorKind::Poisoned => {
             tracing::error!(%error, "a checkpoint of the write-ahead log failed");
             Err(StoreErrorKind::Poisoned)
         }

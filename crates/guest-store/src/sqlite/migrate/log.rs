@@ -3,20 +3,21 @@
 use audit::{Checkpoint, Tree, leaf_hash};
 use rusqlite::{Connection, params};
 
-use super::super::Keys;
-use super::super::error::SqliteError;
-use super::super::log::{insert_checkpoint, insert_entry};
-use super::super::prepared::Prepared;
-use super::super::rows::number;
 use super::super::schema::{LOG_TABLES, LOG_TRIGGERS};
+use crate::Keys;
 use crate::audit_log::LogHead;
+use crate::sql::error::SqlError;
+use crate::sql::log::{insert_checkpoint, insert_entry};
+use crate::sql::prepared::Prepared;
+use crate::sql::rows::number;
+use crate::sql::values::Row;
 use crate::{StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
 
 /// Copies the log into the tables of version 2, within the open transaction.
 ///
 /// # Errors
 /// `Corrupt` if the log does not match its last checkpoint.
-pub(super) fn from_1(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
+pub(super) fn from_1(connection: &Connection, keys: &Keys) -> Result<(), SqlError> {
     connection.execute_batch(
         "ALTER TABLE entries RENAME TO entries_1;
          DROP INDEX entries_subject;
@@ -34,10 +35,10 @@ pub(super) fn from_1(connection: &Connection, keys: &Keys) -> Result<(), SqliteE
 }
 
 /// Copies the checkpoints.
-fn checkpoints(connection: &Connection, keys: &Keys) -> Result<Vec<Checkpoint>, SqliteError> {
+fn checkpoints(connection: &Connection, keys: &Keys) -> Result<Vec<Checkpoint>, SqlError> {
     let mut prepared = Prepared::new(connection);
     let sql = "SELECT size, note FROM checkpoints_1 ORDER BY size";
-    let stored = prepared.rows(sql, [], |row| {
+    let stored = prepared.rows(sql, (), |row| {
         let (size, note) = (number(row, 0)?, row.get(1)?);
         Ok(StoredCheckpoint { size, note })
     })?;
@@ -56,7 +57,7 @@ fn copy_entries(
     connection: &Connection,
     keys: &Keys,
     last: Option<&Checkpoint>,
-) -> Result<LogHead, SqliteError> {
+) -> Result<LogHead, SqlError> {
     let mut tree = Tree::new();
     let proves = |tree: &Tree| last.is_none_or(|last| last.size != tree.size() || last.root == tree.root());
     let mut is_sound = proves(&tree);
@@ -67,14 +68,14 @@ fn copy_entries(
     )?;
     let mut rows = statement.query(params![])?;
     while let Some(row) = rows.next()? {
-        let (seq, bytes): (_, Vec<u8>) = (number(row, 0)?, row.get(3)?);
+        let (seq, bytes): (_, Vec<u8>) = (number(&Row::Sqlite(row), 0)?, row.get(3)?);
         is_sound &= seq == tree.size();
         let leaf = leaf_hash(&bytes);
         tree.append(leaf);
         is_sound &= proves(&tree);
         let subject: Option<Vec<u8>> = row.get(1)?;
         let entry = StoredEntry { seq, leaf, bytes };
-        let subject = subject.as_deref().zip(Some(number(row, 2)?));
+        let subject = subject.as_deref().zip(Some(number(&Row::Sqlite(row), 2)?));
         insert_entry(&mut prepared, &entry, subject, &keys.seal)?;
     }
     let signed = last.map(|last| last.size);

@@ -70,11 +70,9 @@ async fn update(store: &SqliteStore, session: &mut Session) {
 
 /// The subject keys as they are stored, which the store key opens.
 async fn sealed_keys(store: &SqliteStore) -> Vec<Vec<u8>> {
-    let sealed = store.write(|transaction| {
+    let sealed = store.threads.write(|transaction| {
         let sql = "SELECT key FROM subjects WHERE free = 0";
-        transaction
-            .prepared
-            .rows(sql, [], |row| Ok(row.get::<_, Vec<u8>>(0)?))
+        transaction.prepared.rows(sql, (), |row| row.get::<Vec<u8>>(0))
     });
     sealed.await.unwrap()
 }

@@ -1,12 +1,11 @@
 //! Faults of the disk: those that pass, and those that close the store.
 
 use super::*;
-use crate::sqlite::turns::Turns;
 
 /// The pages that the file may have, as the writer's connection enforces it.
 async fn limit_pages(store: &SqliteStore, sql: &'static str) {
-    let limit = store.write(move |transaction| {
-        let pages = transaction.prepared.row(sql, [], |row| row.get::<_, i64>(0))?;
+    let limit = store.threads.write(move |transaction| {
+        let pages = transaction.prepared.row(sql, (), |row| row.get::<i64>(0))?;
         Ok(pages.unwrap_or_default())
     });
     assert!(limit.await.unwrap() > 0);
@@ -47,7 +46,11 @@ async fn locked_file_refuses_units_until_it_is_released() {
     let path = folder.path().join("guest.db");
     let store = open(&path).unwrap();
     store.commit(log(1)).await.unwrap();
-    let impatient = store.write(|transaction| Ok(transaction.prepared.busy_timeout(Duration::ZERO)?));
+    let impatient = store.threads.write(|transaction| {
+        transaction
+            .prepared
+            .row("PRAGMA busy_timeout = 0", (), |_| Ok(()))
+    });
     impatient.await.unwrap();
     let raw = Connection::open(&path).unwrap();
     raw.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -114,29 +117,12 @@ async fn commit_that_reports_an_error_and_is_stored_succeeds() {
     let lock = lock(&path).unwrap();
     let keys = Arc::new(keys(1, 2, "log"));
     let mut connection = schema::open(&path).unwrap();
-    let (head, rows) = startup::prepare(&connection, &keys).unwrap();
+    let prepared = startup::prepare(&connection, &keys).unwrap();
     let fail = |_: &mut rusqlite::hooks::Wal, _: i32| Err(rusqlite::Error::InvalidQuery);
     connection.wal_hook(Some(fail)).unwrap();
-    let (writer, inbox) = mpsc::channel(8);
-    let thread = Writer::new(
-        Arc::clone(&keys),
-        Limits::default(),
-        head,
-        rows,
-        LiveGuests::default(),
-        Turns::default(),
-        Wal::default(),
-    );
-    let writing = spawn("writer", move || thread.run(&connection, inbox)).unwrap();
-    let store = SqliteStore {
-        keys,
-        writer: Some(writer),
-        writing: Some(writing),
-        reader: None,
-        reading: None,
-        comparing: Mutex::default(),
-        _lock: Some(lock),
-    };
+    let store = SqliteStore::start_with(connection, prepared, keys, Limits::default(), Wal::default());
+    let mut store = store.unwrap();
+    store._lock = Some(lock);
     assert_eq!(store.commit(unit("x")).await.unwrap().entries, 0..1);
     drop(store);
     let store = open(&path).unwrap();
@@ -150,7 +136,7 @@ async fn failed_sync_closes_the_store() {
     let path = folder.path().join("guest.db");
     let store = open(&path).unwrap();
     store.commit(log(3)).await.unwrap();
-    let failed = store.write(|transaction| {
+    let failed = store.threads.write(|transaction| {
         transaction.failed = Some(StoreErrorKind::Poisoned);
         Ok(())
     });
@@ -192,10 +178,10 @@ async fn unit_that_loses_its_transaction_fails_alone() {
     raw.execute_batch(spring).unwrap();
 
     // while the writer is busy, three units gather for one transaction
-    let (started, start) = oneshot::channel();
+    let (started, start) = tokio::sync::oneshot::channel();
     let (release, wait) = std::sync::mpsc::channel();
     let mut started = Some(started);
-    let busy = store.write(move |_| {
+    let busy = store.threads.write(move |_| {
         started.take().unwrap().send(()).unwrap();
         wait.recv().unwrap();
         Ok(())

@@ -6,7 +6,8 @@ use secrecy::ExposeSecret as _;
 use self::outbox::{lease, put};
 use super::*;
 use crate::audit_log::LogHead;
-use crate::sqlite::rows::{aad, session, session_columns, webhook as stored_webhook};
+use crate::sql::rows::{aad, session, session_columns, webhook as stored_webhook};
+use crate::sql::values::Row;
 
 mod outbox;
 
@@ -262,8 +263,8 @@ fn seal_as_3(raw: &Connection) {
         .unwrap();
     let mut rows = sessions.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
-        let session = session(row, 1, &seal).unwrap();
-        let personal = personal::seal(&session, personal::AAD.as_bytes()).unwrap();
+        let session = session(&Row::Sqlite(row), 1, &seal).unwrap();
+        let personal = crate::sql::personal::seal(&session, crate::sql::personal::AAD.as_bytes()).unwrap();
         let rowid: i64 = row.get(0).unwrap();
         raw.execute(
             "UPDATE sessions SET personal = ?2 WHERE rowid = ?1",
@@ -274,7 +275,7 @@ fn seal_as_3(raw: &Connection) {
     let mut webhooks = raw.prepare("SELECT * FROM webhooks").unwrap();
     let mut rows = webhooks.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
-        let webhook = stored_webhook(row, &seal).unwrap();
+        let webhook = stored_webhook(&Row::Sqlite(row), &seal).unwrap();
         let id = webhook.id.as_str();
         let secrets = seal.seal(
             aad("webhooks", id, "secrets"),

@@ -54,7 +54,7 @@ async fn every_value_is_under_the_new_key() {
     }
     store.commit(other).await.unwrap();
     store.commit(erased.into()).await.unwrap();
-    let key: IdempotencyKey = "a-key".parse().unwrap();
+    let key: genesys_api::IdempotencyKey = "a-key".parse().unwrap();
     let mut keyed = same_guest();
     if let Some(Change::CreateSession(session)) = &mut keyed.change {
         (session.id, session.guest) = ("s-4".parse().unwrap(), "g-4".parse().unwrap());

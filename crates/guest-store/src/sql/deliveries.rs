@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Row, params};
+use super::values::{Row, params};
 use time::OffsetDateTime;
 
-use super::error::SqliteError;
+use super::error::SqlError;
 use super::outbox::{ERASED, ERASURE, EVENT, SNAPSHOT, Undelivered};
 use super::rows::{
     integer, micros, number, session, session_columns, subject_key, time, webhook, write_webhook,
 };
-use super::writer::Transaction;
+use super::transaction::Transaction;
 use crate::outbox::range_id;
 use crate::seal::{Aead, LookupHash};
 use crate::store::PAGE;
@@ -32,15 +32,15 @@ const UNREADABLE_PAUSE: time::Duration = time::Duration::DAY;
 const SESSION: usize = 11;
 
 impl Transaction<'_, '_> {
-    pub(super) fn lease(
+    pub(crate) fn lease(
         &mut self,
         now: OffsetDateTime,
         lease: Duration,
         limit: usize,
-    ) -> Result<Leases, SqliteError> {
+    ) -> Result<Leases, SqlError> {
         self.refresh_turns(now)?;
         let mut leased = Vec::new();
-        for (webhook, count) in self.turns.take(limit.min(PAGE), self.limits) {
+        for (webhook, count) in self.memory.turns.take(limit.min(PAGE), self.limits) {
             if let Some(read) = self.open(&webhook)? {
                 leased.extend(self.due(&Arc::new(read), now, count)?);
                 let sql = "UPDATE webhooks SET last_turn = ?2 WHERE id = ?1";
@@ -66,16 +66,16 @@ impl Transaction<'_, '_> {
         self.refresh_turns(now)?;
         Ok(Leases {
             deliveries: leased.into_iter().map(|(_, delivery)| delivery).collect(),
-            next_due: self.turns.next_due().map(time).transpose()?,
+            next_due: self.memory.turns.next_due().map(time).transpose()?,
         })
     }
 
-    fn refresh_turns(&mut self, now: OffsetDateTime) -> Result<(), SqliteError> {
-        self.turns.refresh(self.prepared, self.limits, micros(now))
+    fn refresh_turns(&mut self, now: OffsetDateTime) -> Result<(), SqlError> {
+        self.memory.turns.refresh(self.prepared, self.limits, micros(now))
     }
 
     /// Reads the webhook of a turn. One that cannot be read is disabled.
-    fn open(&mut self, webhook: &str) -> Result<Option<Webhook>, SqliteError> {
+    fn open(&mut self, webhook: &str) -> Result<Option<Webhook>, SqlError> {
         let found = self.stored(webhook)?;
         if found.is_none() {
             tracing::error!(
@@ -88,7 +88,7 @@ impl Transaction<'_, '_> {
     }
 
     /// The webhook with this id, if it can be read.
-    pub(super) fn stored(&mut self, id: &str) -> Result<Option<Webhook>, SqliteError> {
+    pub(crate) fn stored(&mut self, id: &str) -> Result<Option<Webhook>, SqlError> {
         let seal = &self.keys.seal;
         let sql = "SELECT * FROM webhooks WHERE id = ?1";
         let (mut found, _) = self.prepared.readable(sql, [id], 1, |row| webhook(row, seal))?;
@@ -101,7 +101,7 @@ impl Transaction<'_, '_> {
         webhook: &Arc<Webhook>,
         now: OffsetDateTime,
         count: usize,
-    ) -> Result<Vec<(i64, Leased)>, SqliteError> {
+    ) -> Result<Vec<(i64, Leased)>, SqlError> {
         let seal = &self.keys.seal;
         let (due, unreadable) = self.prepared.readable(
             concat!(
@@ -132,7 +132,7 @@ impl Transaction<'_, '_> {
     }
 
     /// Adds an unreadable event to the snapshot of its session, and puts off a snapshot or an erasure.
-    fn set_aside(&mut self, webhook: &str, delivery: &str, now: OffsetDateTime) -> Result<(), SqliteError> {
+    fn set_aside(&mut self, webhook: &str, delivery: &str, now: OffsetDateTime) -> Result<(), SqlError> {
         tracing::error!(
             webhook,
             delivery,
@@ -141,7 +141,7 @@ impl Transaction<'_, '_> {
         let sql = concat!(held_columns!(), " WHERE id = ?1");
         let held = self.prepared.row(sql, [delivery], held)?;
         let held = held.ok_or(StoreErrorKind::Corrupt)?;
-        self.turns.touch(webhook);
+        self.memory.turns.touch(webhook);
         if held.kind == EVENT {
             self.remove(&held)?;
             self.log_as_dead(webhook, delivery)?;
@@ -157,7 +157,7 @@ impl Transaction<'_, '_> {
         self.release_if_idle(webhook)
     }
 
-    pub(super) fn settle(&mut self, settlement: &Settlement) -> Result<(), SqliteError> {
+    pub(crate) fn settle(&mut self, settlement: &Settlement) -> Result<(), SqlError> {
         let sql = concat!(
             held_columns!(),
             " WHERE id = ?1 AND fence = ?2 AND attempts > 0 AND due_at IS NOT NULL"
@@ -165,8 +165,10 @@ impl Transaction<'_, '_> {
         let leased = params![settlement.delivery, integer(settlement.fence)?];
         let held = self.prepared.row(sql, leased, held)?;
         let held = held.ok_or(StoreErrorKind::Fenced)?;
-        self.turns.touch(&held.webhook);
-        self.turns.set_pace(&held.webhook, settlement.pace, self.limits);
+        self.memory.turns.touch(&held.webhook);
+        self.memory
+            .turns
+            .set_pace(&held.webhook, settlement.pace, self.limits);
         self.log_attempt(&held, settlement)?;
         match settlement.settled {
             Settled::RetryAt(when) | Settled::NotSent(when) => {
@@ -206,7 +208,7 @@ impl Transaction<'_, '_> {
         }
     }
 
-    fn remove(&mut self, held: &Held) -> Result<(), SqliteError> {
+    fn remove(&mut self, held: &Held) -> Result<(), SqlError> {
         let sql = "DELETE FROM outbox WHERE position = ?1";
         self.prepared.execute(sql, [held.position])?;
         if let Some(slot) = held.slot {
@@ -220,7 +222,7 @@ impl Transaction<'_, '_> {
     }
 
     /// Updates the health of a webhook.
-    fn mark(&mut self, webhook: &str, settlement: &Settlement) -> Result<(), SqliteError> {
+    fn mark(&mut self, webhook: &str, settlement: &Settlement) -> Result<(), SqlError> {
         match settlement.settled {
             Settled::Delivered => {
                 let sql = "UPDATE webhooks SET failing_since = NULL, failures = 0
@@ -244,13 +246,13 @@ impl Transaction<'_, '_> {
     }
 
     /// Resets the health of a webhook, whose endpoint may be another one.
-    pub(super) fn reset_health(&mut self, id: &str) -> Result<(), SqliteError> {
+    pub(crate) fn reset_health(&mut self, id: &str) -> Result<(), SqlError> {
         let sql = "UPDATE webhooks SET failing_since = NULL, failures = 0, rest_until = NULL WHERE id = ?1";
         self.prepared.execute(sql, [id])?;
         Ok(())
     }
 
-    fn switch_off(&mut self, id: &str) -> Result<(), SqliteError> {
+    fn switch_off(&mut self, id: &str) -> Result<(), SqlError> {
         match self.stored(id)? {
             Some(mut webhook) => {
                 webhook.enabled = false;
@@ -261,24 +263,24 @@ impl Transaction<'_, '_> {
                 self.prepared.execute(sql, [id])?;
             }
         }
-        self.turns.touch(id);
+        self.memory.turns.touch(id);
         Ok(())
     }
 }
 
 /// A row of the outbox that is settled.
-pub(super) struct Held {
+pub(crate) struct Held {
     position: i64,
-    pub(super) kind: i64,
-    pub(super) session: LookupHash,
-    pub(super) first: i64,
-    pub(super) last: i64,
-    pub(super) at: i64,
+    pub(crate) kind: i64,
+    pub(crate) session: LookupHash,
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) at: i64,
     has_grown: bool,
     slot: Option<i64>,
-    pub(super) webhook: String,
-    pub(super) id: String,
-    pub(super) event: String,
+    pub(crate) webhook: String,
+    pub(crate) id: String,
+    pub(crate) event: String,
     is_ordered: bool,
 }
 
@@ -293,7 +295,7 @@ impl Held {
     }
 }
 
-fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
+fn held(row: &Row<'_>) -> Result<Held, SqlError> {
     Ok(Held {
         position: row.get(0)?,
         kind: row.get(1)?,
@@ -311,7 +313,7 @@ fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
 }
 
 /// The content of a delivery to a webhook of this owner.
-fn payload(row: &Row<'_>, owner: &str, seal: &SealKey) -> Result<Payload, SqliteError> {
+fn payload(row: &Row<'_>, owner: &str, seal: &SealKey) -> Result<Payload, SqlError> {
     let kind: i64 = row.get(5)?;
     let id = match kind {
         ERASURE => {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rusqlite::types::Value;
 
-use super::super::super::tests::keys;
+use super::super::keys;
 use super::*;
 use crate::{CheckpointQuery, SqliteStore};
 

@@ -7,10 +7,13 @@ use std::path::Path;
 
 use audit::{Actor, Draft};
 
-use super::super::tests::migration::downgrade;
-use super::super::tests::{at, log, open, open_store};
-use super::*;
-use crate::{Store, Unit, VerifyError, verify};
+use audit::Pseudonym;
+use rusqlite::Connection;
+
+use super::migration::downgrade;
+use super::{at, log, open, open_store};
+use crate::sqlite::schema::LOG_TRIGGERS;
+use crate::{EntryQuery, Store, StoreError, StoreErrorKind, Unit, VerifyError, verify};
 
 fn pseudonym(person: u8) -> Pseudonym {
     Pseudonym::of(&[person; 32], "id")

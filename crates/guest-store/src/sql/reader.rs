@@ -1,36 +1,22 @@
-//! The thread that reads.
+//! Statements that read committed rows.
 
 use genesys_api::{GuestId, SessionId};
-use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
-use tokio::sync::mpsc;
 
-use super::error::SqliteError;
+use super::error::SqlError;
 use super::prepared::Prepared;
 use super::rows::{micros, select_sessions, session, webhook};
-use super::{Keys, Read};
+use super::values::{ToValue as _, Value};
 use crate::store::PAGE;
-use crate::{Session, SessionQuery, StoreErrorKind, Webhook};
-
-/// Executes reads until the channel closes.
-pub(super) fn run(connection: &Connection, keys: &Keys, mut inbox: mpsc::Receiver<Read>) {
-    let mut prepared = Prepared::new(connection);
-    while let Some(read) = inbox.blocking_recv() {
-        read(&mut Reader {
-            prepared: &mut prepared,
-            keys,
-        });
-    }
-}
+use crate::{Keys, Session, SessionQuery, StoreErrorKind, Webhook};
 
 /// Reads of committed rows.
-pub(super) struct Reader<'r, 'c> {
-    pub(super) prepared: &'r mut Prepared<'c>,
-    pub(super) keys: &'r Keys,
+pub(crate) struct Reader<'r, 'c> {
+    pub(crate) prepared: &'r mut Prepared<'c>,
+    pub(crate) keys: &'r Keys,
 }
 
 impl Reader<'_, '_> {
-    fn session(&mut self, id: &SessionId) -> Result<Option<Session>, SqliteError> {
+    fn session(&mut self, id: &SessionId) -> Result<Option<Session>, SqlError> {
         tracing::trace!(session = %id, "a session is read");
         let seal = &self.keys.seal;
         let sql = select_sessions!("WHERE sessions.key = ?1");
@@ -39,49 +25,55 @@ impl Reader<'_, '_> {
         Ok(found.into_iter().next())
     }
 
-    pub(super) fn sessions(
-        &mut self,
-        query: &SessionQuery,
-        limit: usize,
-    ) -> Result<Vec<Session>, SqliteError> {
+    pub(crate) fn sessions(&mut self, query: &SessionQuery, limit: usize) -> Result<Vec<Session>, SqlError> {
         let seal = &self.keys.seal;
+        // an empty key is before all others
         let key = |after: &Option<SessionId>| match after {
-            Some(id) => Value::from(seal.session_key(id).to_vec()),
-            None => Value::from(Vec::new()),
+            Some(id) => seal.session_key(id).to_vec(),
+            None => Vec::new(),
         };
+        let (after, guests);
         let (sql, params) = match query {
             SessionQuery::Id(id) => return Ok(self.session(id)?.into_iter().collect()),
-            SessionQuery::All(after) => (
-                select_sessions!("WHERE sessions.key > ?1 ORDER BY sessions.key"),
-                vec![key(after)],
-            ),
-            SessionQuery::Live(after) => (
-                select_sessions!("WHERE sessions.key > ?1 AND ended_at IS NULL ORDER BY sessions.key"),
-                vec![key(after)],
-            ),
+            SessionQuery::All(id) => {
+                after = key(id);
+                let sql = select_sessions!("WHERE sessions.key > ?1 ORDER BY sessions.key");
+                (sql, vec![after.to_value()])
+            }
+            SessionQuery::Live(id) => {
+                after = key(id);
+                let sql =
+                    select_sessions!("WHERE sessions.key > ?1 AND ended_at IS NULL ORDER BY sessions.key");
+                (sql, vec![after.to_value()])
+            }
             SessionQuery::EndedBefore(time) => (
                 select_sessions!("WHERE ended_at <= ?1 ORDER BY ended_at, sessions.rowid"),
-                vec![micros(*time).into()],
+                vec![Value::Integer(micros(*time))],
             ),
-            SessionQuery::OfGuest { guest, owner, after } => (
+            SessionQuery::OfGuest {
+                guest,
+                owner,
+                after: id,
+            } => {
+                (after, guests) = (key(id), self.guest_hashes(guest, owner.as_ref())?);
                 // both parts read an index only
-                select_sessions!(
+                let sql = select_sessions!(
                     "WHERE sessions.rowid IN (
                         SELECT rowid FROM sessions INDEXED BY sessions_live WHERE ended_at IS NULL
-                        AND guest IN (SELECT unhex(value) FROM json_each(?2)) AND key > ?1
+                        AND guest IN (SELECT unhex(value) FROM json_each(CAST(?2 AS TEXT))) AND key > ?1
                         UNION ALL
                         SELECT rowid FROM sessions INDEXED BY sessions_ended WHERE ended_at IS NOT NULL
-                        AND guest IN (SELECT unhex(value) FROM json_each(?2)) AND key > ?1
+                        AND guest IN (SELECT unhex(value) FROM json_each(CAST(?2 AS TEXT))) AND key > ?1
                      ) ORDER BY sessions.key"
-                ),
-                vec![key(after), self.guest_hashes(guest, owner.as_ref())?.into()],
-            ),
+                );
+                (sql, vec![after.to_value(), guests.to_value()])
+            }
         };
-        let (found, unreadable) =
-            self.prepared
-                .readable(sql, params_from_iter(params), limit.min(PAGE), |row| {
-                    session(row, 0, seal)
-                })?;
+        let (found, unreadable) = self
+            .prepared
+            .readable(sql, params.as_slice(), limit.min(PAGE), |row| {
+                session(row, 0, seal)
+            })?;
         if matches!(query, SessionQuery::OfGuest { .. }) && !unreadable.is_empty() {
             let rows = unreadable.len();
             return Err(StoreErrorKind::Unreadable { rows }.into());
@@ -96,12 +88,12 @@ impl Reader<'_, '_> {
     }
 
     /// The hashes of a guest at this owner or at all, as a JSON array of hexadecimal texts.
-    fn guest_hashes(&mut self, guest: &GuestId, owner: Option<&String>) -> Result<String, SqliteError> {
+    fn guest_hashes(&mut self, guest: &GuestId, owner: Option<&String>) -> Result<String, SqlError> {
         let owners = match owner {
             Some(owner) => vec![owner.clone()],
             None => self
                 .prepared
-                .rows("SELECT DISTINCT owner FROM sessions", [], |row| Ok(row.get(0)?))?,
+                .rows("SELECT DISTINCT owner FROM sessions", (), |row| row.get(0))?,
         };
         let hashes = owners.iter().map(|owner| {
             let hash = self.keys.seal.guest_hash(owner, guest);
@@ -110,12 +102,12 @@ impl Reader<'_, '_> {
         Ok(format!("[{}]", hashes.collect::<Vec<_>>().join(",")))
     }
 
-    pub(super) fn webhooks(&mut self) -> Result<Vec<Webhook>, SqliteError> {
+    pub(crate) fn webhooks(&mut self) -> Result<Vec<Webhook>, SqlError> {
         let seal = &self.keys.seal;
         let sql = "SELECT * FROM webhooks ORDER BY id";
         let (found, unreadable) = self
             .prepared
-            .readable(sql, [], usize::MAX, |row| webhook(row, seal))?;
+            .readable(sql, (), usize::MAX, |row| webhook(row, seal))?;
         for webhook in unreadable {
             tracing::error!(
                 webhook,

@@ -1,33 +1,33 @@
 //! Statements of shared tokens, which are rows of `meta`.
 
-use rusqlite::params;
+use super::values::params;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::error::SqliteError;
+use super::error::SqlError;
 use super::prepared::Prepared;
 use super::reader::Reader;
 use super::rows::{micros, time};
-use super::writer::Transaction;
+use super::transaction::Transaction;
 use crate::{Conflict, SealKey, SharedToken, StoreErrorKind};
 
 /// The start of the names of the rows.
 const PREFIX: &str = "token ";
 
 impl Transaction<'_, '_> {
-    pub(super) fn put_token(&mut self, token: &SharedToken) -> Result<(), SqliteError> {
+    pub(crate) fn put_token(&mut self, token: &SharedToken) -> Result<(), SqlError> {
         let stored = self.reader().shared_token(&token.name)?;
         if stored.map_or(0, |stored| stored.version) != token.version {
             return Err(Conflict::TokenChanged.into());
         }
-        Ok(write(self.prepared, &self.keys.seal, token)?)
+        write(self.prepared, &self.keys.seal, token)
     }
 }
 
 /// Releases the leases of a process that stopped. An unreadable token stays, which its read logs.
-pub(super) fn release_leases(prepared: &mut Prepared<'_>, seal: &SealKey) -> Result<(), SqliteError> {
+pub(crate) fn release_leases(prepared: &mut Prepared<'_>, seal: &SealKey) -> Result<(), SqlError> {
     let sql = "SELECT name, value FROM meta WHERE name >= 'token ' AND name < 'token!'";
-    let rows: Vec<(String, Vec<u8>)> = prepared.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let rows: Vec<(String, Vec<u8>)> = prepared.rows(sql, (), |row| Ok((row.get(0)?, row.get(1)?)))?;
     for (row, sealed) in rows {
         let name = row.strip_prefix(PREFIX).unwrap_or_default();
         if let Ok(
@@ -47,7 +47,7 @@ pub(super) fn release_leases(prepared: &mut Prepared<'_>, seal: &SealKey) -> Res
     Ok(())
 }
 
-fn write(prepared: &mut Prepared<'_>, seal: &SealKey, token: &SharedToken) -> rusqlite::Result<()> {
+fn write(prepared: &mut Prepared<'_>, seal: &SealKey, token: &SharedToken) -> Result<(), SqlError> {
     let value = json!({
         "version": token.version + 1,
         "content": token.content.as_ref().map(|content| content.expose_secret()),
@@ -60,7 +60,7 @@ fn write(prepared: &mut Prepared<'_>, seal: &SealKey, token: &SharedToken) -> ru
 }
 
 impl Reader<'_, '_> {
-    pub(super) fn shared_token(&mut self, name: &str) -> Result<Option<SharedToken>, SqliteError> {
+    pub(crate) fn shared_token(&mut self, name: &str) -> Result<Option<SharedToken>, SqlError> {
         let row = row_name(name);
         let sql = "SELECT value FROM meta WHERE name = ?1";
         let Some(sealed) = self.prepared.row(sql, [&row], |row| row.get(0))? else {
@@ -79,7 +79,7 @@ impl Reader<'_, '_> {
     }
 }
 
-fn read(seal: &SealKey, name: &str, row: &str, sealed: Vec<u8>) -> Result<SharedToken, SqliteError> {
+fn read(seal: &SealKey, name: &str, row: &str, sealed: Vec<u8>) -> Result<SharedToken, SqlError> {
     let plain = seal.open(aad(row), sealed).ok_or(StoreErrorKind::Corrupt)?;
     // the error of the parser would hold a part of the token
     let value: Value = serde_json::from_slice(&plain).map_err(|_| StoreErrorKind::Corrupt)?;
@@ -92,8 +92,8 @@ fn read(seal: &SealKey, name: &str, row: &str, sealed: Vec<u8>) -> Result<Shared
 }
 
 /// Removes the tokens before the seal key is replaced. Processes request new ones.
-pub(super) fn remove_all(prepared: &mut Prepared<'_>) -> rusqlite::Result<usize> {
-    prepared.execute("DELETE FROM meta WHERE name >= 'token ' AND name < 'token!'", [])
+pub(crate) fn remove_all(prepared: &mut Prepared<'_>) -> Result<usize, SqlError> {
+    prepared.execute("DELETE FROM meta WHERE name >= 'token ' AND name < 'token!'", ())
 }
 
 fn row_name(name: &str) -> String {

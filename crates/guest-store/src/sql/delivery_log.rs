@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use rusqlite::{Row, params};
+use super::values::{Row, params};
 use serde_json::json;
 
 use super::deliveries::Held;
-use super::error::SqliteError;
+use super::error::SqlError;
 use super::outbox::{ERASURE, EVENT, SNAPSHOT, Undelivered};
 use super::reader::Reader;
 use super::rows::{corrupt, integer, micros, number, session, session_columns, subject_key, time};
-use super::writer::Transaction;
+use super::transaction::Transaction;
 use crate::seal::{Aead, LookupHash};
 use crate::store::PAGE;
 use crate::{
@@ -74,8 +74,9 @@ macro_rules! select_waiting {
     ($rest:literal) => {
         select_deliveries!(
             "0", "outbox", "due_at",
-            "CASE WHEN waits THEN (SELECT event.id FROM outbox AS event WHERE event.session = outbox.session
-             AND event.webhook = outbox.webhook AND event.waits = 0 AND event.kind = 0) END",
+            "CASE WHEN waits > 0 THEN (SELECT event.id FROM outbox AS event WHERE event.session = outbox.session
+             AND event.webhook = outbox.webhook AND event.waits = 0 AND event.kind = 0
+             ORDER BY event.at, event.position LIMIT 1) END",
             "outbox.at, outbox.position", "deliveries.attempts",
             "outbox LEFT JOIN deliveries ON deliveries.id = outbox.id AND deliveries.webhook = outbox.webhook", $rest
         )
@@ -103,7 +104,7 @@ const SESSION: usize = 12;
 
 impl Transaction<'_, '_> {
     /// Adds the attempt of a settlement to the log.
-    pub(super) fn log_attempt(&mut self, held: &Held, settlement: &Settlement) -> Result<(), SqliteError> {
+    pub(crate) fn log_attempt(&mut self, held: &Held, settlement: &Settlement) -> Result<(), SqlError> {
         let Some(attempt) = &settlement.attempt else {
             return Ok(());
         };
@@ -164,11 +165,11 @@ impl Transaction<'_, '_> {
     }
 
     /// Marks a delivery that is given up without another attempt.
-    pub(super) fn log_as_dead(&mut self, webhook: &str, delivery: &str) -> Result<(), SqliteError> {
+    pub(crate) fn log_as_dead(&mut self, webhook: &str, delivery: &str) -> Result<(), SqlError> {
         self.set_state(webhook, delivery, DEAD)
     }
 
-    fn set_state(&mut self, webhook: &str, delivery: &str, state: i64) -> Result<(), SqliteError> {
+    fn set_state(&mut self, webhook: &str, delivery: &str, state: i64) -> Result<(), SqlError> {
         let number = self.next_number(webhook, state)?;
         let sql = "UPDATE deliveries SET state = ?3, number = ?4 WHERE id = ?2 AND webhook = ?1";
         self.prepared
@@ -178,7 +179,7 @@ impl Transaction<'_, '_> {
 
     /// The number of the next row of a webhook in a state. The rows of a webhook in a state are numbered, so that the oldest
     /// ones are found without counting.
-    fn next_number(&mut self, webhook: &str, state: i64) -> Result<i64, SqliteError> {
+    fn next_number(&mut self, webhook: &str, state: i64) -> Result<i64, SqlError> {
         let sql = "SELECT coalesce(max(number), 0) + 1 FROM deliveries WHERE webhook = ?1 AND state = ?2";
         let number = self
             .prepared
@@ -186,7 +187,7 @@ impl Transaction<'_, '_> {
         Ok(number.unwrap_or(1))
     }
 
-    fn key_of_session(&mut self, session: LookupHash) -> Result<Option<[u8; 32]>, SqliteError> {
+    fn key_of_session(&mut self, session: LookupHash) -> Result<Option<[u8; 32]>, SqlError> {
         let sql =
             "SELECT slot, subjects.key FROM sessions JOIN subjects USING (slot) WHERE sessions.key = ?1";
         let sealed = self
@@ -197,19 +198,17 @@ impl Transaction<'_, '_> {
 
     /// Removes what is older than `before`: attempts from the log, and events from the queues of webhooks that are disabled,
     /// which join the snapshots of their sessions.
-    pub(super) fn remove_old_deliveries(&mut self, before: i64) -> Result<(), SqliteError> {
+    pub(crate) fn remove_old_deliveries(&mut self, before: i64) -> Result<(), SqlError> {
         self.prepared.execute(
             "DELETE FROM deliveries WHERE position IN (
                 SELECT position FROM (SELECT position, attempted_at FROM deliveries ORDER BY position LIMIT ?2)
-                WHERE attempted_at < ?1)",
+                AS oldest WHERE attempted_at < ?1)",
             params![before, REMOVED],
         )?;
         let sql = "SELECT id FROM webhooks WHERE pending > 0 AND enabled = 0 AND EXISTS (
                        SELECT 1 FROM outbox WHERE webhook = webhooks.id AND kind = 0 AND at < ?1 AND leased = 0)";
         self.write_counts()?;
-        let webhooks = self
-            .prepared
-            .rows(sql, [before], |row| Ok(row.get::<_, String>(0)?))?;
+        let webhooks = self.prepared.rows(sql, [before], |row| row.get::<String>(0))?;
         for webhook in webhooks {
             tracing::warn!(
                 webhook,
@@ -222,10 +221,10 @@ impl Transaction<'_, '_> {
     }
 
     /// Makes deliveries of the log due. Returns the number of them, and of those for which the queue has no room.
-    pub(super) fn replay(&mut self, webhook: &str, replay: &Replay) -> Result<(usize, usize), SqliteError> {
+    pub(crate) fn replay(&mut self, webhook: &str, replay: &Replay) -> Result<(usize, usize), SqlError> {
         let queue = self.queue(webhook)?.ok_or(StoreErrorKind::NotFound)?;
         let sql = "SELECT id, kind, session, first, last, event, at FROM deliveries
-                   WHERE webhook = ?1 AND (?2 IS NULL OR id = ?2) AND state >= ?3 AND at >= ?4
+                   WHERE webhook = ?1 AND (id = ?2 OR ?2 IS NULL) AND state >= ?3 AND at >= ?4
                    AND kind < 2 AND EXISTS (SELECT 1 FROM sessions WHERE key = session)
                    AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.id = deliveries.id) ORDER BY at, position";
         let (id, state, since) = match replay {
@@ -242,9 +241,9 @@ impl Transaction<'_, '_> {
                     at: row.get(6)?,
                 };
                 Ok((
-                    row.get::<_, String>(0)?,
-                    row.get::<_, i64>(1)?,
-                    row.get::<_, String>(5)?,
+                    row.get::<String>(0)?,
+                    row.get::<i64>(1)?,
+                    row.get::<String>(5)?,
                     undelivered,
                 ))
             })?;
@@ -267,11 +266,11 @@ impl Transaction<'_, '_> {
 }
 
 impl Reader<'_, '_> {
-    pub(super) fn deliveries(
+    pub(crate) fn deliveries(
         &mut self,
         query: &DeliveryQuery,
         limit: usize,
-    ) -> Result<Vec<Delivery>, SqliteError> {
+    ) -> Result<Vec<Delivery>, SqlError> {
         let (seal, webhook) = (&self.keys.seal, query.webhook.as_str());
         let limit = i64::try_from(limit.min(PAGE)).unwrap_or(i64::MAX);
         let read = |row: &Row<'_>| delivery(row, seal);
@@ -321,7 +320,7 @@ impl Reader<'_, '_> {
 }
 
 /// Reads a row of [`select_deliveries`]. The session or the attempts of a damaged one are left out.
-fn delivery(row: &Row<'_>, seal: &SealKey) -> Result<Delivery, SqliteError> {
+fn delivery(row: &Row<'_>, seal: &SealKey) -> Result<Delivery, SqlError> {
     let id: String = row.get(0)?;
     let kind: i64 = row.get(2)?;
     let session = session(row, SESSION, seal).ok();
@@ -345,7 +344,7 @@ fn delivery(row: &Row<'_>, seal: &SealKey) -> Result<Delivery, SqliteError> {
         session: session.map(|session| session.id),
         range: number(row, 3)?..=number(row, 4)?,
         at: time(row.get(6)?)?,
-        due_at: row.get::<_, Option<i64>>(7)?.map(time).transpose()?,
+        due_at: row.get::<Option<i64>>(7)?.map(time).transpose()?,
         waits_for: row.get(8)?,
         place: (row.get(9)?, row.get(10)?),
         attempts: attempts.unwrap_or_default(),
@@ -354,12 +353,12 @@ fn delivery(row: &Row<'_>, seal: &SealKey) -> Result<Delivery, SqliteError> {
 }
 
 /// Selects the deliveries of the log for [`check`].
-pub(super) const CHECKED: &str =
+pub(crate) const CHECKED: &str =
     "SELECT deliveries.id, kind, attempts, subjects.slot, subjects.key FROM deliveries
     LEFT JOIN sessions ON sessions.key = session LEFT JOIN subjects ON subjects.slot = sessions.slot";
 
 /// Fails unless the attempts of a delivery can be read.
-pub(super) fn check(row: &Row<'_>, seal: &SealKey) -> Result<(), SqliteError> {
+pub(crate) fn check(row: &Row<'_>, seal: &SealKey) -> Result<(), SqlError> {
     let id: String = row.get(0)?;
     let key = match row.get(1)? {
         ERASURE => None,
@@ -391,7 +390,7 @@ fn seal(attempts: &[DeliveryAttempt], id: &str, key: Option<&[u8; 32]>) -> Vec<u
     }
 }
 
-fn open(sealed: Vec<u8>, id: &str, key: Option<&[u8; 32]>) -> Result<Vec<DeliveryAttempt>, SqliteError> {
+fn open(sealed: Vec<u8>, id: &str, key: Option<&[u8; 32]>) -> Result<Vec<DeliveryAttempt>, SqlError> {
     let plain = match key {
         Some(key) => Aead::of_subject(key)
             .open(aad(id), sealed)

@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 
-use rusqlite::Connection;
-
+use super::error::SqlError;
+use super::prepared::Prepared;
 use crate::seal::LookupHash;
 
 /// The keyed hashes of guests with a live session, which the writer holds in memory: about 20 to 40 bytes each.
 ///
 /// An index of them in the file would cost a page per unit, because neighbors in it have nothing in common.
 #[derive(Debug, Default)]
-pub(super) struct LiveGuests {
+pub(crate) struct LiveGuests {
     hashes: HashSet<LookupHash>,
     /// The changes since the last commit, with whether the hash was added.
     changes: Vec<(LookupHash, bool)>,
@@ -18,18 +18,17 @@ pub(super) struct LiveGuests {
 
 impl LiveGuests {
     /// Reads the hashes from the index of live sessions.
-    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+    pub(crate) fn read(prepared: &mut Prepared<'_>) -> Result<Self, SqlError> {
         let sql = "SELECT guest FROM sessions INDEXED BY sessions_live WHERE ended_at IS NULL";
-        let mut statement = connection.prepare(sql)?;
-        let hashes = statement.query_map([], |row| row.get(0))?;
+        let hashes = prepared.rows(sql, (), |row| row.get(0))?;
         Ok(Self {
-            hashes: hashes.collect::<rusqlite::Result<_>>()?,
+            hashes: hashes.into_iter().collect(),
             changes: Vec::new(),
         })
     }
 
     /// Adds a guest. Returns whether it had no live session.
-    pub(super) fn add(&mut self, guest: LookupHash) -> bool {
+    pub(crate) fn add(&mut self, guest: LookupHash) -> bool {
         let is_new = self.hashes.insert(guest);
         if is_new {
             self.changes.push((guest, true));
@@ -37,19 +36,19 @@ impl LiveGuests {
         is_new
     }
 
-    pub(super) fn remove(&mut self, guest: LookupHash) {
+    pub(crate) fn remove(&mut self, guest: LookupHash) {
         if self.hashes.remove(&guest) {
             self.changes.push((guest, false));
         }
     }
 
     /// The number of changes since the last commit, to which [`roll_back`](Self::roll_back) returns.
-    pub(super) fn changes(&self) -> usize {
+    pub(crate) fn changes(&self) -> usize {
         self.changes.len()
     }
 
     /// Reverts all but the first changes since the last commit.
-    pub(super) fn roll_back(&mut self, changes: usize) {
+    pub(crate) fn roll_back(&mut self, changes: usize) {
         for (guest, was_added) in self.changes.drain(changes..).rev() {
             match was_added {
                 true => self.hashes.remove(&guest),
@@ -59,7 +58,7 @@ impl LiveGuests {
     }
 
     /// Keeps the changes.
-    pub(super) fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         self.changes.clear();
     }
 }

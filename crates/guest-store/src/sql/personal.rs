@@ -1,33 +1,32 @@
 //! The personal data of a session, sealed under its subject key.
 
-use rusqlite::types::ValueRef;
 use secrecy::ExposeSecret as _;
 
-use super::error::SqliteError;
-use super::row_sums::encode;
+use super::error::SqlError;
+use super::values::{Value, encode};
 use crate::seal::Aead;
 use crate::{Session, StoreError, StoreErrorKind};
 
 /// The part of a row that identifies or describes the guest.
 #[derive(Default)]
-pub(super) struct Personal {
-    pub(super) id: String,
-    pub(super) guest: String,
-    pub(super) genesys_token: String,
-    pub(super) refresh_token: Option<String>,
-    pub(super) document: Vec<u8>,
+pub(crate) struct Personal {
+    pub(crate) id: String,
+    pub(crate) guest: String,
+    pub(crate) genesys_token: String,
+    pub(crate) refresh_token: Option<String>,
+    pub(crate) document: Vec<u8>,
 }
 
 /// Associated data of the sealed data: the plain columns of the row.
-pub(super) fn aad<'a>(columns: impl Iterator<Item = ValueRef<'a>>) -> Vec<u8> {
+pub(crate) fn aad<'a>(columns: impl Iterator<Item = Value<'a>>) -> Vec<u8> {
     encode(AAD, columns)
 }
 
-pub(super) const AAD: &str = "sessions/personal";
+pub(crate) const AAD: &str = "sessions/personal";
 
 /// Four texts, each after its length as a little-endian `u32`, then the document. The last text is `+` and the refresh
 /// token, or empty without one.
-pub(super) fn seal(session: &Session, aad: &[u8]) -> Result<Vec<u8>, SqliteError> {
+pub(crate) fn seal(session: &Session, aad: &[u8]) -> Result<Vec<u8>, SqlError> {
     let refresh = session.secrets.refresh_token.as_ref();
     let refresh = refresh.map_or(String::new(), |token| format!("+{}", token.expose_secret()));
     let texts = [
@@ -49,7 +48,7 @@ pub(super) fn seal(session: &Session, aad: &[u8]) -> Result<Vec<u8>, SqliteError
 }
 
 /// Opens the sealed data. A wrong key, other columns, or bytes that [`seal`] did not make, give `None`.
-pub(super) fn open(subject_key: &[u8; 32], aad: &[u8], sealed: Vec<u8>) -> Option<Personal> {
+pub(crate) fn open(subject_key: &[u8; 32], aad: &[u8], sealed: Vec<u8>) -> Option<Personal> {
     let plain = Aead::of_subject(subject_key).open(aad, sealed)?;
     let mut rest = plain.as_slice();
     let mut text = || {

@@ -5,12 +5,12 @@
 //! A sealed key occupies a slot of a fixed size that is overwritten in place. Slots are reused, never deleted: SQLite
 //! copies rows when it balances pages and may leave the old bytes in unused space, even with `secure_delete`.
 
+use super::values::params;
 use genesys_api::SessionId;
-use rusqlite::params;
 
-use super::error::SqliteError;
+use super::error::SqlError;
 use super::rows::{subject_aad, subject_key};
-use super::writer::Transaction;
+use super::transaction::Transaction;
 use crate::StoreErrorKind;
 use crate::seal::{LookupHash, SEAL_OVERHEAD};
 
@@ -19,7 +19,7 @@ const EMPTY: [u8; 32 + SEAL_OVERHEAD] = [0; 32 + SEAL_OVERHEAD];
 
 impl Transaction<'_, '_> {
     /// Stores the key of a subject in its slot, or in a free one. Returns the slot.
-    pub(super) fn put_subject(&mut self, slot: Option<i64>, key: &[u8; 32]) -> Result<i64, SqliteError> {
+    pub(crate) fn put_subject(&mut self, slot: Option<i64>, key: &[u8; 32]) -> Result<i64, SqlError> {
         let seal = &self.keys.seal;
         let slot = match slot {
             Some(slot) => {
@@ -34,7 +34,7 @@ impl Transaction<'_, '_> {
             None => {
                 let sql = "SELECT coalesce(
                     (SELECT slot FROM subjects WHERE free = 1 LIMIT 1), (SELECT max(slot) FROM subjects) + 1, 1)";
-                let free = self.prepared.row(sql, [], |row| row.get(0))?;
+                let free = self.prepared.row(sql, (), |row| row.get(0))?;
                 free.ok_or(StoreErrorKind::Corrupt)?
             }
         };
@@ -46,11 +46,11 @@ impl Transaction<'_, '_> {
     }
 
     /// Overwrites the subject key of a session, then removes its row and announces that to the webhooks of its owner.
-    pub(super) fn erase_session(&mut self, id: &SessionId, at: i64) -> Result<(), SqliteError> {
+    pub(crate) fn erase_session(&mut self, id: &SessionId, at: i64) -> Result<(), SqlError> {
         let key = self.keys.seal.session_key(id);
         let sql = "SELECT slot, CASE WHEN ended_at IS NULL THEN guest END, owner, version FROM sessions WHERE key = ?1";
         let stored = self.prepared.row(sql, [key], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?))
+            Ok((row.get(0)?, row.get(1)?, row.get::<String>(2)?, row.get(3)?))
         })?;
         let (slot, live, owner, version): (i64, Option<LookupHash>, String, i64) =
             stored.ok_or(StoreErrorKind::NotFound)?;
@@ -61,22 +61,22 @@ impl Transaction<'_, '_> {
         let sql = "DELETE FROM deliveries WHERE session = ?1";
         self.prepared.execute(sql, [key])?;
         if let Some(guest) = live {
-            self.guests.remove(guest);
+            self.memory.remove_guest(guest);
         }
         self.count_live(live.is_some(), false);
         self.announce_erasure(id, &owner, version + 1, at)
     }
 
     /// Overwrites a key, so that nothing sealed under it can be opened.
-    pub(super) fn erase_subject(&mut self, slot: i64) -> Result<(), SqliteError> {
+    pub(crate) fn erase_subject(&mut self, slot: i64) -> Result<(), SqlError> {
         let sql = "UPDATE subjects SET key = ?2, free = 1 WHERE slot = ?1";
         self.prepared.execute(sql, params![slot, EMPTY])?;
-        self.erased = true;
+        self.has_erased = true;
         Ok(())
     }
 
-    pub(super) fn count_live(&mut self, before: bool, after: bool) {
-        let others = self.head.live_sessions.saturating_sub(u64::from(before));
-        self.head.live_sessions = others + u64::from(after);
+    pub(crate) fn count_live(&mut self, before: bool, after: bool) {
+        let others = self.memory.head.live_sessions.saturating_sub(u64::from(before));
+        self.memory.head.live_sessions = others + u64::from(after);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::error::SqliteError;
+use super::error::SqlError;
 use super::prepared::Prepared;
 use super::rows::{integer, number};
+use super::values::params;
 use crate::{Limits, Pace};
 
 /// Deliveries of a new webhook under lease at a time. Our choice. [`Pace`] changes it.
@@ -15,7 +16,7 @@ const FIRST_LIMIT: usize = 4;
 /// A lease reads the rows of the webhooks that changed since the last one, and of those whose time has come. Its cost does
 /// not grow with the number of webhooks.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     queues: HashMap<String, Queue>,
     owners: HashMap<String, Owner>,
     /// Leases of all owners.
@@ -61,33 +62,34 @@ struct Queue {
 }
 
 impl Turns {
-    /// The queues of these webhooks, to be read at the next lease.
-    pub(super) fn of(webhooks: impl IntoIterator<Item = String>) -> Self {
-        Self {
+    /// The queues of all webhooks, to be read at the next lease.
+    pub(crate) fn read(prepared: &mut Prepared<'_>) -> Result<Self, SqlError> {
+        let webhooks = prepared.rows("SELECT id FROM webhooks", (), |row| row.get(0))?;
+        Ok(Self {
             stale: webhooks.into_iter().collect(),
             ..Self::default()
-        }
+        })
     }
 
     /// Handles a change of a queue: it is read again at the next lease.
-    pub(super) fn touch(&mut self, webhook: &str) {
+    pub(crate) fn touch(&mut self, webhook: &str) {
         if !self.stale.contains(webhook) {
             self.stale.insert(webhook.to_owned());
         }
     }
 
     /// Keeps what was read in the transaction.
-    pub(super) fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         self.read.clear();
     }
 
     /// Reads again what was read in the transaction.
-    pub(super) fn roll_back(&mut self) {
+    pub(crate) fn roll_back(&mut self) {
         self.stale.extend(self.read.drain(..));
     }
 
     /// Changes the number of leases that a webhook may have, after the outcome of a delivery.
-    pub(super) fn set_pace(&mut self, webhook: &str, pace: Pace, limits: &Limits) {
+    pub(crate) fn set_pace(&mut self, webhook: &str, pace: Pace, limits: &Limits) {
         let Some(queue) = self.queues.get_mut(webhook) else {
             return;
         };
@@ -101,17 +103,17 @@ impl Turns {
     }
 
     /// The time of the next lease, past ones included.
-    pub(super) fn next_due(&self) -> Option<i64> {
+    pub(crate) fn next_due(&self) -> Option<i64> {
         self.due.first().map(|(at, _)| *at)
     }
 
     /// Reads the queues that changed, or whose time has come.
-    pub(super) fn refresh(
+    pub(crate) fn refresh(
         &mut self,
         prepared: &mut Prepared<'_>,
         limits: &Limits,
         now: i64,
-    ) -> Result<(), SqliteError> {
+    ) -> Result<(), SqlError> {
         if now < self.now {
             self.stale.extend(self.queues.keys().cloned());
         }
@@ -137,7 +139,7 @@ impl Turns {
     }
 
     /// Distributes up to `count` leases. Returns the number of each webhook.
-    pub(super) fn take(&mut self, count: usize, limits: &Limits) -> BTreeMap<String, usize> {
+    pub(crate) fn take(&mut self, count: usize, limits: &Limits) -> BTreeMap<String, usize> {
         let mut taken = BTreeMap::new();
         for _ in 0..count {
             // an owner leaves as many leases free as it has, so that hanging endpoints never take the last ones
@@ -213,8 +215,8 @@ fn read(
     webhook: &str,
     limit: usize,
     now: i64,
-) -> Result<Option<Queue>, SqliteError> {
-    let params = rusqlite::params![webhook, now, integer(limit as u64)?];
+) -> Result<Option<Queue>, SqlError> {
+    let params = params![webhook, now, integer(limit as u64)?];
     let mut found = prepared.rows(QUEUE, params, |row| {
         let (is_enabled, rest_until): (bool, Option<i64>) = (row.get(1)?, row.get(2)?);
         // of a retry, or the end of a lease
@@ -243,13 +245,15 @@ const QUEUE: &str = "SELECT owner, enabled, rest_until, last_turn,
     (SELECT min(due_at) FROM outbox WHERE webhook = ?1),
     (SELECT min(due_at) FROM outbox WHERE webhook = ?1 AND due_at > ?2),
     (SELECT count(*) FROM outbox WHERE webhook = ?1 AND leased = 1 AND due_at > ?2),
-    (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE webhook = ?1 AND due_at <= ?2 LIMIT ?3))
+    (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE webhook = ?1 AND due_at <= ?2 LIMIT ?3) AS due)
     FROM webhooks WHERE id = ?1";
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite"))]
 mod tests {
-    use super::super::schema;
-    use super::*;
+    use rusqlite::params;
+
+    use super::QUEUE;
+    use crate::sqlite::schema;
 
     #[test]
     fn queue_is_read_by_indexes_of_its_webhook() {
@@ -259,7 +263,7 @@ mod tests {
             .prepare(&format!("EXPLAIN QUERY PLAN {QUEUE}"))
             .unwrap();
         let plan: Vec<String> = statement
-            .query_map(rusqlite::params!["w", 0, 4], |row| row.get(3))
+            .query_map(params!["w", 0, 4], |row| row.get(3))
             .unwrap()
             .map(Result::unwrap)
             .collect();

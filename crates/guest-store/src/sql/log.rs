@@ -4,31 +4,29 @@
 //! last checkpoint. A page is read under the head, so a row that was altered, removed or inserted is detected.
 
 use audit::{Draft, Pseudonym, Tree, leaf_hash};
-use rusqlite::{Connection, Row, params};
 
-use super::error::SqliteError;
-use super::prepared::{Prepared, each_page};
+use super::error::SqlError;
+use super::prepared::Prepared;
 use super::reader::Reader;
 use super::rows::{integer, number};
-use super::schema::LOG_TRIGGERS;
-use super::writer::Transaction;
-use super::{Keys, row_sums};
+use super::transaction::Transaction;
+use super::values::{Row, params};
 use crate::audit_log::{LogHead, SubjectIndex, checkpoint_message, entry_message, subject_keys};
 use crate::store::PAGE;
 use crate::{EntryQuery, SealKey, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
 
 impl Transaction<'_, '_> {
     /// Appends to the log.
-    pub(super) fn log(&mut self, drafts: &[Draft]) -> Result<(), SqliteError> {
+    pub(crate) fn log(&mut self, drafts: &[Draft]) -> Result<(), SqlError> {
         for draft in drafts {
-            let entry = self.head.log.append(draft, &self.keys.signer)?;
+            let entry = self.memory.head.log.append(draft, &self.keys.signer)?;
             let keys = draft.subject.as_ref().map(subject_keys).unwrap_or_default();
             let subject = match keys.first() {
                 Some(key) => Some((key.as_slice(), self.next_index(&keys)?)),
                 None => None,
             };
             insert_entry(self.prepared, &entry, subject, &self.keys.seal)?;
-            if self.head.log.is_checkpoint_due() {
+            if self.memory.head.log.is_checkpoint_due() {
                 self.checkpoint()?;
             }
         }
@@ -36,10 +34,10 @@ impl Transaction<'_, '_> {
     }
 
     /// The index of the next entry of a subject.
-    fn next_index(&mut self, keys: &[Vec<u8>]) -> Result<u64, SqliteError> {
+    fn next_index(&mut self, keys: &[Vec<u8>]) -> Result<u64, SqlError> {
         let sql = "SELECT subject_index FROM entries WHERE subject = ?1 ORDER BY seq DESC LIMIT 1";
         for key in keys {
-            let last = self.prepared.row(sql, [key], |row| row.get::<_, i64>(0))?;
+            let last = self.prepared.row(sql, [key], |row| row.get::<i64>(0))?;
             if let Some(last) = last {
                 return Ok(last.unsigned_abs() + 1);
             }
@@ -48,12 +46,12 @@ impl Transaction<'_, '_> {
     }
 
     /// Signs the head and returns the checkpoint, or returns the last one if nothing was appended since.
-    pub(super) fn checkpoint(&mut self) -> Result<StoredCheckpoint, SqliteError> {
-        if let Some((checkpoint, previous)) = self.head.log.checkpoint(&self.keys.signer) {
+    pub(crate) fn checkpoint(&mut self) -> Result<StoredCheckpoint, SqlError> {
+        if let Some((checkpoint, previous)) = self.memory.head.log.checkpoint(&self.keys.signer) {
             insert_checkpoint(self.prepared, &checkpoint, previous, &self.keys.seal)?;
             return Ok(checkpoint);
         }
-        let size = self.head.log.tree.size();
+        let size = self.memory.head.log.tree.size();
         let sql = "SELECT size, previous, note, mac FROM checkpoints WHERE size = ?1";
         let key = &self.keys.seal;
         let found = self
@@ -64,12 +62,12 @@ impl Transaction<'_, '_> {
     }
 }
 
-pub(super) fn insert_entry(
+pub(crate) fn insert_entry(
     prepared: &mut Prepared<'_>,
     entry: &StoredEntry,
     subject: Option<SubjectIndex<'_>>,
     key: &SealKey,
-) -> Result<(), SqliteError> {
+) -> Result<(), SqlError> {
     prepared.execute(
         "INSERT INTO entries (seq, subject, subject_index, bytes, mac) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![
@@ -83,12 +81,12 @@ pub(super) fn insert_entry(
     Ok(())
 }
 
-pub(super) fn insert_checkpoint(
+pub(crate) fn insert_checkpoint(
     prepared: &mut Prepared<'_>,
     checkpoint: &StoredCheckpoint,
     previous: Option<u64>,
     key: &SealKey,
-) -> Result<(), SqliteError> {
+) -> Result<(), SqlError> {
     prepared.execute(
         "INSERT INTO checkpoints (size, previous, note, mac) VALUES (?1, ?2, ?3, ?4)",
         params![
@@ -102,74 +100,16 @@ pub(super) fn insert_checkpoint(
 }
 
 /// Writes the head. It belongs to the transaction that changed it.
-pub(super) fn write_head(
+pub(crate) fn write_head(
     prepared: &mut Prepared<'_>,
     head: &LogHead,
     key: &SealKey,
-) -> rusqlite::Result<usize> {
+) -> Result<usize, SqlError> {
     prepared.execute("UPDATE meta SET value = ?1 WHERE name = 'head'", [head.seal(key)])
 }
 
-/// Reads the head, and checks that the log ends at it.
-pub(super) fn read_head(connection: &Connection, keys: &Keys) -> Result<LogHead, SqliteError> {
-    let mut reader = Reader {
-        prepared: &mut Prepared::new(connection),
-        keys,
-    };
-    let head = reader.log_head()?;
-    reader.refuse_rows_outside(&head)?;
-    let size = head.tree.size();
-    reader.entries_from(size.saturating_sub(1), 1)?;
-    reader.checkpoints(head.signed.unwrap_or(0), 1)?;
-    Ok(head)
-}
-
-/// Authenticates the rows of a verified log and its head under another key.
-pub(super) fn rekey(reader: &mut Reader<'_, '_>, mut head: LogHead, to: &SealKey) -> Result<(), SqliteError> {
-    let (prepared, from) = (&mut *reader.prepared, &reader.keys.seal);
-    prepared.execute_batch("DROP TRIGGER entries_no_update; DROP TRIGGER entries_no_delete;")?;
-    let sql =
-        "SELECT seq, subject, subject_index, bytes, mac FROM entries WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-    each_page(
-        prepared,
-        sql,
-        |row| {
-            let (stored, index) = entry(row, from)?;
-            let subject: Option<Vec<u8>> = row.get(1)?;
-            let mac = to.mac(&entry_message(&stored, subject.as_deref().zip(index)));
-            Ok((row.get(0)?, mac))
-        },
-        |prepared, seq, mac| {
-            prepared.execute("UPDATE entries SET mac = ?2 WHERE seq = ?1", params![seq, mac])
-        },
-    )?;
-    prepared.execute_batch(LOG_TRIGGERS)?;
-    let sql = "SELECT size, previous, note, mac FROM checkpoints WHERE size > ?1 ORDER BY size LIMIT ?2";
-    each_page(
-        prepared,
-        sql,
-        |row| {
-            let (stored, previous) = checkpoint(row, from)?;
-            Ok((row.get(0)?, to.mac(&checkpoint_message(&stored, previous))))
-        },
-        |prepared, size, mac| {
-            prepared.execute(
-                "UPDATE checkpoints SET mac = ?2 WHERE size = ?1",
-                params![size, mac],
-            )
-        },
-    )?;
-    head.rows = row_sums::sums(prepared.connection(), to)?;
-    write_head(prepared, &head, to)?;
-    Ok(())
-}
-
 impl Reader<'_, '_> {
-    pub(super) fn entries(
-        &mut self,
-        query: &EntryQuery,
-        limit: usize,
-    ) -> Result<Vec<StoredEntry>, SqliteError> {
+    pub(crate) fn entries(&mut self, query: &EntryQuery, limit: usize) -> Result<Vec<StoredEntry>, SqlError> {
         let limit = limit.min(PAGE) as u64;
         match *query {
             EntryQuery::From(from) => self.entries_from(from, limit),
@@ -177,7 +117,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn entries_from(&mut self, from: u64, limit: u64) -> Result<Vec<StoredEntry>, SqliteError> {
+    fn entries_from(&mut self, from: u64, limit: u64) -> Result<Vec<StoredEntry>, SqlError> {
         // entries that are committed after this read of the head do not belong to the page
         let size = self.log_head()?.tree.size();
         let end = from.saturating_add(limit).min(size);
@@ -200,7 +140,7 @@ impl Reader<'_, '_> {
         subject: &Pseudonym,
         before: Option<u64>,
         limit: u64,
-    ) -> Result<Vec<StoredEntry>, SqliteError> {
+    ) -> Result<Vec<StoredEntry>, SqlError> {
         let sql = "SELECT seq, subject, subject_index, bytes, mac FROM entries
                    WHERE subject = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT ?3";
         // the entry `before` is read too, since its index shows whether one after it is missing
@@ -224,11 +164,7 @@ impl Reader<'_, '_> {
         Ok(entries.take(usize::try_from(limit).unwrap_or(PAGE)).collect())
     }
 
-    pub(super) fn checkpoints(
-        &mut self,
-        from: u64,
-        limit: usize,
-    ) -> Result<Vec<StoredCheckpoint>, SqliteError> {
+    pub(crate) fn checkpoints(&mut self, from: u64, limit: usize) -> Result<Vec<StoredCheckpoint>, SqlError> {
         let signed = self.log_head()?.signed;
         let sql = "SELECT size, previous, note, mac FROM checkpoints
                    WHERE size >= ?1 AND size <= ?2 ORDER BY size LIMIT ?3";
@@ -254,7 +190,7 @@ impl Reader<'_, '_> {
     }
 
     /// Verifies all entries and checkpoints, compares the tree of the entries with the head, and returns the head.
-    pub(super) fn verify_log(&mut self) -> Result<LogHead, SqliteError> {
+    pub(crate) fn verify_log(&mut self) -> Result<LogHead, SqlError> {
         let head = self.log_head()?;
         self.refuse_rows_outside(&head)?;
         let mut tree = Tree::new();
@@ -274,7 +210,7 @@ impl Reader<'_, '_> {
     }
 
     /// Fails if there are rows before the first entry or behind the head, which no page includes.
-    fn refuse_rows_outside(&mut self, head: &LogHead) -> Result<(), SqliteError> {
+    fn refuse_rows_outside(&mut self, head: &LogHead) -> Result<(), SqlError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM entries WHERE seq < 0) OR EXISTS (SELECT 1 FROM checkpoints WHERE size < 0),
                    EXISTS (SELECT 1 FROM entries WHERE seq >= ?1) OR EXISTS (SELECT 1 FROM checkpoints WHERE size > ?2)";
         let bounds = params![bound(head.tree.size()), head.signed.map_or(-1, bound)];
@@ -288,19 +224,29 @@ impl Reader<'_, '_> {
         }
     }
 
-    pub(super) fn log_head(&mut self) -> Result<LogHead, SqliteError> {
+    /// Reads the head, and checks that the log ends at it.
+    pub(crate) fn read_head(&mut self) -> Result<LogHead, SqlError> {
+        let head = self.log_head()?;
+        self.refuse_rows_outside(&head)?;
+        let size = head.tree.size();
+        self.entries_from(size.saturating_sub(1), 1)?;
+        self.checkpoints(head.signed.unwrap_or(0), 1)?;
+        Ok(head)
+    }
+
+    pub(crate) fn log_head(&mut self) -> Result<LogHead, SqlError> {
         let sql = "SELECT value FROM meta WHERE name = 'head'";
-        let sealed = self.prepared.row(sql, [], |row| row.get(0))?;
+        let sealed = self.prepared.row(sql, (), |row| row.get(0))?;
         let head = sealed.and_then(|sealed| LogHead::open(&self.keys.seal, sealed));
         head.ok_or_else(|| altered("its head was altered".into()))
     }
 }
 
 /// Reads a row of `entries` and its index among the entries of its subject.
-fn entry(row: &Row<'_>, key: &SealKey) -> Result<(StoredEntry, Option<u64>), SqliteError> {
+pub(crate) fn entry(row: &Row<'_>, key: &SealKey) -> Result<(StoredEntry, Option<u64>), SqlError> {
     let seq = number(row, 0)?;
     let subject: Option<Vec<u8>> = row.get(1)?;
-    let index = row.get::<_, Option<i64>>(2)?.map(i64::unsigned_abs);
+    let index = row.get::<Option<i64>>(2)?.map(i64::unsigned_abs);
     let bytes: Vec<u8> = row.get(3)?;
     let leaf = leaf_hash(&bytes);
     let entry = StoredEntry { seq, leaf, bytes };
@@ -314,9 +260,9 @@ fn entry(row: &Row<'_>, key: &SealKey) -> Result<(StoredEntry, Option<u64>), Sql
 }
 
 /// Reads a row of `checkpoints` and the size of the checkpoint before.
-fn checkpoint(row: &Row<'_>, key: &SealKey) -> Result<(StoredCheckpoint, Option<u64>), SqliteError> {
+pub(crate) fn checkpoint(row: &Row<'_>, key: &SealKey) -> Result<(StoredCheckpoint, Option<u64>), SqlError> {
     let (size, note) = (number(row, 0)?, row.get(2)?);
-    let previous = row.get::<_, Option<i64>>(1)?.map(i64::unsigned_abs);
+    let previous = row.get::<Option<i64>>(1)?.map(i64::unsigned_abs);
     let checkpoint = StoredCheckpoint { size, note };
     let mac: Vec<u8> = row.get(3)?;
     if key.has_mac(&checkpoint_message(&checkpoint, previous), &mac) {
@@ -326,7 +272,7 @@ fn checkpoint(row: &Row<'_>, key: &SealKey) -> Result<(StoredCheckpoint, Option<
     }
 }
 
-fn altered(what: String) -> SqliteError {
+fn altered(what: String) -> SqlError {
     StoreError::new(
         StoreErrorKind::Corrupt,
         format!("the audit log was altered: {what}"),
@@ -343,6 +289,3 @@ fn first(from: u64) -> i64 {
 fn bound(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use super::values::{Row, params};
 use genesys_api::{SessionId, entropy};
-use rusqlite::params;
 
-use super::error::SqliteError;
+use super::error::SqlError;
 use super::rows::{integer, micros, number, time};
-use super::writer::Transaction;
+use super::transaction::Transaction;
 use crate::outbox::{event_id, range_id};
 use crate::seal::{Aead, LookupHash};
 use crate::{Conflict, Event, QueueStats, Stats, StoreErrorKind};
 
 /// Kinds of rows of the outbox.
-pub(super) const EVENT: i64 = 0;
-pub(super) const SNAPSHOT: i64 = 1;
-pub(super) const ERASURE: i64 = 2;
+pub(crate) const EVENT: i64 = 0;
+pub(crate) const SNAPSHOT: i64 = 1;
+pub(crate) const ERASURE: i64 = 2;
 
 /// Associated data of the session's id in an erasure.
-pub(super) const ERASED: &str = "outbox/erased";
+pub(crate) const ERASED: &str = "outbox/erased";
 
 /// Largest number of snapshots and erasures of one webhook that are due or under lease, without those whose last attempt
 /// failed. Our choice: each success makes the next ones due, so an endpoint that fails again costs few attempts.
@@ -40,17 +40,17 @@ const NEXT_SNAPSHOT: &str = "UPDATE outbox SET
         AND event.first < outbox.last AND event.kind = 0)";
 
 /// The queue of a webhook.
-pub(super) struct Queue {
+pub(crate) struct Queue {
     webhook: String,
     is_enabled: bool,
-    pub(super) is_ordered: bool,
-    pub(super) stats: QueueStats,
+    pub(crate) is_ordered: bool,
+    pub(crate) stats: QueueStats,
 }
 
 /// Additions to the rows and the snapshots of queues, by the id of the webhook. They are written once a transaction: a row
 /// of a webhook is large, and each change of it is authenticated.
 #[derive(Clone, Debug, Default)]
-pub(super) struct QueueCounts(BTreeMap<String, (i64, i64)>);
+pub(crate) struct QueueCounts(BTreeMap<String, (i64, i64)>);
 
 impl QueueCounts {
     /// The pending events of a queue, with those that are not written yet.
@@ -61,24 +61,24 @@ impl QueueCounts {
 }
 
 /// Sequence numbers and time of events of a session that were not delivered to a webhook.
-pub(super) struct Undelivered {
-    pub(super) session: LookupHash,
-    pub(super) first: i64,
-    pub(super) last: i64,
-    pub(super) at: i64,
+pub(crate) struct Undelivered {
+    pub(crate) session: LookupHash,
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) at: i64,
 }
 
 impl Transaction<'_, '_> {
     /// Writes the deliveries of an event. Returns the number of queued ones, and of those that joined a snapshot.
-    pub(super) fn fan_out(&mut self, event: &Event) -> Result<(usize, usize), SqliteError> {
+    pub(crate) fn fan_out(&mut self, event: &Event) -> Result<(usize, usize), SqlError> {
         let mut queues = self.prepared.rows(
             "SELECT id, enabled, pending, snapshots, ordered FROM webhooks WHERE owner = ?1
-             AND EXISTS (SELECT 1 FROM json_each(events) WHERE value = ?2) ORDER BY id",
+             AND replace(events, '\"' || ?2 || '\"', '') <> events ORDER BY id",
             [&event.owner, &event.name],
             queue,
         )?;
         for queue in &mut queues {
-            queue.stats.pending = self.head.queues.pending(queue);
+            queue.stats.pending = self.memory.head.queues.pending(queue);
         }
         let sequence = integer(event.sequence)?;
         let undelivered = Undelivered {
@@ -105,16 +105,17 @@ impl Transaction<'_, '_> {
     }
 
     /// Adds an event to a queue. It is due at once, or in its turn among those of its session.
-    pub(super) fn insert_event(
+    pub(crate) fn insert_event(
         &mut self,
         queue: &Queue,
         id: &str,
         name: &str,
         event: &Undelivered,
-    ) -> Result<(), SqliteError> {
+    ) -> Result<(), SqlError> {
+        let due_at = (!queue.is_ordered).then_some(event.at);
         self.prepared.execute(
             "INSERT INTO outbox (id, webhook, session, kind, first, last, event, at, due_at, waits)
-             VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6, CASE ?7 WHEN 0 THEN ?6 END, ?7)",
+             VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6, ?7, ?8)",
             params![
                 id,
                 queue.webhook,
@@ -122,6 +123,7 @@ impl Transaction<'_, '_> {
                 event.first,
                 name,
                 event.at,
+                due_at,
                 queue.is_ordered,
             ],
         )?;
@@ -134,7 +136,7 @@ impl Transaction<'_, '_> {
 
     /// Makes the next event of a session due, if none is, and its snapshot if no event is queued that is before the end of
     /// its range.
-    pub(super) fn order(&mut self, webhook: &str, session: LookupHash) -> Result<(), SqliteError> {
+    pub(crate) fn order(&mut self, webhook: &str, session: LookupHash) -> Result<(), SqlError> {
         for sql in [NEXT_EVENT, NEXT_SNAPSHOT] {
             self.prepared.execute(sql, params![session, webhook])?;
         }
@@ -142,9 +144,9 @@ impl Transaction<'_, '_> {
     }
 
     /// As [`Transaction::order`], for each session with an event in the queue of an ordered webhook.
-    pub(super) fn order_all(&mut self, webhook: &str) -> Result<(), SqliteError> {
+    pub(crate) fn order_all(&mut self, webhook: &str) -> Result<(), SqlError> {
         let sql = "SELECT DISTINCT session FROM outbox WHERE webhook = ?1 AND (kind = 0 OR waits > 0)";
-        for session in self.prepared.rows(sql, [webhook], |row| Ok(row.get(0)?))? {
+        for session in self.prepared.rows(sql, [webhook], |row| row.get(0))? {
             self.order(webhook, session)?;
         }
         Ok(())
@@ -152,8 +154,8 @@ impl Transaction<'_, '_> {
 
     /// Begins or ends the order of the events of each session. Those that were attempted keep their time: they may have
     /// arrived.
-    pub(super) fn set_order(&mut self, webhook: &str, is_ordered: bool) -> Result<(), SqliteError> {
-        self.turns.touch(webhook);
+    pub(crate) fn set_order(&mut self, webhook: &str, is_ordered: bool) -> Result<(), SqlError> {
+        self.memory.turns.touch(webhook);
         if !is_ordered {
             let sql = "UPDATE outbox SET waits = 0, due_at = CASE WHEN kind = 0 THEN at WHEN waits > 1 THEN waits END
                        WHERE webhook = ?1 AND waits > 0";
@@ -166,9 +168,9 @@ impl Transaction<'_, '_> {
         self.order_all(webhook)
     }
 
-    fn overflow(&mut self, queue: &Queue, event: &Undelivered) -> Result<(), SqliteError> {
+    fn overflow(&mut self, queue: &Queue, event: &Undelivered) -> Result<(), SqlError> {
         let webhook = &queue.webhook;
-        if queue.is_enabled && self.head.overflowing.insert(webhook.clone()) {
+        if queue.is_enabled && self.memory.head.overflowing.insert(webhook.clone()) {
             tracing::warn!(
                 webhook,
                 pending = queue.stats.pending,
@@ -183,11 +185,11 @@ impl Transaction<'_, '_> {
     }
 
     /// Adds events to the snapshot of their session.
-    pub(super) fn join_snapshot(&mut self, webhook: &str, events: &Undelivered) -> Result<(), SqliteError> {
-        self.turns.touch(webhook);
+    pub(crate) fn join_snapshot(&mut self, webhook: &str, events: &Undelivered) -> Result<(), SqlError> {
+        self.memory.turns.touch(webhook);
         let params = params![webhook, events.session, events.first, events.last, events.at];
         // `due_at = at` marks a released snapshot
-        let sql = "UPDATE outbox SET grown = grown OR first > ?3 OR last < ?4,
+        let sql = "UPDATE outbox SET grown = CASE WHEN first > ?3 OR last < ?4 THEN 1 ELSE grown END,
                    first = min(first, ?3), last = max(last, ?4), at = min(at, ?5),
                    due_at = CASE WHEN due_at = at THEN min(at, ?5) ELSE due_at END
                    WHERE webhook = ?1 AND session = ?2 AND kind > 0";
@@ -204,7 +206,7 @@ impl Transaction<'_, '_> {
     }
 
     /// Makes all that waits for a webhook due which is enabled again, each with a schedule of its own.
-    pub(super) fn resume(&mut self, webhook: &str) -> Result<(), SqliteError> {
+    pub(crate) fn resume(&mut self, webhook: &str) -> Result<(), SqlError> {
         for sql in [
             "UPDATE outbox SET due_at = at, attempts = 0
              WHERE webhook = ?1 AND kind = 0 AND leased = 0 AND waits = 0",
@@ -217,16 +219,17 @@ impl Transaction<'_, '_> {
     }
 
     /// Adds the pending events of a webhook that are older than `before` to the snapshots of their sessions.
-    pub(super) fn withhold(&mut self, webhook: &str, before: i64) -> Result<(), SqliteError> {
-        self.turns.touch(webhook);
+    pub(crate) fn withhold(&mut self, webhook: &str, before: i64) -> Result<(), SqlError> {
+        self.memory.turns.touch(webhook);
         for sql in [
             "DELETE FROM deliveries WHERE webhook = ?1 AND state = 0 AND kind = 0 AND at < ?2",
             "INSERT INTO outbox (id, webhook, session, kind, first, last, at, grown)
-             SELECT 'msg_' || lower(hex(randomblob(16))), webhook, session, 1, min(first), max(last), min(at), 1 FROM outbox
+             SELECT 'msg_' || lower(hex(randomblob(16))), ?1, session, 1, min(first), max(last), min(at), 1 FROM outbox
              WHERE webhook = ?1 AND kind = 0 AND leased = 0 AND at < ?2 GROUP BY session ORDER BY min(position)
              ON CONFLICT (webhook, session) WHERE kind > 0 DO UPDATE SET
-             grown = grown OR first > excluded.first OR last < excluded.last,
-             first = min(first, excluded.first), last = max(last, excluded.last), at = min(at, excluded.at)",
+             grown = CASE WHEN outbox.first > excluded.first OR outbox.last < excluded.last THEN 1 ELSE outbox.grown END,
+             first = min(outbox.first, excluded.first), last = max(outbox.last, excluded.last),
+             at = min(outbox.at, excluded.at)",
             "DELETE FROM outbox WHERE webhook = ?1 AND kind = 0 AND leased = 0 AND at < ?2",
         ] {
             self.prepared.execute(sql, params![webhook, before])?;
@@ -243,18 +246,16 @@ impl Transaction<'_, '_> {
 
     /// Replaces all that was not delivered of a session by one erasure per webhook of its owner. `erased` is the sequence
     /// number of the removal.
-    pub(super) fn announce_erasure(
+    pub(crate) fn announce_erasure(
         &mut self,
         session: &SessionId,
         owner: &str,
         erased: i64,
         at: i64,
-    ) -> Result<(), SqliteError> {
+    ) -> Result<(), SqlError> {
         let key = self.keys.seal.session_key(session);
         let sql = "SELECT id FROM webhooks WHERE owner = ?1 ORDER BY id";
-        let webhooks = self
-            .prepared
-            .rows(sql, [owner], |row| Ok(row.get::<_, String>(0)?))?;
+        let webhooks = self.prepared.rows(sql, [owner], |row| row.get::<String>(0))?;
         for webhook in &webhooks {
             let sql = "SELECT count(*) FILTER (WHERE kind = 0), count(*) FILTER (WHERE kind > 0),
                        coalesce(min(first), ?3), coalesce(max(last), ?3)
@@ -281,13 +282,13 @@ impl Transaction<'_, '_> {
     }
 
     /// Makes snapshots and erasures due whose turn it is, longest waiting first.
-    pub(super) fn release(&mut self, webhook: &str) -> Result<(), SqliteError> {
+    pub(crate) fn release(&mut self, webhook: &str) -> Result<(), SqlError> {
         let Some(queue) = self.queue(webhook)? else {
             return Ok(());
         };
-        self.turns.touch(webhook);
+        self.memory.turns.touch(webhook);
         if queue.stats.snapshots == 0 {
-            self.head.overflowing.remove(webhook);
+            self.memory.head.overflowing.remove(webhook);
         } else if queue.is_enabled {
             let sql = "SELECT count(*) FROM outbox
                        WHERE webhook = ?1 AND kind > 0 AND (leased = 1 OR due_at = at)";
@@ -303,7 +304,7 @@ impl Transaction<'_, '_> {
     }
 
     /// As [`Transaction::release`], if no event is pending whose success would release them.
-    pub(super) fn release_if_idle(&mut self, webhook: &str) -> Result<(), SqliteError> {
+    pub(crate) fn release_if_idle(&mut self, webhook: &str) -> Result<(), SqlError> {
         match self.queue(webhook)? {
             Some(queue) if queue.stats.pending == 0 => self.release(webhook),
             _ => Ok(()),
@@ -311,23 +312,29 @@ impl Transaction<'_, '_> {
     }
 
     /// Adds to the counts of a webhook's queue.
-    pub(super) fn count(&mut self, webhook: &str, rows: i64, snapshots: i64) {
-        self.turns.touch(webhook);
-        match self.head.queues.0.get_mut(webhook) {
+    pub(crate) fn count(&mut self, webhook: &str, rows: i64, snapshots: i64) {
+        self.memory.turns.touch(webhook);
+        match self.memory.head.queues.0.get_mut(webhook) {
             Some(counts) => *counts = (counts.0 + rows, counts.1 + snapshots),
-            None => drop(self.head.queues.0.insert(webhook.to_owned(), (rows, snapshots))),
+            None => drop(
+                self.memory
+                    .head
+                    .queues
+                    .0
+                    .insert(webhook.to_owned(), (rows, snapshots)),
+            ),
         }
     }
 
     /// Writes what was counted. Rows that another program moved to a queue were not counted.
-    pub(super) fn write_counts(&mut self) -> Result<(), SqliteError> {
+    pub(crate) fn write_counts(&mut self) -> Result<(), SqlError> {
         let sql = "UPDATE webhooks SET pending = max(pending + ?2, 0), snapshots = max(snapshots + ?3, 0)
                    WHERE id = ?1";
-        for (webhook, (rows, snapshots)) in std::mem::take(&mut self.head.queues.0) {
+        for (webhook, (rows, snapshots)) in std::mem::take(&mut self.memory.head.queues.0) {
             self.prepared.execute(sql, params![webhook, rows, snapshots])?;
         }
         let sql = "INSERT INTO counts VALUES ('total ' || ?1, ?2)
-                   ON CONFLICT (name) DO UPDATE SET value = value + ?2";
+                   ON CONFLICT (name) DO UPDATE SET value = counts.value + ?2";
         for (name, addition) in std::mem::take(&mut self.totals) {
             let addition = i64::try_from(addition).unwrap_or(i64::MAX);
             self.prepared.execute(sql, params![name, addition])?;
@@ -336,39 +343,39 @@ impl Transaction<'_, '_> {
     }
 
     /// The queue of a webhook, if it exists.
-    pub(super) fn queue(&mut self, webhook: &str) -> Result<Option<Queue>, SqliteError> {
+    pub(crate) fn queue(&mut self, webhook: &str) -> Result<Option<Queue>, SqlError> {
         self.write_counts()?;
         let sql = "SELECT id, enabled, pending, snapshots, ordered FROM webhooks WHERE id = ?1";
         Ok(self.prepared.rows(sql, [webhook], queue)?.pop())
     }
 
     /// The counts are columns of the webhooks, whose number is limited. Indexes find the oldest rows.
-    pub(super) fn stats(&mut self) -> Result<Stats, SqliteError> {
+    pub(crate) fn stats(&mut self) -> Result<Stats, SqlError> {
         self.write_counts()?;
         let mut oldest = |sql| {
-            let oldest = self.prepared.row(sql, [], |row| row.get::<_, Option<i64>>(0))?;
+            let oldest = self.prepared.row(sql, (), |row| row.get::<Option<i64>>(0))?;
             oldest.flatten().map(time).transpose()
         };
         let mut stats = Stats {
-            live_sessions: self.head.live_sessions,
+            live_sessions: self.memory.head.live_sessions,
             oldest_end: oldest("SELECT min(ended_at) FROM sessions WHERE ended_at IS NOT NULL")?,
             oldest_attempt: oldest("SELECT attempted_at FROM deliveries ORDER BY position LIMIT 1")?,
             oldest_request: oldest("SELECT min(at) FROM requests")?,
-            audit_entries: self.head.log.tree.size(),
-            fault: *self.fault,
+            audit_entries: self.memory.head.log.tree.size(),
+            fault: self.memory.fault,
             ..Stats::default()
         };
         let sql = "SELECT substr(name, 7), value FROM counts WHERE name > 'total ' AND name < 'total!'";
         let totals = self
             .prepared
-            .rows(sql, [], |row| Ok((row.get(0)?, number(row, 1)?)))?;
+            .rows(sql, (), |row| Ok((row.get(0)?, number(row, 1)?)))?;
         stats.totals = totals.into_iter().collect();
         let sql =
             "SELECT id, enabled, pending, snapshots, ordered, (SELECT min(at) FROM outbox WHERE webhook = webhooks.id)
                    FROM webhooks WHERE pending > 0 OR snapshots > 0";
-        for queue in self.prepared.rows(sql, [], |row| {
+        for queue in self.prepared.rows(sql, (), |row| {
             let mut queue = queue(row)?;
-            queue.stats.oldest = row.get::<_, Option<i64>>(5)?.map(time).transpose()?;
+            queue.stats.oldest = row.get::<Option<i64>>(5)?.map(time).transpose()?;
             Ok(queue)
         })? {
             stats.outbox_pending += queue.stats.pending;
@@ -382,7 +389,7 @@ impl Transaction<'_, '_> {
     }
 }
 
-fn queue(row: &rusqlite::Row<'_>) -> Result<Queue, SqliteError> {
+fn queue(row: &Row<'_>) -> Result<Queue, SqlError> {
     Ok(Queue {
         webhook: row.get(0)?,
         is_enabled: row.get(1)?,
@@ -395,10 +402,12 @@ fn queue(row: &rusqlite::Row<'_>) -> Result<Queue, SqliteError> {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite"))]
 mod tests {
-    use super::super::schema;
-    use super::*;
+    use rusqlite::params;
+
+    use super::{NEXT_EVENT, NEXT_SNAPSHOT};
+    use crate::sqlite::schema;
 
     #[test]
     fn order_reads_no_other_rows_of_its_session() {

@@ -1,13 +1,12 @@
 //! Statements of requests with idempotency keys.
 
+use super::values::{Row, params};
 use genesys_api::IdempotencyKey;
-use rusqlite::{Row, params};
 
-use super::error::SqliteError;
-use super::prepared::{Prepared, each_page};
+use super::error::SqlError;
 use super::reader::Reader;
 use super::rows::{integer, micros, select_sessions, session, time};
-use super::writer::Transaction;
+use super::transaction::Transaction;
 use crate::seal::LookupHash;
 use crate::{Change, Conflict, KeyedRequest, Resource, SealKey, StoreError, StoreErrorKind, StoredRequest};
 
@@ -16,7 +15,7 @@ const MAX_REMOVED: i64 = 10_000;
 
 impl Transaction<'_, '_> {
     /// Fails if the key of a request is in use, or its owner has too many. Returns the number of the request.
-    pub(super) fn number_request(&mut self, request: &KeyedRequest) -> Result<i64, SqliteError> {
+    pub(crate) fn number_request(&mut self, request: &KeyedRequest) -> Result<i64, SqlError> {
         let seal = &self.keys.seal;
         let hash = seal.request_hash(&request.owner, &request.key);
         let sql = "SELECT 1 FROM requests WHERE hash = ?1";
@@ -27,7 +26,7 @@ impl Transaction<'_, '_> {
         let sql = "SELECT (SELECT min(number) FROM requests WHERE owner = ?1),
                           (SELECT max(number) FROM requests WHERE owner = ?1)";
         let numbers = self.prepared.row(sql, [&request.owner], |row| {
-            Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))
+            Ok((row.get::<Option<i64>>(0)?, row.get::<Option<i64>>(1)?))
         })?;
         let (first, last) = match numbers {
             Some((Some(first), Some(last))) => (first, last),
@@ -40,12 +39,12 @@ impl Transaction<'_, '_> {
     }
 
     /// Stores the request that led to `change`, a creation.
-    pub(super) fn put_request(
+    pub(crate) fn put_request(
         &mut self,
         request: &KeyedRequest,
         number: i64,
         change: Option<&Change>,
-    ) -> Result<(), SqliteError> {
+    ) -> Result<(), SqlError> {
         let seal = &self.keys.seal;
         let (session, webhook) = match change {
             Some(Change::CreateSession(created)) => (Some(seal.session_key(&created.id)), None),
@@ -75,7 +74,7 @@ impl Transaction<'_, '_> {
     }
 
     /// Removes the oldest requests until `before`.
-    pub(super) fn remove_requests(&mut self, before: i64) -> Result<(), SqliteError> {
+    pub(crate) fn remove_requests(&mut self, before: i64) -> Result<(), SqlError> {
         let sql = "DELETE FROM requests WHERE rowid IN
                    (SELECT rowid FROM requests WHERE at <= ?1 ORDER BY at, rowid LIMIT ?2)";
         self.prepared.execute(sql, [before, MAX_REMOVED])?;
@@ -83,19 +82,19 @@ impl Transaction<'_, '_> {
     }
 
     /// Removes what links the requests that created a session to it.
-    pub(super) fn unlink_requests(&mut self, session: LookupHash) -> Result<(), SqliteError> {
-        let sql = "UPDATE requests SET session = NULL, digest = x'' WHERE session = ?1";
-        self.prepared.execute(sql, [session])?;
+    pub(crate) fn unlink_requests(&mut self, session: LookupHash) -> Result<(), SqlError> {
+        let sql = "UPDATE requests SET session = NULL, digest = ?2 WHERE session = ?1";
+        self.prepared.execute(sql, params![session, Vec::new()])?;
         Ok(())
     }
 }
 
 impl Reader<'_, '_> {
-    pub(super) fn request(
+    pub(crate) fn request(
         &mut self,
         owner: &str,
         key: &IdempotencyKey,
-    ) -> Result<Option<StoredRequest>, SqliteError> {
+    ) -> Result<Option<StoredRequest>, SqlError> {
         let seal = &self.keys.seal;
         let hash = seal.request_hash(owner, key);
         let sql = "SELECT digest, at, session, webhook, webhooks.id IS NOT NULL
@@ -103,13 +102,13 @@ impl Reader<'_, '_> {
         let found = self.prepared.rows(sql, [hash], |row| {
             let digest = digest(seal, row.get(0)?)?;
             let webhook = match row.get(4)? {
-                true => row.get::<_, Option<String>>(3)?,
+                true => row.get::<Option<String>>(3)?,
                 false => None,
             };
             Ok((
                 digest,
                 time(row.get(1)?)?,
-                row.get::<_, Option<LookupHash>>(2)?,
+                row.get::<Option<LookupHash>>(2)?,
                 webhook,
             ))
         })?;
@@ -130,43 +129,22 @@ impl Reader<'_, '_> {
     }
 }
 
-/// Replaces the look-up hashes and the sealed values.
-pub(super) fn rekey(prepared: &mut Prepared<'_>, from: &SealKey, to: &SealKey) -> Result<(), SqliteError> {
-    let sql = "SELECT rowid, owner, key, digest FROM requests WHERE rowid > ?1 ORDER BY rowid LIMIT ?2";
-    each_page(
-        prepared,
-        sql,
-        |row| {
-            let owner: String = row.get(1)?;
-            let key = key(from, row.get(2)?)?;
-            let digest = digest(from, row.get(3)?)?;
-            let digest = digest.map_or_else(Vec::new, |digest| to.seal(DIGEST, &digest));
-            let hash = to.request_hash(&owner, &key);
-            Ok((row.get(0)?, (hash, to.seal(KEY, key.as_str().as_bytes()), digest)))
-        },
-        |prepared, rowid, (hash, key, digest)| {
-            let sql = "UPDATE requests SET hash = ?2, key = ?3, digest = ?4 WHERE rowid = ?1";
-            prepared.execute(sql, params![rowid, hash, key, digest])
-        },
-    )
-}
-
 /// Fails if a row of `rowid, owner, key, digest` cannot be read.
-pub(super) fn check(row: &Row<'_>, seal: &SealKey) -> Result<(), SqliteError> {
+pub(crate) fn check(row: &Row<'_>, seal: &SealKey) -> Result<(), SqlError> {
     key(seal, row.get(2)?)?;
     digest(seal, row.get(3)?).map(drop)
 }
 
-const KEY: &str = "requests/key";
-const DIGEST: &str = "requests/digest";
+pub(crate) const KEY: &str = "requests/key";
+pub(crate) const DIGEST: &str = "requests/digest";
 
-fn key(seal: &SealKey, sealed: Vec<u8>) -> Result<IdempotencyKey, SqliteError> {
+pub(crate) fn key(seal: &SealKey, sealed: Vec<u8>) -> Result<IdempotencyKey, SqlError> {
     let key = seal.open(KEY, sealed).and_then(|key| String::from_utf8(key).ok());
     key.and_then(|key| key.parse().ok())
         .ok_or_else(|| StoreErrorKind::Corrupt.into())
 }
 
-fn digest(seal: &SealKey, sealed: Vec<u8>) -> Result<Option<[u8; 32]>, SqliteError> {
+pub(crate) fn digest(seal: &SealKey, sealed: Vec<u8>) -> Result<Option<[u8; 32]>, SqlError> {
     if sealed.is_empty() {
         return Ok(None);
     }

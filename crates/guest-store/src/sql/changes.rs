@@ -1,13 +1,13 @@
 //! Statements of units of work and of the log.
 
-use super::error::SqliteError;
+use super::error::SqlError;
 use super::rows::{integer, micros, write_session, write_webhook};
-use super::writer::Transaction;
+use super::transaction::Transaction;
 use crate::seal::LookupHash;
 use crate::{Change, Committed, Conflict, Session, StoreErrorKind, Unit, Webhook};
 
 impl Transaction<'_, '_> {
-    pub(super) fn commit(&mut self, unit: &Unit) -> Result<Committed, SqliteError> {
+    pub(crate) fn commit(&mut self, unit: &Unit) -> Result<Committed, SqlError> {
         // first, so that a repeated request is recognized before its token and the guest of its session
         let number = match &unit.request {
             Some(request) => self.number_request(request)?,
@@ -32,7 +32,7 @@ impl Transaction<'_, '_> {
             deliveries += queued;
             overflowed += joined;
         }
-        let first = self.head.log.tree.size();
+        let first = self.memory.head.log.tree.size();
         self.log(&unit.entries)?;
         // nothing of the unit can fail after this
         for (name, addition) in &unit.totals {
@@ -41,14 +41,14 @@ impl Transaction<'_, '_> {
         }
         Ok(Committed {
             version,
-            entries: first..self.head.log.tree.size(),
+            entries: first..self.memory.head.log.tree.size(),
             deliveries,
             overflowed,
         })
     }
 
     /// Returns the new version.
-    fn change(&mut self, change: &Change) -> Result<Option<u64>, SqliteError> {
+    fn change(&mut self, change: &Change) -> Result<Option<u64>, SqlError> {
         match change {
             Change::CreateSession(session) => self.put_session(session, true).map(Some),
             Change::UpdateSession(session) => self.put_session(session, false).map(Some),
@@ -73,31 +73,27 @@ impl Transaction<'_, '_> {
             }
             Change::RemoveWebhook(id) => {
                 let sql = "SELECT slot FROM outbox WHERE webhook = ?1 AND slot IS NOT NULL";
-                for slot in self.prepared.rows(sql, [id.as_str()], |row| Ok(row.get(0)?))? {
+                for slot in self.prepared.rows(sql, [id.as_str()], |row| row.get(0))? {
                     self.erase_subject(slot)?;
                 }
                 let sql = "DELETE FROM webhooks WHERE id = ?1";
                 if self.prepared.execute(sql, [id.as_str()])? == 0 {
                     return Err(StoreErrorKind::NotFound.into());
                 }
-                self.head.overflowing.remove(id.as_str());
-                self.turns.touch(id.as_str());
+                self.memory.head.overflowing.remove(id.as_str());
+                self.memory.turns.touch(id.as_str());
                 Ok(None)
             }
         }
     }
 
-    fn put_session(&mut self, session: &Session, is_new: bool) -> Result<u64, SqliteError> {
+    fn put_session(&mut self, session: &Session, is_new: bool) -> Result<u64, SqlError> {
         let seal = &self.keys.seal;
         let key = seal.session_key(&session.id);
         let stored =
             "SELECT version, CASE WHEN ended_at IS NULL THEN guest END, slot FROM sessions WHERE key = ?1";
         let stored = self.prepared.row(stored, [key], |row| {
-            Ok((
-                row.get::<_, i64>(0)?,
-                row.get::<_, Option<LookupHash>>(1)?,
-                row.get(2)?,
-            ))
+            Ok((row.get::<i64>(0)?, row.get::<Option<LookupHash>>(1)?, row.get(2)?))
         })?;
         // the live guest of the stored row
         let (held, slot) = match stored {
@@ -116,11 +112,13 @@ impl Transaction<'_, '_> {
         let guest = seal.guest_hash(&session.owner, &session.guest);
         let live = session.ended_at.is_none().then_some(guest);
         if live != held {
-            if live.is_some_and(|guest| !self.guests.add(guest)) {
+            if let Some(guest) = live
+                && !self.add_live_guest(guest)?
+            {
                 return Err(Conflict::GuestInUse.into());
             }
             if let Some(guest) = held {
-                self.guests.remove(guest);
+                self.memory.remove_guest(guest);
             }
         }
         let slot = self.put_subject(slot, &session.secrets.subject_key)?;
@@ -140,7 +138,16 @@ impl Transaction<'_, '_> {
         Ok(version)
     }
 
-    fn put_webhook(&mut self, webhook: &Webhook) -> Result<u64, SqliteError> {
+    /// Adds a guest. Returns whether it had no live session.
+    fn add_live_guest(&mut self, guest: LookupHash) -> Result<bool, SqlError> {
+        if let Some(guests) = &mut self.memory.guests {
+            return Ok(guests.add(guest));
+        }
+        let sql = "SELECT 1 FROM sessions WHERE guest = ?1 AND ended_at IS NULL";
+        Ok(self.prepared.row(sql, [guest], |_| Ok(()))?.is_none())
+    }
+
+    fn put_webhook(&mut self, webhook: &Webhook) -> Result<u64, SqlError> {
         let stored = self.stored_webhook(webhook.id.as_str())?;
         let was_disabled = stored.as_ref().is_some_and(|(.., enabled)| !enabled);
         match stored {
@@ -167,7 +174,7 @@ impl Transaction<'_, '_> {
         if webhook.enabled && (was_disabled || is_moved) {
             self.reset_health(webhook.id.as_str())?;
         }
-        self.turns.touch(webhook.id.as_str());
+        self.memory.turns.touch(webhook.id.as_str());
         // the order of one that could not be read before is set again
         if before.map(|before| before.ordered) != Some(webhook.ordered) {
             self.set_order(webhook.id.as_str(), webhook.ordered)?;
@@ -180,11 +187,11 @@ impl Transaction<'_, '_> {
         Ok(webhook.version + 1)
     }
 
-    fn check_room_for_webhook(&mut self, owner: &str) -> Result<(), SqliteError> {
+    fn check_room_for_webhook(&mut self, owner: &str) -> Result<(), SqlError> {
         let sql = "SELECT count(*), count(*) FILTER (WHERE owner = ?1) FROM webhooks";
-        let counts = self.prepared.row(sql, [owner], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-        })?;
+        let counts = self
+            .prepared
+            .row(sql, [owner], |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)))?;
         let (all, own) = counts.unwrap_or_default();
         if all.unsigned_abs() >= self.limits.webhooks || own.unsigned_abs() >= self.limits.owner_webhooks {
             return Err(StoreErrorKind::TooManyWebhooks.into());
@@ -193,10 +200,9 @@ impl Transaction<'_, '_> {
     }
 
     /// The version of a webhook, its owner, and whether it is enabled.
-    fn stored_webhook(&mut self, id: &str) -> Result<Option<(i64, String, bool)>, SqliteError> {
+    fn stored_webhook(&mut self, id: &str) -> Result<Option<(i64, String, bool)>, SqlError> {
         let sql = "SELECT version, owner, enabled FROM webhooks WHERE id = ?1";
-        Ok(self
-            .prepared
-            .row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?)
+        self.prepared
+            .row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
     }
 }
