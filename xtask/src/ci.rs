@@ -104,6 +104,12 @@ const STEPS: &[Step] = &[
         run: test,
     },
     Step {
+        name: "database",
+        purpose: "gateways with a store in PostgreSQL pass a core set of the end-to-end tests",
+        minutes: 3.0,
+        run: postgres::run_core,
+    },
+    Step {
         name: "examples",
         purpose: "the first example of each README compiles as shown, and runs",
         minutes: 5.0,
@@ -157,8 +163,8 @@ const DEEP_STEPS: &[Step] = &[
     },
     Step {
         name: "postgres",
-        purpose: "the tests of the store on PostgreSQL 18, where the gate uses the system's version",
-        minutes: 5.0,
+        purpose: "the tests of the store and of gateways on PostgreSQL 18; the gate uses the system's version",
+        minutes: 20.0,
         run: postgres::run,
     },
     Step {

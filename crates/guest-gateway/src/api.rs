@@ -87,7 +87,7 @@ pub(crate) struct Parts {
     pub(crate) requests: Requests,
     /// Refused connections of guests.
     pub(crate) address_limit: AddressLimit,
-    pub(crate) store_file: PathBuf,
+    pub(crate) store_file: Option<PathBuf>,
     /// The publication of checkpoints.
     pub(crate) audit: Audit,
     /// The public base URL of this gateway.

@@ -40,7 +40,7 @@ use self::parse::{
 pub(crate) use self::parse::{duration, hours, networks, parsed_option};
 pub(crate) use self::spa::{Embedding, Spa};
 pub use self::store::Store;
-pub(crate) use self::store::Webhooks;
+pub(crate) use self::store::{Place, Webhooks};
 use crate::checkpoints::Audit;
 use crate::{input_file, private_file};
 
@@ -325,6 +325,7 @@ impl Config {
     pub(crate) fn secret_files(&self) -> impl Iterator<Item = &Path> {
         let pages = || self.spa.iter().flat_map(|spa| &spa.assertion_key);
         let has_secret = self.client.iter().any(Client::is_inline)
+            || self.store.postgres.is_some()
             || pages().any(|key| key.secret.is_some())
             || self.admin.as_ref().is_some_and(|admin| admin.token.is_some())
             || self
@@ -336,7 +337,12 @@ impl Config {
         let pages = pages().filter_map(|key| key.secret_file.as_ref());
         let client_keys = self.organizations().into_iter();
         let client_keys = client_keys.filter_map(|organization| organization.genesys.client_key.as_ref());
-        let keys = self.listen.key.iter().chain(client_keys);
+        let keys = self
+            .listen
+            .key
+            .iter()
+            .chain(client_keys)
+            .chain(&self.store.postgres_file);
         let admin = self
             .admin
             .iter()

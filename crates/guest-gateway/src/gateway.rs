@@ -4,6 +4,7 @@ mod check;
 mod http_clients;
 mod listener;
 mod simulated;
+mod store;
 
 use std::error::Error as StdError;
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use genesys_api::{Clock, Host, Hosts};
 use genesys_http::server::{Server, TowerToHyperService};
 use genesys_http::{Client, RateLimiter};
 use guest_conversation::client::ConnectLimiter;
-use guest_store::{SqliteStore, Store};
+use guest_store::Store;
 use guest_suite::direct::{Direct, DirectConfig, Organization};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -42,6 +43,8 @@ use crate::simulator::Simulator;
 use crate::spa::Spa;
 
 pub(crate) use self::check::{check, check_pair, check_warnings, is_empty, warnings};
+pub(crate) use self::store::open as open_store;
+use self::store::{lost, open_or_stand_by};
 
 /// Time to close connections after the drain. Guests who do not answer the close frame are dropped.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -62,6 +65,8 @@ pub struct Gateway {
     hub: Hub,
     simulator: Option<Simulator>,
     has_demo_page: bool,
+    /// Whether other gateways may have the store.
+    is_shared: bool,
     stop: watch::Sender<bool>,
     /// The listener for guests.
     serving: JoinSet<()>,
@@ -71,24 +76,20 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts a gateway. It serves until [`Gateway::stop`].
+    /// Starts a gateway. It serves until [`Gateway::stop`]. With a store in PostgreSQL it stands by first, while another
+    /// gateway has the store or the server cannot be reached.
     ///
     /// # Errors
     /// If a file cannot be read, the address is taken, or another process uses the store.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         check(&config)?;
-        // first, so that an address in use leaves no key file and no store
-        let Listeners {
-            guests,
-            identity,
-            admin,
-        } = Listeners::bind(&config).await?;
+        let (listeners, keys, store) = open(&config).await?;
+        let (guests, admin) = (listeners.guests, listeners.admin);
         let address = guests.local_addr();
         let public = public_host(&config, address)?;
         for warning in warnings(&config, &public, clock.now().utc) {
             tracing::warn!("{warning}");
         }
-        let keys = open_keys(&config)?;
         let simulator = match config.genesys.simulator {
             true => Some(start_simulator(&config, &public, &clock).await?),
             false => None,
@@ -104,7 +105,7 @@ impl Gateway {
         let demo_page = of_pages.map(|organization| DemoPage::new(&public, &organization.hosts));
         let settings = Settings::new(&config, &keys, &public)?;
 
-        let direct = open_direct(&config, &keys, &organizations).await?;
+        let direct = open_direct(&config, store, &organizations).await?;
         record_start(&**direct.store(), &config, &keys, &clock).await?;
         let (stop, shutdown) = watch::channel(false);
         let shutdown = Shutdown(shutdown);
@@ -126,7 +127,7 @@ impl Gateway {
             fault_log: FaultLog::default(),
             requests: Requests::default(),
             address_limit: guests.address_limit(),
-            store_file: config.store.path.clone(),
+            store_file: config.store.file().map(Path::to_owned),
             file_memory: Arc::new(Semaphore::new(FILE_MEMORY)),
             audit: config.audit.clone(),
             public: public.clone(),
@@ -142,10 +143,11 @@ impl Gateway {
         let archive = http_clients.archive.clone();
         let publishing = audit.clone().publish(direct.store().clone(), archive);
         tasks.spawn(shutdown.clone().stopping(publishing));
+        let is_shared = config.store.file().is_none();
         let reloader = Arc::new(Reloader {
             app: app.clone(),
             keys,
-            identity,
+            identity: listeners.identity,
             http_clients,
             admin: admin
                 .as_ref()
@@ -173,6 +175,7 @@ impl Gateway {
             hub,
             simulator,
             has_demo_page,
+            is_shared,
             stop,
             serving,
             stop_admin,
@@ -215,6 +218,15 @@ impl Gateway {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         self.direct.store()
+    }
+
+    /// Resolves when the store in PostgreSQL is another gateway's, or may be. Drop this one at once then: it could keep
+    /// connections for guests whose other gateway opens them again.
+    pub async fn store_lost(&self) {
+        match self.is_shared {
+            true => lost(&**self.store()).await,
+            false => std::future::pending().await,
+        }
     }
 
     /// The parts of the API, for an export.
@@ -296,15 +308,28 @@ impl Gateway {
     }
 }
 
-/// Opens direct mode on the store of the configuration.
+/// Opens the listeners, the key file and the store.
+async fn open(config: &Config) -> Result<(Listeners, Keys, Arc<dyn Store>), StartError> {
+    if config.store.file().is_none() {
+        // first, so that a load balancer sends nothing to a gateway that stands by
+        let (keys, store) = open_or_stand_by(config).await?;
+        return Ok((Listeners::bind(config).await?, keys, store));
+    }
+    // first, so that an address in use leaves no key file and no store
+    let listeners = Listeners::bind(config).await?;
+    let (keys, store) = open_or_stand_by(config).await?;
+    Ok((listeners, keys, store))
+}
+
+/// Opens direct mode on the store.
 async fn open_direct(
     config: &Config,
-    keys: &Keys,
+    store: Arc<dyn Store>,
     organizations: &[Organization],
 ) -> Result<Direct, StartError> {
     let (organization, further) = organizations.split_first().expect("a configuration has one");
     let opened = Direct::open(DirectConfig {
-        store: open_store(config, keys).await?,
+        store,
         organization: organization.clone(),
         further: further.to_vec(),
         rules: config.rules(),
@@ -400,16 +425,6 @@ fn open_keys(config: &Config) -> Result<Keys, StartError> {
     check_pair(config)?;
     let keys = &config.store.keys;
     Keys::open(keys).map_err(StartError::to(read_action("the key file", keys)))
-}
-
-async fn open_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, StartError> {
-    let (path, keys, limits) = (config.store.path.clone(), keys.for_store(), config.limits());
-    let start_error = StartError::to(format!("start with the store {}", path.display()));
-    let open = move || SqliteStore::open(&path, keys, limits);
-    match tokio::task::spawn_blocking(open).await {
-        Ok(opened) => Ok(Arc::new(opened.map_err(start_error)?)),
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, StartError> {

@@ -216,7 +216,7 @@ pub(crate) async fn page(app: &Parts, format: Format) -> (&'static str, String) 
         &mut registry,
         store.stats().await,
         store.webhooks().await,
-        &app.store_file,
+        app.store_file.as_deref(),
     );
     let mut page = String::new();
     let (media_type, written) = match format {
@@ -238,20 +238,22 @@ fn register_store(
     registry: &mut Registry,
     stats: Result<Stats, StoreError>,
     webhooks: Result<Vec<Webhook>, StoreError>,
-    file: &Path,
+    file: Option<&Path>,
 ) {
     let is_usable = stats.as_ref().is_ok_and(|stats| stats.fault.is_none());
     let mut gauge =
         |name: &str, help: &str, value: f64| registry.register(name, help, ConstGauge::new(value));
     let help = "Whether the store accepts changes";
     gauge("guest_store_up", help, f64::from(u8::from(is_usable)));
-    let bytes = ["", "-wal"].map(|suffix| {
-        let mut name = file.as_os_str().to_owned();
-        name.push(suffix);
-        fs::metadata(name).map_or(0, |file| file.len())
-    });
-    let help = "Size of the files of the store";
-    gauge("guest_store_size_bytes", help, bytes.iter().sum::<u64>() as f64);
+    if let Some(file) = file {
+        let bytes = ["", "-wal"].map(|suffix| {
+            let mut name = file.as_os_str().to_owned();
+            name.push(suffix);
+            fs::metadata(name).map_or(0, |file| file.len())
+        });
+        let help = "Size of the files of the store";
+        gauge("guest_store_size_bytes", help, bytes.iter().sum::<u64>() as f64);
+    }
     let (Ok(stats), Ok(webhooks)) = (stats, webhooks) else {
         return;
     };

@@ -46,6 +46,11 @@ impl Backed for PostgresStore {
 }
 
 impl PostgresStore {
+    /// Time after which the server ends the writing connection of a process that sends nothing, so that another process can
+    /// open the store. A process that shares its guests with others sends something more often, and stops to serve if it
+    /// cannot. Our choice.
+    pub const LEASE: Duration = Duration::from_secs(10);
+
     /// Opens the store in the database of a [connection URI or string][1], or creates it.
     ///
     /// The call blocks until both connections are made. The server is on this machine: a connection by TLS is not

@@ -6,8 +6,14 @@ use crate::api::{Api, Call, SESSIONS, guest};
 use crate::guests::until;
 use crate::world::{CLIENT, World};
 
-/// Alters entry 3, the creation of a session, in the file of the store.
+/// Alters entry 3, the creation of a session, in the store.
 fn alter(world: &World) {
+    if world.is_in_postgres() {
+        let statement = "ALTER TABLE guest_store.entries DISABLE TRIGGER ALL;
+             UPDATE guest_store.entries SET bytes =
+             convert_to(replace(convert_from(bytes, 'UTF8'), 'created', 'crEated'), 'UTF8') WHERE seq = 3;";
+        return world.execute(statement);
+    }
     let file = rusqlite::Connection::open(world.folder.path().join("gateway.db")).unwrap();
     let changed = file
         .execute_batch(

@@ -196,7 +196,7 @@ async fn identical_reads_of_a_minute_are_one_entry() {
 
 #[tokio::test]
 async fn altered_entry_is_named_by_each_read() {
-    let world = World::start().await;
+    let world = World::on_a_file(genesys_sim::Rules::default(), |toml| toml).await;
     let api = Api::of(&world, CLIENT).await;
     api.create(&guest()).await;
     let size = head(&text(&api, "checkpoint").await);

@@ -49,6 +49,8 @@ mod document;
 #[cfg(test)]
 mod event_stream;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod funnel;
 #[cfg(test)]
 mod genesys;

@@ -356,7 +356,7 @@ fn store_error(error: &StartError) -> StoreErrorKind {
 
 #[tokio::test]
 async fn second_gateway_on_the_same_store_does_not_start() {
-    let world = World::start().await;
+    let world = World::on_a_file(genesys_sim::Rules::default(), |toml| toml).await;
     let error = refused(&world.toml).await;
     assert_eq!(store_error(&error), StoreErrorKind::Locked);
     assert!(error.to_string().contains("gateway.db"), "{error}");
@@ -374,7 +374,7 @@ fn write_keys(path: &Path, text: &str) {
 
 #[tokio::test]
 async fn store_does_not_open_with_other_keys() {
-    let world = World::start().await;
+    let world = World::on_a_file(genesys_sim::Rules::default(), |toml| toml).await;
     world.suite().create(newcomer(&world.clock)).await.unwrap();
     let (toml, keys) = (world.toml.clone(), world.folder.path().join("gateway.keys"));
     let original = std::fs::read_to_string(&keys).unwrap();

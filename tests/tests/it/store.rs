@@ -137,7 +137,7 @@ async fn gateway_recovers_from_a_full_disk_without_a_restart() {
         );
     };
     let path = disk.0.path().join("gateway.db");
-    let world = World::configured(genesys_sim::Rules::default(), |toml| {
+    let world = World::on_a_file(genesys_sim::Rules::default(), |toml| {
         let line = toml
             .lines()
             .find(|line| line.starts_with("path = "))

@@ -8,6 +8,7 @@ use guest_gateway::config::Config;
 use guest_gateway::{Gateway, ReloadError, Reloaded};
 use guest_suite::{GuestSessions, RemoteConfig};
 use tempfile::TempDir;
+use test_postgres::Cluster;
 
 /// The API client with every scope.
 pub(crate) const CLIENT: (&str, &str) = ("all-scopes", "secret-of-all-scopes");
@@ -56,8 +57,18 @@ impl World {
         .await
     }
 
-    /// With these rules of the simulator, and the configuration that `change` returns.
+    /// With these rules of the simulator, and the configuration that `change` returns. The store is a new database of
+    /// PostgreSQL if the environment variable `GUEST_SUITE_STORE` is `postgres`.
     pub(crate) async fn configured(rules: genesys_sim::Rules, change: impl FnOnce(String) -> String) -> Self {
+        if std::env::var("GUEST_SUITE_STORE").is_ok_and(|store| store == "postgres") {
+            let database = Cluster::shared().unwrap().create_database();
+            return Self::on_a_file(rules, |toml| change(in_database(&toml, &database))).await;
+        }
+        Self::on_a_file(rules, change).await
+    }
+
+    /// As [`Self::configured`], with the store in a file in any case.
+    pub(crate) async fn on_a_file(rules: genesys_sim::Rules, change: impl FnOnce(String) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let simulator = simulator(rules).await;
         let clock = simulator.clock().clone();
@@ -105,6 +116,22 @@ impl World {
         }
     }
 
+    /// Whether the store is in PostgreSQL.
+    pub(crate) fn is_in_postgres(&self) -> bool {
+        self.database().is_some()
+    }
+
+    /// Executes a statement in the database of the store.
+    pub(crate) fn execute(&self, statement: &str) {
+        let database: String = serde_json::from_str(self.database().unwrap()).unwrap();
+        Cluster::shared().unwrap().query(&database, statement);
+    }
+
+    fn database(&self) -> Option<&str> {
+        let mut lines = self.toml.lines();
+        lines.find_map(|line| line.strip_prefix("postgres = "))
+    }
+
     /// The gateway's address as the start of a URL.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.gateway.host())
@@ -149,6 +176,12 @@ fn read(folder: &TempDir, toml: &str) -> Config {
     let path = folder.path().join("gateway.toml");
     std::fs::write(&path, toml).unwrap();
     Config::read(&path).unwrap()
+}
+
+/// A configuration whose store is in this database.
+pub(crate) fn in_database(toml: &str, database: &str) -> String {
+    let line = toml.lines().find(|line| line.starts_with("path = "));
+    toml.replace(line.unwrap(), &format!("postgres = {database:?}"))
 }
 
 /// The configuration of a gateway in front of a simulator.

@@ -1,4 +1,4 @@
-//! The tests of the store on PostgreSQL 18, whose binaries are those of a Python package.
+//! The tests on PostgreSQL: of version 18, whose binaries are those of a Python package, or of the system's version.
 
 use std::error::Error;
 use std::path::Path;
@@ -28,5 +28,30 @@ pub(super) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     let line = "cargo test --package test-postgres --package guest-store --all-features";
     let mut tests = command(root, line);
     // `CI`: no test is left out
-    succeed(tests.env("GUEST_SUITE_POSTGRES", binaries).env("CI", "1"))
+    succeed(tests.env("GUEST_SUITE_POSTGRES", &binaries).env("CI", "1"))?;
+    succeed(end_to_end(root, &[]).env("GUEST_SUITE_POSTGRES", binaries))
 }
+
+/// A core set of the end-to-end tests.
+pub(super) fn run_core(root: &Path) -> Result<(), Box<dyn Error>> {
+    succeed(&mut end_to_end(root, CORE))
+}
+
+/// The end-to-end tests whose names contain one of these, of gateways whose stores are databases.
+fn end_to_end(root: &Path, names: &[&str]) -> Command {
+    let mut tests = command(root, "cargo test --package end-to-end --test it --");
+    tests.args(names).env("GUEST_SUITE_STORE", "postgres");
+    tests
+}
+
+const CORE: &[&str] = &[
+    "altered_log::",
+    "audit_log::",
+    "data_subject::",
+    "deliveries::",
+    "idempotency::",
+    "organizations::",
+    "restart::",
+    "rotation::",
+    "token_family::",
+];

@@ -12,7 +12,7 @@ use audit::Actor;
 use audit::files::Export;
 use clap::{Args, Subcommand};
 use genesys_api::{Clock, SessionId, error_chain};
-use guest_store::{Limits, SqliteStore, Store, StoreErrorKind};
+use guest_store::{Limits, Store, StoreErrorKind};
 use time::OffsetDateTime;
 
 use self::read::Format;
@@ -20,6 +20,7 @@ use super::remote::Source;
 use super::{Failure, print_line};
 use crate::audit_log::record;
 use crate::config::Config;
+use crate::gateway;
 use crate::keys::Keys;
 
 /// Export and verify the audit log
@@ -155,21 +156,20 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 /// Opens the store of a stopped gateway.
 pub(super) fn open_store(config: &Path) -> Result<(Config, Arc<dyn Store>), Failure> {
     let (config, keys) = read_config(config)?;
-    let path = &config.store.path;
-    let name = path.display();
-    if !path.exists() {
+    let place = config.store.place().map_err(Failure::usage)?;
+    if let Some(path) = config.store.file().filter(|path| !path.exists()) {
         return Err(missing("open the store", path));
     }
-    let store = SqliteStore::open(path, keys.for_store(), Limits::default()).map_err(|error| {
+    let store = gateway::open_store(&place, keys.for_store(), Limits::default()).map_err(|error| {
         let other = match error.kind() {
             StoreErrorKind::Locked => {
                 "; if that is the gateway, give --url in place of --config where the command has it"
             }
             _ => "",
         };
-        Failure::usage(format!("{name}: {}{other}", error_chain(&error)))
+        Failure::usage(format!("{}: {}{other}", config.store.name(), error_chain(&error)))
     })?;
-    Ok((config, Arc::new(store)))
+    Ok((config, store))
 }
 
 /// The failure of a command whose file does not exist.

@@ -77,6 +77,12 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     loop {
         tokio::select! {
             () = interrupt.received_to_end() => break,
+            () = gateway.store_lost() => {
+                return Err(Failure::failed(
+                    "the store in PostgreSQL was taken by another gateway, or could not be reached for 9 s: this one served \
+                     no longer; start it again, and it stands by",
+                ));
+            }
             _ = hangup.recv() => {
                 // the outcome is logged
                 let _ = gateway.reload().await;

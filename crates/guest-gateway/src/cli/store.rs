@@ -89,7 +89,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 
 fn backup(config: &Path, to: &Path) -> Result<(), Failure> {
     let config = Config::read(config).map_err(Failure::usage)?;
-    let (name, store) = (to.display(), &config.store.path);
+    let (name, store) = (to.display(), file(&config)?);
     if to.exists() {
         return Err(Failure::usage(format!(
             "cannot create {name}: it exists; use another name, or remove it"
@@ -145,7 +145,7 @@ fn verify(store: &Path, keys: &Keys) -> Result<(), Failure> {
 
 async fn create(config: &Path) -> Result<(), Failure> {
     let (settings, keys) = read_config(config)?;
-    let path = &settings.store.path;
+    let path = file(&settings)?;
     let name = path.display();
     if !is_empty(path) {
         return Err(Failure::usage(format!(
@@ -161,7 +161,7 @@ async fn create(config: &Path) -> Result<(), Failure> {
 
 async fn rekey(config: &Path) -> Result<(), Failure> {
     let settings = Config::read(config).map_err(Failure::usage)?;
-    let (path, key_file) = (&settings.store.path, &settings.store.keys);
+    let (path, key_file) = (file(&settings)?, &settings.store.keys);
     require(path)?;
     let failed = |error| Failure::usage(format!("cannot use the key file {}: {error}", key_file.display()));
     // held to the end, so that another run does not replace the keys
@@ -208,7 +208,7 @@ fn replace_seal(rekey: &Rekey, keys: &mut Keys, key_file: &Path) -> Result<(), R
 
 async fn restore(config: &Path, backup: &Path, force: bool) -> Result<(), Failure> {
     let (settings, keys) = read_config_to_repair(config)?;
-    let (name, path) = (backup.display(), &settings.store.path);
+    let (name, path) = (backup.display(), file(&settings)?);
     if !backup.exists() {
         return Err(missing("read the backup", backup));
     }
@@ -233,7 +233,7 @@ async fn restore(config: &Path, backup: &Path, force: bool) -> Result<(), Failur
 
 fn check(config: &Path) -> Result<(), Failure> {
     let (config, keys) = read_config_to_repair(config)?;
-    let store = &config.store.path;
+    let store = file(&config)?;
     require(store)?;
     let leftovers = [
         store.with_added_extension("restore"),
@@ -252,13 +252,23 @@ fn check(config: &Path) -> Result<(), Failure> {
 
 async fn vacuum(config: &Path) -> Result<(), Failure> {
     let (settings, keys) = read_config(config)?;
-    let path = &settings.store.path;
+    let path = file(&settings)?;
     require(path)?;
     SqliteStore::vacuum(path, &keys.for_store()).map_err(|error| unusable(path, &error))?;
     let (_, store) = open_store(config)?;
     record_export(&*store, "guest-gateway store vacuum", "store.vacuumed").await?;
     print_line(&format!("{} vacuumed.", path.display()));
     verify(path, &keys)
+}
+
+/// The file of the store, which the commands work on.
+fn file(config: &Config) -> Result<&Path, Failure> {
+    config.store.file().ok_or_else(|| {
+        Failure::usage(
+            "the store is in PostgreSQL: this command is for a file; back up and restore the schema `guest_store` by \
+             `pg_dump --schema=guest_store` and `pg_restore`, apart from the key file",
+        )
+    })
 }
 
 fn require(store: &Path) -> Result<(), Failure> {

@@ -98,6 +98,21 @@ fn check_tables(config: &Config) -> Result<(), Conflict> {
              \"https://shop.example\"",
         ),
         (
+            config.store.databases() > 1,
+            ("store", ""),
+            "invalid [store]: give at most one of `postgres`, `postgres_file` and `postgres_env`",
+        ),
+        (
+            config.store.databases() > 0 && config.values.contains_key("store.path"),
+            ("store", "path"),
+            "invalid [store] `path`: the store is in PostgreSQL, remove it or the connection string",
+        ),
+        (
+            config.store.databases() > 0 && config.store.max_size.is_some(),
+            ("store", "max_size"),
+            "invalid [store] `max_size`: the store is in PostgreSQL, which limits its size; remove it",
+        ),
+        (
             !is_file(&config.store.path),
             ("store", "path"),
             "invalid [store] `path`: names no file, give one such as \"guest-gateway.db\"",

@@ -1,15 +1,17 @@
 //! The store and its limits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use guest_store::Limits;
 use ipnet::IpNet;
+use secrecy::SecretString;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use webhook::Schedule;
 
-use super::parse::{at_least_one, networks, schedule};
-use super::{Config, show};
+use super::client::read_secret;
+use super::parse::{at_least_one, networks, schedule, secret};
+use super::{Config, ConfigError, show};
 
 /// `[store]`
 #[derive(Debug, Deserialize, Serialize)]
@@ -17,6 +19,12 @@ use super::{Config, show};
 pub struct Store {
     /// The SQLite file.
     pub path: PathBuf,
+    /// The connection string of a database of PostgreSQL, in place of the file. Prefer a file or an environment variable if
+    /// it has a password.
+    #[serde(deserialize_with = "secret", serialize_with = "show::redacted")]
+    pub(super) postgres: Option<SecretString>,
+    pub(super) postgres_file: Option<PathBuf>,
+    pub(super) postgres_env: Option<String>,
     /// The key file, for sealing secrets and signing the audit log. The first start creates it, readable by its owner
     /// only. Keep it apart from backups of the store.
     pub keys: PathBuf,
@@ -29,9 +37,57 @@ impl Default for Store {
     fn default() -> Self {
         Self {
             path: "guest-gateway.db".into(),
+            postgres: None,
+            postgres_file: None,
+            postgres_env: None,
             keys: "guest-gateway.keys".into(),
             max_size: None,
         }
+    }
+}
+
+/// The place of the store.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// A file of SQLite.
+    File(PathBuf),
+    /// A database of PostgreSQL with this connection string.
+    Postgres(SecretString),
+}
+
+impl Store {
+    /// The place, for which a file or a variable may be read.
+    ///
+    /// # Errors
+    /// If the connection string cannot be read.
+    pub(crate) fn place(&self) -> Result<Place, ConfigError> {
+        if let Some(file) = self.file() {
+            return Ok(Place::File(file.to_owned()));
+        }
+        let sources = (&self.postgres, &self.postgres_file, &self.postgres_env);
+        let read = read_secret("postgres", sources);
+        read.map(Place::Postgres)
+            .map_err(|what| ConfigError(format!("invalid [store]: {what}")))
+    }
+
+    /// The file, if the store is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        (self.databases() == 0).then_some(&self.path)
+    }
+
+    /// The place for messages.
+    pub(crate) fn name(&self) -> String {
+        match self.file() {
+            Some(file) => file.display().to_string(),
+            None => "in PostgreSQL".to_owned(),
+        }
+    }
+
+    /// Number of connection strings.
+    pub(super) fn databases(&self) -> u8 {
+        u8::from(self.postgres.is_some())
+            + u8::from(self.postgres_file.is_some())
+            + u8::from(self.postgres_env.is_some())
     }
 }
 

@@ -35,7 +35,9 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
         tls.map_err(at(&organization.path("client_certificate")))?;
     }
     public_host(config, config.listen.address).map_err(at("listen.public_url"))?;
-    check_folder(config, "path", &config.store.path)?;
+    if let Some(file) = config.store.file() {
+        check_folder(config, "path", file)?;
+    }
     check_folder(config, "keys", &config.store.keys)?;
     check_pair(config).map_err(at("store.path"))?;
     if config.store.keys.exists() {
@@ -103,9 +105,12 @@ fn check_open_files(config: &Config) -> Result<(), ConfigError> {
     }
 }
 
-/// Checks that neither the store nor its key file is without the other.
+/// Checks that neither the file of the store nor its key file is without the other.
 pub(crate) fn check_pair(config: &Config) -> Result<(), StartError> {
-    let (store, keys) = (&config.store.path, &config.store.keys);
+    let keys = &config.store.keys;
+    let Some(store) = config.store.file() else {
+        return Ok(());
+    };
     if store.exists() && !keys.exists() {
         let start_error = StartError::to(read_action("the key file", keys));
         let store = store.display();

@@ -243,7 +243,10 @@ impl Connection {
             client.batch_execute(SETTINGS).await?;
             let is_locked = match self.role {
                 Role::Read => true,
-                Role::Write => lock(&client).await?,
+                Role::Write => {
+                    client.batch_execute(LEASE).await?;
+                    lock(&client).await?
+                }
             };
             Ok((client, is_locked))
         }));
@@ -344,6 +347,10 @@ const SETTINGS: &str = "SET search_path = guest_store, pg_catalog;
     SET tcp_keepalives_idle = 5;
     SET tcp_keepalives_interval = 2;
     SET tcp_keepalives_count = 3;";
+
+/// The server ends a writing connection that is silent for [`PostgresStore::LEASE`](super::PostgresStore::LEASE), and its
+/// lock with it.
+const LEASE: &str = "SET idle_session_timeout = '10s'";
 
 /// The lock of the store: "gst1" in ASCII.
 const LOCK: &str = "SELECT pg_try_advisory_lock(1735619633)";

@@ -55,7 +55,7 @@ fn checks(report: &Value, passed: bool) -> Vec<String> {
 
 #[tokio::test]
 async fn checks_of_a_gateway_at_a_simulator_pass() {
-    let world = World::configured(Rules::default(), small).await;
+    let world = World::on_a_file(Rules::default(), small).await;
     let config = write(&world.folder.path().join("gateway.toml"), &world.toml);
     let secret = world.simulator.client_secret.expose_secret();
     for is_client_given in [false, true] {

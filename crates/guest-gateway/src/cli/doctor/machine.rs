@@ -1,16 +1,16 @@
 //! Limits of the process, permissions of files, and the store.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use genesys_api::error_chain;
-use guest_store::StoreErrorKind;
+use guest_store::{Limits, StoreErrorKind};
 use tokio::task::spawn_blocking;
 
 use super::Check;
 use crate::cli::store::faults;
-use crate::config::Config;
-use crate::gateway::{check_pair, identity};
+use crate::config::{Config, Place};
+use crate::gateway::{check_pair, identity, open_store};
 use crate::keys::Keys;
 use crate::private_file;
 use crate::resources::{self, needed_files};
@@ -40,7 +40,7 @@ pub(super) async fn check(config: &Config) -> Vec<Check> {
             }
         });
     }
-    checks.push(disk(&config.store.path));
+    checks.extend(config.store.file().map(disk));
     checks.extend(store(config).await);
     checks
 }
@@ -115,8 +115,8 @@ fn space(folder: &Path, free: io::Result<u64>) -> Check {
 }
 
 async fn store(config: &Config) -> Vec<Check> {
-    let (path, key_file) = (&config.store.path, &config.store.keys);
-    let (name, keys_name) = (path.display(), key_file.display());
+    let key_file = &config.store.keys;
+    let (name, keys_name) = (config.store.name(), key_file.display());
     if let Err(error) = check_pair(config) {
         let fix = "restore the missing file from its backup, or see `guest-gateway store --help`";
         return vec![Check::failed("store", name, error_chain(&error), fix)];
@@ -140,10 +140,19 @@ async fn store(config: &Config) -> Vec<Check> {
         keys_name,
         "only its owner can access it",
     )];
-    let checked_path = path.clone();
-    let checked = spawn_blocking(move || faults(&checked_path, &keys)).await;
+    checks.push(match config.store.place() {
+        Ok(Place::File(path)) => file(path, keys).await,
+        Ok(place) => database(place, keys).await,
+        Err(error) => Check::failed("store", name, error, "follow the message"),
+    });
+    checks
+}
+
+async fn file(path: PathBuf, keys: Keys) -> Check {
+    let name = path.display().to_string();
+    let checked = spawn_blocking(move || faults(&path, &keys)).await;
     let fix = "run `guest-gateway store check`, then restore a backup and keep the damaged file for inquiry";
-    checks.push(match checked {
+    match checked {
         Ok(Ok(faults)) if faults.is_empty() => Check::passed("store", name, "is sound"),
         Ok(Ok(faults)) => Check::failed("store", name, faults.join("; "), fix),
         Ok(Err(error)) if error.kind() == StoreErrorKind::Corrupt => {
@@ -155,8 +164,20 @@ async fn store(config: &Config) -> Vec<Check> {
         }
         Ok(Err(error)) => Check::failed("store", name, error_chain(&error), "follow the message"),
         Err(panic) => Check::failed("store", name, panic, fix),
-    });
-    checks
+    }
+}
+
+async fn database(place: Place, keys: Keys) -> Check {
+    let name = "in PostgreSQL";
+    let open = move || open_store(&place, keys.for_store(), Limits::default());
+    match spawn_blocking(open).await {
+        Ok(Ok(_)) => Check::passed("store", name, "opens"),
+        Ok(Err(error)) if error.kind() == StoreErrorKind::Locked => {
+            Check::passed("store", name, "a gateway has it open")
+        }
+        Ok(Err(error)) => Check::failed("store", name, error_chain(&error), "follow the message"),
+        Err(panic) => Check::failed("store", name, panic, "read the messages of the server"),
+    }
 }
 
 #[cfg(test)]

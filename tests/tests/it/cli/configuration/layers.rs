@@ -54,6 +54,7 @@ async fn example_configuration_names_every_setting() {
                     "genesys",
                     ["api", "messaging", "cdn", "host", "region"].as_slice(),
                 ),
+                ("store", &["postgres", "postgres_file"]),
                 ("admin", &["certificate", "key", "token_file", "token_env"]),
                 ("client.0", &["secret_file", "secret_env"]),
                 ("spa.assertion_key.0", &["secret", "secret_file", "secret_env"]),
