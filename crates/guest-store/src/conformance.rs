@@ -8,7 +8,7 @@ mod delivery_log;
 mod model;
 mod order;
 mod requests;
-mod samples;
+pub(crate) mod samples;
 mod sessions;
 mod snapshots;
 mod units;

@@ -3,10 +3,10 @@
 mod connection;
 mod database;
 mod error;
+mod import;
 mod schema;
 mod values;
 
-use std::marker::PhantomData;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
@@ -67,28 +67,31 @@ impl PostgresStore {
     pub fn open(connection: &SecretString, keys: Keys, limits: Limits) -> Result<Self, StoreError> {
         let config = parse(connection)?;
         let keys = Arc::new(keys);
-        // a connection blocks, which a thread of an async runtime refuses
-        let open_writer = || -> Result<_, StoreError> {
+        let writer = blocking(|| {
             let mut writer = Connection::new(config.clone(), Role::Write)?;
             schema::prepare(&mut writer, &keys)?;
             Ok(writer)
-        };
-        let opened = thread::scope(|scope| scope.spawn(open_writer).join());
-        let writer = opened.unwrap_or_else(|panic| resume_unwind(panic))?;
+        })?;
         let reader = Connection::new(config, Role::Read)?;
         let mut threads = Threads::start(keys.clone(), limits.queue, {
             let keys = keys.clone();
             move |inbox| {
                 let database = PostgresDatabase::new(keys.clone());
-                let prepared = Prepared::Postgres(Box::new(writer), PhantomData);
+                let prepared = Prepared::from(writer);
                 Writer::new(keys, limits, database, Memory::default()).run(prepared, inbox);
             }
         })?;
         threads.start_to_read(limits.queue, move |inbox| {
-            read_all(Prepared::Postgres(Box::new(reader), PhantomData), &keys, inbox);
+            read_all(Prepared::from(reader), &keys, inbox);
         })?;
         Ok(Self { threads })
     }
+}
+
+/// Runs what uses a connection. It blocks, which a thread of an async runtime refuses.
+fn blocking<T: Send>(work: impl FnOnce() -> Result<T, StoreError> + Send) -> Result<T, StoreError> {
+    let done = thread::scope(|scope| scope.spawn(work).join());
+    done.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// Parses a connection string. Its error may repeat a password, so it is not kept.

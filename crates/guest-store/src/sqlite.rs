@@ -9,6 +9,8 @@ mod rekey;
 mod row_sums;
 pub(crate) mod schema;
 mod schema_check;
+#[cfg(feature = "postgres")]
+mod source;
 mod startup;
 mod statements;
 mod wal;
@@ -35,6 +37,8 @@ use row_sums::Rows;
 use wal::Wal;
 
 pub use rekey::Rekey;
+#[cfg(feature = "postgres")]
+pub(crate) use source::Source;
 pub(crate) use statements::Statements;
 
 /// A store in one SQLite file, which one process has open at a time, or in memory.

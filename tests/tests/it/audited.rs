@@ -17,7 +17,7 @@ use crate::page::{Page, soon, upgrade, upgrade_with, upgrade_with_token};
 use crate::world::{CLIENT, READER, World};
 
 /// Actions of the table that this test does not provoke, and the files of the tests that do, below the root.
-const ELSEWHERE: [(&str, &str); 18] = [
+const ELSEWHERE: [(&str, &str); 19] = [
     ("admin.logged_in", "tests/tests/it/admin.rs"),
     ("admin.logged_out", "tests/tests/it/admin.rs"),
     ("admin.refused", "tests/tests/it/admin.rs"),
@@ -31,6 +31,7 @@ const ELSEWHERE: [(&str, &str); 18] = [
     ("guest.signed_out", "tests/tests/it/sign_in.rs"),
     ("guest.token_deleted", "tests/tests/it/sign_in.rs"),
     ("store.created", "tests/tests/it/cli/store.rs"),
+    ("store.moved", "tests/tests/it/cli/store.rs"),
     ("store.rekeyed", "tests/tests/it/cli/store.rs"),
     ("store.restored", "tests/tests/it/cli/store.rs"),
     ("store.vacuumed", "tests/tests/it/cli/store.rs"),

@@ -1,11 +1,12 @@
-//! `store`: creation, backup, new key, restore, check and vacuum of the store's file.
+//! `store`: creation, backup, new key, restore, check and vacuum of the store's file, and its move to PostgreSQL.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use genesys_api::error_chain;
-use guest_store::{Limits, Rekey, SqliteStore, StoreError, StoreErrorKind};
+use guest_store::{Limits, PostgresStore, Rekey, SqliteStore, StoreError, StoreErrorKind};
+use secrecy::SecretString;
 
 use super::audit::{missing, open_store, read_config, read_config_to_repair, record_export};
 use super::{Failure, counted, print_line};
@@ -13,7 +14,7 @@ use crate::config::Config;
 use crate::gateway::is_empty;
 use crate::keys::Keys;
 
-/// Create, back up, rekey, restore, check or vacuum the store
+/// Create, back up, rekey, restore, check, vacuum or move the store
 ///
 /// The key file is not part of a backup. Keep both, apart from each other: a backup cannot be read without the keys, and
 /// erased guests stay in backups that were made before their erasure.
@@ -66,6 +67,19 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Move a stopped gateway's store from its file to PostgreSQL
+    ///
+    /// The file is verified first. It is renamed to end in `.moved` when all of it is in the database, whose audit log goes on
+    /// with the same keys: checkpoints and proofs remain valid. An interrupted move leaves the file and an empty database.
+    Move {
+        /// The gateway's configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The connection string of an empty database, as in `postgres` of [store], or `-` to read it from stdin: other
+        /// users of this machine can read a password here
+        #[arg(long, value_name = "URL")]
+        to: String,
+    },
     /// Rewrite a stopped gateway's store without unused pages
     ///
     /// Needed once after an upgrade from a version that stored ids in plain. It needs space for two copies of the file.
@@ -83,6 +97,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Rekey { config } => rekey(&config).await,
         Command::Restore { config, path, force } => restore(&config, &path, force).await,
         Command::Check { config } => check(&config),
+        Command::Move { config, to } => move_to(&config, to).await,
         Command::Vacuum { config } => vacuum(&config).await,
     }
 }
@@ -247,6 +262,34 @@ fn check(config: &Path) -> Result<(), Failure> {
     }
     verify(store, &keys)?;
     print_line(&format!("{} is sound.", store.display()));
+    Ok(())
+}
+
+async fn move_to(config: &Path, to: String) -> Result<(), Failure> {
+    let (settings, keys) = read_config(config)?;
+    let path = file(&settings)?;
+    require(path)?;
+    let to = match to.as_str() {
+        "-" => io::read_to_string(io::stdin().lock()).map_err(Failure::caused_by)?,
+        _ => to,
+    };
+    let to: SecretString = to.trim().into();
+    let moved = PostgresStore::move_from(path, &to, &keys.for_store());
+    let moved = moved.map_err(|error| match error.kind() {
+        StoreErrorKind::NotEmpty => Failure::usage(
+            "the database has a store with an audit log: use it by `postgres` of [store], or give another database",
+        ),
+        _ => unusable(path, &error),
+    })?;
+    let store = PostgresStore::open(&to, keys.for_store(), settings.limits());
+    let store = store.map_err(Failure::caused_by)?;
+    record_export(&store, "guest-gateway store move", "store.moved").await?;
+    print_line(&format!(
+        "{} is in PostgreSQL. Give the connection string in place of `path` in [store]. The file is {}: remove it when the \
+         gateway has started.",
+        path.display(),
+        moved.display()
+    ));
     Ok(())
 }
 

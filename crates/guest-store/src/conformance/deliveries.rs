@@ -6,7 +6,9 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::Make;
-use super::samples::{at, bad_draft, draft, event, events, session, store_sessions, stored, unit, webhook};
+use super::samples::{
+    at, bad_draft, draft, event, events, session, settlement, store_sessions, stored, unit, webhook,
+};
 use crate::{Change, Event, Leased, Limits, Pace, Payload, Settled, Settlement, Store, StoreErrorKind, Unit};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -17,19 +19,6 @@ pub(super) async fn lease(store: &dyn Store, now: OffsetDateTime, limit: usize) 
         .await
         .expect("leasable")
         .deliveries
-}
-
-pub(super) fn settlement(leased: &Leased, settled: Settled) -> Settlement {
-    Settlement {
-        delivery: leased.id.clone(),
-        fence: leased.fence,
-        at: at(30),
-        settled,
-        pace: Pace::Same,
-        rest_until: None,
-        disable_webhook: false,
-        attempt: None,
-    }
 }
 
 pub(super) async fn fenced(store: &dyn Store, settlement: Settlement) {

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::Make;
-use super::deliveries::{lease, settlement};
-use super::samples::{at, attempt, event, events, removal, session, store_sessions, stored, unit, webhook};
+use super::deliveries::lease;
+use super::samples::{
+    at, attempt, event, events, removal, session, settlement, store_sessions, stored, unit, webhook,
+};
 use crate::{
     Change, Delivery, DeliveryAttempt, DeliveryKind, DeliveryQuery, DeliverySelect, DeliveryState, Event,
     Leased, Limits, Replay, Settled, Settlement, Store,

@@ -1,8 +1,8 @@
 //! Ordered webhooks: the events of a session one after another.
 
 use super::Make;
-use super::deliveries::{lease, settlement};
-use super::samples::{at, event, events, removal, store_sessions, stored, unit, webhook};
+use super::deliveries::lease;
+use super::samples::{at, event, events, removal, settlement, store_sessions, stored, unit, webhook};
 use crate::{
     Change, DeliveryQuery, DeliverySelect, DeliveryState, Event, Leased, Limits, Payload, Replay, Settled,
     Store, Webhook,

@@ -6,15 +6,16 @@ use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 
 use crate::{
-    Change, DeliveryAttempt, Event, Session, SessionSecrets, Store, StoreErrorKind, TokenHash, Unit, Webhook,
+    Change, DeliveryAttempt, Event, Leased, Pace, Session, SessionSecrets, Settled, Settlement, Store,
+    StoreErrorKind, TokenHash, Unit, Webhook,
 };
 
 /// The moment at which all samples are made, so many seconds later.
-pub(super) fn at(seconds: i64) -> OffsetDateTime {
+pub(crate) fn at(seconds: i64) -> OffsetDateTime {
     parse_rfc3339("2026-11-22T12:30:00.123Z").expect("a valid time") + time::Duration::seconds(seconds)
 }
 
-pub(super) fn session(id: &str, owner: &str, guest: &str) -> Session {
+pub(crate) fn session(id: &str, owner: &str, guest: &str) -> Session {
     Session {
         id: id.parse().expect("a valid id"),
         owner: owner.to_owned(),
@@ -37,7 +38,7 @@ pub(super) fn session(id: &str, owner: &str, guest: &str) -> Session {
     }
 }
 
-pub(super) fn webhook(id: &str, owner: &str, name: &str, events: &[&str]) -> Webhook {
+pub(crate) fn webhook(id: &str, owner: &str, name: &str, events: &[&str]) -> Webhook {
     Webhook {
         id: id.parse().expect("a valid id"),
         name: name.to_owned(),
@@ -54,7 +55,7 @@ pub(super) fn webhook(id: &str, owner: &str, name: &str, events: &[&str]) -> Web
     }
 }
 
-pub(super) fn attempt(seconds: i64) -> DeliveryAttempt {
+pub(crate) fn attempt(seconds: i64) -> DeliveryAttempt {
     DeliveryAttempt {
         at: at(seconds),
         latency: std::time::Duration::from_millis(7),
@@ -64,7 +65,20 @@ pub(super) fn attempt(seconds: i64) -> DeliveryAttempt {
     }
 }
 
-pub(super) fn event(id: &str, owner: &str, name: &str) -> Event {
+pub(crate) fn settlement(leased: &Leased, settled: Settled) -> Settlement {
+    Settlement {
+        delivery: leased.id.clone(),
+        fence: leased.fence,
+        at: at(30),
+        settled,
+        pace: Pace::Same,
+        rest_until: None,
+        disable_webhook: false,
+        attempt: None,
+    }
+}
+
+pub(crate) fn event(id: &str, owner: &str, name: &str) -> Event {
     Event {
         id: id.to_owned(),
         owner: owner.to_owned(),
@@ -75,7 +89,7 @@ pub(super) fn event(id: &str, owner: &str, name: &str) -> Event {
     }
 }
 
-pub(super) fn draft(subject: &str) -> Draft {
+pub(crate) fn draft(subject: &str) -> Draft {
     Draft::new(at(0), Actor::client("spa"), "session.created")
         .subject(Pseudonym::of(&[5; 32], subject))
         .detail("sample", true)
@@ -93,7 +107,7 @@ pub(super) fn unit(change: Change) -> Unit {
     }
 }
 
-pub(super) fn removal(session: &str) -> Unit {
+pub(crate) fn removal(session: &str) -> Unit {
     unit(Change::RemoveSession {
         id: session.parse().expect("a valid id"),
         at: at(0),
@@ -117,7 +131,7 @@ pub(super) async fn store_sessions(store: &dyn Store, ids: &[&str]) {
 }
 
 /// Stores a unit that must be stored.
-pub(super) async fn stored(store: &dyn Store, unit: Unit) {
+pub(crate) async fn stored(store: &dyn Store, unit: Unit) {
     store.commit(unit).await.expect("the unit is stored");
 }
 
@@ -127,7 +141,7 @@ pub(super) async fn refused(store: &dyn Store, unit: Unit) -> StoreErrorKind {
 }
 
 /// All fields of a session, for comparisons.
-pub(super) fn whole(session: &Session) -> impl PartialEq + std::fmt::Debug {
+pub(crate) fn whole(session: &Session) -> impl PartialEq + std::fmt::Debug {
     (
         (
             session.id.clone(),

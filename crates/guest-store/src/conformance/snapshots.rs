@@ -3,8 +3,10 @@
 use std::ops::RangeInclusive;
 
 use super::Make;
-use super::deliveries::{fenced, lease, settlement};
-use super::samples::{at, event, events, removal, session, store_sessions, stored, unit, webhook};
+use super::deliveries::{fenced, lease};
+use super::samples::{
+    at, event, events, removal, session, settlement, store_sessions, stored, unit, webhook,
+};
 use crate::{
     Change, Committed, Event, Leased, Limits, Payload, QueueStats, Settled, Settlement, Stats, Store, Unit,
     Webhook,

@@ -2,8 +2,8 @@
 
 use secrecy::ExposeSecret;
 
-use super::deliveries::{lease, settlement};
-use super::samples::{at, event, events, refused, store_sessions, stored, unit, webhook};
+use super::deliveries::lease;
+use super::samples::{at, event, events, refused, settlement, store_sessions, stored, unit, webhook};
 use super::{Fixture, Make};
 use crate::{Change, Conflict, Limits, Settled, Settlement, StoreErrorKind, Webhook};
 

@@ -52,6 +52,9 @@ impl PostgresDatabase {
         memory.head.live_sessions = count(prepared, LIVE_SESSIONS)?.ok_or(StoreErrorKind::Corrupt)?;
         memory.head.transactions = last_transaction(prepared)?;
         memory.turns = Turns::read(prepared)?;
+        // a process that still looks its last transaction up does so before others have committed this many
+        let old = i64::try_from(memory.head.transactions).unwrap_or(i64::MAX) - KEPT;
+        prepared.execute(FORGET, [old])?;
         Ok(())
     }
 
@@ -168,6 +171,10 @@ impl Database for PostgresDatabase {
     }
 }
 
+/// Removes the last transactions of processes that ended long ago.
+const FORGET: &str = "DELETE FROM counts WHERE name >= 'writer ' AND name < 'writer!' AND value < ?1";
+/// Transactions after which that of another process is forgotten. Our choice.
+const KEPT: i64 = 100_000;
 /// Sessions of a page. Our choice: the writer opens them in some milliseconds.
 const COMPARED: i64 = 256;
 /// Attempts to look the outcome of a transaction up. Each may wait for a connection and its lock. Our choice: a restart of

@@ -6,7 +6,13 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::conformance::Fixture;
-use crate::{SealKey, Store as _, Unit};
+use crate::conformance::samples::{
+    at, attempt, draft, event, removal, session, settlement, stored, webhook, whole,
+};
+use crate::{
+    Change, DeliveryQuery, DeliverySelect, DeliveryState, EntryQuery, KeyedRequest, SealKey, SessionQuery,
+    Settled, Settlement, SharedToken, SqliteStore, Store, Unit,
+};
 
 /// Whether this machine has no PostgreSQL, which is reported.
 fn is_left_out() -> bool {
@@ -28,6 +34,13 @@ fn make(limits: Limits) -> Fixture {
 
 crate::conformance::conformance_tests!(make, is_left_out);
 
+fn keys() -> Keys {
+    Keys {
+        seal: SealKey::new(&[7; 32]),
+        signer: Signer::from_seed("guest-store/test", &[1; 32]).expect("the name is valid"),
+    }
+}
+
 #[tokio::test]
 async fn process_that_lost_the_store_writes_nothing() {
     if is_left_out() {
@@ -35,11 +48,7 @@ async fn process_that_lost_the_store_writes_nothing() {
     }
     let cluster = Cluster::shared().expect("it is not left out");
     let database = cluster.create_database();
-    let open = || {
-        let signer = Signer::from_seed("guest-store/test", &[1; 32]).expect("the name is valid");
-        let seal = SealKey::new(&[7; 32]);
-        PostgresStore::open(&database.clone().into(), Keys { seal, signer }, Limits::default())
-    };
+    let open = || PostgresStore::open(&database.clone().into(), keys(), Limits::default());
     let end_connections = || {
         let statement = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                          WHERE datname = current_database() AND pid <> pg_backend_pid()";
@@ -72,4 +81,97 @@ async fn process_that_lost_the_store_writes_nothing() {
     assert_eq!(first.commit(entry()).await.unwrap().entries, 3..4);
     assert_eq!(first.stats().await.unwrap().audit_entries, 4);
     crate::verify(&first, |_| {}).await.unwrap();
+}
+
+/// A store with a row in each table.
+async fn fill(store: &dyn Store) {
+    stored(store, Change::PutWebhook(webhook("w", "o", "crm", &["n"])).into()).await;
+    let request = KeyedRequest {
+        owner: "o".to_owned(),
+        key: "k".parse().unwrap(),
+        digest: [7; 32],
+        at: at(0),
+    };
+    let whole = Unit {
+        entries: vec![draft("g-1")],
+        events: (0..3)
+            .map(|number| event(&format!("e-{number}"), "o", "n"))
+            .collect(),
+        request: Some(request),
+        totals: [("messages".to_owned(), 7)].into(),
+        token: Some(SharedToken {
+            name: "a".to_owned(),
+            version: 0,
+            content: Some("token".into()),
+            leased_until: None,
+        }),
+        ..Change::CreateSession(session("s-1", "o", "g-1")).into()
+    };
+    stored(store, whole).await;
+    let mut ended = session("s-2", "o", "g-2");
+    ended.ended_at = Some(at(9));
+    stored(store, Change::CreateSession(ended).into()).await;
+    let leases = store
+        .lease_deliveries(at(10), Duration::from_secs(30), 2)
+        .await
+        .unwrap();
+    let settle = Settlement {
+        attempt: Some(attempt(11)),
+        ..settlement(&leases.deliveries[0], Settled::Delivered)
+    };
+    stored(store, Change::Settle(settle).into()).await;
+}
+
+/// All that can be read of the store.
+async fn contents(store: &dyn Store) -> String {
+    let mut text = String::new();
+    for session in store.sessions(SessionQuery::All(None), 10).await.unwrap() {
+        text += &format!("{:?}\n", whole(&session));
+    }
+    for state in [DeliveryState::Waiting, DeliveryState::Delivered] {
+        let query = DeliveryQuery {
+            webhook: "w".parse().unwrap(),
+            select: DeliverySelect::State(state, None),
+        };
+        text += &format!("{:?}\n", store.deliveries(query, 10).await.unwrap());
+    }
+    let webhooks = store.webhooks().await.unwrap();
+    let request = store.request("o", &"k".parse().unwrap()).await.unwrap();
+    let token = store.shared_token("a").await.unwrap();
+    let entries = store.entries(EntryQuery::From(0), 10).await.unwrap();
+    let stats = store.stats().await.unwrap();
+    text + &format!("{webhooks:?}\n{request:?}\n{token:?}\n{entries:?}\n{stats:?}")
+}
+
+#[tokio::test]
+async fn moved_store_has_the_same_contents() {
+    if is_left_out() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guests.db");
+    let file = SqliteStore::open(&path, keys(), Limits::default()).unwrap();
+    fill(&file).await;
+    drop(file);
+    // releases the leases, as each start does
+    let file = SqliteStore::open(&path, keys(), Limits::default()).unwrap();
+    let (before, checkpoint) = (contents(&file).await, file.checkpoint().await.unwrap());
+    drop(file);
+
+    let database = SecretString::from(Cluster::shared().unwrap().create_database());
+    let moved = PostgresStore::move_from(&path, &database, &keys()).unwrap();
+    assert!(moved.exists() && !path.exists());
+    let store = PostgresStore::open(&database, keys(), Limits::default()).unwrap();
+    assert_eq!(contents(&store).await, before);
+    assert_eq!(store.checkpoint().await.unwrap().note, checkpoint.note);
+    store.verify_rows().await.unwrap();
+    // positions, slots and numbers go on
+    stored(&store, removal("s-2")).await;
+    let unit = Unit {
+        entries: vec![draft("g-3")],
+        events: vec![event("e-9", "o", "n")],
+        ..Change::CreateSession(session("s-3", "o", "g-3")).into()
+    };
+    stored(&store, unit).await;
+    crate::verify(&store, |_| {}).await.unwrap();
 }

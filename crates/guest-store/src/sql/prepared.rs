@@ -14,6 +14,13 @@ pub(crate) enum Prepared<'c> {
     Postgres(Box<crate::postgres::Connection>, std::marker::PhantomData<&'c ()>),
 }
 
+#[cfg(feature = "postgres")]
+impl From<crate::postgres::Connection> for Prepared<'_> {
+    fn from(connection: crate::postgres::Connection) -> Self {
+        Self::Postgres(Box::new(connection), std::marker::PhantomData)
+    }
+}
+
 impl Prepared<'_> {
     /// Whether a transaction is open.
     pub(crate) fn in_transaction(&self) -> bool {
@@ -140,7 +147,7 @@ impl Prepared<'_> {
     }
 
     /// Reads rows until `read` returns `false`.
-    fn each(
+    pub(crate) fn each(
         &mut self,
         sql: &'static str,
         params: &dyn Params,

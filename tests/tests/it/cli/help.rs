@@ -99,6 +99,7 @@ async fn help_describes_every_command_and_option() {
             ("store backup", 4),
             ("store check", 3),
             ("store create", 3),
+            ("store move", 4),
             ("store rekey", 3),
             ("store restore", 5),
             ("store vacuum", 3),

@@ -1,4 +1,4 @@
-//! `store`: backup, restore, check, vacuum; and a gateway whose disk fails.
+//! `store`: backup, restore, check, vacuum, move; and a gateway whose disk fails.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -11,6 +11,7 @@ use crate::api::{Call, SESSIONS, guest};
 use crate::guests::until;
 use crate::process::{Ended, program, run};
 use left_out::{Missing, leave_out};
+use test_postgres::Cluster;
 
 async fn store(example: &Example, arguments: &[&str]) -> Ended {
     let config = example.write();
@@ -369,4 +370,64 @@ async fn file_at_its_largest_size_refuses_changes_until_the_limit_is_raised() {
         ended.err
     );
     succeeded(&store(&example, &["check"]).await);
+}
+
+#[tokio::test]
+async fn moved_store_continues_in_postgres() {
+    let cluster = match Cluster::shared() {
+        Ok(cluster) => cluster,
+        Err(missing) => return leave_out("moved_store_continues_in_postgres", missing),
+    };
+    let mut example = Example::new();
+    let path = |name: &str| example.path(name).display().to_string();
+    let (before, after, moved) = (
+        path("before.jsonl"),
+        path("after.jsonl"),
+        path("guest-gateway.db.moved"),
+    );
+    let serving = example.serve().await;
+    let session = serving.session().await;
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+    let config = example.write();
+    let key = run(["audit", "key", "--config", &config]).await.out;
+    succeeded(&run(["audit", "export", "--out", &before, "--config", &config]).await);
+    let database = cluster.create_database();
+    succeeded(&store(&example, &["move", "--to", &database]).await);
+    assert!(std::path::Path::new(&moved).exists());
+    let again = store(&example, &["move", "--to", &database]).await;
+    assert_eq!(again.code, Some(2));
+    assert!(
+        again.error_line().contains("no such file"),
+        "{}",
+        again.error_line()
+    );
+    std::fs::copy(&moved, example.path("guest-gateway.db")).unwrap();
+    let again = store(&example, &["move", "--to", &database]).await;
+    assert!(
+        again.error_line().contains("has a store"),
+        "{}",
+        again.error_line()
+    );
+
+    let file = format!("path = {:?}", example.path("guest-gateway.db"));
+    example.change(&file, &format!("postgres = {database:?}"));
+    let serving = example.serve().await;
+    let api = serving.api(Tls::system().unwrap()).await;
+    let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
+    let answer = api.send(Call::get(&path).bearer(&api.token)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    serving.session().await;
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+    let config = example.write();
+    succeeded(&run(["audit", "export", "--out", &after, "--config", &config]).await);
+    succeeded(&run(["audit", "verify", &after, "--key", key.trim()]).await);
+    let [before, after] = [before, after].map(|file| std::fs::read_to_string(file).unwrap());
+    assert!(after.starts_with(&before), "the same log, and what followed");
+    assert!(after.contains("store.moved"));
+    let refused = store(&example, &["check"]).await;
+    assert!(
+        refused.error_line().contains("pg_dump"),
+        "{}",
+        refused.error_line()
+    );
 }
