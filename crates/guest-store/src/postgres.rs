@@ -112,8 +112,10 @@ fn parse(connection: &SecretString) -> Result<Config, StoreError> {
             "its server is on another machine, to which connections are not encrypted yet; use one on this machine",
         ));
     }
+    if config.get_application_name().is_none() {
+        config.application_name("guest-gateway");
+    }
     config
-        .application_name("guest-gateway")
         .connect_timeout(CONNECT)
         .keepalives_idle(KEEPALIVE)
         .tcp_user_timeout(CONNECT * 2);

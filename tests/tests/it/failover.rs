@@ -16,10 +16,10 @@ use test_postgres::Cluster;
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
-use crate::guests::{answered, newcomer, page_origin};
+use crate::guests::{answered, newcomer, page_origin, until};
 use crate::operation::repetitions;
 use crate::page::soon;
-use crate::process::{Process, command};
+use crate::process::{Process, command, run};
 use crate::world::{configuration, in_database, remote, simulator};
 
 const HAPROXY: Missing = Missing {
@@ -58,7 +58,8 @@ fn write(
     public: SocketAddr,
     database: &str,
 ) -> PathBuf {
-    let toml = in_database(&configuration(folder, simulator), database)
+    let database = format!("{database} application_name={}", address.ip());
+    let toml = in_database(&configuration(folder, simulator), &database)
         .lines()
         .map(|line| match line.split_once(" = ") {
             Some(("address", _)) => format!(
@@ -87,11 +88,86 @@ async fn is_ready(process: &mut Process) {
     assert_eq!(process.json().await["event"], "ready");
 }
 
+/// A failure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Failure {
+    /// The gateway that serves is stopped, as for an upgrade.
+    Stopped,
+    Killed,
+    /// The gateway that serves runs no more, and continues later.
+    Frozen,
+    DatabaseKilled,
+    DatabaseRestarted,
+}
+
+use Failure::{DatabaseKilled, DatabaseRestarted, Frozen, Killed, Stopped};
+
+const FAILURES: [Failure; 5] = [Stopped, Killed, Frozen, DatabaseKilled, DatabaseRestarted];
+
+/// Two gateways, of which one serves.
+struct Pair {
+    cluster: Cluster,
+    database: String,
+    servers: [SocketAddr; 2],
+    configs: [PathBuf; 2],
+    serving: usize,
+    active: Process,
+    standby: Process,
+}
+
+impl Pair {
+    /// Causes a failure, and returns when a gateway serves.
+    async fn fail(&mut self, failure: Failure) {
+        match failure {
+            Stopped => self.active.signal("TERM"),
+            Killed => self.active.signal("KILL"),
+            Frozen => self.active.signal("STOP"),
+            DatabaseKilled => self.cluster.kill(),
+            DatabaseRestarted => self.cluster.stop_fast(),
+        }
+        if matches!(failure, DatabaseKilled | DatabaseRestarted) {
+            self.cluster.start_again();
+            // either may get the store
+            until(async || self.owner().is_some()).await;
+            if self.owner() == Some(self.serving) {
+                return;
+            }
+        }
+        is_ready(&mut self.standby).await;
+        if failure == Frozen {
+            self.active.signal("CONT");
+        }
+        let next = serve(&self.configs[self.serving]);
+        self.serving = 1 - self.serving;
+        let ended = std::mem::replace(&mut self.active, std::mem::replace(&mut self.standby, next));
+        let ended = ended.ended().await;
+        let expected = match failure {
+            Stopped => Some(0),
+            Killed => None,
+            _ => Some(1),
+        };
+        assert_eq!(ended.code, expected, "{failure:?}: {}", ended.err);
+    }
+
+    /// The gateway that has the store.
+    fn owner(&self) -> Option<usize> {
+        let statement = "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
+                         WHERE locktype = 'advisory'";
+        let address = self.cluster.query(&self.database, statement);
+        self.servers
+            .iter()
+            .position(|server| server.ip().to_string() == address.trim())
+    }
+}
+
 /// Each guest sends two messages. Returns how many have an unknown outcome.
-fn talk(sessions: &mut Vec<GuestSession>, round: &str) -> JoinSet<(GuestSession, u64)> {
+fn talk(sessions: &mut Vec<GuestSession>, round: usize) -> JoinSet<(GuestSession, u64)> {
     let mut talks = JoinSet::new();
     for mut session in sessions.drain(..) {
-        let texts = [format!("hello before {round}"), format!("again before {round}")];
+        let texts = [
+            format!("hello in round {round}"),
+            format!("again in round {round}"),
+        ];
         talks.spawn(async move {
             let mut unknown = 0;
             for text in texts {
@@ -105,9 +181,9 @@ fn talk(sessions: &mut Vec<GuestSession>, round: &str) -> JoinSet<(GuestSession,
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn guests_continue_at_the_gateway_that_stood_by() {
-    let name = "guests_continue_at_the_gateway_that_stood_by";
-    let cluster = match Cluster::shared() {
+async fn guests_continue_after_each_failure() {
+    let name = "guests_continue_after_each_failure";
+    let cluster = match Cluster::start() {
         Ok(cluster) => cluster,
         Err(missing) => return leave_out(name, missing),
     };
@@ -122,10 +198,20 @@ async fn guests_continue_at_the_gateway_that_stood_by() {
     let public = listener.local_addr().unwrap();
     let database = cluster.create_database();
     let configs = servers.map(|address| write(&folder, &simulator, address, public, &database));
-    let (mut active, mut standby) = (serve(&configs[0]), None);
+    let mut active = serve(&configs[0]);
     is_ready(&mut active).await;
     let Ok(mut balancer) = balance(folder.path(), listener, servers) else {
         return leave_out(name, HAPROXY);
+    };
+    let standby = serve(&configs[1]);
+    let mut pair = Pair {
+        cluster,
+        database,
+        servers,
+        configs,
+        serving: 0,
+        active,
+        standby,
     };
 
     let (url, clock) = (format!("http://{public}"), Clock::system());
@@ -138,25 +224,14 @@ async fn guests_continue_at_the_gateway_that_stood_by() {
         sessions.push(session);
     }
     let (mut sent, mut unknown) = (0, 0);
-    for (round, signal) in ["TERM", "KILL", "STOP"].into_iter().enumerate() {
-        let mut next = standby.take().unwrap_or_else(|| serve(&configs[(round + 1) % 2]));
-        let mut talks = talk(&mut sessions, signal);
-        active.signal(signal);
-        is_ready(&mut next).await;
-        if signal == "STOP" {
-            active.signal("CONT");
-        }
-        let ended = active.ended().await;
-        match signal {
-            "TERM" => assert_eq!(ended.code, Some(0), "{}", ended.err),
-            "KILL" => assert_eq!(ended.code, None),
-            _ => {
-                assert_eq!(ended.code, Some(1), "{}", ended.err);
-                assert!(ended.error_line().contains("another gateway"), "{}", ended.err);
-            }
-        }
-        active = next;
-        standby = Some(serve(&configs[round % 2]));
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let further = repetitions("GUEST_SUITE_FAILOVERS", 0);
+    let further = (0..further).map(|_| FAILURES[random.usize(..FAILURES.len())]);
+    for (round, failure) in FAILURES.into_iter().chain(further).enumerate() {
+        let mut talks = talk(&mut sessions, round);
+        pair.fail(failure).await;
         while let Some(talked) = talks.join_next().await {
             let (session, doubtful) = talked.unwrap();
             unknown += doubtful;
@@ -177,8 +252,18 @@ async fn guests_continue_at_the_gateway_that_stood_by() {
     }
     let violations = simulator.violations();
     assert!(violations.is_empty(), "{violations:?}");
-    assert_eq!(active.interrupt().await.code, Some(0));
-    drop(standby);
+    drop(pair.standby);
+    assert_eq!(pair.active.interrupt().await.code, Some(0));
+    let (config, export) = (
+        pair.configs[0].display().to_string(),
+        folder.path().join("audit.jsonl"),
+    );
+    let export = export.display().to_string();
+    let key = run(["audit", "key", "--config", &config]).await.out;
+    let exported = run(["audit", "export", "--out", &export, "--config", &config]).await;
+    assert_eq!(exported.code, Some(0), "{}", exported.err);
+    let verified = run(["audit", "verify", &export, "--key", key.trim()]).await;
+    assert_eq!(verified.code, Some(0), "{}", verified.err);
     balancer.kill().unwrap();
     balancer.wait().unwrap();
     simulator.stop().await;

@@ -29,7 +29,11 @@ pub(super) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     let mut tests = command(root, line);
     // `CI`: no test is left out
     succeed(tests.env("GUEST_SUITE_POSTGRES", &binaries).env("CI", "1"))?;
-    succeed(end_to_end(root, &[]).env("GUEST_SUITE_POSTGRES", binaries))
+    let mut tests = end_to_end(root, &[]);
+    tests
+        .env("GUEST_SUITE_POSTGRES", binaries)
+        .env("GUEST_SUITE_FAILOVERS", "20");
+    succeed(&mut tests)
 }
 
 /// A core set of the end-to-end tests.
