@@ -41,14 +41,14 @@ impl Error {
         self.inner.fault.as_ref()
     }
 
-    /// A failed TLS handshake with `endpoint`. The fault describes it, except for an unspecified one.
+    /// A failed TLS handshake with `server`. The fault describes it, except for an unspecified one.
     pub(crate) fn tls(
         fault: TlsFault,
-        endpoint: &Endpoint,
+        server: impl fmt::Display,
         sent: bool,
         source: Option<impl Into<Source>>,
     ) -> Self {
-        let message = format!("cannot connect to {endpoint}: {fault}");
+        let message = format!("cannot connect to {server}: {fault}");
         let source = source
             .filter(|_| fault == TlsFault::Unspecified)
             .map(|source| Arc::from(source.into()));

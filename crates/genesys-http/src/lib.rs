@@ -27,5 +27,5 @@ pub use ipnet::IpNet;
 pub use proxy::{Proxy, ProxyError};
 pub use rate_limiter::RateLimiter;
 pub use stream::Stream;
-pub use tls::{Tls, TlsError, TlsFault, TlsSettings, TlsVersion, Trust};
+pub use tls::{Tls, TlsError, TlsFault, TlsSettings, TlsStream, TlsVersion, Trust};
 pub use upgrade::Upgrade;

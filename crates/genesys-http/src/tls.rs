@@ -1,6 +1,7 @@
 //! TLS settings of the client.
 
 mod fault;
+mod stream;
 mod verifier;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 pub use self::fault::TlsFault;
+pub use self::stream::TlsStream;
 use self::verifier::Verifier;
 use crate::ClientIdentity;
 

@@ -1,10 +1,12 @@
 //! A store in PostgreSQL.
 
+mod address;
 mod connection;
 mod database;
 mod error;
 mod import;
 mod schema;
+mod tls;
 mod values;
 
 use std::panic::resume_unwind;
@@ -12,15 +14,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
-use tokio_postgres::Config;
-use tokio_postgres::config::Host;
+use genesys_http::Trust;
+use secrecy::SecretString;
 
 use crate::sql::memory::Memory;
 use crate::sql::prepared::Prepared;
 use crate::sql::threads::{Backed, Threads, read_all};
 use crate::sql::writer::Writer;
-use crate::{Keys, Limits, StoreError, StoreErrorKind};
+use crate::{Keys, Limits, StoreError};
+use address::Address;
 use connection::Role;
 use database::PostgresDatabase;
 
@@ -53,26 +55,34 @@ impl PostgresStore {
 
     /// Opens the store in the database of a [connection URI or string][1], or creates it.
     ///
-    /// The call blocks until both connections are made. The server is on this machine: a connection by TLS is not
-    /// implemented, and a password or a token is not sent to another machine without it.
+    /// The call blocks until both connections are made. A connection to another machine is encrypted by TLS, and the server
+    /// has a certificate for its name by an authority of `trust`: `sslmode=verify-full`, also if the string has less. One to
+    /// `localhost`, to an address of this machine or to a Unix socket is plain, unless the string has `sslmode=require`.
     ///
     /// [1]: https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-CONNSTRING
     ///
     /// # Errors
-    /// [`Invalid`](StoreErrorKind::Invalid) if the string cannot be parsed or names another machine,
-    /// [`Locked`](StoreErrorKind::Locked) if another process has the store open and keeps it for 5 s,
-    /// [`WrongKey`](StoreErrorKind::WrongKey), [`NewerSchema`](StoreErrorKind::NewerSchema),
-    /// [`Corrupt`](StoreErrorKind::Corrupt) if the log does not match its last checkpoint,
-    /// [`Unavailable`](StoreErrorKind::Unavailable) if the server cannot be reached.
-    pub fn open(connection: &SecretString, keys: Keys, limits: Limits) -> Result<Self, StoreError> {
-        let config = parse(connection)?;
+    /// [`Invalid`](crate::StoreErrorKind::Invalid) if the string cannot be parsed or disables TLS to another
+    /// machine, or an authority cannot be read,
+    /// [`Locked`](crate::StoreErrorKind::Locked) if another process has the store open and keeps it for 5 s,
+    /// [`WrongKey`](crate::StoreErrorKind::WrongKey), [`NewerSchema`](crate::StoreErrorKind::NewerSchema),
+    /// [`Corrupt`](crate::StoreErrorKind::Corrupt) if the log does not match its last checkpoint,
+    /// [`Unavailable`](crate::StoreErrorKind::Unavailable) if the server cannot be reached or is not
+    /// trusted.
+    pub fn open(
+        connection: &SecretString,
+        trust: &Trust,
+        keys: Keys,
+        limits: Limits,
+    ) -> Result<Self, StoreError> {
+        let address = Address::parse(connection, trust)?;
         let keys = Arc::new(keys);
         let writer = blocking(|| {
-            let mut writer = Connection::new(config.clone(), Role::Write)?;
+            let mut writer = Connection::new(address.clone(), Role::Write)?;
             schema::prepare(&mut writer, &keys)?;
             Ok(writer)
         })?;
-        let reader = Connection::new(config, Role::Read)?;
+        let reader = Connection::new(address, Role::Read)?;
         let mut threads = Threads::start(keys.clone(), limits.queue, {
             let keys = keys.clone();
             move |inbox| {
@@ -93,38 +103,6 @@ fn blocking<T: Send>(work: impl FnOnce() -> Result<T, StoreError> + Send) -> Res
     let done = thread::scope(|scope| scope.spawn(work).join());
     done.unwrap_or_else(|panic| resume_unwind(panic))
 }
-
-/// Parses a connection string. Its error may repeat a password, so it is not kept.
-fn parse(connection: &SecretString) -> Result<Config, StoreError> {
-    let invalid = |reason: &str| {
-        let source = format!("invalid connection string of PostgreSQL: {reason}");
-        StoreError::new(StoreErrorKind::Invalid, source)
-    };
-    let config = connection.expose_secret().parse::<Config>();
-    let mut config = config.map_err(|_| invalid("use postgres://USER@%2Fvar%2Frun%2Fpostgresql/DATABASE"))?;
-    let is_local = |host: &Host| match host {
-        Host::Tcp(name) => matches!(name.as_str(), "localhost" | "127.0.0.1" | "::1"),
-        #[cfg(unix)]
-        Host::Unix(_) => true,
-    };
-    if !config.get_hosts().iter().all(is_local) {
-        return Err(invalid(
-            "its server is on another machine, to which connections are not encrypted yet; use one on this machine",
-        ));
-    }
-    if config.get_application_name().is_none() {
-        config.application_name("guest-gateway");
-    }
-    config
-        .connect_timeout(CONNECT)
-        .keepalives_idle(KEEPALIVE)
-        .tcp_user_timeout(CONNECT * 2);
-    Ok(config)
-}
-
-/// Longest wait for a connection. Our choice.
-const CONNECT: Duration = Duration::from_secs(5);
-const KEEPALIVE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

@@ -29,10 +29,10 @@ impl Account {
         Self(user)
     }
 
-    /// Makes the account the owner of a folder.
-    pub(crate) fn own(&self, folder: &Path) {
+    /// Makes the account the owner of a file or folder.
+    pub(crate) fn own(&self, path: &Path) {
         if let Some(user) = &self.0 {
-            chown(folder, Some(user.uid), Some(user.gid)).expect("root may change the owner of a folder");
+            chown(path, Some(user.uid), Some(user.gid)).expect("root may change the owner of a file");
         }
     }
 

@@ -1,5 +1,8 @@
 //! A server with its files.
 
+use std::fs::{self, Permissions};
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -22,6 +25,8 @@ pub struct Cluster {
     binaries: PathBuf,
     account: Account,
     folder: Folder,
+    /// The address on which it listens beside its socket.
+    address: Option<IpAddr>,
 }
 
 impl Cluster {
@@ -55,6 +60,7 @@ impl Cluster {
             binaries,
             account,
             folder,
+            address: None,
         };
         cluster.start_again();
         Ok(cluster)
@@ -133,7 +139,52 @@ impl Cluster {
             "the server runs: call `kill` or `stop_fast` first"
         );
         let postgres = self.binaries.join("postgres");
-        self.server = Some(Server::start(&self.account, &postgres, &self.folder));
+        self.server = Some(Server::start(
+            &self.account,
+            &postgres,
+            &self.folder,
+            self.address,
+        ));
+    }
+
+    /// Restarts the server, which then listens on port 5432 of a loopback address of its own too, for
+    /// roles with a password. Returns the address.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not run, or does not start.
+    pub fn listen(&mut self) -> IpAddr {
+        static LISTENING: AtomicU32 = AtomicU32::new(1);
+        // a process id has 22 bits
+        let number = LISTENING.fetch_add(1, Ordering::Relaxed) << 22 | std::process::id();
+        let [_, network @ ..] = number.to_be_bytes();
+        let address = IpAddr::from([127, network[0], network[1], network[2]]);
+        self.address = Some(address);
+        let rules = self.folder.data().join("pg_hba.conf");
+        let passwordless = fs::read_to_string(&rules).expect("initdb has written the rules");
+        // the first rule that matches is used
+        let all = format!("host all all all scram-sha-256\n{passwordless}");
+        fs::write(rules, all).expect("an own file is writable");
+        self.stop_fast();
+        self.start_again();
+        address
+    }
+
+    /// Restarts the server, which then has TLS with this certificate and key, in PEM.
+    ///
+    /// # Panics
+    ///
+    /// As [`Cluster::listen`].
+    pub fn use_tls(&mut self, certificate: &str, key: &str) {
+        for (name, pem) in [("server.crt", certificate), ("server.key", key)] {
+            let file = self.folder.data().join(name);
+            fs::write(&file, pem).expect("an own folder is writable");
+            fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("an own file has permissions");
+            self.account.own(&file);
+        }
+        self.query(&self.connection_string("postgres"), "ALTER SYSTEM SET ssl = on");
+        self.stop_fast();
+        self.start_again();
     }
 
     fn running(&mut self) -> Server {

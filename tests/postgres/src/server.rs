@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::IpAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Stdio};
@@ -53,7 +54,13 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a server, and returns when it accepts connections.
-    pub(crate) fn start(account: &Account, postgres: &Path, folder: &Folder) -> Self {
+    pub(crate) fn start(
+        account: &Account,
+        postgres: &Path,
+        folder: &Folder,
+        address: Option<IpAddr>,
+    ) -> Self {
+        let address = address.map_or(String::new(), |address| address.to_string());
         let mut guard = account
             .command(Path::new("/bin/sh"), folder.path())
             .args(["-c", GUARD, "guard"])
@@ -61,7 +68,9 @@ impl Server {
             .arg(postgres)
             .arg("-D")
             .arg(folder.data())
-            .args(["-p", "5432", "-c", "listen_addresses=", "-c"])
+            .args(["-p", "5432", "-c"])
+            .arg(format!("listen_addresses={address}"))
+            .arg("-c")
             .arg(format!("unix_socket_directories={}", folder.path().display()))
             // a killed server leaves nothing in /dev/shm
             .args(["-c", "dynamic_shared_memory_type=mmap"])

@@ -58,7 +58,8 @@ const TABLE: &[Row] = &[
         "genesys-api", "genesys-http", "genesys-auth", "guest-payload", "token-window", "ws-transport", "webhook",
         "session-metrics", "audit", "web-messaging", "guest-conversation",
     ]),
-    row("guest-store", Layer::Store, &["genesys-api", "genesys-auth", "audit"]),
+    // TLS to PostgreSQL
+    row("guest-store", Layer::Store, &["genesys-api", "genesys-http", "genesys-auth", "audit"]),
     row("guest-suite", Layer::Composition, &[
         "genesys-api", "genesys-http", "genesys-auth", "guest-payload", "token-window", "ws-transport", "webhook",
         "session-metrics", "audit", "guest-store", "web-messaging", "guest-conversation", "guest-sessions",

@@ -103,7 +103,7 @@ fn rsa_bits(key: &[u8]) -> Option<usize> {
 }
 
 /// Splits the first DER element into its content and the bytes after it.
-fn element(der: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn element(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&length, rest) = der.get(1..)?.split_first()?;
     let (length, rest) = match length {
         ..=0x7f => (usize::from(length), rest),

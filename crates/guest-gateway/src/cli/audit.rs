@@ -156,7 +156,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 /// Opens the store of a stopped gateway.
 pub(super) fn open_store(config: &Path) -> Result<(Config, Arc<dyn Store>), Failure> {
     let (config, keys) = read_config(config)?;
-    let place = config.store.place().map_err(Failure::usage)?;
+    let place = config.place().map_err(Failure::usage)?;
     if let Some(path) = config.store.file().filter(|path| !path.exists()) {
         return Err(missing("open the store", path));
     }

@@ -274,14 +274,15 @@ async fn move_to(config: &Path, to: String) -> Result<(), Failure> {
         _ => to,
     };
     let to: SecretString = to.trim().into();
-    let moved = PostgresStore::move_from(path, &to, &keys.for_store());
+    let trust = settings.postgres_trust().map_err(Failure::usage)?;
+    let moved = PostgresStore::move_from(path, &to, &trust, &keys.for_store());
     let moved = moved.map_err(|error| match error.kind() {
         StoreErrorKind::NotEmpty => Failure::usage(
             "the database has a store with an audit log: use it by `postgres` of [store], or give another database",
         ),
         _ => unusable(path, &error),
     })?;
-    let store = PostgresStore::open(&to, keys.for_store(), settings.limits());
+    let store = PostgresStore::open(&to, &trust, keys.for_store(), settings.limits());
     let store = store.map_err(Failure::caused_by)?;
     record_export(&store, "guest-gateway store move", "store.moved").await?;
     print_line(&format!(

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use genesys_http::Trust;
 use guest_store::Limits;
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -12,6 +13,7 @@ use webhook::Schedule;
 use super::client::read_secret;
 use super::parse::{at_least_one, networks, schedule, secret};
 use super::{Config, ConfigError, show};
+use crate::input_file;
 
 /// `[store]`
 #[derive(Debug, Deserialize, Serialize)]
@@ -51,25 +53,11 @@ impl Default for Store {
 pub(crate) enum Place {
     /// A file of SQLite.
     File(PathBuf),
-    /// A database of PostgreSQL with this connection string.
-    Postgres(SecretString),
+    /// A database of PostgreSQL with this connection string. The trust is for a server on another machine.
+    Postgres(SecretString, Trust),
 }
 
 impl Store {
-    /// The place, for which a file or a variable may be read.
-    ///
-    /// # Errors
-    /// If the connection string cannot be read.
-    pub(crate) fn place(&self) -> Result<Place, ConfigError> {
-        if let Some(file) = self.file() {
-            return Ok(Place::File(file.to_owned()));
-        }
-        let sources = (&self.postgres, &self.postgres_file, &self.postgres_env);
-        let read = read_secret("postgres", sources);
-        read.map(Place::Postgres)
-            .map_err(|what| ConfigError(format!("invalid [store]: {what}")))
-    }
-
     /// The file, if the store is one.
     pub(crate) fn file(&self) -> Option<&Path> {
         (self.databases() == 0).then_some(&self.path)
@@ -130,6 +118,37 @@ impl Default for Webhooks {
 }
 
 impl Config {
+    /// The place of the store, for which files or a variable may be read.
+    ///
+    /// # Errors
+    /// If the connection string or the additional authority cannot be read.
+    pub(crate) fn place(&self) -> Result<Place, ConfigError> {
+        let store = &self.store;
+        if let Some(file) = store.file() {
+            return Ok(Place::File(file.to_owned()));
+        }
+        let sources = (&store.postgres, &store.postgres_file, &store.postgres_env);
+        let connection = read_secret("postgres", sources);
+        let connection = connection.map_err(|what| ConfigError(format!("invalid [store]: {what}")))?;
+        Ok(Place::Postgres(connection, self.postgres_trust()?))
+    }
+
+    /// The authorities of PostgreSQL on another machine.
+    ///
+    /// # Errors
+    /// If the additional one cannot be read.
+    pub(crate) fn postgres_trust(&self) -> Result<Trust, ConfigError> {
+        Ok(match &self.genesys.extra_ca {
+            Some(path) => Trust::SystemAnd(input_file::read(path).map_err(|error| {
+                ConfigError(format!(
+                    "invalid `extra_ca` of [genesys]: cannot read {}: {error}",
+                    path.display()
+                ))
+            })?),
+            None => Trust::System,
+        })
+    }
+
     /// The limits of the store.
     pub(crate) fn limits(&self) -> Limits {
         Limits {

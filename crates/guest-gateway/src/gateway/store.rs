@@ -23,14 +23,14 @@ pub(crate) fn open(
 ) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match place {
         Place::File(path) => Arc::new(SqliteStore::open(path, keys, limits)?),
-        Place::Postgres(connection) => Arc::new(PostgresStore::open(connection, keys, limits)?),
+        Place::Postgres(connection, trust) => Arc::new(PostgresStore::open(connection, trust, keys, limits)?),
     })
 }
 
 /// Opens the store of a gateway. While another gateway has one in PostgreSQL, or its server cannot be reached, this one
 /// stands by.
 pub(super) async fn open_or_stand_by(config: &Config) -> Result<(Keys, Arc<dyn Store>), StartError> {
-    let place = config.store.place();
+    let place = config.place();
     let place = place.map_err(StartError::to("read the address of the store"))?;
     let keys = open_keys(config)?;
     let mut logged = None;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use tokio::runtime::{self, Runtime};
 use tokio::time::timeout;
-use tokio_postgres::{Client, Config, NoTls, Statement};
+use tokio_postgres::{Client, Statement};
 
-use super::error::closed;
+use super::address::Address;
+use super::error::{closed, not_connected};
 use super::values::Parameter;
 use crate::sql::error::SqlError;
 use crate::sql::values::{Params, Row};
@@ -18,7 +19,7 @@ use crate::{StoreError, StoreErrorKind};
 
 /// A connection with its prepared statements. A lost one is made again by the first statement outside of a transaction.
 pub(crate) struct Connection {
-    config: Config,
+    address: Address,
     role: Role,
     runtime: Runtime,
     link: Option<Link>,
@@ -58,11 +59,11 @@ pub(crate) struct Window {
 }
 
 impl Connection {
-    pub(super) fn new(config: Config, role: Role) -> Result<Self, StoreError> {
+    pub(super) fn new(address: Address, role: Role) -> Result<Self, StoreError> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| StoreError::new(StoreErrorKind::Unavailable, error))?;
         Ok(Self {
-            config,
+            address,
             role,
             runtime,
             link: None,
@@ -235,11 +236,7 @@ impl Connection {
 
     fn connect(&self) -> Result<Link, SqlError> {
         let connected = self.runtime.block_on(bounded(async {
-            let (client, connection) = self.config.connect(NoTls).await?;
-            self.runtime.spawn(async move {
-                // the client reports the error
-                let _closed = connection.await;
-            });
+            let client = self.address.connect().await?;
             client.batch_execute(SETTINGS).await?;
             let is_locked = match self.role {
                 Role::Read => true,
@@ -256,7 +253,7 @@ impl Connection {
                 client,
                 statements: HashMap::new(),
             }),
-            Err(Failure::Postgres(error)) => Err(error.into()),
+            Err(Failure::Postgres(error)) => Err(not_connected(error)),
             Err(Failure::Timeout) => Err(StoreErrorKind::Unavailable.into()),
         }
     }

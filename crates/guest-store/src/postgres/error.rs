@@ -26,6 +26,14 @@ impl From<Error> for SqlError {
     }
 }
 
+/// The error of a connection that was not made.
+pub(super) fn not_connected(error: Error) -> SqlError {
+    match error.as_db_error() {
+        Some(_) => error.into(),
+        None => StoreError::new(StoreErrorKind::Unavailable, genesys_api::error_chain(&error)).into(),
+    }
+}
+
 fn kind(error: &Error) -> StoreErrorKind {
     let Some(error) = error.as_db_error() else {
         return match closed(error) {

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use genesys_http::Trust;
 use secrecy::SecretString;
 
+use super::address::Address;
 use super::connection::{Connection, Role};
-use super::{PostgresStore, blocking, parse, schema};
+use super::{PostgresStore, blocking, schema};
 use crate::sql::error::SqlError;
 use crate::sql::log::write_head;
 use crate::sql::prepared::Prepared;
@@ -25,11 +27,16 @@ impl PostgresStore {
     /// # Errors
     /// `NotEmpty` if the database has a store with an entry, `Corrupt` with the first fault of the file, and those of
     /// [`PostgresStore::open`] and [`SqliteStore::open`](crate::SqliteStore::open).
-    pub fn move_from(path: &Path, connection: &SecretString, keys: &Keys) -> Result<PathBuf, StoreError> {
-        let config = parse(connection)?;
+    pub fn move_from(
+        path: &Path,
+        connection: &SecretString,
+        trust: &Trust,
+        keys: &Keys,
+    ) -> Result<PathBuf, StoreError> {
+        let address = Address::parse(connection, trust)?;
         let source = Source::open(path, keys)?;
         blocking(|| {
-            let mut target = Connection::new(config, Role::Write)?;
+            let mut target = Connection::new(address, Role::Write)?;
             schema::prepare(&mut target, keys)?;
             copy_all(&mut source.prepared(), target, keys)?;
             source.retire()

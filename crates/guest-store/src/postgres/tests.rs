@@ -1,6 +1,8 @@
 //! Tests of the store in PostgreSQL.
 
 use audit::{Actor, Draft, Signer};
+use genesys_sim::throwaway_ca;
+use secrecy::ExposeSecret as _;
 use test_postgres::{Cluster, leave_out};
 use time::OffsetDateTime;
 
@@ -11,7 +13,7 @@ use crate::conformance::samples::{
 };
 use crate::{
     Change, DeliveryQuery, DeliverySelect, DeliveryState, EntryQuery, KeyedRequest, SealKey, SessionQuery,
-    Settled, Settlement, SharedToken, SqliteStore, Store, Unit,
+    Settled, Settlement, SharedToken, SqliteStore, Store, StoreErrorKind, Unit,
 };
 
 /// Whether this machine has no PostgreSQL, which is reported.
@@ -28,7 +30,8 @@ fn is_left_out() -> bool {
 fn make(limits: Limits) -> Fixture {
     let cluster = Cluster::shared().expect("it is not left out");
     let connection = SecretString::from(cluster.create_database());
-    let store = PostgresStore::open(&connection, Keys::ephemeral(), limits).expect("it opens");
+    let store =
+        PostgresStore::open(&connection, &Trust::System, Keys::ephemeral(), limits).expect("it opens");
     Fixture::new(store, ())
 }
 
@@ -48,7 +51,14 @@ async fn process_that_lost_the_store_writes_nothing() {
     }
     let cluster = Cluster::shared().expect("it is not left out");
     let database = cluster.create_database();
-    let open = || PostgresStore::open(&database.clone().into(), keys(), Limits::default());
+    let open = || {
+        PostgresStore::open(
+            &database.clone().into(),
+            &Trust::System,
+            keys(),
+            Limits::default(),
+        )
+    };
     let end_connections = || {
         let statement = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                          WHERE datname = current_database() AND pid <> pg_backend_pid()";
@@ -159,9 +169,9 @@ async fn moved_store_has_the_same_contents() {
     drop(file);
 
     let database = SecretString::from(Cluster::shared().unwrap().create_database());
-    let moved = PostgresStore::move_from(&path, &database, &keys()).unwrap();
+    let moved = PostgresStore::move_from(&path, &database, &Trust::System, &keys()).unwrap();
     assert!(moved.exists() && !path.exists());
-    let store = PostgresStore::open(&database, keys(), Limits::default()).unwrap();
+    let store = PostgresStore::open(&database, &Trust::System, keys(), Limits::default()).unwrap();
     assert_eq!(contents(&store).await, before);
     assert_eq!(store.checkpoint().await.unwrap().note, checkpoint.note);
     store.verify_rows().await.unwrap();
@@ -174,4 +184,39 @@ async fn moved_store_has_the_same_contents() {
     };
     stored(&store, unit).await;
     crate::verify(&store, |_| {}).await.unwrap();
+}
+
+#[test]
+fn server_is_reached_by_tls_if_its_certificate_is_valid() {
+    let mut cluster = match Cluster::start() {
+        Ok(cluster) => cluster,
+        Err(missing) => return leave_out("the test of TLS to PostgreSQL", missing),
+    };
+    let address = cluster.listen();
+    let local = cluster.create_database();
+    let (_, database) = local.split_once("dbname=").expect("it names a database");
+    cluster.query(&local, "CREATE ROLE guests LOGIN SUPERUSER PASSWORD 'secret'");
+    let open = |name: &str, authority: &str| {
+        let connection = format!(
+            "host={name} hostaddr={address} user=guests password=secret dbname={database} channel_binding=require"
+        );
+        let trust = Trust::Only(authority.as_bytes().to_vec());
+        let opened = PostgresStore::open(&connection.into(), &trust, Keys::ephemeral(), Limits::default());
+        opened.map(drop).map_err(|error| {
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+            genesys_api::error_chain(&error)
+        })
+    };
+    let pki = throwaway_ca(&["db.test"]).unwrap();
+    let refused = |outcome: Result<(), String>, reason: &str| {
+        let error = outcome.unwrap_err();
+        assert!(error.contains(reason), "{error}");
+    };
+    refused(open("db.test", &pki.ca_pem), "does not support TLS");
+
+    cluster.use_tls(&pki.cert_pem, pki.key_pem.expose_secret());
+    open("db.test", &pki.ca_pem).unwrap();
+    refused(open("other.test", &pki.ca_pem), "for another host name");
+    let other = throwaway_ca(&["db.test"]).unwrap();
+    refused(open("db.test", &other.ca_pem), "another key than its CA's");
 }

@@ -140,7 +140,7 @@ async fn store(config: &Config) -> Vec<Check> {
         keys_name,
         "only its owner can access it",
     )];
-    checks.push(match config.store.place() {
+    checks.push(match config.place() {
         Ok(Place::File(path)) => file(path, keys).await,
         Ok(place) => database(place, keys).await,
         Err(error) => Check::failed("store", name, error, "follow the message"),
