@@ -63,7 +63,7 @@ impl PostgresStore {
     ///
     /// # Errors
     /// [`Invalid`](crate::StoreErrorKind::Invalid) if the string cannot be parsed or disables TLS to another
-    /// machine, or an authority cannot be read,
+    /// machine, an authority cannot be read, the server is older than version 15, or the database is not in UTF-8,
     /// [`Locked`](crate::StoreErrorKind::Locked) if another process has the store open and keeps it for 5 s,
     /// [`WrongKey`](crate::StoreErrorKind::WrongKey), [`NewerSchema`](crate::StoreErrorKind::NewerSchema),
     /// [`Corrupt`](crate::StoreErrorKind::Corrupt) if the log does not match its last checkpoint,

@@ -63,25 +63,48 @@ impl Address {
         Ok(Self { config, tls })
     }
 
-    /// Connects on the runtime of the caller.
-    pub(super) async fn connect(&self) -> Result<Client, Error> {
+    /// Connects on the runtime of the caller. The inner error is that of a server or database that cannot have a store.
+    pub(super) async fn connect(&self) -> Result<Result<Client, StoreError>, Error> {
         match &self.tls {
             Some(tls) => self.connect_by(Connector(tls.clone())).await,
             None => self.connect_by(NoTls).await,
         }
     }
 
-    async fn connect_by<T>(&self, tls: T) -> Result<Client, Error>
+    async fn connect_by<T>(&self, tls: T) -> Result<Result<Client, StoreError>, Error>
     where
         T: MakeTlsConnect<Socket, Stream: Send + 'static>,
     {
         let (client, connection) = self.config.connect(tls).await?;
+        // the server reports both at the start of each connection
+        let version = connection.parameter("server_version").unwrap_or_default();
+        let encoding = connection.parameter("server_encoding").unwrap_or_default();
+        if let Err(reason) = check(version, encoding) {
+            return Ok(Err(StoreError::new(StoreErrorKind::Invalid, reason)));
+        }
         tokio::spawn(async move {
             // the client reports the error
             let _closed = connection.await;
         });
-        Ok(client)
+        Ok(Ok(client))
     }
+}
+
+/// Checks that a database can have a store.
+fn check(version: &str, encoding: &str) -> Result<(), String> {
+    let major = version.split(|c: char| !c.is_ascii_digit()).next();
+    let major = major.and_then(|major| major.parse().ok()).unwrap_or(0);
+    if major < MIN_VERSION {
+        return Err(format!(
+            "PostgreSQL {version} is too old: use version {MIN_VERSION} or later"
+        ));
+    }
+    if encoding != "UTF8" {
+        return Err(format!(
+            "the encoding of the database is {encoding}: create one by CREATE DATABASE guests ENCODING 'UTF8' TEMPLATE template0"
+        ));
+    }
+    Ok(())
 }
 
 /// Whether all names and addresses are of this machine.
@@ -96,6 +119,7 @@ fn is_on_this_machine(config: &Config) -> bool {
     config.get_hosts().iter().all(is_local) && config.get_hostaddrs().iter().all(IpAddr::is_loopback)
 }
 
+const MIN_VERSION: u32 = 15;
 /// Longest wait for a connection. Our choice.
 const CONNECT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(5);
@@ -145,6 +169,17 @@ mod tests {
         ] {
             let error = parse(refused).unwrap_err();
             assert!(error.contains(remedy) && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn version_before_15_is_refused() {
+        for version in ["15.6 (Debian 15.6-0+deb12u1)", "18.1", "19devel", "16beta1"] {
+            assert_eq!(check(version, "UTF8"), Ok(()), "{version}");
+        }
+        for version in ["14.20", "9.6.24", ""] {
+            let reason = check(version, "UTF8").unwrap_err();
+            assert!(reason.ends_with("use version 15 or later"), "{reason}");
         }
     }
 }

@@ -236,7 +236,10 @@ impl Connection {
 
     fn connect(&self) -> Result<Link, SqlError> {
         let connected = self.runtime.block_on(bounded(async {
-            let client = self.address.connect().await?;
+            let client = match self.address.connect().await? {
+                Ok(client) => client,
+                Err(unsuitable) => return Ok(Err(unsuitable)),
+            };
             client.batch_execute(SETTINGS).await?;
             let is_locked = match self.role {
                 Role::Read => true,
@@ -245,11 +248,12 @@ impl Connection {
                     lock(&client).await?
                 }
             };
-            Ok((client, is_locked))
+            Ok(Ok((client, is_locked)))
         }));
         match connected {
-            Ok((_, false)) => Err(StoreErrorKind::Locked.into()),
-            Ok((client, true)) => Ok(Link {
+            Ok(Err(unsuitable)) => Err(unsuitable.into()),
+            Ok(Ok((_, false))) => Err(StoreErrorKind::Locked.into()),
+            Ok(Ok((client, true))) => Ok(Link {
                 client,
                 statements: HashMap::new(),
             }),

@@ -220,3 +220,30 @@ fn server_is_reached_by_tls_if_its_certificate_is_valid() {
     let other = throwaway_ca(&["db.test"]).unwrap();
     refused(open("db.test", &other.ca_pem), "another key than its CA's");
 }
+
+#[test]
+fn database_that_is_not_in_utf8_is_refused() {
+    if is_left_out() {
+        return;
+    }
+    let cluster = Cluster::shared().expect("it is not left out");
+    let database = cluster.create_database();
+    cluster.query(
+        &database,
+        "CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0",
+    );
+    let (server, _) = database.split_once("dbname=").expect("it names a database");
+    let opened = PostgresStore::open(
+        &format!("{server}dbname=ascii").into(),
+        &Trust::System,
+        Keys::ephemeral(),
+        Limits::default(),
+    );
+    let error = opened.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Invalid);
+    let chain = genesys_api::error_chain(&error);
+    assert!(
+        chain.contains("the encoding of the database is SQL_ASCII"),
+        "{chain}"
+    );
+}
