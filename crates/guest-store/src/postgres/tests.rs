@@ -1,5 +1,7 @@
 //! Tests of the store in PostgreSQL.
 
+mod cut;
+
 use audit::{Actor, Draft, Signer};
 use genesys_sim::throwaway_ca;
 use secrecy::ExposeSecret as _;
