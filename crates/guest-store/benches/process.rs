@@ -1,4 +1,4 @@
-//! Measurement of this process.
+//! Measurement of processes.
 
 use std::error::Error;
 use std::fs;
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use genesys_api::Clock;
 
-/// Use of this process: at a moment since its start, or between two moments.
+/// Use of processes: at a moment since its start, or between two moments.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     at: Instant,
@@ -21,18 +21,25 @@ pub(crate) struct Usage {
 
 impl Usage {
     pub(crate) fn now() -> Result<Self, Box<dyn Error>> {
-        let mut nanos = 0;
-        for thread in fs::read_dir("/proc/self/task")? {
-            let text = fs::read_to_string(thread?.path().join("schedstat"))?;
-            nanos += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
+        Self::of(&[std::process::id()])
+    }
+
+    pub(crate) fn of(processes: &[u32]) -> Result<Self, Box<dyn Error>> {
+        let (mut nanos, mut written) = (0, 0.0);
+        for process in processes {
+            for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+                let text = fs::read_to_string(thread?.path().join("schedstat"))?;
+                nanos += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
+            }
+            let io = fs::read_to_string(format!("/proc/{process}/io"))?;
+            let bytes = io.lines().find_map(|line| line.strip_prefix("wchar: "));
+            written += bytes.ok_or("no wchar in /proc/PID/io")?.parse::<f64>()?;
         }
-        let io = fs::read_to_string("/proc/self/io")?;
-        let written = io.lines().find_map(|line| line.strip_prefix("wchar: "));
         Ok(Self {
             at: Clock::system().now().instant,
             seconds: 0.0,
             cpu: nanos as f64 / 1e9,
-            pages: written.ok_or("no wchar in /proc/self/io")?.parse::<f64>()? / 4096.0,
+            pages: written / 4096.0,
         })
     }
 }

@@ -1,5 +1,8 @@
 //! Units of work on SQLite: a session, an audit entry and an event each, by 64 writers, acknowledged when durable.
 //!
+//! With the feature `postgres` and a server on this machine, a store of the smallest size is in PostgreSQL. Its figures are those
+//! of both processes.
+//!
 //! Fills one store per size, then measures them in turn, beside the same statements by SQLite alone: on one thread, with
 //! nothing sealed or hashed. Then each store is opened again. Prints medians: of units per second, of CPU per unit, user and
 //! system, of pages that are written per unit, and how much CPU a unit costs more than in the smallest store.
@@ -11,6 +14,8 @@
 
 mod peer;
 mod process;
+#[cfg(feature = "postgres")]
+mod server;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -36,9 +41,11 @@ const ROUNDS: usize = 9;
 
 /// A store under measurement, with what its rounds used.
 struct Subject {
-    size: usize,
-    path: PathBuf,
-    store: Arc<SqliteStore>,
+    name: String,
+    /// Of the file, if it is one.
+    path: Option<PathBuf>,
+    store: Arc<dyn Store>,
+    processes: Vec<u32>,
     rounds: Vec<Usage>,
 }
 
@@ -57,26 +64,33 @@ async fn run(sizes: &[usize]) -> Result<(), Box<dyn Error>> {
     let mut subjects = Vec::new();
     for size in sizes {
         let path = folder.path().join(format!("{size}.db"));
-        let store = Arc::new(open(&path)?);
-        store.commit(Change::PutWebhook(webhook()?).into()).await?;
-        commit(&store, FILLERS, *size).await?;
+        let store = fill(Arc::new(open(&path)?), *size).await?;
         subjects.push(Subject {
-            size: *size,
-            path,
+            name: format!("{size} sessions"),
+            path: Some(path),
             store,
+            processes: vec![std::process::id()],
             rounds: Vec::new(),
         });
     }
     let smallest = sizes.iter().min().copied().unwrap_or_default();
+    #[cfg(feature = "postgres")]
+    let _cluster = match server::start(smallest).await? {
+        Some((cluster, subject)) => {
+            subjects.push(subject);
+            Some(cluster)
+        }
+        None => None,
+    };
     let connection = peer::open(&folder.path().join("peer.db"))?;
     let mut peer = Peer::new(&connection);
     peer.run(smallest)?;
     let mut of_peer = Vec::new();
     for _ in 0..ROUNDS {
         for subject in &mut subjects {
-            let before = Usage::now()?;
+            let before = Usage::of(&subject.processes)?;
             commit(&subject.store, WRITERS, UNITS).await?;
-            subject.rounds.push(Usage::now()? - before);
+            subject.rounds.push(Usage::of(&subject.processes)? - before);
         }
         let before = Usage::now()?;
         peer.run(UNITS)?;
@@ -85,15 +99,17 @@ async fn run(sizes: &[usize]) -> Result<(), Box<dyn Error>> {
     let base = report("the same statements, SQLite alone", &of_peer, None);
     let mut first = None;
     for Subject {
-        size,
+        name,
         path,
         store,
         rounds,
+        ..
     } in subjects
     {
-        let cpu = report(&format!("{size} sessions"), &rounds, first);
+        let cpu = report(&name, &rounds, first);
         first.get_or_insert(cpu);
         drop(store);
+        let Some(path) = path else { continue };
         let before = Usage::now()?;
         drop(open(&path)?);
         let used = Usage::now()? - before;
@@ -108,12 +124,21 @@ async fn run(sizes: &[usize]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+async fn fill(store: Arc<dyn Store>, size: usize) -> Result<Arc<dyn Store>, Box<dyn Error>> {
+    store.commit(Change::PutWebhook(webhook()?).into()).await?;
+    commit(&store, FILLERS, size).await?;
+    Ok(store)
+}
+
 fn open(path: &PathBuf) -> Result<SqliteStore, StoreError> {
-    let limits = Limits {
+    SqliteStore::open(path, keys(), limits())
+}
+
+fn limits() -> Limits {
+    Limits {
         webhook_queue_rows: u64::MAX,
         ..Limits::default()
-    };
-    SqliteStore::open(path, keys(), limits)
+    }
 }
 
 /// Returns the CPU time per unit.
@@ -142,7 +167,7 @@ fn keys() -> Keys {
 }
 
 /// Commits units by concurrent writers.
-async fn commit(store: &Arc<SqliteStore>, writers: usize, units: usize) -> Result<(), Box<dyn Error>> {
+async fn commit(store: &Arc<dyn Store>, writers: usize, units: usize) -> Result<(), Box<dyn Error>> {
     let mut writing = JoinSet::new();
     for _ in 0..writers {
         let store = Arc::clone(store);

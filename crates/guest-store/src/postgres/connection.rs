@@ -1,7 +1,9 @@
 //! A connection to PostgreSQL, driven by the thread that uses it.
 
 use std::collections::HashMap;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -11,7 +13,7 @@ use tokio_postgres::{Client, Statement};
 
 use super::address::Address;
 use super::error::{closed, not_connected};
-use super::values::Parameter;
+use super::values::{OwnedValue, Parameter};
 use crate::sql::error::SqlError;
 use crate::sql::values::{Params, Row};
 use crate::store::PAGE;
@@ -24,6 +26,7 @@ pub(crate) struct Connection {
     runtime: Runtime,
     link: Option<Link>,
     transaction: TransactionState,
+    unanswered: Vec<Answer>,
     changes: u64,
     /// Number of links so far.
     links: u64,
@@ -37,8 +40,11 @@ pub(super) enum Role {
     Write,
 }
 
+/// The answer of a statement that was sent.
+type Answer = Pin<Box<dyn Future<Output = Result<u64, tokio_postgres::Error>> + Send>>;
+
 struct Link {
-    client: Client,
+    client: Arc<Client>,
     /// By the address and the length of their text, and whether a window is added to it.
     statements: HashMap<(usize, usize, bool), Statement>,
 }
@@ -68,6 +74,7 @@ impl Connection {
             runtime,
             link: None,
             transaction: TransactionState::Idle,
+            unanswered: Vec::new(),
             changes: 0,
             links: 0,
         })
@@ -109,6 +116,7 @@ impl Connection {
         if self.transaction != TransactionState::Idle {
             // without a link there is no transaction
             self.transaction = TransactionState::Idle;
+            self.unanswered.clear();
             if self.link.is_some() {
                 self.batch("ROLLBACK")?;
             }
@@ -118,7 +126,47 @@ impl Connection {
 
     /// Executes statements without parameters.
     pub(super) fn batch(&mut self, sql: &str) -> Result<(), SqlError> {
-        self.run_once_or_again(|runtime, link| runtime.block_on(bounded(link.client.batch_execute(sql))))
+        let done =
+            self.run_once_or_again(|runtime, link| runtime.block_on(bounded(link.client.batch_execute(sql))));
+        self.settle()?;
+        done
+    }
+
+    /// Sends a statement. Its answer is awaited with that of the next statement that is read, and its error is the next one's.
+    pub(crate) fn write(&mut self, sql: &'static str, params: &dyn Params) -> Result<(), SqlError> {
+        let (statement, client) = self.run_once_or_again(|runtime, link| {
+            let statement = runtime.block_on(bounded(link.statement(sql, params, None)))?;
+            Ok((statement, link.client.clone()))
+        })?;
+        let values = (0..params.len()).map(|index| OwnedValue::from(params.value(index)));
+        let values: Vec<_> = values.collect();
+        let mut answer: Answer = Box::pin(async move { client.execute_raw(&statement, values).await });
+        // the first poll sends it
+        if let Poll::Ready(Err(error)) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return Err(self.handle_failure(Failure::Postgres(error)));
+        }
+        self.unanswered.push(answer);
+        self.changes += 1;
+        match self.unanswered.len() < UNANSWERED {
+            true => Ok(()),
+            false => self.settle(),
+        }
+    }
+
+    /// Awaits the answers of what [`write`](Self::write) sent.
+    fn settle(&mut self) -> Result<(), SqlError> {
+        if self.unanswered.is_empty() {
+            return Ok(());
+        }
+        let answers = std::mem::take(&mut self.unanswered);
+        let all = async {
+            for answer in answers {
+                answer.await?;
+            }
+            Ok(())
+        };
+        let settled = self.runtime.block_on(bounded(all));
+        settled.map_err(|failure| self.handle_failure(failure))
     }
 
     pub(crate) fn execute(&mut self, sql: &'static str, params: &dyn Params) -> Result<usize, SqlError> {
@@ -129,7 +177,9 @@ impl Connection {
                     .execute_raw(&statement, parameters(params, None))
                     .await
             }))
-        })?;
+        });
+        self.settle()?;
+        let changed = changed?;
         self.changes += changed;
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
     }
@@ -172,8 +222,9 @@ impl Connection {
                     .query_raw(&statement, parameters(params, window))
                     .await
             }))
-        })?;
-        let mut rows = pin!(rows);
+        });
+        self.settle()?;
+        let mut rows = pin!(rows?);
         loop {
             let next = self.runtime.block_on(bounded(rows.try_next()));
             match next {
@@ -254,7 +305,7 @@ impl Connection {
             Ok(Err(unsuitable)) => Err(unsuitable.into()),
             Ok(Ok((_, false))) => Err(StoreErrorKind::Locked.into()),
             Ok(Ok((client, true))) => Ok(Link {
-                client,
+                client: Arc::new(client),
                 statements: HashMap::new(),
             }),
             Err(Failure::Postgres(error)) => Err(not_connected(error)),
@@ -338,11 +389,15 @@ fn to_postgres(sql: &str) -> String {
 }
 
 /// Settings of each connection. A transaction of a process that was stopped is rolled back after two seconds, and the lock
-/// of its connection ends with it. Our choice.
+/// of its connection ends with it. Each statement has an index, which the planner takes also while a table is small. Our
+/// choice.
 const SETTINGS: &str = "SET search_path = guest_store, pg_catalog;
     SET client_min_messages = warning;
     SET idle_in_transaction_session_timeout = '2s';
     SET statement_timeout = '20s';
+    SET enable_seqscan = off;
+    SET plan_cache_mode = force_generic_plan;
+    SET jit = off;
     SELECT set_config('synchronous_commit', 'on', false)
         WHERE current_setting('synchronous_commit') IN ('off', 'local');
     SET tcp_keepalives_idle = 5;
@@ -357,6 +412,9 @@ const LEASE: &str = "SET idle_session_timeout = '10s'";
 const LOCK: &str = "SELECT pg_try_advisory_lock(1735619633)";
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+/// Largest number of statements whose answers are awaited together. Our choice.
+const UNANSWERED: usize = 256;
 
 /// Longest wait for an answer of the server. Our choice: more than its own limit for a statement.
 const ANSWER: Duration = Duration::from_secs(25);

@@ -65,7 +65,7 @@ fn copy_all(source: &mut Prepared<'_>, target: Connection, keys: &Keys) -> Resul
     target.execute("DELETE FROM counts", ())?;
     for copy in COPIES {
         source.each(copy.select, &(), |row| {
-            target.execute(copy.insert, Columns(row, copy.columns))?;
+            target.write(copy.insert, Columns(row, copy.columns))?;
             Ok(true)
         })?;
     }

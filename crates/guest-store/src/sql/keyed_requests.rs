@@ -57,7 +57,7 @@ impl Transaction<'_, '_> {
         let sql = "INSERT INTO requests (hash, owner, number, key, digest, at, session, webhook)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
         let key = seal.seal(KEY, request.key.as_str().as_bytes());
-        self.prepared.execute(
+        self.prepared.write(
             sql,
             params![
                 seal.request_hash(&request.owner, &request.key),

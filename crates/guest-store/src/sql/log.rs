@@ -68,7 +68,7 @@ pub(crate) fn insert_entry(
     subject: Option<SubjectIndex<'_>>,
     key: &SealKey,
 ) -> Result<(), SqlError> {
-    prepared.execute(
+    prepared.write(
         "INSERT INTO entries (seq, subject, subject_index, bytes, mac) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![
             integer(entry.seq)?,
@@ -77,8 +77,7 @@ pub(crate) fn insert_entry(
             entry.bytes,
             key.mac(&entry_message(entry, subject)),
         ],
-    )?;
-    Ok(())
+    )
 }
 
 pub(crate) fn insert_checkpoint(
@@ -87,7 +86,7 @@ pub(crate) fn insert_checkpoint(
     previous: Option<u64>,
     key: &SealKey,
 ) -> Result<(), SqlError> {
-    prepared.execute(
+    prepared.write(
         "INSERT INTO checkpoints (size, previous, note, mac) VALUES (?1, ?2, ?3, ?4)",
         params![
             integer(checkpoint.size)?,
@@ -95,17 +94,12 @@ pub(crate) fn insert_checkpoint(
             checkpoint.note,
             key.mac(&checkpoint_message(checkpoint, previous)),
         ],
-    )?;
-    Ok(())
+    )
 }
 
 /// Writes the head. It belongs to the transaction that changed it.
-pub(crate) fn write_head(
-    prepared: &mut Prepared<'_>,
-    head: &LogHead,
-    key: &SealKey,
-) -> Result<usize, SqlError> {
-    prepared.execute("UPDATE meta SET value = ?1 WHERE name = 'head'", [head.seal(key)])
+pub(crate) fn write_head(prepared: &mut Prepared<'_>, head: &LogHead, key: &SealKey) -> Result<(), SqlError> {
+    prepared.write("UPDATE meta SET value = ?1 WHERE name = 'head'", [head.seal(key)])
 }
 
 impl Reader<'_, '_> {

@@ -113,7 +113,7 @@ impl Transaction<'_, '_> {
         event: &Undelivered,
     ) -> Result<(), SqlError> {
         let due_at = (!queue.is_ordered).then_some(event.at);
-        self.prepared.execute(
+        self.prepared.write(
             "INSERT INTO outbox (id, webhook, session, kind, first, last, event, at, due_at, waits)
              VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6, ?7, ?8)",
             params![
@@ -331,13 +331,13 @@ impl Transaction<'_, '_> {
         let sql = "UPDATE webhooks SET pending = max(pending + ?2, 0), snapshots = max(snapshots + ?3, 0)
                    WHERE id = ?1";
         for (webhook, (rows, snapshots)) in std::mem::take(&mut self.memory.head.queues.0) {
-            self.prepared.execute(sql, params![webhook, rows, snapshots])?;
+            self.prepared.write(sql, params![webhook, rows, snapshots])?;
         }
         let sql = "INSERT INTO counts VALUES ('total ' || ?1, ?2)
                    ON CONFLICT (name) DO UPDATE SET value = counts.value + ?2";
         for (name, addition) in std::mem::take(&mut self.totals) {
             let addition = i64::try_from(addition).unwrap_or(i64::MAX);
-            self.prepared.execute(sql, params![name, addition])?;
+            self.prepared.write(sql, params![name, addition])?;
         }
         Ok(())
     }

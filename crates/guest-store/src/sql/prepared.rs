@@ -87,6 +87,16 @@ impl Prepared<'_> {
         }
     }
 
+    /// Executes a statement that changes a row for certain. In PostgreSQL its error may be that of the next statement or of the
+    /// COMMIT, so it is for changes whose conflicts were looked for before.
+    pub(crate) fn write(&mut self, sql: &'static str, params: impl Params) -> Result<(), SqlError> {
+        match self {
+            Self::Sqlite(statements) => Ok(statements.execute(sql, &params).map(drop)?),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(connection, _) => connection.write(sql, &params),
+        }
+    }
+
     /// Reads the only row, if there is one.
     pub(crate) fn row<T>(
         &mut self,

@@ -47,7 +47,7 @@ pub(crate) fn write_session(
     slot: i64,
     version: u64,
     lookup: [LookupHash; 2],
-) -> Result<usize, SqlError> {
+) -> Result<(), SqlError> {
     let plain: [Value<'_>; PLAIN.end - PLAIN.start] = [
         session.owner.to_value(),
         session.channel.as_str().to_value(),
@@ -72,7 +72,7 @@ pub(crate) fn write_session(
     let mut values = vec![key.to_value(), Value::Integer(slot), owner, guest.to_value()];
     values.extend(rest);
     values.push(personal.to_value());
-    prepared.execute(sql, values.as_slice())
+    prepared.write(sql, values.as_slice())
 }
 
 /// Reads the columns of [`session_columns`], of which `first` is the first one.

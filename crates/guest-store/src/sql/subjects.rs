@@ -41,7 +41,7 @@ impl Transaction<'_, '_> {
         let sql = "INSERT INTO subjects (slot, key, free) VALUES (?1, ?2, 0)
                    ON CONFLICT (slot) DO UPDATE SET key = ?2, free = 0";
         let sealed = seal.seal(subject_aad(slot), key);
-        self.prepared.execute(sql, params![slot, sealed])?;
+        self.prepared.write(sql, params![slot, sealed])?;
         Ok(slot)
     }
 

@@ -225,9 +225,9 @@ pub(crate) fn count(prepared: &mut Prepared<'_>, name: &str) -> Result<Option<u6
     Ok(count.map(i64::unsigned_abs))
 }
 
-pub(crate) fn write_count(prepared: &mut Prepared<'_>, name: &str, value: u64) -> Result<usize, SqlError> {
+pub(crate) fn write_count(prepared: &mut Prepared<'_>, name: &str, value: u64) -> Result<(), SqlError> {
     let sql = "INSERT INTO counts VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
-    prepared.execute(sql, params![name, i64::try_from(value).unwrap_or(i64::MAX)])
+    prepared.write(sql, params![name, i64::try_from(value).unwrap_or(i64::MAX)])
 }
 
 /// Wait for the next units of callers that were just answered. Our choice: 100 µs with the slack of Linux's timers, less
