@@ -48,7 +48,10 @@ pub(super) async fn open_or_stand_by(config: &Config) -> Result<(Keys, Arc<dyn S
             return Err(StartError::to(action)(error));
         }
         if logged != Some(kind) {
-            let reason = error_chain(&error);
+            let reason = match kind {
+                StoreErrorKind::Locked => "another gateway has it".to_owned(),
+                _ => error_chain(&error),
+            };
             tracing::warn!(%reason, "this gateway stands by, and serves nothing until it has the store");
             logged = Some(kind);
         }
