@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use genesys_api::Clock;
 use genesys_http::Tls;
 use guest_suite::webhook::Failure;
-use tokio::io::BufReader;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -115,6 +115,10 @@ async fn receiver_that_closed_an_idle_connection_gets_the_same_attempt() {
                 };
                 receiver.run(&[ReadRequest, Send(OK)]).await;
                 receiver.unread = None;
+                // the connection of a repeated request is closed after its answer
+                if receiver.io.fill_buf().await.unwrap().is_empty() {
+                    continue;
+                }
                 // the next request arrives, and gets no byte of an answer
                 receiver.run(&[ReadRequest, Close]).await;
                 requests.fetch_add(1, Ordering::Relaxed);
@@ -124,7 +128,7 @@ async fn receiver_that_closed_an_idle_connection_gets_the_same_attempt() {
     for _ in 0..4 {
         assert_eq!(sender.deliver("http", address).await, Delivered(200));
     }
-    assert_eq!(requests.load(Ordering::Relaxed), 3, "connections that closed");
+    assert_eq!(requests.load(Ordering::Relaxed), 2, "connections that closed");
     receiver.abort();
 }
 
