@@ -35,13 +35,13 @@ const STEPS: &[Step] = &[
     Step {
         name: "fmt",
         purpose: "the code is formatted",
-        minutes: 1.0,
+        minutes: 0.5,
         run: |root| shell(root, "cargo fmt --all --check"),
     },
     Step {
         name: "tidy",
         purpose: "the rules of the repository hold, and generated files are fresh",
-        minutes: 1.0,
+        minutes: 0.5,
         run: tidy::run,
     },
     Step {
@@ -53,13 +53,13 @@ const STEPS: &[Step] = &[
     Step {
         name: "changelog",
         purpose: "each crate with a public change has a new line in its section",
-        minutes: 1.0,
+        minutes: 0.5,
         run: changelog::run,
     },
     Step {
         name: "spelling",
         purpose: "no misspelled words",
-        minutes: 1.0,
+        minutes: 0.5,
         run: spelling::run,
     },
     Step {
@@ -71,13 +71,13 @@ const STEPS: &[Step] = &[
     Step {
         name: "leaves",
         purpose: "the crates that are used alone stay small",
-        minutes: 1.0,
+        minutes: 0.5,
         run: leaves::run,
     },
     Step {
         name: "deny",
         purpose: "licenses, sources and bans of dependencies hold",
-        minutes: 1.0,
+        minutes: 0.5,
         run: deny,
     },
     Step {
