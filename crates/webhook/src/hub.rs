@@ -78,7 +78,8 @@ impl HubVerifier {
     /// # Errors
     /// If the header is missing, repeated or malformed, or no secret matches.
     pub fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), VerifyError> {
-        let given = single(headers, &SIGNATURE)?
+        let [given] = single(headers, [SIGNATURE])?;
+        let given = given
             .strip_prefix(PREFIX)
             .ok_or_else(|| malformed(SIGNATURE, "it does not begin with sha256="))?;
         for key in &self.keys {

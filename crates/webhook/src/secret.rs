@@ -106,16 +106,13 @@ impl Secret {
         version.len() + bytes.div_ceil(3) * 4
     }
 
-    /// Appends the version and the signature over `id "." timestamp "." body`.
-    pub(crate) fn append_signature(&self, id: &str, timestamp: &str, body: &[u8], text: &mut String) {
+    /// Appends the version and the signature over the first `prefix` bytes of `text` and the body.
+    pub(crate) fn append_signature(&self, text: &mut Vec<u8>, prefix: usize, body: &[u8]) {
+        let content = [&text[..prefix], body];
         match &self.key {
-            SigningKey::Shared(key) => {
-                text.push_str(VERSION);
-                STANDARD.encode_string(signature::mac(key, id, timestamp, body), text);
-            }
+            SigningKey::Shared(key) => append(text, VERSION, signature::mac(key, content).as_ref()),
             SigningKey::Private(pair) => {
-                text.push_str(VERSION_ASYMMETRIC);
-                STANDARD.encode_string(pair.sign(&signature::content(id, timestamp, body)), text);
+                append(text, VERSION_ASYMMETRIC, pair.sign(&content.concat()).as_ref());
             }
         }
     }
@@ -137,6 +134,14 @@ impl Secret {
             key: SigningKey::Private(Arc::new(pair)),
         })
     }
+}
+
+fn append(text: &mut Vec<u8>, version: &str, signature: &[u8]) {
+    text.extend_from_slice(version.as_bytes());
+    let start = text.len();
+    text.resize(start + signature.len().div_ceil(3) * 4, 0);
+    let encoded = STANDARD.encode_slice(signature, &mut text[start..]);
+    encoded.expect("the buffer has the length of the encoding");
 }
 
 fn encode(prefix: &str, bytes: &[u8]) -> SecretString {

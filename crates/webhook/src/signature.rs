@@ -1,8 +1,11 @@
 //! Signatures of Standard Webhooks 1.0.0 with HMAC-SHA256 (`v1`) and with Ed25519 (`v1a`).
 
 use std::fmt;
+use std::io::Write as _;
+use std::ops::Range;
 use std::str::FromStr;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use http::header::HeaderName;
 use ring::hmac;
@@ -25,6 +28,8 @@ pub(crate) const VERSION_ASYMMETRIC: &str = "v1a,";
 pub(crate) const MAC: usize = 32;
 /// Length of an Ed25519 signature, in bytes.
 pub(crate) const ED25519: usize = 64;
+/// Characters of the longest timestamp, that of the year -9999.
+pub(crate) const LONGEST_SECONDS: usize = 13;
 
 /// Versions of the signatures of Standard Webhooks.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -88,37 +93,34 @@ pub fn sign(
     timestamp: OffsetDateTime,
     body: &[u8],
 ) -> [(HeaderName, HeaderValue); 3] {
-    let seconds = timestamp.unix_timestamp().to_string();
     let secrets = || std::iter::once(current).chain(old);
-    // a text of this exact length becomes a header without a copy
-    let length: usize = secrets().map(|secret| secret.signature_length() + 1).sum();
-    let mut signature = String::with_capacity(length - 1);
+    let signatures: usize = secrets().map(|secret| secret.signature_length() + 1).sum();
+    // the three values share a buffer, which begins with the signed prefix
+    let mut text = Vec::with_capacity(id.0.len() + LONGEST_SECONDS + 2 + signatures);
+    text.extend_from_slice(id.0.as_bytes());
+    write!(text, ".{}.", timestamp.unix_timestamp()).expect("a Vec grows");
+    let prefix = text.len();
     for secret in secrets() {
-        if !signature.is_empty() {
-            signature.push(' ');
-        }
-        secret.append_signature(id.as_str(), &seconds, body, &mut signature);
+        secret.append_signature(&mut text, prefix, body);
+        text.push(b' ');
     }
-    let value = |text: String| HeaderValue::try_from(text).expect("ids and base64 are visible ASCII");
+    let text = Bytes::from(text);
+    let value = |part: Range<usize>| {
+        let value = HeaderValue::from_maybe_shared(text.slice(part));
+        value.expect("ids and base64 are visible ASCII")
+    };
     [
-        (ID_HEADER, value(id.as_str().to_owned())),
-        (TIMESTAMP_HEADER, value(seconds)),
-        (SIGNATURE_HEADER, value(signature)),
+        (ID_HEADER, value(0..id.0.len())),
+        (TIMESTAMP_HEADER, value(id.0.len() + 1..prefix - 1)),
+        (SIGNATURE_HEADER, value(prefix..text.len() - 1)),
     ]
 }
 
 /// The MAC over the signed content, without a copy of it.
-pub(crate) fn mac(key: &hmac::Key, id: &str, timestamp: &str, body: &[u8]) -> hmac::Tag {
+pub(crate) fn mac<const N: usize>(key: &hmac::Key, content: [&[u8]; N]) -> hmac::Tag {
     let mut context = hmac::Context::with_key(key);
-    for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
-        context.update(part);
-    }
+    content.into_iter().for_each(|part| context.update(part));
     context.sign()
-}
-
-/// The signed content: `id "." timestamp "." body`.
-pub(crate) fn content(id: &str, timestamp: &str, body: &[u8]) -> Vec<u8> {
-    [id.as_bytes(), timestamp.as_bytes(), body].join(&b'.')
 }
 
 /// Id of a message, by which a receiver detects a repeated delivery.
@@ -214,6 +216,17 @@ mod tests {
                 ]
             );
         }
+    }
+
+    #[test]
+    fn signed_headers_share_one_buffer() {
+        let (secret, id) = (Secret::generate([1; 32]), MessageId::generate([1; 16]));
+        let headers = sign(&secret, &[], &id, OffsetDateTime::UNIX_EPOCH, b"x");
+        let [id, seconds, signature] = headers
+            .each_ref()
+            .map(|(_, value)| value.as_bytes().as_ptr_range());
+        assert_eq!(id.end.addr() + 1, seconds.start.addr());
+        assert_eq!(seconds.end.addr() + 1, signature.start.addr());
     }
 
     #[test]

@@ -11,7 +11,8 @@ use time::OffsetDateTime;
 
 use crate::VerifyingKey;
 use crate::signature::{
-    ED25519, ID_HEADER, MAC, SIGNATURE_HEADER, TIMESTAMP_HEADER, VERSION, VERSION_ASYMMETRIC, content, mac,
+    ED25519, ID_HEADER, LONGEST_SECONDS, MAC, SIGNATURE_HEADER, TIMESTAMP_HEADER, VERSION,
+    VERSION_ASYMMETRIC, mac,
 };
 use crate::verifying_key::Kind;
 
@@ -71,17 +72,21 @@ impl Verifier {
         body: &[u8],
         now: impl Into<OffsetDateTime>,
     ) -> Result<Verified<'h>, VerifyError> {
-        let id = single(headers, &ID_HEADER)?;
+        let names = [ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER];
+        let [id, written, signatures] = single(headers, names)?;
         // a dot would let a part of the body pass as the timestamp
-        if id.is_empty() || id.len() > MAX_ID || id.bytes().any(|byte| b". \t".contains(&byte)) {
+        let is_separator = |byte| matches!(byte, b'.' | b' ' | b'\t');
+        if id.is_empty()
+            || id.len() > MAX_ID
+            || id.bytes().fold(false, |found, byte| found | is_separator(byte))
+        {
             let reason = "it is empty, longer than 256 bytes, or contains a dot or a space";
             return Err(malformed(ID_HEADER, reason));
         }
-        let written = single(headers, &TIMESTAMP_HEADER)?;
-        let timestamp = parse_timestamp(written)
+        let (seconds, timestamp) = parse_timestamp(written)
             .ok_or_else(|| malformed(TIMESTAMP_HEADER, "not a whole number of seconds since 1970"))?;
         let tolerance = self.tolerance;
-        let age = now.into().unix_timestamp() - timestamp.unix_timestamp();
+        let age = now.into().unix_timestamp() - seconds;
         if age > tolerance {
             return Err(VerifyError::TooOld {
                 seconds: age,
@@ -94,22 +99,23 @@ impl Verifier {
                 tolerance,
             });
         }
-        let signatures = single(headers, &SIGNATURE_HEADER)?;
+        let content = [id.as_bytes(), b".", written.as_bytes(), b".", body];
         let mut signed = None;
         for key in &self.keys {
             let is_valid = match &key.0 {
                 Kind::Shared(key) => {
-                    let mac = mac(key, id, written, body);
-                    decode::<MAC>(signatures, VERSION).any(|given| given.ct_eq(mac.as_ref()).into())
+                    let mut expected = [0; MAC.div_ceil(3) * 4];
+                    let encoded = STANDARD.encode_slice(mac(key, content), &mut expected);
+                    encoded.is_ok()
+                        && entries(signatures, VERSION)
+                            .any(|given| given.try_into().is_ok_and(|given| equals(given, &expected)))
                 }
                 Kind::Public(key) => {
-                    let given = || decode::<ED25519>(signatures, VERSION_ASYMMETRIC);
+                    let given = || entries(signatures, VERSION_ASYMMETRIC).filter_map(decode);
                     if given().nth(MAX_ASYMMETRIC).is_some() {
                         return Err(malformed(SIGNATURE_HEADER, "it has more than 32 v1a signatures"));
                     }
-                    given().any(|given| {
-                        key.verify(signed.get_or_insert_with(|| content(id, written, body)), &given)
-                    })
+                    given().any(|given| key.verify(signed.get_or_insert_with(|| content.concat()), &given))
                 }
             };
             if is_valid {
@@ -180,39 +186,57 @@ pub(crate) fn malformed(header: HeaderName, reason: &'static str) -> VerifyError
     VerifyError::Malformed { header, reason }
 }
 
-pub(crate) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, VerifyError> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else {
-        return Err(VerifyError::Missing { header: name.clone() });
-    };
-    match (value.to_str(), values.next()) {
-        (Ok(text), None) => Ok(text),
-        _ => Err(malformed(name.clone(), "it is repeated or not visible ASCII")),
+/// Returns the values of headers, each of which must occur once. One pass costs less than the hashes of their names.
+pub(crate) fn single<const N: usize>(
+    headers: &HeaderMap,
+    names: [HeaderName; N],
+) -> Result<[&str; N], VerifyError> {
+    let mut values = [None; N];
+    for (name, value) in headers {
+        if let Some(index) = names.iter().position(|wanted| wanted == name) {
+            let text = value.to_str().ok().filter(|_| values[index].is_none());
+            let text = text.ok_or_else(|| malformed(name.clone(), "it is repeated or not visible ASCII"))?;
+            values[index] = Some(text);
+        }
+    }
+    match names.into_iter().zip(values).find(|(_, value)| value.is_none()) {
+        Some((header, _)) => Err(VerifyError::Missing { header }),
+        None => Ok(values.map(Option::unwrap_or_default)),
     }
 }
 
 /// Parses decimal digits without sign, space or leading zero.
-fn parse_timestamp(text: &str) -> Option<OffsetDateTime> {
-    let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+fn parse_timestamp(text: &str) -> Option<(i64, OffsetDateTime)> {
+    let canonical = (1..=LONGEST_SECONDS).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && (text == "0" || !text.starts_with('0'));
     if !canonical {
         return None;
     }
-    OffsetDateTime::from_unix_timestamp(text.parse().ok()?).ok()
+    let digits = text.bytes().map(|byte| i64::from(byte - b'0'));
+    let seconds = digits.fold(0, |seconds, digit| seconds * 10 + digit);
+    Some((seconds, OffsetDateTime::from_unix_timestamp(seconds).ok()?))
 }
 
-/// Returns the well-formed signatures of a version, each of `N` bytes. Other entries are skipped, as the standard requires
-/// for versions and as the reference libraries do for malformed ones.
-fn decode<'h, const N: usize>(
-    signatures: &'h str,
-    version: &'static str,
-) -> impl Iterator<Item = [u8; N]> + 'h {
-    signatures.split(' ').filter_map(move |entry| {
-        let encoded = entry.strip_prefix(version)?;
-        // base64 is decoded in blocks of three bytes
-        let mut decoded = [0; ED25519.next_multiple_of(3)];
-        let length = STANDARD.decode_slice(encoded, &mut decoded).ok()?;
-        decoded[..length].try_into().ok()
-    })
+/// Returns the encoded signatures of a version. Others are skipped, as the standard requires.
+fn entries<'h>(signatures: &'h str, version: &'static str) -> impl Iterator<Item = &'h [u8]> {
+    let entries = signatures.as_bytes().split(|byte| *byte == b' ');
+    entries.filter_map(|entry| entry.strip_prefix(version.as_bytes()))
+}
+
+/// Decodes an Ed25519 signature. Malformed ones are skipped, as in the reference libraries.
+fn decode(encoded: &[u8]) -> Option<[u8; ED25519]> {
+    // base64 is decoded in blocks of three bytes
+    let mut decoded = [0; ED25519.next_multiple_of(3)];
+    let length = STANDARD.decode_slice(encoded, &mut decoded).ok()?;
+    decoded[..length].try_into().ok()
+}
+
+/// Whether two texts are equal, in constant time.
+fn equals<const N: usize>(left: &[u8; N], right: &[u8; N]) -> bool {
+    let pairs = left.iter().zip(right);
+    let difference = pairs.fold(0, |difference, (left, right)| difference | (left ^ right));
+    difference.ct_eq(&0).into()
 }
 
 #[cfg(test)]
