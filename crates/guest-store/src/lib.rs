@@ -8,6 +8,7 @@ mod delivery;
 mod error;
 mod export;
 mod keyed_request;
+#[cfg(feature = "sqlite")]
 mod keys;
 mod log;
 mod log_monitor;
@@ -17,6 +18,7 @@ mod outbox;
 mod pages;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "sqlite")]
 mod seal;
 mod secrets;
 mod session;
@@ -38,6 +40,7 @@ pub use delivery::{
 pub use error::{Conflict, StoreError, StoreErrorKind};
 pub use export::{ExportError, LogLines, LogPage, VerifyError, export, verify};
 pub use keyed_request::{KeyedRequest, Resource, StoredRequest};
+#[cfg(feature = "sqlite")]
 pub use keys::Keys;
 pub use log::AuditLog;
 pub use log_monitor::{LogMonitor, LogState};
@@ -47,6 +50,7 @@ pub use outbox::{Event, Leased, Leases, Pace, Payload, Settled, Settlement};
 pub use pages::SessionPages;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
+#[cfg(feature = "sqlite")]
 pub use seal::SealKey;
 pub use secrets::SessionSecrets;
 pub use session::{Session, TokenHash};
